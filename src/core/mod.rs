@@ -1,0 +1,3 @@
+//! The functional core.
+pub mod record;
+pub mod types;

@@ -1,0 +1,223 @@
+//! The words of the specification as types: addresses, interfaces, flows, routes, time.
+//!
+//! Addresses are [`Ipv4Addr`] everywhere inside the library; network byte order exists only at
+//! the C border (`ffi/convert.rs`).
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// An interface as clients name it: an index and, on a multi-access or point-to-multipoint
+/// device, a next hop. Two next hops on one index are two interfaces.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfKey {
+    /// The interface index; on the kernel forwarder the Linux ifindex.
+    pub index: u32,
+    /// The next hop's address, 0.0.0.0 where the device needs none.
+    pub next_hop: Ipv4Addr,
+}
+
+impl IfKey {
+    /// The interface `index` with next hop `next_hop`.
+    pub const fn new(index: u32, next_hop: Ipv4Addr) -> Self {
+        Self { index, next_hop }
+    }
+}
+
+impl fmt::Debug for IfKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for IfKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.next_hop.is_unspecified() {
+            write!(f, "interface {}", self.index)
+        } else {
+            write!(f, "interface {} next hop {}", self.index, self.next_hop)
+        }
+    }
+}
+
+/// What a membership or a forwarding entry is about: (S,G), (*,G) or (*,*).
+///
+/// The group stands in the upper half and the source in the lower, so that the natural order is
+/// the order of rule E11: by group, then by source, by numeric value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceGroup(u64);
+
+impl SourceGroup {
+    /// (*,*): every group.
+    pub const ALL: Self = Self(0);
+    /// The greatest value there is, for ranges.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// (S,G); with a source of 0.0.0.0, (*,G).
+    pub const fn new(source: Ipv4Addr, group: Ipv4Addr) -> Self {
+        Self(((group.to_bits() as u64) << 32) | source.to_bits() as u64)
+    }
+
+    /// The source, 0.0.0.0 for (*,G) and (*,*).
+    pub const fn source(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.0 as u32)
+    }
+
+    /// The group, 0.0.0.0 for (*,*).
+    pub const fn group(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits((self.0 >> 32) as u32)
+    }
+
+    /// The same group for any source.
+    pub const fn any_source(self) -> Self {
+        Self(self.0 & !0xffff_ffff)
+    }
+
+    /// True for (S,G): a source and a group.
+    pub const fn has_source(self) -> bool {
+        self.0 as u32 != 0
+    }
+
+    /// True for (*,*).
+    pub const fn is_all(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The last value of this group: the end of its range.
+    pub const fn last_of_group(self) -> Self {
+        Self(self.0 | 0xffff_ffff)
+    }
+
+    /// The value that follows in order, if there is one.
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(v) => Some(Self(v)),
+            None => None,
+        }
+    }
+
+    /// Whether the entry (S,G) `flow` falls under this membership.
+    pub const fn covers(self, flow: Self) -> bool {
+        self.is_all() || self.0 == flow.0 || self.0 == flow.any_source().0
+    }
+
+    /// Group in the upper 32 bits, source in the lower.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`Self::to_bits`].
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// 224.0.0.0/24 stays on its link: it may be joined and is never forwarded (rule D1).
+    pub const fn is_link_local(self) -> bool {
+        (self.0 >> 40) as u32 == 0x00e0_0000
+    }
+}
+
+impl fmt::Debug for SourceGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SourceGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.has_source(), self.is_all()) {
+            (_, true) => f.write_str("(*,*)"),
+            (true, _) => write!(f, "({},{})", self.source(), self.group()),
+            (false, _) => write!(f, "(*,{})", self.group()),
+        }
+    }
+}
+
+/// The unicast route toward a source, as the forwarder found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The interface toward the source. The forwarder may leave the next hop as the route gives
+    /// it; the core picks the registered interface that fits best.
+    pub interface: IfKey,
+    /// The neighbour packets of this source come from: the route's gateway, or the source itself
+    /// where it is directly connected.
+    pub upstream: Ipv4Addr,
+    /// The protocol the route came from, in Windows' numbering (dwRouteProtocol).
+    pub protocol: u32,
+    /// The prefix that matched.
+    pub network: Ipv4Addr,
+    /// The length of that prefix in bits, 0 to 32.
+    pub prefix_len: u8,
+}
+
+/// Milliseconds since some fixed moment: the clock's reading, given to the core as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// Milliseconds from `earlier` to `self`, 0 if that lies ahead.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment `seconds` later.
+    pub const fn plus(self, seconds: Seconds) -> Self {
+        Self(self.0.saturating_add(seconds.0 as u64 * 1000))
+    }
+}
+
+/// A length of time in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seconds(pub u32);
+
+/// What the forwarding plane counted for one entry. 32-bit counters wrap (rule E13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Packets that arrived on the iif and were handed to the oifs, if any.
+    pub packets: u32,
+    /// The octets of those packets, IP headers included.
+    pub octets: u32,
+    /// Packets that arrived on another interface and were dropped.
+    pub wrong_interface: u32,
+}
+
+/// The mask that goes with a prefix length.
+pub const fn mask_of(prefix_len: u8) -> Ipv4Addr {
+    let bits = if prefix_len == 0 { 0 } else { u32::MAX << (32 - prefix_len as u32) };
+    Ipv4Addr::from_bits(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    #[test]
+    fn order_is_group_then_source_by_value() {
+        let a = SourceGroup::new(ip(10, 0, 0, 9), ip(232, 0, 0, 1));
+        let b = SourceGroup::new(ip(10, 0, 0, 1), ip(232, 0, 0, 2));
+        let c = SourceGroup::new(ip(192, 0, 0, 1), ip(232, 0, 0, 1));
+        assert!(a < c && c < b);
+        assert_eq!(a.any_source().last_of_group().next().unwrap().group(), ip(232, 0, 0, 2));
+    }
+
+    #[test]
+    fn covering_and_link_local() {
+        let flow = SourceGroup::new(ip(10, 0, 0, 1), ip(224, 0, 1, 0));
+        assert!(SourceGroup::ALL.covers(flow));
+        assert!(flow.any_source().covers(flow));
+        assert!(flow.covers(flow));
+        assert!(!SourceGroup::new(ip(10, 0, 0, 2), ip(224, 0, 1, 0)).covers(flow));
+        assert!(!flow.is_link_local());
+        assert!(SourceGroup::new(ip(10, 0, 0, 1), ip(224, 0, 0, 255)).is_link_local());
+    }
+
+    #[test]
+    fn masks() {
+        assert_eq!(mask_of(0), ip(0, 0, 0, 0));
+        assert_eq!(mask_of(24), ip(255, 255, 255, 0));
+        assert_eq!(mask_of(32), ip(255, 255, 255, 255));
+    }
+}

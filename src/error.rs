@@ -1,0 +1,230 @@
+//! What can go wrong, and the Win32 code C sees for each: one exhaustive match.
+
+use crate::core::types::{IfKey, SourceGroup};
+use crate::forwarder::ForwarderError;
+use std::net::Ipv4Addr;
+
+/// The Win32 codes of mgm.h's functions.
+pub mod code {
+    /// Done.
+    pub const NO_ERROR: u32 = 0;
+    /// Memory ran out; nothing changed.
+    pub const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;
+    /// An argument is not one of those allowed.
+    pub const ERROR_INVALID_PARAMETER: u32 = 87;
+    /// The buffer is too small; the needed size was written.
+    pub const ERROR_INSUFFICIENT_BUFFER: u32 = 122;
+    /// It is there already.
+    pub const ERROR_ALREADY_EXISTS: u32 = 183;
+    /// There are more rows.
+    pub const ERROR_MORE_DATA: u32 = 234;
+    /// There are no more rows.
+    pub const ERROR_NO_MORE_ITEMS: u32 = 259;
+    /// It cannot be done now.
+    pub const ERROR_CAN_NOT_COMPLETE: u32 = 1003;
+    /// No such thing.
+    pub const ERROR_NOT_FOUND: u32 = 1168;
+}
+
+/// Why a call failed. The text is the log line: what was wrong and what was allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A required pointer was null.
+    #[error("{0} is NULL")]
+    NullPointer(&'static str),
+    /// A handle that is null, stale, forged or of the other kind (rule A3).
+    #[error("{name} = {value:#x} is not the handle of a {kind}")]
+    BadHandle {
+        /// The parameter's name.
+        name: &'static str,
+        /// What was given.
+        value: usize,
+        /// What it should have been.
+        kind: &'static str,
+    },
+    /// dwFlags has other bits than those allowed, or none.
+    #[error("{name} = {value:#x}; allowed: {allowed}")]
+    BadValue {
+        /// The parameter's name.
+        name: &'static str,
+        /// What was given.
+        value: u32,
+        /// The values that would have done.
+        allowed: &'static str,
+    },
+    /// A mask that is a range.
+    #[error("{name} = {mask}; allowed: 255.255.255.255, or 0.0.0.0 with an address of 0.0.0.0")]
+    BadMask {
+        /// The parameter's name.
+        name: &'static str,
+        /// What was given.
+        mask: Ipv4Addr,
+    },
+    /// An address that cannot be a group or a source.
+    #[error("{name} = {address}; allowed: {allowed}")]
+    BadAddress {
+        /// The parameter's name.
+        name: &'static str,
+        /// What was given.
+        address: Ipv4Addr,
+        /// The addresses that would have done.
+        allowed: &'static str,
+    },
+    /// (S,*): a source without a group.
+    #[error("a source ({0}) without a group; allowed: (S,G), (*,G), (*,*)")]
+    SourceWithoutGroup(Ipv4Addr),
+    /// A packet that cannot be parsed or must not be forwarded.
+    #[error("packet of {size} octets dropped: {reason}")]
+    BadPacket {
+        /// Its length in octets.
+        size: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The pair is registered already.
+    #[error("protocol {protocol:#x} component {component:#x} is registered already")]
+    AlreadyRegistered {
+        /// dwProtocolId.
+        protocol: u32,
+        /// dwComponentId.
+        component: u32,
+    },
+    /// The client must release its interfaces first.
+    #[error("the client still owns {0}; release its interfaces before it deregisters")]
+    StillOwns(IfKey),
+    /// Two clients wait for each other to deregister from inside their callbacks.
+    #[error(
+        "the client's callback on another thread is itself waiting for this thread's callback to end"
+    )]
+    WouldDeadlock,
+    /// Another routing protocol owns the interface, or the client is on it already.
+    #[error("{0} is owned by a routing protocol already, or the client is on it")]
+    AlreadyOwned(IfKey),
+    /// The client is not on that interface.
+    #[error("the client is not on {0}; it must take ownership first")]
+    NotOnInterface(IfKey),
+    /// Nobody is on that interface.
+    #[error("{0} is not known: no client has taken it")]
+    UnknownInterface(IfKey),
+    /// IGMP's adds and deletes between DISABLE_IGMP and ENABLE_IGMP (rule C3).
+    #[error(
+        "IGMP is disabled on {0} while its owner changes; add memberships in the enable callback"
+    )]
+    IgmpDisabled(IfKey),
+    /// There is no forwarding entry for it.
+    #[error("there is no forwarding entry for {0}")]
+    NoSuchMfe(SourceGroup),
+    /// Somebody else owns the iif.
+    #[error("the client does not own the incoming interface of {0}")]
+    NotIifOwner(SourceGroup),
+    /// The forwarding plane refused (rule C5).
+    #[error("{interface}: {reason}")]
+    Forwarder {
+        /// The interface it was asked about.
+        interface: IfKey,
+        /// Why.
+        reason: ForwarderError,
+    },
+    /// The library could not start.
+    #[error("{0}")]
+    Start(StartError),
+    /// A host is running already.
+    #[error("the host runs already; MgmHostStop ends it")]
+    AlreadyRunning,
+    /// Nothing runs.
+    #[error("no host runs; MgmHostStart or the first MgmRegisterMProtocol starts one")]
+    NotRunning,
+    /// The call is not for the forwarder that runs.
+    #[error("not with this forwarder; it is for {0}")]
+    OtherForwarder(&'static str),
+    /// Called from inside a forwarder's own function.
+    #[error("called from inside a function of the host's forwarder")]
+    InsideForwarder,
+    /// The buffer is too small; `needed` octets would do.
+    #[error("the buffer is too small: {needed} octets are needed")]
+    InsufficientBuffer {
+        /// The exact size needed, in octets.
+        needed: u32,
+    },
+    /// Memory ran out; nothing changed (rule A4).
+    #[error("out of memory; nothing was changed")]
+    OutOfMemory,
+    /// A fault inside the library closed it (rule A5).
+    #[error("the library met an internal fault earlier and is closed")]
+    Broken,
+}
+
+/// Why the library could not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// An environment variable or a field of MGM_HOST_CONFIG that makes no sense.
+    #[error("{name} has a value that makes no sense; allowed: {allowed}")]
+    BadSetting {
+        /// The variable or field.
+        name: &'static str,
+        /// What would have done.
+        allowed: &'static str,
+    },
+    /// The forwarding plane could not start.
+    #[error("forwarder: {0}")]
+    Forwarder(ForwarderError),
+    /// A thread or a socket of the library's own could not be made.
+    #[error("{what}: errno {errno}")]
+    Os {
+        /// What was attempted.
+        what: &'static str,
+        /// The error number.
+        errno: i32,
+    },
+}
+
+impl Error {
+    /// The Win32 code for C.
+    pub const fn code(&self) -> u32 {
+        use Error as E;
+        match self {
+            E::NullPointer(_)
+            | E::BadHandle { .. }
+            | E::BadValue { .. }
+            | E::BadMask { .. }
+            | E::BadAddress { .. }
+            | E::SourceWithoutGroup(_)
+            | E::BadPacket { .. }
+            | E::NotOnInterface(_)
+            | E::NotIifOwner(_) => code::ERROR_INVALID_PARAMETER,
+            E::AlreadyRegistered { .. } | E::AlreadyOwned(_) | E::AlreadyRunning => {
+                code::ERROR_ALREADY_EXISTS
+            }
+            E::StillOwns(_)
+            | E::WouldDeadlock
+            | E::IgmpDisabled(_)
+            | E::Forwarder { .. }
+            | E::Start(_)
+            | E::NotRunning
+            | E::OtherForwarder(_)
+            | E::InsideForwarder
+            | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
+            E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
+            E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,
+            E::OutOfMemory => code::ERROR_NOT_ENOUGH_MEMORY,
+        }
+    }
+}
+
+impl From<std::collections::TryReserveError> for Error {
+    fn from(_: std::collections::TryReserveError) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<hashbrown::TryReserveError> for Error {
+    fn from(_: hashbrown::TryReserveError) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<smallvec::CollectionAllocErr> for Error {
+    fn from(_: smallvec::CollectionAllocErr) -> Self {
+        Self::OutOfMemory
+    }
+}

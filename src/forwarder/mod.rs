@@ -1,0 +1,128 @@
+//! Forwarding planes: what stands behind the group manager and carries the packets.
+//!
+//! One trait, [`Forwarder`], three planes: [`memory`] (inside the process), [`kernel`] (Linux's
+//! multicast forwarding) and [`custom`] (a table of the host's C functions). The core knows none
+//! of them: the shell asks a forwarder for routes and counters, tells it what the entries are to
+//! be, and is told in turn through [`Upcalls`] of new flows, wrong interfaces and changes.
+//!
+//! The shell makes one change at a time, in the order of the core's decisions, and holds no lock
+//! that a reader or a client's callback could want meanwhile. A forwarder never runs C code of a
+//! client; [`Upcalls`] methods do, so none may be called with a lock held.
+
+use crate::core::types::{Counters, IfKey, Route, SourceGroup};
+use std::net::Ipv4Addr;
+
+/// Why a forwarding plane refused. Goes into the log; C sees ERROR_CAN_NOT_COMPLETE.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwarderError {
+    /// A system call failed.
+    #[error("{operation}: {} (errno {errno})", errno_text(*errno))]
+    Os {
+        /// What was attempted, with its arguments' meaning.
+        operation: &'static str,
+        /// The error number the system gave.
+        errno: i32,
+    },
+    /// The plane has no room or no such thing; the text says which and what the limit is.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// A custom forwarder's function gave this code.
+    #[error("the host's forwarder gave code {0}")]
+    Host(u32),
+    /// Memory ran out.
+    #[error("out of memory")]
+    OutOfMemory,
+}
+
+/// The system's text for an error number, without allocating.
+fn errno_text(errno: i32) -> &'static str {
+    match errno {
+        libc::EPERM => "operation not permitted",
+        libc::EACCES => "permission denied",
+        libc::EADDRINUSE => "address in use",
+        libc::ENODEV => "no such device",
+        libc::ENFILE => "table full",
+        libc::ENOBUFS => "no buffer space",
+        libc::ENOMEM => "out of memory",
+        libc::ENOENT => "no such entry",
+        libc::EADDRNOTAVAIL => "address not available",
+        libc::EINVAL => "invalid argument",
+        libc::ENOPROTOOPT => "the kernel lacks this option",
+        libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => "the kernel lacks this protocol",
+        libc::ENETUNREACH => "network unreachable",
+        libc::EHOSTUNREACH => "host unreachable",
+        libc::EBADF => "bad file descriptor",
+        _ => "system error",
+    }
+}
+
+/// What one forwarding entry is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryState<'a> {
+    /// The incoming interface.
+    pub iif: IfKey,
+    /// The outgoing interfaces, ordered, never containing `iif`. Empty: a negative entry.
+    pub oifs: &'a [IfKey],
+}
+
+/// One step of [`Forwarder::program`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryChange<'a> {
+    /// The flow the entry is for.
+    pub flow: SourceGroup,
+    /// What the entry is to be: added or replaced in place. None: it goes.
+    pub state: Option<EntryState<'a>>,
+}
+
+/// A forwarding plane. Every method may be called from any thread; the shell calls
+/// `add_interface`, `remove_interface` and `program` one at a time, the others at any moment.
+pub trait Forwarder: Send + Sync {
+    /// Begins to deliver upcalls. Called once, before any other method.
+    fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError>;
+
+    /// Ends upcalls, removes everything from the plane and waits for its threads, except for one
+    /// that is the caller's own. Called once.
+    fn stop(&self);
+
+    /// Makes an interface usable (rule C5). Doing it twice is no error.
+    fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError>;
+
+    /// The interface is in no entry any more and nobody is on it.
+    fn remove_interface(&self, interface: IfKey);
+
+    /// Brings entries to the given states, in order. `failed` is told the position and reason of
+    /// each change that did not take effect; the others did.
+    fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError));
+
+    /// What was counted for the flow's entry since it was added; None: there is no such entry.
+    fn counters(&self, flow: SourceGroup) -> Option<Counters>;
+
+    /// The route toward a source. `arrival` is the interface on which its packet came in, where
+    /// there was a packet. None: no route.
+    fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route>;
+}
+
+/// What a forwarding plane reports. Called with no lock held: client callbacks run inside.
+pub trait Upcalls: Sync {
+    /// A packet for which there is no entry came in on `arrival`; `header` is its IP header with
+    /// options, at least 20 octets. The plane keeps the packet and forwards it when the entry
+    /// comes.
+    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+
+    /// A packet came in on `arrival`, which is not its entry's iif.
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+
+    /// Routes toward sources in `network`/`prefix_len` may have changed (rules E5, E9).
+    fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8);
+
+    /// The interface stopped or began to work: no packet enters or leaves it, or it does again.
+    /// Memberships on it stay.
+    fn interface_up(&self, interface: IfKey, up: bool);
+
+    /// The plane's entry for this flow is not what it was told (somebody else changed it):
+    /// program it again from what the core knows.
+    fn entry_lost(&self, flow: SourceGroup);
+
+    /// A line for the log, at one of the levels of `crate::log`.
+    fn log(&self, level: crate::log::Level, message: std::fmt::Arguments<'_>);
+}

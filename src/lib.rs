@@ -1,0 +1,6 @@
+//! libmgm: the multicast group manager.
+pub mod callbacks;
+pub mod core;
+pub mod error;
+pub mod forwarder;
+pub mod log;

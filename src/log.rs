@@ -1,0 +1,126 @@
+//! The log: one line per message, to standard error or to the host's callback.
+//!
+//! A line is formatted into a fixed buffer, so that logging works when memory has run out and a
+//! message of any length costs the same. Levels and their names are those of MGM_LOG.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+
+/// How much a message matters. The numbers are dwLevel of the host's log callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Level {
+    /// Nothing is logged.
+    Off = 0,
+    /// A call failed, or the library could not do what it was asked.
+    Error = 1,
+    /// Something was ignored or is not as it should be.
+    Warn = 2,
+    /// Starts, stops, ownership.
+    Info = 3,
+    /// Entries made and removed.
+    Debug = 4,
+    /// Each callback and each packet report.
+    Trace = 5,
+}
+
+impl Level {
+    /// The values MGM_LOG takes.
+    pub const ALLOWED: &'static str = "off, error, warn, info, debug, trace";
+
+    /// The level with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "off" => Self::Off,
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return None,
+        })
+    }
+
+    /// The name MGM_LOG uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// A line of bounded length: what does not fit is cut off.
+pub struct Line {
+    bytes: [u8; Line::CAPACITY],
+    len: usize,
+}
+
+impl Line {
+    /// The longest line, in octets, a final NUL included.
+    pub const CAPACITY: usize = 512;
+
+    /// Formats a message. Control characters are not expected in messages and stay as they are.
+    pub fn new(message: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { bytes: [0; Self::CAPACITY], len: 0 };
+        // An error only says that the line was cut off.
+        let _ = line.write_fmt(message);
+        line
+    }
+
+    /// The text without the final NUL.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or("")
+    }
+
+    /// The text with its final NUL, for C.
+    pub fn as_bytes_with_nul(&self) -> &[u8] {
+        &self.bytes[..=self.len]
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = Self::CAPACITY - 1 - self.len;
+        let mut take = text.len().min(room);
+        while !text.is_char_boundary(take) {
+            take -= 1;
+        }
+        self.bytes[self.len..self.len + take].copy_from_slice(&text.as_bytes()[..take]);
+        self.len += take;
+        if take < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// Writes a line to standard error in one write, so that lines of several threads do not mix.
+pub fn to_stderr(level: Level, message: &str) {
+    let line = Line::new(format_args!("mgm: {}: {}\n", level.name(), message));
+    // Standard error may be closed; there is nobody left to tell.
+    let _ = std::io::stderr().write_all(line.as_str().as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_cut_at_a_character() {
+        let long = "é".repeat(400);
+        let line = Line::new(format_args!("x{long}"));
+        assert_eq!(line.as_str().len(), 511);
+        assert_eq!(line.as_bytes_with_nul().last(), Some(&0));
+        assert!(line.as_str().ends_with('é'));
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for name in Level::ALLOWED.split(", ") {
+            assert_eq!(Level::from_name(name).unwrap().name(), name);
+        }
+        assert_eq!(Level::from_name("verbose"), None);
+    }
+}
