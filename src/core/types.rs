@@ -169,6 +169,25 @@ impl Millis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seconds(pub u32);
 
+/// Names a registered client. Never followed blindly: a slot that was used again has another
+/// generation, so an old id finds nothing (rule A3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    /// The place in the table of clients.
+    pub slot: u32,
+    /// How often that place had been used before, and one; never 0.
+    pub generation: u32,
+}
+
+/// Names an open group enumeration, as [`ClientId`] names a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnumId {
+    /// The place in the table of enumerations.
+    pub slot: u32,
+    /// How often that place had been used before, and one; never 0.
+    pub generation: u32,
+}
+
 /// What the forwarding plane counted for one entry. 32-bit counters wrap (rule E13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counters {
