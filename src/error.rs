@@ -140,6 +140,9 @@ pub enum Error {
     /// Called from inside a forwarder's own function.
     #[error("called from inside a function of the host's forwarder")]
     InsideForwarder,
+    /// The core needs a route that the shell has not looked up yet; never reaches a caller.
+    #[error("a route toward a source is needed")]
+    RouteNeeded,
     /// The buffer is too small; `needed` octets would do.
     #[error("the buffer is too small: {needed} octets are needed")]
     InsufficientBuffer {
@@ -203,6 +206,7 @@ impl Error {
             | E::NotRunning
             | E::OtherForwarder(_)
             | E::InsideForwarder
+            | E::RouteNeeded
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,

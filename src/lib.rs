@@ -3,4 +3,5 @@ pub mod callbacks;
 pub mod core;
 pub mod error;
 pub mod forwarder;
+pub mod handle;
 pub mod log;

@@ -188,6 +188,15 @@ pub struct EnumId {
     pub generation: u32,
 }
 
+/// dwFlags of the membership functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MembershipFlags {
+    /// MGM_JOIN_STATE_FLAG: the membership as such (rule D4).
+    pub join: bool,
+    /// MGM_FORWARD_STATE_FLAG: existing forwarding entries only (rule D5).
+    pub forward: bool,
+}
+
 /// What the forwarding plane counted for one entry. 32-bit counters wrap (rule E13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counters {

@@ -1,0 +1,538 @@
+//! New flows and rebuilds (rules E1 to E5, E8, E9): the questions that are put to clients before
+//! an entry is installed, and the installing.
+//!
+//! A flow is *pending* while its questions are open. At most one question per client is open for
+//! a flow, and a flow goes only when none is, so that every answer finds its flow.
+
+use super::Core;
+use super::Note;
+use super::Relook;
+use super::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME, set_active};
+use super::outbox::Action;
+use super::plane::Stale;
+use super::table::Keyed;
+use super::types::{IfKey, Millis, Route, SourceGroup};
+use crate::callbacks::{OutInterface, RpfAnswer};
+use crate::error::Error;
+use smallvec::SmallVec;
+use std::net::Ipv4Addr;
+
+/// An IPv4 header with options, without payload.
+#[derive(Clone, Copy)]
+pub struct Header {
+    len: u8,
+    bytes: [u8; 60],
+}
+
+impl Header {
+    /// The first 20 to 60 octets of a packet. A shorter packet is filled up with zeros.
+    pub fn new(packet: &[u8]) -> Self {
+        let mut bytes = [0; 60];
+        let claimed = packet.first().map_or(20, |first| usize::from(first & 0x0f) * 4);
+        let len = claimed.clamp(20, 60);
+        let there = len.min(packet.len());
+        bytes[..there].copy_from_slice(&packet[..there]);
+        Self { len: len as u8, bytes }
+    }
+
+    /// The header of a flow that is built anew without a packet: source and group, no more.
+    pub fn of_flow(flow: SourceGroup) -> Self {
+        let mut bytes = [0; 60];
+        bytes[0] = 0x45;
+        bytes[3] = 20;
+        bytes[12..16].copy_from_slice(&flow.source().octets());
+        bytes[16..20].copy_from_slice(&flow.group().octets());
+        Self { len: 20, bytes }
+    }
+
+    /// The header's octets.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// An interface that a creation alert asks about.
+#[derive(Clone, Copy)]
+struct Asked {
+    interface: u32,
+    owner: u32,
+    enabled: bool,
+}
+
+/// A flow whose questions are open.
+pub(super) struct Flow {
+    flow: SourceGroup,
+    header: Header,
+    route: Route,
+    iif: u32,
+    upstream: Ipv4Addr,
+    iif_chosen: bool,
+    upstream_chosen: bool,
+    /// Creation questions, ordered by owner.
+    asked: SmallVec<[Asked; 4]>,
+    open: u32,
+    /// There is an entry, which stays in place meanwhile.
+    rebuild: bool,
+    /// The route changed meanwhile.
+    outdated: bool,
+}
+
+impl Keyed for Flow {
+    fn key(&self) -> SourceGroup {
+        self.flow
+    }
+}
+
+/// What becomes of a packet's flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is an entry; it is programmed again.
+    Known,
+    /// Questions are open; its packets wait.
+    Pending,
+    /// The entry is made.
+    Made,
+    /// A limit of rule G1 refuses it.
+    Refused,
+}
+
+impl Core {
+    /// Whether an entry is being made or built anew for the flow.
+    pub fn is_pending(&self, flow: SourceGroup) -> bool {
+        self.flows.find(flow).is_some()
+    }
+
+    /// Whether a packet of this flow needs a route look-up.
+    pub fn is_new(&self, flow: SourceGroup) -> bool {
+        self.mfes.find(flow).is_none() && !self.is_pending(flow)
+    }
+
+    /// A packet for which the plane has no entry (rule E1). `route` counts only for a new flow.
+    pub fn packet(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: &[u8],
+        route: Option<Route>,
+    ) -> Result<Admission, Error> {
+        self.packet_came_in(now, arrival)?;
+        if self.mfes.find(flow).is_some() {
+            self.plane.reserve(1)?;
+            self.plane.push(Stale::Entry(flow));
+            return Ok(Admission::Known);
+        }
+        if self.is_pending(flow) {
+            return Ok(Admission::Pending);
+        }
+        self.plane.reserve(2)?;
+        if flow.is_link_local() || !self.admit(now, flow.source()) {
+            return Ok(Admission::Refused);
+        }
+        self.begin(now, flow, arrival, Header::new(header), route, false)?;
+        Ok(if self.is_pending(flow) { Admission::Pending } else { Admission::Made })
+    }
+
+    /// Puts the RPF question, or makes the entry of rule E5.
+    pub(super) fn begin(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: Header,
+        route: Option<Route>,
+        rebuild: bool,
+    ) -> Result<(), Error> {
+        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
+        let owner = toward.and_then(|id| self.interfaces[id].owner());
+        let (Some(route), Some(iif), Some(owner)) = (route, toward, owner) else {
+            return self.make_unresolved(now, flow, route.map_or(arrival, |r| r.interface), route);
+        };
+        self.flows.reserve_one()?;
+        self.outbox.reserve(1)?;
+        self.interfaces[iif].iif_users += 1;
+        let id = self.flows.insert(Flow {
+            flow,
+            header,
+            route,
+            iif,
+            upstream: route.upstream,
+            iif_chosen: false,
+            upstream_chosen: false,
+            asked: SmallVec::new(),
+            open: 1,
+            rebuild,
+            outdated: false,
+        });
+        self.outbox.push(owner, Action::Rpf { flow: id });
+        Ok(())
+    }
+
+    /// What the RPF callback is asked.
+    pub fn rpf_question(&self, id: u32) -> (SourceGroup, RpfAnswer, Header, Route) {
+        let pending = &self.flows[id];
+        let iif = self.interfaces[pending.iif].key;
+        (pending.flow, RpfAnswer { iif, upstream: pending.upstream }, pending.header, pending.route)
+    }
+
+    /// The RPF callback's answer (rule E2); None: the client has gone.
+    pub fn rpf_answered(&mut self, now: Millis, id: u32, client: u32, answer: Option<RpfAnswer>) {
+        let pending = &self.flows[id];
+        let (flow, proposed, mut iif) =
+            (pending.flow, self.interfaces[pending.iif].key, pending.iif);
+        if let Some(answer) = answer {
+            let named = self.interfaces.find_used(answer.iif);
+            match named.filter(|named| self.interfaces[*named].owner() == Some(client)) {
+                Some(named) => iif = named,
+                None if answer.iif != proposed => {
+                    self.note(Note::ForeignRpfInterface(flow, answer.iif));
+                }
+                None => {}
+            }
+            let pending = &mut self.flows[id];
+            pending.upstream_chosen = answer.upstream != pending.upstream;
+            pending.upstream = answer.upstream;
+        }
+        let pending = &mut self.flows[id];
+        pending.open -= 1;
+        pending.iif_chosen = iif != pending.iif;
+        let old = std::mem::replace(&mut pending.iif, iif);
+        self.interfaces[iif].iif_users += 1;
+        self.interfaces[old].iif_users -= 1;
+        self.interfaces.forget_unused(old);
+        match self.ask_creation(id) {
+            Ok(()) if self.flows[id].open == 0 => self.install(now, id),
+            Ok(()) => {}
+            Err(_) => self.give_up(id),
+        }
+    }
+
+    /// Puts the creation questions (rule E3).
+    fn ask_creation(&mut self, id: u32) -> Result<(), Error> {
+        let pending = &self.flows[id];
+        let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
+        let would_be = self.would_be_oifs(pending.flow, pending.iif, entry)?;
+        self.outbox.reserve(would_be.len())?;
+        self.flows[id].asked.try_reserve(would_be.len())?;
+        let mut last = None;
+        for interface in would_be {
+            let Some(owner) = self.interfaces[interface].owner() else { continue };
+            self.flows[id].asked.push(Asked { interface, owner, enabled: true });
+            if last.replace(owner) != Some(owner) {
+                self.flows[id].open += 1;
+                self.outbox.push(owner, Action::Creation { flow: id });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a creation callback is asked: the flow, its iif, and the client's interfaces.
+    pub fn creation_question(
+        &self,
+        id: u32,
+        client: u32,
+        out: &mut SmallVec<[OutInterface; 8]>,
+    ) -> Result<(SourceGroup, IfKey), Error> {
+        let pending = &self.flows[id];
+        for asked in pending.asked.iter().filter(|asked| asked.owner == client) {
+            // The interface may have changed hands while the question waited.
+            let Some(interface) = self.interfaces.get(asked.interface) else { continue };
+            out.try_reserve(1)?;
+            out.push(OutInterface {
+                interface: interface.key,
+                igmp: interface.igmp.is_some(),
+                enabled: true,
+            });
+        }
+        Ok((pending.flow, self.interfaces[pending.iif].key))
+    }
+
+    /// A creation callback's answer: the interfaces as it left them. Interfaces it does not
+    /// mention stay enabled.
+    pub fn creation_answered(
+        &mut self,
+        now: Millis,
+        id: u32,
+        client: u32,
+        answer: &[OutInterface],
+    ) {
+        let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
+        for asked in pending.asked.iter_mut().filter(|asked| asked.owner == client) {
+            let key = interfaces.get(asked.interface).map(|interface| interface.key);
+            if answer.iter().any(|out| Some(out.interface) == key && !out.enabled) {
+                asked.enabled = false;
+            }
+        }
+        pending.open -= 1;
+        if pending.open == 0 {
+            self.install(now, id);
+        }
+    }
+
+    /// Sets what the pending flows under `of` remember of an interface: a membership or a prune
+    /// that came after the creation alert was answered counts (rule D6).
+    pub(super) fn set_enabled_in_flows(&mut self, of: SourceGroup, interface: u32, enabled: bool) {
+        let mut from = Some(of);
+        while let Some((flow, id)) = from.and_then(|from| self.flows.next_from(from)) {
+            if !of.covers(flow) {
+                break;
+            }
+            for asked in
+                self.flows[id].asked.iter_mut().filter(|asked| asked.interface == interface)
+            {
+                asked.enabled = enabled;
+            }
+            from = flow.next();
+        }
+    }
+
+    /// The route of a pending flow may have changed.
+    pub(super) fn outdate(&mut self, id: u32) {
+        self.flows[id].outdated = true;
+    }
+
+    /// Forgets a pending flow for want of memory; its next packet begins anew.
+    fn give_up(&mut self, id: u32) {
+        if let Some(pending) = self.take_flow(id) {
+            self.note(Note::FlowGivenUp(pending.flow));
+        }
+    }
+
+    fn take_flow(&mut self, id: u32) -> Option<Flow> {
+        let pending = self.flows.remove(id)?;
+        self.interfaces[pending.iif].iif_users -= 1;
+        self.interfaces.forget_unused(pending.iif);
+        Some(pending)
+    }
+
+    /// All questions are answered: the entry is made or built anew.
+    fn install(&mut self, now: Millis, id: u32) {
+        let (flow, iif) = (self.flows[id].flow, self.flows[id].iif);
+        let entry = self.mfes.find(flow);
+        if self.flows[id].rebuild && entry.is_none() {
+            // It was deleted while its questions were open; the next packet makes it anew.
+            self.take_flow(id);
+            return;
+        }
+        if self.reserve_install(flow, iif, entry, id).is_err() {
+            return self.give_up(id);
+        }
+        let pinned = self.interfaces[iif].key;
+        let Some(pending) = self.take_flow(id) else { return };
+        if pending.outdated {
+            self.relook.push_back(Relook::Flow { flow, rebuild: false });
+        }
+        if self.interfaces.get(iif).is_none_or(|interface| interface.owner().is_none()) {
+            if self.make_unresolved(now, flow, pinned, Some(pending.route)).is_err() {
+                self.note(Note::FlowGivenUp(flow));
+            }
+            return;
+        }
+        match entry {
+            None => self.install_new(now, &pending),
+            Some(id) => self.install_rebuilt(now, &pending, id),
+        }
+    }
+
+    fn reserve_install(
+        &mut self,
+        flow: SourceGroup,
+        iif: u32,
+        entry: Option<u32>,
+        id: u32,
+    ) -> Result<(), Error> {
+        self.relook.try_reserve(1)?;
+        self.reserve_mfe()?;
+        self.outbox.reserve(2)?;
+        let wanted = self.would_be_oifs(flow, iif, entry)?;
+        if let Some(entry) = entry {
+            self.mfes[entry].oifs.try_reserve(wanted.len() + self.flows[id].asked.len())?;
+        }
+        for at in 0..self.flows[id].asked.len() {
+            let interface = self.flows[id].asked[at].interface;
+            if self.interfaces.get(interface).is_some() {
+                self.interfaces[interface].marked.reserve(1)?;
+            }
+        }
+        self.flows[id].asked.try_reserve(wanted.len())?;
+        Ok(())
+    }
+
+    fn install_new(&mut self, now: Millis, pending: &Flow) {
+        let mut mfe = Mfe::new(pending.flow, pending.iif, now);
+        let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, None) else {
+            return self.note(Note::FlowGivenUp(pending.flow));
+        };
+        if mfe.oifs.try_reserve(would_be.len() + pending.asked.len()).is_err() {
+            return self.note(Note::FlowGivenUp(pending.flow));
+        }
+        take_route(&mut mfe, pending);
+        let id = self.insert_mfe(mfe);
+        self.take_vetoes(id, pending);
+        for interface in would_be {
+            let wanted = self.is_wanted(id, interface);
+            set_active(&mut self.mfes[id], interface, wanted);
+        }
+        self.plane.push(Stale::Entry(pending.flow));
+        self.set_lifetime(now, id, LIFETIME);
+        self.announce_new(now, id);
+    }
+
+    /// E4's alerts for an entry that was made, or taken up after rule E5.
+    fn announce_new(&mut self, now: Millis, id: u32) {
+        let Some(owner) = self.iif_owner(id) else { return };
+        let of = self.mfes[id].flow;
+        if self.mfes[id].is_negative() {
+            self.ask_lifetime(now, id, owner, self.interfaces[self.mfes[id].iif].key);
+            self.list_negative(id);
+        } else if self.serves_others(id) {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    /// The entry in place gets the answers of its rebuild (rules E8, E9).
+    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32) {
+        let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, Some(id)) else {
+            return self.note(Note::FlowGivenUp(pending.flow));
+        };
+        let old_owner = self.iif_owner(id);
+        let old_iif = self.mfes[id].iif;
+        let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
+        let was_negative = self.mfes[id].is_negative();
+        // The interface that left last: any of the old list, or the old iif.
+        let left = self.mfes[id].active().next().map_or(old_iif, |oif| oif.interface());
+        let left = self.interfaces[left].key;
+        let old_key = self.interfaces[old_iif].key;
+
+        self.set_iif(id, pending.iif, false);
+        take_route(&mut self.mfes[id], pending);
+        self.forget_vetoes(id);
+        self.take_vetoes(id, pending);
+        self.for_each_oif(id, |core, interface| core.recompute(id, interface));
+        for interface in would_be {
+            self.recompute(id, interface);
+        }
+        self.plane.push(Stale::Entry(pending.flow));
+        self.unlist_negative(id);
+        self.set_lifetime(now, id, LIFETIME);
+
+        if was_unresolved {
+            return self.announce_new(now, id);
+        }
+        let of = pending.flow;
+        let is_negative = self.mfes[id].is_negative();
+        let moved = old_iif != pending.iif;
+        if moved
+            && !was_negative
+            && let Some(owner) = old_owner
+        {
+            self.outbox.push(owner, Action::Prune { of, interface: old_key, member: false });
+        }
+        let Some(owner) = self.iif_owner(id) else { return };
+        if is_negative {
+            let interface =
+                if moved || was_negative { self.interfaces[self.mfes[id].iif].key } else { left };
+            self.ask_lifetime(now, id, owner, interface);
+            self.list_negative(id);
+        } else if moved || was_negative {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    fn forget_vetoes(&mut self, id: u32) {
+        self.for_each_oif(id, |core, interface| {
+            if core.mfes[id].has_mark(interface, Oif::VETOED) {
+                core.mark(id, interface, core.mfes[id].has_mark(interface, Oif::FORCED), false);
+            }
+        });
+    }
+
+    fn recompute(&mut self, id: u32, interface: u32) {
+        let wanted = self.is_wanted(id, interface);
+        if wanted != self.mfes[id].has_mark(interface, Oif::ACTIVE) {
+            set_active(&mut self.mfes[id], interface, wanted);
+        }
+    }
+
+    /// Visits the interfaces that an entry has marks for; the visit may clear them.
+    fn for_each_oif(&mut self, id: u32, mut visit: impl FnMut(&mut Self, u32)) {
+        let mut at = 0;
+        while let Some(interface) = self.mfes[id].oifs.get(at).map(|oif| oif.interface()) {
+            visit(self, interface);
+            if self.mfes[id].oifs.get(at).is_some_and(|oif| oif.interface() == interface) {
+                at += 1;
+            }
+        }
+    }
+
+    /// Interfaces whose owner refused them, if they still have that owner (rule D6).
+    fn take_vetoes(&mut self, id: u32, pending: &Flow) {
+        for asked in pending.asked.iter().filter(|asked| !asked.enabled) {
+            let owner =
+                self.interfaces.get(asked.interface).and_then(|interface| interface.owner());
+            if owner == Some(asked.owner) {
+                self.mark(id, asked.interface, false, true);
+            }
+        }
+    }
+
+    /// The negative entry of rule E5: no route, or no owner toward the source.
+    fn make_unresolved(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        iif: IfKey,
+        route: Option<Route>,
+    ) -> Result<(), Error> {
+        self.reserve_mfe()?;
+        self.outbox.reserve(1)?;
+        let iif = self.interfaces.intern(iif)?;
+        let id = match self.mfes.find(flow) {
+            Some(id) => {
+                self.turn_unresolved(id, iif);
+                id
+            }
+            None => {
+                let mut mfe = Mfe::new(flow, iif, now);
+                mfe.set(Mfe::UNRESOLVED, true);
+                self.insert_mfe(mfe)
+            }
+        };
+        if let Some(route) = route {
+            set_route(&mut self.mfes[id], &route);
+            self.mfes[id].upstream = route.upstream;
+        }
+        self.plane.push(Stale::Entry(flow));
+        self.set_lifetime(now, id, UNRESOLVED_LIFETIME);
+        self.list_negative(id);
+        Ok(())
+    }
+
+    /// An entry loses its route: the iif's owner hears that nothing is wanted any more where
+    /// there were oifs.
+    fn turn_unresolved(&mut self, id: u32, iif: u32) {
+        let owner = self.iif_owner(id);
+        let (of, interface) = (self.mfes[id].flow, self.interfaces[self.mfes[id].iif].key);
+        if !self.mfes[id].is_negative()
+            && let Some(owner) = owner
+        {
+            self.outbox.push(owner, Action::Prune { of, interface, member: false });
+        }
+        self.set_iif(id, iif, true);
+        self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
+    }
+}
+
+fn take_route(mfe: &mut Mfe, pending: &Flow) {
+    set_route(mfe, &pending.route);
+    mfe.upstream = pending.upstream;
+    mfe.set(Mfe::UPSTREAM_CHOSEN, pending.upstream_chosen);
+    mfe.set(Mfe::IIF_CHOSEN, pending.iif_chosen);
+}
+
+/// Takes over what an entry tells of its route.
+pub(super) fn set_route(mfe: &mut Mfe, route: &Route) {
+    mfe.route_protocol = route.protocol;
+    mfe.route_network = route.network;
+    mfe.route_prefix_len = route.prefix_len;
+}

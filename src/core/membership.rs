@@ -1,0 +1,590 @@
+//! Group memberships, and the alerts that joining and leaving cause (rules D1 to D9).
+
+use super::client::ClientInfo;
+use super::outbox::Action;
+use super::slab::NONE;
+use super::table::Keyed;
+use super::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
+use super::{Core, Note};
+use crate::error::Error;
+use smallvec::SmallVec;
+use std::net::Ipv4Addr;
+
+/// In which role a client is on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The routing protocol that owns it.
+    Protocol,
+    /// IGMP, alone or beside the protocol.
+    Igmp,
+}
+
+/// The members on one interface: its number in the upper 24 bits, who in the lower 8. Ordered by
+/// number.
+#[derive(Clone, Copy)]
+pub(super) struct Holder(u32);
+
+impl Holder {
+    const fn new(interface: u32) -> Self {
+        Self(interface << 8)
+    }
+
+    pub(super) const fn interface(self) -> u32 {
+        self.0 >> 8
+    }
+
+    const fn bit(role: Role) -> u32 {
+        match role {
+            Role::Protocol => 1,
+            Role::Igmp => 2,
+        }
+    }
+
+    const fn has(self, role: Role) -> bool {
+        self.0 & Self::bit(role) != 0
+    }
+
+    const fn nobody(self) -> bool {
+        self.0 & 0xff == 0
+    }
+}
+
+/// A client that counts for D7, and on how many interfaces it has the membership.
+#[derive(Clone, Copy)]
+struct Counted {
+    client: u32,
+    interfaces: u32,
+}
+
+/// Everybody who has one (S,G), (*,G) or (*,*).
+pub(super) struct Entry {
+    of: SourceGroup,
+    holders: SmallVec<[Holder; 4]>,
+    /// Ordered by client.
+    counted: SmallVec<[Counted; 1]>,
+}
+
+impl Keyed for Entry {
+    fn key(&self) -> SourceGroup {
+        self.of
+    }
+}
+
+impl Entry {
+    fn place_of(&self, interface: u32) -> Result<usize, usize> {
+        self.holders.binary_search_by_key(&interface, |holder| holder.interface())
+    }
+
+    fn holds(&self, interface: u32, role: Role) -> bool {
+        self.place_of(interface).is_ok_and(|at| self.holders[at].has(role))
+    }
+
+    /// What it is an entry of.
+    pub(super) const fn of(&self) -> SourceGroup {
+        self.of
+    }
+
+    /// The interfaces that have members.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.holders.iter().map(|holder| holder.interface())
+    }
+
+    /// Interfaces with members, and who they are.
+    pub(super) fn members(&self) -> impl Iterator<Item = (u32, Role)> + '_ {
+        self.holders.iter().flat_map(|holder| {
+            [Role::Protocol, Role::Igmp]
+                .into_iter()
+                .filter(|role| holder.has(*role))
+                .map(|role| (holder.interface(), role))
+        })
+    }
+
+    fn counts(&self, client: u32) -> Result<usize, usize> {
+        self.counted.binary_search_by_key(&client, |counted| counted.client)
+    }
+}
+
+/// The interfaces toward sources that a call may need (rule D7), looked up before it.
+#[derive(Default)]
+pub struct RouteBook {
+    known: Vec<(Ipv4Addr, Option<IfKey>)>,
+    /// A source that was asked for in vain.
+    missing: Option<Ipv4Addr>,
+}
+
+impl RouteBook {
+    /// An empty book.
+    pub const fn new() -> Self {
+        Self { known: Vec::new(), missing: None }
+    }
+
+    /// The source that a call failed for with [`Error::RouteNeeded`].
+    pub const fn take_missing(&mut self) -> Option<Ipv4Addr> {
+        self.missing.take()
+    }
+
+    /// Adds the interface toward a source; None where there is no route.
+    pub fn add(&mut self, source: Ipv4Addr, interface: Option<IfKey>) -> Result<(), Error> {
+        self.known.try_reserve(1)?;
+        let at = self.known.partition_point(|(known, _)| *known < source);
+        self.known.insert(at, (source, interface));
+        Ok(())
+    }
+
+    fn require(&mut self, source: Ipv4Addr) -> Result<(), Error> {
+        if self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok() {
+            return Ok(());
+        }
+        self.missing = Some(source);
+        Err(Error::RouteNeeded)
+    }
+
+    fn get(&self, source: Ipv4Addr) -> Option<IfKey> {
+        let at = self.known.binary_search_by_key(&source, |(known, _)| *known).ok()?;
+        self.known[at].1
+    }
+}
+
+/// Who hears of a change of a (*,G) or (*,*) membership (rule D7).
+enum Audience {
+    Everybody,
+    One(u32),
+    Nobody,
+}
+
+impl Core {
+    /// MgmAddGroupMembershipEntry. Gives [`Error::RouteNeeded`], with nothing changed, where the
+    /// book lacks a source.
+    pub fn add_membership(
+        &mut self,
+        now: Millis,
+        client: ClientId,
+        of: SourceGroup,
+        key: IfKey,
+        flags: MembershipFlags,
+        routes: &mut RouteBook,
+    ) -> Result<(), Error> {
+        let slot = self.slot_of(client)?;
+        check(of, flags)?;
+        let interface = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
+        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
+        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
+            return Err(Error::IgmpDisabled(key));
+        }
+        let covered = self.covered(of)?;
+        let result = self.reserve_add(of, interface, &covered, routes, slot, role);
+        let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
+        if result.is_ok() {
+            if flags.join {
+                self.join(now, slot, role, of, interface, routes, &covered);
+            }
+            if flags.forward {
+                self.set_forced(now, slot, interface, &covered, true);
+            }
+        }
+        self.give_back(covered);
+        result
+    }
+
+    /// MgmDeleteGroupMembershipEntry. Gives [`Error::RouteNeeded`] as above.
+    pub fn delete_membership(
+        &mut self,
+        now: Millis,
+        client: ClientId,
+        of: SourceGroup,
+        key: IfKey,
+        flags: MembershipFlags,
+        routes: &mut RouteBook,
+    ) -> Result<(), Error> {
+        let slot = self.slot_of(client)?;
+        check(of, flags)?;
+        let interface = self.interfaces.find_used(key).ok_or(Error::UnknownInterface(key))?;
+        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
+        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
+            return Err(Error::IgmpDisabled(key));
+        }
+        let covered = self.covered(of)?;
+        let result = self.reserve_delete(of, interface, &covered, routes, slot, role);
+        let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
+        if result.is_ok() {
+            if flags.join && self.has(of, interface, role) {
+                self.leave(slot, role, of, interface, routes, true);
+            }
+            if flags.forward {
+                self.set_forced(now, slot, interface, &covered, false);
+                if self.interfaces[interface].owner() == Some(slot) {
+                    self.set_enabled_in_flows(of, interface, false);
+                }
+            }
+            self.refresh_all(now, &covered, interface, Some(slot));
+        }
+        self.give_back(covered);
+        result
+    }
+
+    fn reserve_add(
+        &mut self,
+        of: SourceGroup,
+        interface: u32,
+        covered: &[u32],
+        routes: &mut RouteBook,
+        slot: u32,
+        role: Role,
+    ) -> Result<(), Error> {
+        let entry = self.groups.find(of);
+        if of.has_source()
+            && self.counts_for_d7(interface, role)
+            && entry.is_none_or(|id| self.groups[id].counted.is_empty())
+        {
+            routes.require(of.source())?;
+        }
+        let alerts = 1 + match self.audience(of, slot) {
+            Audience::Everybody => self.client_count(),
+            Audience::One(_) | Audience::Nobody => 1,
+        };
+        match entry {
+            Some(id) => {
+                self.groups[id].holders.try_reserve(1)?;
+                self.groups[id].counted.try_reserve(1)?;
+            }
+            None => self.groups.reserve_one()?,
+        }
+        self.interfaces[interface].memberships.reserve(1)?;
+        self.reserve_refresh(covered, interface, alerts)
+    }
+
+    fn reserve_delete(
+        &mut self,
+        of: SourceGroup,
+        interface: u32,
+        covered: &[u32],
+        routes: &mut RouteBook,
+        slot: u32,
+        role: Role,
+    ) -> Result<(), Error> {
+        let alerts = self.alerts_of_leave(of, interface, routes, slot, role)?;
+        self.reserve_refresh(covered, interface, alerts)
+    }
+
+    fn reserve_marks(
+        &mut self,
+        interface: u32,
+        covered: &[u32],
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        if flags.forward {
+            self.interfaces[interface].marked.reserve(covered.len())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many alerts the end of one membership can cause at most. Gives
+    /// [`Error::RouteNeeded`] where the book lacks its source.
+    pub(super) fn alerts_of_leave(
+        &self,
+        of: SourceGroup,
+        interface: u32,
+        routes: &mut RouteBook,
+        slot: u32,
+        role: Role,
+    ) -> Result<usize, Error> {
+        let Some(entry) = self.groups.get(of).filter(|entry| entry.holds(interface, role)) else {
+            return Ok(0);
+        };
+        if !self.counts_for_d7(interface, role) {
+            return Ok(1);
+        }
+        if of.has_source() {
+            if entry.counted.iter().all(|counted| counted.client == slot) {
+                routes.require(of.source())?;
+            }
+            return Ok(2);
+        }
+        Ok(1 + match self.audience(of, slot) {
+            Audience::Everybody => self.client_count(),
+            Audience::One(_) | Audience::Nobody => 1,
+        })
+    }
+
+    /// Adds a membership that may be there already, with its alerts, and brings the entries it
+    /// covers up to date (rule D4).
+    #[expect(clippy::too_many_arguments, reason = "one membership has that many sides")]
+    fn join(
+        &mut self,
+        now: Millis,
+        slot: u32,
+        role: Role,
+        of: SourceGroup,
+        interface: u32,
+        routes: &RouteBook,
+        covered: &[u32],
+    ) {
+        if self.has(of, interface, role) {
+            return;
+        }
+        let id = match self.groups.find(of) {
+            Some(id) => id,
+            None => {
+                self.groups.insert(Entry { of, holders: SmallVec::new(), counted: SmallVec::new() })
+            }
+        };
+        let audience = self.audience(of, slot);
+        let entry = &mut self.groups[id];
+        let at = entry.place_of(interface).unwrap_or_else(|at| {
+            entry.holders.insert(at, Holder::new(interface));
+            at
+        });
+        entry.holders[at].0 |= Holder::bit(role);
+        self.interfaces[interface].memberships.insert(id);
+
+        if self.counts_for_d7(interface, role) {
+            let entry = &mut self.groups[id];
+            let others = !entry.counted.is_empty();
+            match entry.counts(slot) {
+                Ok(at) => entry.counted[at].interfaces += 1,
+                Err(at) => {
+                    entry.counted.insert(at, Counted { client: slot, interfaces: 1 });
+                    let action = Action::Join { of, member: true };
+                    if of.has_source() {
+                        if !others {
+                            self.tell_owner_toward(of.source(), routes, slot, action);
+                        }
+                    } else if of.is_all() || !self.counts_everything(slot) {
+                        self.tell(audience, slot, action);
+                    }
+                }
+            }
+        }
+        self.tell_local(interface, role, |interface| Action::LocalJoin { of, interface });
+        if self.interfaces[interface].owner() == Some(slot) {
+            self.lift_vetoes(of, covered, interface);
+        }
+        self.refresh_all(now, covered, interface, Some(slot));
+    }
+
+    /// Takes a membership away that is there, with its alerts. The entries it covers are brought
+    /// up to date by the caller, for the TRUE alerts of a call come before its FALSE ones (E4).
+    pub(super) fn leave(
+        &mut self,
+        slot: u32,
+        role: Role,
+        of: SourceGroup,
+        interface: u32,
+        routes: &RouteBook,
+        tell_local: bool,
+    ) {
+        let Some(id) = self.groups.find(of) else { return };
+        let counts = self.counts_for_d7(interface, role);
+        let entry = &mut self.groups[id];
+        let Ok(at) = entry.place_of(interface) else { return };
+        entry.holders[at].0 &= !Holder::bit(role);
+        if entry.holders[at].nobody() {
+            entry.holders.remove(at);
+            self.interfaces[interface].memberships.remove(id);
+        }
+        let mut last = false;
+        if counts && let Ok(at) = entry.counts(slot) {
+            entry.counted[at].interfaces -= 1;
+            if entry.counted[at].interfaces == 0 {
+                entry.counted.remove(at);
+                last = true;
+            }
+        }
+        let nobody_left = entry.counted.is_empty();
+        if entry.holders.is_empty() {
+            self.groups.remove(id);
+        }
+        if last {
+            let key = self.interfaces[interface].key;
+            let action = Action::Prune { of, interface: key, member: true };
+            if of.has_source() {
+                if nobody_left
+                    && matches!(self.audience(of.any_source(), slot), Audience::Everybody)
+                {
+                    self.tell_owner_toward(of.source(), routes, slot, action);
+                }
+            } else if of.is_all() || !self.counts_everything(slot) {
+                self.tell(self.audience(of, slot), slot, action);
+            }
+        }
+        if tell_local {
+            self.tell_local(interface, role, |interface| Action::LocalLeave { of, interface });
+        }
+    }
+
+    /// Who hears of a change by this client: nobody else has the membership, one has, or more.
+    fn audience(&self, of: SourceGroup, slot: u32) -> Audience {
+        let mut first = None;
+        let all = if of.is_all() { None } else { self.groups.get(SourceGroup::ALL) };
+        for entry in self.groups.get(of).into_iter().chain(all) {
+            for counted in entry.counted.iter().filter(|counted| counted.client != slot) {
+                match first {
+                    None => first = Some(counted.client),
+                    Some(other) if other != counted.client => return Audience::Nobody,
+                    Some(_) => {}
+                }
+            }
+        }
+        first.map_or(Audience::Everybody, Audience::One)
+    }
+
+    fn tell(&mut self, audience: Audience, cause: u32, action: Action) {
+        match audience {
+            Audience::Everybody => {
+                for (slot, _, _) in self.clients.iter() {
+                    if slot != cause {
+                        self.outbox.push(slot, action);
+                    }
+                }
+            }
+            Audience::One(slot) => self.outbox.push(slot, action),
+            Audience::Nobody => {}
+        }
+    }
+
+    fn tell_owner_toward(
+        &mut self,
+        source: Ipv4Addr,
+        routes: &RouteBook,
+        cause: u32,
+        action: Action,
+    ) {
+        let toward = routes.get(source).and_then(|key| self.interfaces.resolve(key));
+        let owner = toward.and_then(|id| self.interfaces[id].owner());
+        if let Some(owner) = owner.filter(|owner| *owner != cause) {
+            self.outbox.push(owner, action);
+        }
+    }
+
+    /// Tells the routing protocol that owns the interface what IGMP did (rule D9).
+    fn tell_local(&mut self, interface: u32, role: Role, action: impl FnOnce(IfKey) -> Action) {
+        let Some(protocol) = self.interfaces[interface].protocol else { return };
+        if role == Role::Igmp {
+            self.outbox.push(protocol, action(self.interfaces[interface].key));
+        }
+    }
+
+    /// Whether the client holds (*,*), and so counts in every N(G).
+    fn counts_everything(&self, slot: u32) -> bool {
+        self.groups.get(SourceGroup::ALL).is_some_and(|entry| entry.counts(slot).is_ok())
+    }
+
+    /// Whether a membership in this role counts for D7: all do but IGMP's beside an owner that
+    /// has a local-join callback (rule D9).
+    fn counts_for_d7(&self, interface: u32, role: Role) -> bool {
+        let owner = self.interfaces[interface].protocol.and_then(|slot| self.clients.in_slot(slot));
+        role == Role::Protocol || !owner.is_some_and(|owner| owner.info.has_local_join)
+    }
+
+    fn has(&self, of: SourceGroup, interface: u32, role: Role) -> bool {
+        self.groups.get(of).is_some_and(|entry| entry.holds(interface, role))
+    }
+
+    /// In which role a client is on an interface.
+    pub(super) fn role_on(&self, interface: u32, slot: u32) -> Option<Role> {
+        let interface = &self.interfaces[interface];
+        match slot {
+            _ if interface.protocol == Some(slot) => Some(Role::Protocol),
+            _ if interface.igmp == Some(slot) => Some(Role::Igmp),
+            _ => None,
+        }
+    }
+
+    /// Whether a membership covers the flow on the interface (rule D6).
+    pub(super) fn is_member(&self, flow: SourceGroup, interface: u32) -> bool {
+        [flow, flow.any_source(), SourceGroup::ALL]
+            .into_iter()
+            .any(|of| self.groups.get(of).is_some_and(|entry| entry.place_of(interface).is_ok()))
+    }
+
+    /// The forwarding entries that `of` covers. The list goes back with [`Self::give_back`].
+    pub(super) fn covered(&mut self, of: SourceGroup) -> Result<Vec<u32>, Error> {
+        let mut list = std::mem::take(&mut self.scratch);
+        for id in self.mfes.covered(of) {
+            if let Err(error) = list.try_reserve(1) {
+                list.clear();
+                self.scratch = list;
+                return Err(error.into());
+            }
+            list.push(id);
+        }
+        Ok(list)
+    }
+
+    pub(super) fn give_back(&mut self, mut list: Vec<u32>) {
+        list.clear();
+        if list.capacity() > 4096 {
+            list.shrink_to(64);
+        }
+        self.scratch = list;
+    }
+
+    /// FORWARD (rule D5): the owner's forced mark or veto on existing entries only.
+    fn set_forced(
+        &mut self,
+        now: Millis,
+        slot: u32,
+        interface: u32,
+        covered: &[u32],
+        forced: bool,
+    ) {
+        if self.interfaces[interface].owner() != Some(slot) {
+            self.note(Note::ForwardByIgmp(self.interfaces[interface].key));
+            return;
+        }
+        for id in covered {
+            self.mark(*id, interface, forced, !forced);
+        }
+        self.refresh_all(now, covered, interface, Some(slot));
+    }
+
+    /// The memberships of a role on an interface, ordered, as numbers of `groups`.
+    pub(super) fn memberships_of(
+        &self,
+        interface: u32,
+        role: Role,
+    ) -> Result<Vec<SourceGroup>, Error> {
+        let mut list = Vec::new();
+        list.try_reserve(self.interfaces[interface].memberships.len())?;
+        let held = self.interfaces[interface].memberships.iter().map(|id| &self.groups[id]);
+        list.extend(held.filter(|entry| entry.holds(interface, role)).map(|entry| entry.of));
+        list.sort_unstable();
+        Ok(list)
+    }
+
+    /// What a client registered with.
+    pub(super) fn client_info(&self, slot: u32) -> Option<ClientInfo> {
+        if slot == NONE { None } else { self.clients.in_slot(slot).map(|client| client.info) }
+    }
+}
+
+/// Rules D1 and D2; masks were checked at the border.
+fn check(of: SourceGroup, flags: MembershipFlags) -> Result<(), Error> {
+    if !flags.join && !flags.forward {
+        return Err(Error::BadValue {
+            name: "dwFlags",
+            value: 0,
+            allowed: "MGM_JOIN_STATE_FLAG (1), MGM_FORWARD_STATE_FLAG (2), or both",
+        });
+    }
+    let (source, group) = (of.source(), of.group());
+    if group.is_unspecified() && !source.is_unspecified() {
+        return Err(Error::SourceWithoutGroup(source));
+    }
+    if !group.is_unspecified() && !group.is_multicast() {
+        return Err(Error::BadAddress {
+            name: "dwGroupAddr",
+            address: group,
+            allowed: "224.0.0.0 to 239.255.255.255, or 0.0.0.0 for every group",
+        });
+    }
+    if source.is_multicast() || source.is_broadcast() || source.is_loopback() {
+        return Err(Error::BadAddress {
+            name: "dwSourceAddr",
+            address: source,
+            allowed: "a unicast address, or 0.0.0.0 for every source",
+        });
+    }
+    Ok(())
+}

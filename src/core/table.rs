@@ -1,0 +1,157 @@
+//! Values by (source, group): found by hash, walked in order (rule E11).
+
+use super::ordered::OrderedMap;
+use super::slab::Slab;
+use super::types::SourceGroup;
+use crate::error::Error;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
+
+/// A value that knows its own key, which never changes.
+pub trait Keyed {
+    /// The key.
+    fn key(&self) -> SourceGroup;
+}
+
+/// A table of values by (source, group). A value keeps its number as long as it is in the table.
+pub struct Table<T> {
+    rows: Slab<T>,
+    numbers: HashTable<u32>,
+    order: OrderedMap<SourceGroup, u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<T: Keyed> Table<T> {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self {
+            rows: Slab::new(),
+            numbers: HashTable::new(),
+            order: OrderedMap::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// How many values there are.
+    pub const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The number of the value with this key.
+    pub fn find(&self, key: SourceGroup) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.numbers.find(hash, |id| self.rows[*id].key() == key).copied()
+    }
+
+    /// The value with this key.
+    pub fn get(&self, key: SourceGroup) -> Option<&T> {
+        self.find(key).map(|id| &self.rows[id])
+    }
+
+    /// The value with this number, if there is one.
+    pub fn by_number(&self, id: u32) -> Option<&T> {
+        self.rows.get(id)
+    }
+
+    /// Makes sure that the next insert finds room.
+    pub fn reserve_one(&mut self) -> Result<(), Error> {
+        self.rows.reserve(1)?;
+        self.order.reserve_one()?;
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        self.numbers.try_reserve(1, |id| hasher.hash_one(rows[*id].key()))?;
+        Ok(())
+    }
+
+    /// Adds a value whose key is not in the table. Room must have been reserved.
+    pub fn insert(&mut self, value: T) -> u32 {
+        let key = value.key();
+        let id = self.rows.insert(value);
+        self.order.insert(key, id);
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        self.numbers.insert_unique(hasher.hash_one(key), id, |id| hasher.hash_one(rows[*id].key()));
+        id
+    }
+
+    /// Takes the value with this number out.
+    pub fn remove(&mut self, id: u32) -> Option<T> {
+        let key = self.rows.get(id)?.key();
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.numbers.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
+        self.order.remove(key);
+        self.rows.remove(id)
+    }
+
+    /// The numbers of the values from a key on, in order.
+    pub fn from(&self, key: SourceGroup) -> impl Iterator<Item = (SourceGroup, u32)> + '_ {
+        self.order.from(key)
+    }
+
+    /// The first value from a key on, by number.
+    pub fn next_from(&self, key: SourceGroup) -> Option<(SourceGroup, u32)> {
+        self.order.next_from(key)
+    }
+
+    /// The numbers of the values that a membership of this kind covers, in order: one flow, all
+    /// of a group, or all.
+    pub fn covered(&self, by: SourceGroup) -> impl Iterator<Item = u32> + '_ {
+        let last = match (by.is_all(), by.has_source()) {
+            (true, _) => SourceGroup::MAX,
+            (false, true) => by,
+            (false, false) => by.last_of_group(),
+        };
+        self.order.from(by).take_while(move |(key, _)| *key <= last).map(|(_, id)| id)
+    }
+}
+
+impl<T> Index<u32> for Table<T> {
+    type Output = T;
+
+    fn index(&self, id: u32) -> &T {
+        &self.rows[id]
+    }
+}
+
+impl<T> IndexMut<u32> for Table<T> {
+    fn index_mut(&mut self, id: u32) -> &mut T {
+        &mut self.rows[id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    impl Keyed for SourceGroup {
+        fn key(&self) -> SourceGroup {
+            *self
+        }
+    }
+
+    #[test]
+    fn finds_covers_and_forgets() {
+        let mut table = Table::new();
+        let key = |s: u8, g: u8| {
+            SourceGroup::new(Ipv4Addr::new(10, 0, 0, s), Ipv4Addr::new(232, 0, 0, g))
+        };
+        for (s, g) in [(3, 1), (1, 2), (2, 1), (9, 3)] {
+            table.reserve_one().unwrap();
+            table.insert(key(s, g));
+        }
+        let covered = |table: &Table<SourceGroup>, by| {
+            table.covered(by).map(|id| table[id]).collect::<Vec<_>>()
+        };
+        assert_eq!(covered(&table, key(0, 1).any_source()), [key(2, 1), key(3, 1)]);
+        assert_eq!(covered(&table, key(1, 2)), [key(1, 2)]);
+        assert_eq!(covered(&table, key(5, 2)), []);
+        assert_eq!(covered(&table, SourceGroup::ALL).len(), 4);
+        let id = table.find(key(2, 1)).unwrap();
+        assert_eq!(table.remove(id), Some(key(2, 1)));
+        assert_eq!(table.find(key(2, 1)), None);
+        assert_eq!(covered(&table, key(0, 1).any_source()), [key(3, 1)]);
+        assert_eq!(table.len(), 3);
+    }
+}
