@@ -1,0 +1,361 @@
+/*
+ * mgm_host.h: the host's side of the multicast group manager.
+ *
+ * A program that uses mgm.h alone needs nothing of this: its first MgmRegisterMProtocol starts the
+ * group manager from the environment:
+ *   MGM_FORWARDER  memory (default), kernel, or kernel:TABLE (a multicast routing table's id)
+ *   MGM_LOG        off, error (default), warn, info, debug, trace; to standard error
+ *   MGM_MAX_MFES   the most forwarding entries there may be
+ *   MGM_CONTROL    the path of a control socket to serve
+ * A program that wants more calls MgmHostStart first; the environment is then ignored.
+ *
+ * What mgm.h says of calls, numbers, threads and callbacks holds here too. From inside the
+ * functions of a custom forwarder only the functions that read may be called.
+ *
+ * This file is generated from src/ffi; `make header` writes it anew.
+ */
+#ifndef MGM_HOST_H
+#define MGM_HOST_H
+
+#include "mgm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The unicast route toward a source. Addresses and masks are in network byte order. */
+struct _MGM_ROUTE {
+    /** The index of the interface toward the source. */
+    DWORD dwIfIndex;
+    /** The next hop's address on it, or 0. */
+    DWORD dwIfNextHopAddr;
+    /**
+     * The neighbour that packets of this source come from: the route's gateway, or the source
+     * itself where it is directly connected.
+     */
+    DWORD dwUpStreamNbr;
+    /** The protocol that the route came from (MIB_IPPROTO_*). */
+    DWORD dwRouteProtocol;
+    /** The prefix that matched. */
+    DWORD dwRouteNetwork;
+    /** Its mask, ones first. */
+    DWORD dwRouteMask;
+};
+
+/** The unicast route toward a source. */
+typedef struct _MGM_ROUTE MGM_ROUTE;
+
+/** A pointer to MGM_ROUTE. */
+typedef struct _MGM_ROUTE *PMGM_ROUTE;
+
+/** What a custom forwarder counted for one entry since it was added. Counters wrap. */
+struct _MGM_MFE_COUNTERS {
+    /** Packets that arrived on the incoming interface and were forwarded. */
+    ULONG ulInPkts;
+    /** Octets of those packets, IP headers included. */
+    ULONG ulInOctets;
+    /** Packets that arrived on another interface and were dropped. */
+    ULONG ulPktsDifferentIf;
+};
+
+/** What a custom forwarder counted for one entry. */
+typedef struct _MGM_MFE_COUNTERS MGM_MFE_COUNTERS;
+
+/** A pointer to MGM_MFE_COUNTERS. */
+typedef struct _MGM_MFE_COUNTERS *PMGM_MFE_COUNTERS;
+
+/**
+ * Finds the route toward a source. *pRoute is all zero on entry. Returns NO_ERROR and fills it,
+ * or ERROR_NOT_FOUND: there is no route.
+ */
+typedef DWORD (*PMGM_HOST_ROUTE_CALLBACK)(PVOID pvContext, DWORD dwSourceAddr, PMGM_ROUTE pRoute);
+
+/**
+ * One copy of a packet leaves an interface: the whole IP packet, its TTL decremented and its
+ * header checksum right. Valid until the callback returns.
+ */
+typedef void (*PMGM_HOST_TRANSMIT_CALLBACK)(PVOID pvContext,
+                                            DWORD dwIfIndex,
+                                            DWORD dwIfNextHopAddr,
+                                            const BYTE *pbPacket,
+                                            DWORD dwPacketSize);
+
+/**
+ * A line for the log, without a line end, NUL-terminated, at most 511 octets of UTF-8; dwLevel
+ * is MGM_LOG_ERROR to MGM_LOG_TRACE. Valid until the callback returns.
+ */
+typedef void (*PMGM_HOST_LOG_CALLBACK)(PVOID pvContext, DWORD dwLevel, const char *pszMessage);
+
+/** The time in milliseconds since any fixed moment; must not go backwards. */
+typedef ULONGLONG (*PMGM_HOST_CLOCK_CALLBACK)(PVOID pvContext);
+
+/**
+ * Makes an interface usable. Anything but NO_ERROR refuses it: MgmTakeInterfaceOwnership then
+ * gives ERROR_CAN_NOT_COMPLETE. Doing it twice is no error.
+ */
+typedef DWORD (*PMGM_HOST_ADD_INTERFACE_CALLBACK)(PVOID pvContext,
+                                                  DWORD dwIfIndex,
+                                                  DWORD dwIfNextHopAddr);
+
+/** The interface is in no entry any more and no client is on it. */
+typedef void (*PMGM_HOST_REMOVE_INTERFACE_CALLBACK)(PVOID pvContext,
+                                                    DWORD dwIfIndex,
+                                                    DWORD dwIfNextHopAddr);
+
+/**
+ * Adds an entry, or replaces it in place. The incoming interface is never among the dwNumOutIf
+ * outgoing ones; none at all is a negative entry: packets are dropped and not reported. Returns
+ * NO_ERROR when the entry is as asked. pOutIf is valid until the callback returns.
+ */
+typedef DWORD (*PMGM_HOST_SET_MFE_CALLBACK)(PVOID pvContext,
+                                            DWORD dwSourceAddr,
+                                            DWORD dwGroupAddr,
+                                            DWORD dwInIfIndex,
+                                            DWORD dwInIfNextHopAddr,
+                                            DWORD dwNumOutIf,
+                                            const MIB_IPMCAST_OIF *pOutIf);
+
+/** Removes an entry. Returns NO_ERROR, or ERROR_NOT_FOUND where there is none. */
+typedef DWORD (*PMGM_HOST_DELETE_MFE_CALLBACK)(PVOID pvContext,
+                                               DWORD dwSourceAddr,
+                                               DWORD dwGroupAddr);
+
+/**
+ * Reads an entry's counters. *pCounters is all zero on entry. Returns NO_ERROR, or
+ * ERROR_NOT_FOUND where there is no such entry.
+ */
+typedef DWORD (*PMGM_HOST_GET_MFE_COUNTERS_CALLBACK)(PVOID pvContext,
+                                                     DWORD dwSourceAddr,
+                                                     DWORD dwGroupAddr,
+                                                     PMGM_MFE_COUNTERS pCounters);
+
+/** The end: the plane is to drop its entries and interfaces. */
+typedef void (*PMGM_HOST_STOP_CALLBACK)(PVOID pvContext);
+
+/**
+ * A forwarding plane of the host's own: a switch chip, DPDK, eBPF.
+ *
+ * The plane forwards each packet by its entries; one that no entry matches, or that came in on
+ * another interface than its entry's, it hands to MgmHostReceive. pfnAddInterface,
+ * pfnRemoveInterface, pfnSetMfe and pfnDeleteMfe come one at a time, in order; pfnRoute and
+ * pfnGetMfeCounters at any moment and on any thread. From inside any of them only the functions
+ * that read (MgmGet*) may be called; the others give ERROR_CAN_NOT_COMPLETE.
+ *
+ * MgmHostStart copies the structure.
+ */
+struct _MGM_HOST_FORWARDER {
+    /** sizeof(MGM_HOST_FORWARDER). */
+    DWORD dwSize;
+    /** The first argument of each function below. */
+    PVOID pvContext;
+    /** Makes an interface usable. NULL: every interface is. */
+    PMGM_HOST_ADD_INTERFACE_CALLBACK pfnAddInterface;
+    /** An interface is not needed any more. May be NULL. */
+    PMGM_HOST_REMOVE_INTERFACE_CALLBACK pfnRemoveInterface;
+    /** Adds or replaces an entry. Required. */
+    PMGM_HOST_SET_MFE_CALLBACK pfnSetMfe;
+    /** Removes an entry. Required. */
+    PMGM_HOST_DELETE_MFE_CALLBACK pfnDeleteMfe;
+    /** Reads an entry's counters. NULL: they are all 0. */
+    PMGM_HOST_GET_MFE_COUNTERS_CALLBACK pfnGetMfeCounters;
+    /** Finds the route toward a source. NULL: the pfnRoute of MGM_HOST_CONFIG. */
+    PMGM_HOST_ROUTE_CALLBACK pfnRoute;
+    /** MgmHostStop was called. NULL: the host clears its plane when MgmHostStop has returned. */
+    PMGM_HOST_STOP_CALLBACK pfnStop;
+};
+
+/** A forwarding plane of the host's own. */
+typedef struct _MGM_HOST_FORWARDER MGM_HOST_FORWARDER;
+
+/** A pointer to MGM_HOST_FORWARDER. */
+typedef struct _MGM_HOST_FORWARDER *PMGM_HOST_FORWARDER;
+
+/**
+ * What MgmHostStart is told. Set it to all zero and dwSize to its sizeof, then fill in what is
+ * needed: zero stands for the default everywhere. MgmHostStart copies it, strings included.
+ *
+ * A dwSize from an older header is accepted, down to the end of pForwarder, and one from a newer
+ * header where the fields that this library does not know are zero.
+ */
+struct _MGM_HOST_CONFIG {
+    /** sizeof(MGM_HOST_CONFIG). */
+    DWORD dwSize;
+    /** MGM_FORWARDER_*. */
+    DWORD dwForwarder;
+    /** Kernel: the multicast routing table's id, 0 for the default one. Others: 0. */
+    DWORD dwTableId;
+    /** The most forwarding entries there may be, 0 for 1048576. At most a quarter are negative. */
+    DWORD dwMaxMfes;
+    /** The first argument of the callbacks below. */
+    PVOID pvContext;
+    /**
+     * Memory and custom: the route toward a source. NULL: the interface that a source's packet
+     * came in on is the one toward it.
+     */
+    PMGM_HOST_ROUTE_CALLBACK pfnRoute;
+    /** Memory: one copy of a packet leaves an interface. May be NULL. */
+    PMGM_HOST_TRANSMIT_CALLBACK pfnTransmit;
+    /** A line for the log. NULL: standard error. */
+    PMGM_HOST_LOG_CALLBACK pfnLog;
+    /** Custom: the plane's functions. Others: NULL. */
+    const MGM_HOST_FORWARDER *pForwarder;
+    /** The path of the control socket to serve, or NULL. */
+    const char *pszControlPath;
+    /**
+     * A clock to go by instead of the system's, for simulations. The library then starts no
+     * timer thread: what is due is done at the start of each MgmHost* call. NULL: the system's.
+     */
+    PMGM_HOST_CLOCK_CALLBACK pfnClock;
+    /** The most new entries in one second, 0 for no limit. */
+    DWORD dwMaxNewMfesPerSecond;
+    /** The same for one source. */
+    DWORD dwMaxNewMfesPerSource;
+    /** MGM_LOG_*: what is logged. */
+    DWORD dwLogLevel;
+    /** Must be 0. */
+    DWORD dwReserved;
+};
+
+/** What MgmHostStart is told. */
+typedef struct _MGM_HOST_CONFIG MGM_HOST_CONFIG;
+
+/** A pointer to MGM_HOST_CONFIG. */
+typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
+
+/** dwForwarder: the software forwarding plane inside the process. */
+#define MGM_FORWARDER_MEMORY 0
+
+/** dwForwarder: Linux's own multicast forwarding; needs CAP_NET_ADMIN in the network namespace. */
+#define MGM_FORWARDER_KERNEL 1
+
+/** dwForwarder: the functions that pForwarder points at. */
+#define MGM_FORWARDER_CUSTOM 2
+
+/** dwLogLevel: as MGM_LOG_ERROR. */
+#define MGM_LOG_DEFAULT 0
+
+/** dwLogLevel and dwLevel: a call failed, or the library could not do what it was asked. */
+#define MGM_LOG_ERROR 1
+
+/** dwLogLevel and dwLevel: something was ignored or is not as it should be. */
+#define MGM_LOG_WARN 2
+
+/** dwLogLevel and dwLevel: starts, stops, ownership. */
+#define MGM_LOG_INFO 3
+
+/** dwLogLevel and dwLevel: entries made and removed. */
+#define MGM_LOG_DEBUG 4
+
+/** dwLogLevel and dwLevel: each callback and each packet report. */
+#define MGM_LOG_TRACE 5
+
+/** dwLogLevel: nothing is logged. */
+#define MGM_LOG_OFF 4294967295
+
+/**
+ * Starts the group manager with a configuration of the program's own. To be called before the
+ * first MgmRegisterMProtocol, which otherwise starts it from the environment.
+ *
+ * @param pConfig what is wanted; copied.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: pConfig is NULL, or a field has a value that is not allowed.
+ * - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
+ * - ERROR_NOT_ENOUGH_MEMORY
+ * - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
+ *   why.
+ *
+ * @pre pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
+ * NUL-terminated string and at a table of functions. All functions are of the declared types and
+ * can be called from any thread, with their pvContext, until MgmHostStop has returned.
+ */
+DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
+
+/**
+ * Ends everything: clients get no more callbacks, their handles are no longer valid, and what was
+ * put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
+ * anew.
+ *
+ * When this has returned, no callback is running or will ever run again. Called from inside a
+ * callback: none starts after that callback has returned.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_CAN_NOT_COMPLETE: no host runs.
+ */
+DWORD MgmHostStop(void);
+
+/**
+ * Memory: a packet came in. When this returns, every callback that the packet caused has run and
+ * every copy of it has been handed to pfnTransmit.
+ *
+ * Custom: a packet came in that the plane has no entry for, or on another interface than its
+ * entry's. It is reported to the group manager; forwarding it is up to the plane.
+ *
+ * @param dwIfIndex,dwIfNextHopAddr the interface it came in on.
+ * @param pbPacket the IPv4 packet, from its header on; only read.
+ * @param dwPacketSize its size in octets.
+ *
+ * @return
+ * - NO_ERROR: the packet was forwarded, or rightly not forwarded.
+ * - ERROR_INVALID_PARAMETER: pbPacket is NULL or not a whole IPv4 packet.
+ * - ERROR_NOT_ENOUGH_MEMORY
+ * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ *
+ * @pre pbPacket points at dwPacketSize octets.
+ */
+DWORD MgmHostReceive(DWORD dwIfIndex,
+                     DWORD dwIfNextHopAddr,
+                     const BYTE *pbPacket,
+                     DWORD dwPacketSize);
+
+/**
+ * Memory and custom: the routes toward sources in a prefix have changed. Forwarding entries of
+ * those sources are made anew where the route now leads elsewhere.
+ *
+ * @param dwNetwork,dwMask the prefix in network byte order; 0 and 0 for all sources.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: dwMask has a zero before a one.
+ * - ERROR_NOT_ENOUGH_MEMORY
+ * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ */
+DWORD MgmHostRouteChanged(DWORD dwNetwork, DWORD dwMask);
+
+/**
+ * Memory and custom: an interface stopped working. Forwarding entries whose incoming interface it
+ * is are deleted and it leaves the others' lists; memberships and ownership stay. It works again
+ * when a packet comes in on it or a client takes it.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_NOT_ENOUGH_MEMORY
+ * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ */
+DWORD MgmHostInterfaceDown(DWORD dwIfIndex, DWORD dwIfNextHopAddr);
+
+/**
+ * Writes the whole state as JSON text with a final NUL.
+ *
+ * @param pdwBufferSize the size of pbBuffer in octets.
+ * @param pbBuffer receives the text; may be NULL where *pdwBufferSize is 0.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: a required pointer is NULL.
+ * - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final
+ *   NUL included.
+ * - ERROR_NOT_ENOUGH_MEMORY
+ * - ERROR_CAN_NOT_COMPLETE: no host runs.
+ *
+ * @pre pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
+ */
+DWORD MgmHostGetState(PDWORD pdwBufferSize, PBYTE pbBuffer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MGM_HOST_H */

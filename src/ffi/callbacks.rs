@@ -1,0 +1,184 @@
+//! A client's C functions as [`Callbacks`].
+
+use super::MGM;
+use super::convert::{address, dword, interface, mask_with};
+use super::types::{
+    _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
+    BOOL, BYTE, DWORD, FILETIME, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
+};
+use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::core::types::{IfKey, Route, Seconds, SourceGroup};
+use crate::log::Level;
+use smallvec::SmallVec;
+use std::ptr::null_mut;
+
+/// A client of C's: the functions it registered.
+///
+/// Each is called as MgmRegisterMProtocol's caller promised: it has the declared type and can be
+/// called until the client is deregistered. The shell keeps that time (rule A8).
+#[derive(Clone, Copy)]
+pub(super) struct CClient {
+    functions: _ROUTING_PROTOCOL_CONFIG,
+}
+
+/// The longest packet header handed to C: the longest IPv4 header and a little of what follows.
+const MAX_HEADER: usize = 128;
+
+impl CClient {
+    pub(super) fn new(functions: _ROUTING_PROTOCOL_CONFIG) -> Self {
+        Self { functions }
+    }
+}
+
+/// A copy of a packet's header: C may write into it, and may read it as 32-bit words.
+#[repr(align(8))]
+struct Header([BYTE; MAX_HEADER]);
+
+/// The copy and its size.
+fn copy_of(header: &[u8]) -> (Header, DWORD) {
+    let mut copy = Header([0; MAX_HEADER]);
+    let size = header.len().min(MAX_HEADER);
+    copy.0[..size].copy_from_slice(&header[..size]);
+    (copy, size as DWORD)
+}
+
+/// What pbRoute of an RPF callback points at (rule E2).
+fn dest_info(route: &Route) -> _RTM_DEST_INFO {
+    let mut bits = [0; 16];
+    bits[..4].copy_from_slice(&route.network.octets());
+    _RTM_DEST_INFO {
+        DestHandle: null_mut(),
+        DestAddress: _RTM_NET_ADDRESS {
+            AddressFamily: libc::AF_INET as u16,
+            NumBits: route.prefix_len.into(),
+            AddrBits: bits,
+        },
+        LastChanged: FILETIME::default(),
+        BelongsToViews: RTM_VIEW_MASK_MCAST,
+        NumberOfViews: 1,
+        ViewInfo: [_RTM_DEST_VIEW_INFO {
+            ViewId: RTM_VIEW_ID_MCAST,
+            NumRoutes: 1,
+            Route: null_mut(),
+            Owner: null_mut(),
+            DestFlags: 0,
+            HoldRoute: null_mut(),
+        }],
+    }
+}
+
+/// Source, its mask, group, its mask: how most callbacks begin.
+fn words(of: SourceGroup) -> (DWORD, DWORD, DWORD, DWORD) {
+    let (source, group) = (of.source(), of.group());
+    (dword(source), mask_with(source), dword(group), mask_with(group))
+}
+
+impl Callbacks for CClient {
+    fn has_local_join(&self) -> bool {
+        self.functions.pfnLocalJoinCallback.is_some()
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+        let Some(function) = self.functions.pfnRpfCallback else { return };
+        let (s, sm, g, gm) = words(flow);
+        let (mut header, size) = copy_of(header);
+        let mut route = dest_info(route);
+        let mut index = answer.iif.index;
+        let mut next_hop = dword(answer.iif.next_hop);
+        let mut upstream = dword(answer.upstream);
+        // SAFETY: see `CClient`; the pointers are to our own variables, writable for the call.
+        unsafe {
+            function(
+                s,
+                sm,
+                g,
+                gm,
+                &raw mut index,
+                &raw mut next_hop,
+                &raw mut upstream,
+                size,
+                header.0.as_mut_ptr(),
+                (&raw mut route).cast(),
+            );
+        }
+        // Whether the client owns that interface is for the core to check (rule A10).
+        *answer = RpfAnswer { iif: interface(index, next_hop), upstream: address(upstream) };
+    }
+
+    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
+        let Some(function) = self.functions.pfnCreationAlertCallback else { return };
+        let (s, sm, g, gm) = words(flow);
+        let mut entries = SmallVec::<[_MGM_IF_ENTRY; 16]>::new();
+        if entries.try_reserve(out.len()).is_err() {
+            MGM.log(
+                Level::Error,
+                format_args!("out of memory: no creation alert for {flow}, nothing is vetoed"),
+            );
+            return;
+        }
+        entries.extend(out.iter().map(|out| _MGM_IF_ENTRY {
+            dwIfIndex: out.interface.index,
+            dwIfNextHopAddr: dword(out.interface.next_hop),
+            bIGMP: out.igmp.into(),
+            bIsEnabled: out.enabled.into(),
+        }));
+        let count = entries.len() as DWORD;
+        let (index, next_hop) = (iif.index, dword(iif.next_hop));
+        // SAFETY: see `CClient`; the array is ours, writable for the call and `count` long.
+        unsafe { function(s, sm, g, gm, index, next_hop, count, entries.as_mut_ptr()) };
+        // Only the answer is read back: the array may say nothing about other interfaces.
+        for (out, entry) in out.iter_mut().zip(&entries) {
+            out.enabled = entry.bIsEnabled != 0;
+        }
+    }
+
+    fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
+        let Some(function) = self.functions.pfnPruneAlertCallback else { return };
+        let (s, sm, g, gm) = words(of);
+        let (index, next_hop) = (interface.index, dword(interface.next_hop));
+        // SAFETY: see `CClient`; the timeout is a DWORD of ours, writable for the call.
+        unsafe { function(s, sm, g, gm, index, next_hop, BOOL::from(member), &raw mut timeout.0) };
+    }
+
+    fn join(&self, of: SourceGroup, member: bool) {
+        let Some(function) = self.functions.pfnJoinAlertCallback else { return };
+        let (s, sm, g, gm) = words(of);
+        // SAFETY: see `CClient`.
+        unsafe { function(s, sm, g, gm, BOOL::from(member)) };
+    }
+
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        let Some(function) = self.functions.pfnWrongIfCallback else { return };
+        let (s, _, g, _) = words(flow);
+        let (mut header, size) = copy_of(header);
+        let (index, next_hop) = (arrival.index, dword(arrival.next_hop));
+        // SAFETY: see `CClient`; the header is a copy of ours, writable for the call.
+        unsafe { function(s, g, index, next_hop, size, header.0.as_mut_ptr()) };
+    }
+
+    fn local_join(&self, of: SourceGroup, interface: IfKey) {
+        let Some(function) = self.functions.pfnLocalJoinCallback else { return };
+        let (s, sm, g, gm) = words(of);
+        // SAFETY: see `CClient`.
+        unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
+    }
+
+    fn local_leave(&self, of: SourceGroup, interface: IfKey) {
+        let Some(function) = self.functions.pfnLocalLeaveCallback else { return };
+        let (s, sm, g, gm) = words(of);
+        // SAFETY: see `CClient`.
+        unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
+    }
+
+    fn disable_igmp(&self, interface: IfKey) {
+        let Some(function) = self.functions.pfnDisableIgmpCallback else { return };
+        // SAFETY: see `CClient`.
+        unsafe { function(interface.index, dword(interface.next_hop)) };
+    }
+
+    fn enable_igmp(&self, interface: IfKey) {
+        let Some(function) = self.functions.pfnEnableIgmpCallback else { return };
+        // SAFETY: see `CClient`.
+        unsafe { function(interface.index, dword(interface.next_hop)) };
+    }
+}

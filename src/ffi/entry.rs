@@ -1,0 +1,335 @@
+//! The functions of mgm.h, except the six that read forwarding entries ([`super::reads`]).
+//!
+//! Their documentation is written for the C header, which is generated from it.
+#![expect(non_snake_case, reason = "the names of mgm.h")]
+
+use super::callbacks::CClient;
+use super::convert::{self, required};
+use super::records::{self, OutBuffer};
+use super::types::{
+    DWORD, HANDLE, MGM_ENUM_TYPES, PBYTE, PDWORD, PMIB_IPMCAST_MFE, PROUTING_PROTOCOL_CONFIG,
+};
+use super::{MGM, guard};
+use crate::handle;
+
+/// Registers a client: a routing protocol, or IGMP.
+///
+/// IGMP is recognised by its protocol id: MS_IP_IGMP or PROTO_IP_IGMP. The pair (dwProtocolId,
+/// dwComponentId) must be new. Where no host runs yet, one is started from the environment
+/// (MGM_FORWARDER and its like, see mgm_host.h).
+///
+/// @param prpiInfo the client's callbacks; copied.
+/// @param phProtocol receives the client's handle.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: prpiInfo or phProtocol is NULL.
+/// - ERROR_ALREADY_EXISTS: the pair is registered.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: the library could not start (an environment variable makes no sense,
+///   the kernel refused); the log says why.
+///
+/// # Safety
+/// prpiInfo points at a ROUTING_PROTOCOL_CONFIG whose functions are of the declared types and stay
+/// callable until the client is deregistered; phProtocol points at a HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmRegisterMProtocol(
+    prpiInfo: PROUTING_PROTOCOL_CONFIG,
+    dwProtocolId: DWORD,
+    dwComponentId: DWORD,
+    phProtocol: *mut HANDLE,
+) -> DWORD {
+    guard::call("MgmRegisterMProtocol", || {
+        let config = required(prpiInfo, "prpiInfo")?;
+        let out = required(phProtocol, "phProtocol")?;
+        // SAFETY: the caller's promise about prpiInfo.
+        let client = CClient::new(unsafe { config.read_unaligned() });
+        let id = MGM.register(client, dwProtocolId, dwComponentId)?;
+        // SAFETY: the caller's promise about phProtocol.
+        unsafe { out.write_unaligned(convert::handle_of(handle::from_client(id))) };
+        Ok(())
+    })
+}
+
+/// Ends a registration. The client must have released its interfaces. Its open enumerations end
+/// with it.
+///
+/// When this has returned NO_ERROR, no callback of the client is running or will ever run again:
+/// its code may be unloaded. Called from inside the client's own callback: none starts after that
+/// callback has returned.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client.
+/// - ERROR_CAN_NOT_COMPLETE: the client still owns an interface, or (called from inside a
+///   callback) waiting for the client's running callback would never end.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmDeRegisterMProtocol(hProtocol: HANDLE) -> DWORD {
+    guard::call("MgmDeRegisterMProtocol", || MGM.deregister(convert::client(hProtocol)?))
+}
+
+/// Takes an interface: the client will run multicast routing on it.
+///
+/// One routing protocol owns an interface at a time; IGMP may be on it too, taken before or
+/// after. Where IGMP is on it already, IGMP gets its disable callback before the ownership
+/// changes and its enable callback after; its memberships there are dropped in between.
+///
+/// @param dwIfIndex the interface's index; the Linux interface index for the kernel forwarder.
+/// @param dwIfNextHopAddr the next hop on a point-to-multipoint interface, network byte order;
+///        0 elsewhere. Two next hops on one index are two interfaces.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client.
+/// - ERROR_ALREADY_EXISTS: another routing protocol owns the interface, or the client is on it
+///   already.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: the forwarder refused the interface; the log says why.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmTakeInterfaceOwnership(
+    hProtocol: HANDLE,
+    dwIfIndex: DWORD,
+    dwIfNextHopAddr: DWORD,
+) -> DWORD {
+    guard::call("MgmTakeInterfaceOwnership", || {
+        let client = convert::client(hProtocol)?;
+        MGM.take_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
+    })
+}
+
+/// Releases an interface. The client's memberships on it go, with the alerts that deleting them
+/// one by one would cause; forwarding entries whose incoming interface it is are deleted, and it
+/// leaves the others' lists. IGMP, where it stays behind, gets its disable and enable callbacks as
+/// with MgmTakeInterfaceOwnership.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client is
+///   not on that interface.
+/// - ERROR_CAN_NOT_COMPLETE
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmReleaseInterfaceOwnership(
+    hProtocol: HANDLE,
+    dwIfIndex: DWORD,
+    dwIfNextHopAddr: DWORD,
+) -> DWORD {
+    guard::call("MgmReleaseInterfaceOwnership", || {
+        let client = convert::client(hProtocol)?;
+        MGM.release_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
+    })
+}
+
+/// Tells which client owns an interface: the routing protocol, or IGMP where it is alone. Needs
+/// no registration.
+///
+/// @param pdwIfProtocolId receives the owner's protocol id.
+/// @param pdwIfComponentId receives the owner's component id.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: pdwIfProtocolId or pdwIfComponentId is NULL.
+/// - ERROR_NOT_FOUND: nobody is on that interface.
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// Both pointers point at DWORDs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetProtocolOnInterface(
+    dwIfIndex: DWORD,
+    dwIfNextHopAddr: DWORD,
+    pdwIfProtocolId: PDWORD,
+    pdwIfComponentId: PDWORD,
+) -> DWORD {
+    guard::call("MgmGetProtocolOnInterface", || {
+        let protocol_out = required(pdwIfProtocolId, "pdwIfProtocolId")?;
+        let component_out = required(pdwIfComponentId, "pdwIfComponentId")?;
+        let interface = convert::interface(dwIfIndex, dwIfNextHopAddr);
+        let (protocol, component) = MGM.protocol_on_interface(interface)?;
+        // SAFETY: the caller's promise about both pointers.
+        unsafe {
+            protocol_out.write_unaligned(protocol);
+            component_out.write_unaligned(component);
+        }
+        Ok(())
+    })
+}
+
+/// Adds a group membership on an interface, or adds the interface to forwarding entries.
+///
+/// A membership is for one source and group (S,G), for any source of a group (*,G: source 0), or
+/// for everything (*,*: source and group 0). Each mask is 255.255.255.255, or 0 where its address
+/// is 0; ranges are not supported.
+///
+/// MGM_JOIN_STATE_FLAG adds the membership, brings every matching forwarding entry up to date and
+/// alerts other clients. Adding what is there gives NO_ERROR and no alert. MGM_FORWARD_STATE_FLAG
+/// changes existing entries only: the interface becomes an outgoing one of each that matches.
+///
+/// Alerts caused by a call made outside any callback have been delivered when it returns.
+///
+/// @param dwSourceAddr,dwSourceMask,dwGroupAddr,dwGroupMask in network byte order.
+/// @param dwIfIndex,dwIfNextHopIPAddr an interface that the client has taken.
+/// @param dwFlags MGM_JOIN_STATE_FLAG, MGM_FORWARD_STATE_FLAG or both.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client; a mask is a
+///   range; the group is not in 224.0.0.0/4; the source is multicast, 255.255.255.255 or in
+///   127.0.0.0/8; a source without a group; dwFlags has no flag or an unknown one; the client is
+///   not on that interface.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: to IGMP, between its disable and enable callbacks.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmAddGroupMembershipEntry(
+    hProtocol: HANDLE,
+    dwSourceAddr: DWORD,
+    dwSourceMask: DWORD,
+    dwGroupAddr: DWORD,
+    dwGroupMask: DWORD,
+    dwIfIndex: DWORD,
+    dwIfNextHopIPAddr: DWORD,
+    dwFlags: DWORD,
+) -> DWORD {
+    guard::call("MgmAddGroupMembershipEntry", || {
+        let client = convert::client(hProtocol)?;
+        let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
+        let flags = convert::membership_flags(dwFlags)?;
+        MGM.add_membership(client, of, convert::interface(dwIfIndex, dwIfNextHopIPAddr), flags)
+    })
+}
+
+/// Deletes a group membership on an interface, or takes the interface out of forwarding entries.
+///
+/// As MgmAddGroupMembershipEntry. Deleting a membership that is not there gives NO_ERROR and no
+/// alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry though a membership
+/// would keep it there (a prune), until the client adds a membership that covers the entry.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: as MgmAddGroupMembershipEntry; only other clients are on that
+///   interface.
+/// - ERROR_NOT_FOUND: no client is on that interface.
+/// - ERROR_CAN_NOT_COMPLETE: to IGMP, between its disable and enable callbacks.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmDeleteGroupMembershipEntry(
+    hProtocol: HANDLE,
+    dwSourceAddr: DWORD,
+    dwSourceMask: DWORD,
+    dwGroupAddr: DWORD,
+    dwGroupMask: DWORD,
+    dwIfIndex: DWORD,
+    dwIfNextHopIPAddr: DWORD,
+    dwFlags: DWORD,
+) -> DWORD {
+    guard::call("MgmDeleteGroupMembershipEntry", || {
+        let client = convert::client(hProtocol)?;
+        let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
+        let flags = convert::membership_flags(dwFlags)?;
+        MGM.delete_membership(client, of, convert::interface(dwIfIndex, dwIfNextHopIPAddr), flags)
+    })
+}
+
+/// Changes the upstream neighbour of a forwarding entry.
+///
+/// @param hProtocol the client that owns the entry's incoming interface.
+/// @param pmimm names the entry by dwSource and dwGroup and gives dwUpStrmNgbr; nothing else of it
+///        is read.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client
+///   does not own the entry's incoming interface; pmimm is NULL.
+/// - ERROR_NOT_FOUND: there is no such entry.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// pmimm points at a MIB_IPMCAST_MFE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmSetMfe(hProtocol: HANDLE, pmimm: PMIB_IPMCAST_MFE) -> DWORD {
+    guard::call("MgmSetMfe", || {
+        let client = convert::client(hProtocol)?;
+        // SAFETY: the caller's promise about pmimm.
+        let (flow, upstream) =
+            unsafe { (convert::flow(pmimm, "pmimm")?, convert::upstream(pmimm, "pmimm")?) };
+        MGM.set_upstream(client, flow, upstream)
+    })
+}
+
+/// Begins an enumeration of the groups that have members.
+///
+/// A membership that is there throughout the enumeration appears exactly once, one that comes or
+/// goes meanwhile at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
+/// MgmDeRegisterMProtocol ends it too.
+///
+/// @param metEnumType ANY_SOURCE: one row for each group, with source 0. ALL_SOURCES: one row for
+///        each (*,G), with source 0, and each (S,G). (*,*) is one all-zero row in both.
+/// @param phEnumHandle receives the enumeration's handle.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client; metEnumType is
+///   neither ANY_SOURCE nor ALL_SOURCES; phEnumHandle is NULL.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// phEnumHandle points at a HANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGroupEnumerationStart(
+    hProtocol: HANDLE,
+    metEnumType: MGM_ENUM_TYPES,
+    phEnumHandle: *mut HANDLE,
+) -> DWORD {
+    guard::call("MgmGroupEnumerationStart", || {
+        let client = convert::client(hProtocol)?;
+        let all_sources = convert::enum_type(metEnumType)?;
+        let out = required(phEnumHandle, "phEnumHandle")?;
+        let id = MGM.start_enumeration(client, all_sources)?;
+        // SAFETY: the caller's promise about phEnumHandle.
+        unsafe { out.write_unaligned(convert::handle_of(handle::from_enumeration(id))) };
+        Ok(())
+    })
+}
+
+/// Reads the next rows of an enumeration: as many SOURCE_GROUP_ENTRY as fit.
+///
+/// @param pdwBufferSize the size of pbBuffer in octets.
+/// @param pbBuffer receives the rows; may be NULL where *pdwBufferSize is 0.
+/// @param pdwNumEntries receives their number.
+///
+/// @return
+/// - ERROR_MORE_DATA: there are more rows; those in the buffer are valid.
+/// - ERROR_NO_MORE_ITEMS: there are no more; those in the buffer are valid.
+/// - ERROR_INSUFFICIENT_BUFFER: not even one row fits; *pdwBufferSize now holds its size and
+///   *pdwNumEntries 0.
+/// - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration; a required pointer
+///   is NULL.
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// pdwBufferSize and pdwNumEntries point at DWORDs, pbBuffer at *pdwBufferSize octets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGroupEnumerationGetNext(
+    hEnum: HANDLE,
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    pdwNumEntries: PDWORD,
+) -> DWORD {
+    guard::call("MgmGroupEnumerationGetNext", || {
+        let id = convert::enumeration(hEnum)?;
+        // SAFETY: the caller's promise about the three pointers.
+        let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
+        records::next_groups(id, out)
+    })
+}
+
+/// Ends an enumeration; its handle is no longer valid.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration.
+/// - ERROR_CAN_NOT_COMPLETE
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmGroupEnumerationEnd(hEnum: HANDLE) -> DWORD {
+    guard::call("MgmGroupEnumerationEnd", || MGM.end_enumeration(convert::enumeration(hEnum)?))
+}

@@ -1,0 +1,103 @@
+//! What surrounds every exported function: no panic gets out, each failure is logged and becomes
+//! a code.
+
+use super::MGM;
+use crate::core::record::Rest;
+use crate::error::{Error, code};
+use crate::log::Level;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a function gives when it succeeded, as a code.
+pub(super) trait Outcome {
+    fn code(self) -> u32;
+}
+
+impl Outcome for () {
+    fn code(self) -> u32 {
+        code::NO_ERROR
+    }
+}
+
+impl Outcome for Rest {
+    fn code(self) -> u32 {
+        match self {
+            Rest::More => code::ERROR_MORE_DATA,
+            Rest::End => code::ERROR_NO_MORE_ITEMS,
+        }
+    }
+}
+
+/// Runs the body of the exported function `name` and gives its code.
+///
+/// A panic closes the library: the state can no longer be trusted (rule A5).
+pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+    // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        if MGM.is_broken() {
+            return Err(Error::Broken);
+        }
+        body()
+    }));
+    match result {
+        Ok(Ok(outcome)) => outcome.code(),
+        Ok(Err(error)) => failed(name, &error),
+        Err(panic) => {
+            // What was thrown may panic again when it is dropped.
+            std::mem::forget(panic);
+            MGM.mark_broken();
+            failed(name, &Error::Broken)
+        }
+    }
+}
+
+fn failed(name: &str, error: &Error) -> u32 {
+    let code = listed(name, error.code());
+    // The log is the host's code and is formatted by ours: it must not unwind into C either.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        MGM.log(level(error), format_args!("{name}: {}: {error}", code_name(code)));
+    }));
+    code
+}
+
+/// Rule A4: ERROR_NOT_ENOUGH_MEMORY only where the reference page lists it.
+fn listed(name: &str, code: u32) -> u32 {
+    let lists = matches!(
+        name,
+        "MgmRegisterMProtocol"
+            | "MgmTakeInterfaceOwnership"
+            | "MgmAddGroupMembershipEntry"
+            | "MgmGroupEnumerationStart"
+            | "MgmSetMfe"
+    ) || name.starts_with("MgmHost");
+    if code == code::ERROR_NOT_ENOUGH_MEMORY && !lists {
+        code::ERROR_CAN_NOT_COMPLETE
+    } else {
+        code
+    }
+}
+
+/// How loudly a failure is told: what a correct program meets in its normal course is quiet.
+fn level(error: &Error) -> Level {
+    match error {
+        Error::InsufficientBuffer { .. } | Error::NoSuchMfe(_) | Error::BadPacket { .. } => {
+            Level::Debug
+        }
+        Error::UnknownInterface(_) => Level::Warn,
+        _ => Level::Error,
+    }
+}
+
+fn code_name(code: u32) -> &'static str {
+    match code {
+        code::NO_ERROR => "NO_ERROR",
+        code::ERROR_NOT_ENOUGH_MEMORY => "ERROR_NOT_ENOUGH_MEMORY",
+        code::ERROR_INVALID_PARAMETER => "ERROR_INVALID_PARAMETER",
+        code::ERROR_INSUFFICIENT_BUFFER => "ERROR_INSUFFICIENT_BUFFER",
+        code::ERROR_ALREADY_EXISTS => "ERROR_ALREADY_EXISTS",
+        code::ERROR_MORE_DATA => "ERROR_MORE_DATA",
+        code::ERROR_NO_MORE_ITEMS => "ERROR_NO_MORE_ITEMS",
+        code::ERROR_CAN_NOT_COMPLETE => "ERROR_CAN_NOT_COMPLETE",
+        code::ERROR_NOT_FOUND => "ERROR_NOT_FOUND",
+        _ => "error",
+    }
+}

@@ -1,0 +1,312 @@
+//! The six functions of mgm_host.h.
+//!
+//! Their documentation is written for the C header, which is generated from it.
+#![expect(non_snake_case, reason = "Windows' style of names, as in mgm.h")]
+
+use super::convert::{self, required};
+use super::forwarder::{CPlane, HostFn};
+use super::records::OutBuffer;
+use super::types::{
+    _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, BYTE, DWORD, MGM_FORWARDER_CUSTOM, MGM_FORWARDER_KERNEL,
+    MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR,
+    MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE, MGM_LOG_WARN, PBYTE, PDWORD,
+};
+use super::{MGM, guard};
+use crate::error::Error;
+use crate::forwarder::custom::Custom;
+use crate::forwarder::memory::MemoryConfig;
+use crate::log::Level;
+use crate::mgm::{ForwarderChoice, LogSink, Settings};
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::mem::{MaybeUninit, offset_of};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Starts the group manager with a configuration of the program's own. To be called before the
+/// first MgmRegisterMProtocol, which otherwise starts it from the environment.
+///
+/// @param pConfig what is wanted; copied.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: pConfig is NULL, or a field has a value that is not allowed.
+/// - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
+///   why.
+///
+/// # Safety
+/// pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
+/// NUL-terminated string and at a table of functions. All functions are of the declared types and
+/// can be called from any thread, with their pvContext, until MgmHostStop has returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD {
+    guard::call("MgmHostStart", || {
+        // SAFETY: the caller's promise about pConfig.
+        let settings = unsafe { settings(pConfig)? };
+        MGM.start(settings)
+    })
+}
+
+/// Ends everything: clients get no more callbacks, their handles are no longer valid, and what was
+/// put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
+/// anew.
+///
+/// When this has returned, no callback is running or will ever run again. Called from inside a
+/// callback: none starts after that callback has returned.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_CAN_NOT_COMPLETE: no host runs.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmHostStop() -> DWORD {
+    guard::call("MgmHostStop", || MGM.stop())
+}
+
+/// Memory: a packet came in. When this returns, every callback that the packet caused has run and
+/// every copy of it has been handed to pfnTransmit.
+///
+/// Custom: a packet came in that the plane has no entry for, or on another interface than its
+/// entry's. It is reported to the group manager; forwarding it is up to the plane.
+///
+/// @param dwIfIndex,dwIfNextHopAddr the interface it came in on.
+/// @param pbPacket the IPv4 packet, from its header on; only read.
+/// @param dwPacketSize its size in octets.
+///
+/// @return
+/// - NO_ERROR: the packet was forwarded, or rightly not forwarded.
+/// - ERROR_INVALID_PARAMETER: pbPacket is NULL or not a whole IPv4 packet.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+///
+/// # Safety
+/// pbPacket points at dwPacketSize octets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmHostReceive(
+    dwIfIndex: DWORD,
+    dwIfNextHopAddr: DWORD,
+    pbPacket: *const BYTE,
+    dwPacketSize: DWORD,
+) -> DWORD {
+    guard::call("MgmHostReceive", || {
+        let packet = required(pbPacket.cast_mut(), "pbPacket")?;
+        // SAFETY: not null, and the caller's promise.
+        let packet = unsafe { std::slice::from_raw_parts(packet.as_ptr(), dwPacketSize as usize) };
+        MGM.receive(convert::interface(dwIfIndex, dwIfNextHopAddr), packet)
+    })
+}
+
+/// Memory and custom: the routes toward sources in a prefix have changed. Forwarding entries of
+/// those sources are made anew where the route now leads elsewhere.
+///
+/// @param dwNetwork,dwMask the prefix in network byte order; 0 and 0 for all sources.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: dwMask has a zero before a one.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmHostRouteChanged(dwNetwork: DWORD, dwMask: DWORD) -> DWORD {
+    guard::call("MgmHostRouteChanged", || {
+        let prefix_len = convert::prefix_len(dwMask, "dwMask")?;
+        MGM.routes_changed(convert::address(dwNetwork), prefix_len)
+    })
+}
+
+/// Memory and custom: an interface stopped working. Forwarding entries whose incoming interface it
+/// is are deleted and it leaves the others' lists; memberships and ownership stay. It works again
+/// when a packet comes in on it or a client takes it.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmHostInterfaceDown(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD {
+    guard::call("MgmHostInterfaceDown", || {
+        MGM.interface_down(convert::interface(dwIfIndex, dwIfNextHopAddr))
+    })
+}
+
+/// Writes the whole state as JSON text with a final NUL.
+///
+/// @param pdwBufferSize the size of pbBuffer in octets.
+/// @param pbBuffer receives the text; may be NULL where *pdwBufferSize is 0.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: a required pointer is NULL.
+/// - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final
+///   NUL included.
+/// - ERROR_NOT_ENOUGH_MEMORY
+/// - ERROR_CAN_NOT_COMPLETE: no host runs.
+///
+/// # Safety
+/// pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE) -> DWORD {
+    guard::call("MgmHostGetState", || {
+        // SAFETY: the caller's promise about both pointers.
+        let mut out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, None)? };
+        // Measured first: a call that fails writes nothing (rule A2).
+        let mut measured = StateText { size: 0, out: None };
+        MGM.write_state(&mut measured)?;
+        let mut needed = measured.size + 1;
+        if needed <= out.left() {
+            let mut text = StateText { size: 0, out: Some(&mut out) };
+            MGM.write_state(&mut text)?;
+            // The state may have grown in between.
+            needed = text.size + 1;
+            if out.used() + 1 == needed && out.left() > 0 {
+                out.write(&[0]);
+                return Ok(());
+            }
+        }
+        Err(out.insufficient(needed))
+    })
+}
+
+/// Counts what is written and keeps it where there is a buffer and as long as it fits.
+struct StateText<'a> {
+    size: usize,
+    out: Option<&'a mut OutBuffer>,
+}
+
+impl io::Write for StateText<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.size += text.len();
+        if let Some(out) = &mut self.out {
+            if text.len() <= out.left() {
+                out.write(text);
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// No structure of ours will ever be that long: a greater dwSize is not one.
+const MAX_STRUCT_SIZE: usize = 4096;
+
+/// Copies a structure that begins with its size. What an older caller's is short of is zero; a
+/// newer caller's must be zero where it is longer.
+///
+/// # Safety
+/// `pointer` is null or points at as many octets as the DWORD there says. All-zero octets and
+/// those at `pointer` are values of `T`.
+unsafe fn sized<T: Copy>(pointer: *const T, name: &'static str, least: usize) -> Result<T, Error> {
+    let start = required(pointer.cast_mut(), name)?.cast::<u8>();
+    // SAFETY: not null, and the caller's promise.
+    let value = unsafe { start.cast::<DWORD>().read_unaligned() };
+    let size = value as usize;
+    let allowed = "the structure's sizeof, with 0 in the fields that this library does not know";
+    let bad = Error::BadValue { name: "dwSize", value, allowed };
+    if !(least..=MAX_STRUCT_SIZE).contains(&size) {
+        return Err(bad);
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: `start` has `size` octets, so everything from `known` to `size` can be read.
+    if (known..size).any(|at| unsafe { start.add(at).read() } != 0) {
+        return Err(bad);
+    }
+    let mut copy = MaybeUninit::<T>::zeroed();
+    // SAFETY: `known` octets are within both; the caller says that the result is a value.
+    unsafe {
+        copy.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(start.as_ptr(), known);
+        Ok(copy.assume_init())
+    }
+}
+
+/// Checks a configuration and copies what it holds.
+///
+/// # Safety
+/// As MgmHostStart.
+unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
+    let least = offset_of!(_MGM_HOST_CONFIG, pszControlPath);
+    // SAFETY: the caller's promise; the structure is made of DWORDs and nullable pointers.
+    let config = unsafe { sized(config, "pConfig", least)? };
+    if config.dwReserved != 0 {
+        let value = config.dwReserved;
+        return Err(Error::BadValue { name: "dwReserved", value, allowed: "0" });
+    }
+    let control_path = if config.pszControlPath.is_null() {
+        None
+    } else {
+        // SAFETY: not null, so the caller's promise of a NUL-terminated string.
+        let path = unsafe { CStr::from_ptr(config.pszControlPath) };
+        Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
+    };
+    let log = match HostFn::new(config.pfnLog, config.pvContext) {
+        Some(log) => LogSink::Host(Box::new(move |level, line| log.log(level, line))),
+        None => LogSink::Stderr,
+    };
+    let clock = HostFn::new(config.pfnClock, config.pvContext);
+    Ok(Settings {
+        max_mfes: config.dwMaxMfes,
+        max_new_mfes_per_second: config.dwMaxNewMfesPerSecond,
+        max_new_mfes_per_source: config.dwMaxNewMfesPerSource,
+        log_level: log_level(config.dwLogLevel)?,
+        log,
+        clock: clock.map(|clock| Box::new(move || clock.now()) as _),
+        control_path,
+        // SAFETY: the caller's promise about pForwarder.
+        forwarder: unsafe { forwarder(&config)? },
+    })
+}
+
+fn log_level(value: DWORD) -> Result<Level, Error> {
+    Ok(match value {
+        MGM_LOG_OFF => Level::Off,
+        MGM_LOG_DEFAULT | MGM_LOG_ERROR => Level::Error,
+        MGM_LOG_WARN => Level::Warn,
+        MGM_LOG_INFO => Level::Info,
+        MGM_LOG_DEBUG => Level::Debug,
+        MGM_LOG_TRACE => Level::Trace,
+        _ => {
+            let allowed = "0 to 5 (MGM_LOG_*) or MGM_LOG_OFF";
+            return Err(Error::BadValue { name: "dwLogLevel", value, allowed });
+        }
+    })
+}
+
+/// # Safety
+/// `config.pForwarder` is null or points at a table of functions.
+unsafe fn forwarder(config: &_MGM_HOST_CONFIG) -> Result<ForwarderChoice, Error> {
+    match config.dwForwarder {
+        MGM_FORWARDER_MEMORY => {
+            let route = HostFn::new(config.pfnRoute, config.pvContext);
+            let transmit = HostFn::new(config.pfnTransmit, config.pvContext);
+            Ok(ForwarderChoice::Memory(MemoryConfig {
+                route: route
+                    .map(|route| Box::new(move |source, _arrival| route.route(source).ok()) as _),
+                transmit: transmit.map(|transmit| {
+                    Box::new(move |to, packet: &[u8]| transmit.transmit(to, packet)) as _
+                }),
+            }))
+        }
+        MGM_FORWARDER_KERNEL => Ok(ForwarderChoice::Kernel { table: config.dwTableId }),
+        MGM_FORWARDER_CUSTOM => {
+            let least = offset_of!(_MGM_HOST_FORWARDER, pfnGetMfeCounters);
+            // SAFETY: the caller's promise; DWORDs and nullable pointers, as above.
+            let table = unsafe { sized(config.pForwarder, "pForwarder", least)? };
+            if table.pfnSetMfe.is_none() {
+                return Err(Error::NullPointer("pForwarder->pfnSetMfe"));
+            }
+            if table.pfnDeleteMfe.is_none() {
+                return Err(Error::NullPointer("pForwarder->pfnDeleteMfe"));
+            }
+            Ok(ForwarderChoice::Custom(Arc::new(Custom::new(CPlane::new(table, config)))))
+        }
+        value => {
+            let allowed =
+                "MGM_FORWARDER_MEMORY (0), MGM_FORWARDER_KERNEL (1), MGM_FORWARDER_CUSTOM (2)";
+            Err(Error::BadValue { name: "dwForwarder", value, allowed })
+        }
+    }
+}

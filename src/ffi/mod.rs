@@ -1,0 +1,25 @@
+//! The C border: everything that C sees, and every unsafe line of it.
+//!
+//! A function here converts and checks its arguments, makes one call into [`crate::mgm`] and maps
+//! the error to a code. [`entry`] and [`reads`] have the 17 functions of mgm.h, [`host`] the six
+//! of mgm_host.h.
+//!
+//! Those that take pointers say under *Safety* what they require of them; a C program reads the same
+//! text in the header, as a precondition. Handles are checked, so a function that takes no pointer is
+//! safe.
+
+pub mod entry;
+pub mod host;
+pub mod reads;
+pub mod types;
+
+mod callbacks;
+mod convert;
+mod forwarder;
+mod guard;
+mod records;
+
+use callbacks::CClient;
+
+/// The one group manager of the process.
+static MGM: crate::mgm::Mgm<CClient> = crate::mgm::Mgm::new();

@@ -1,0 +1,177 @@
+//! The six functions of mgm.h that read forwarding entries.
+//!
+//! Their documentation is written for the C header, which is generated from it.
+#![expect(non_snake_case, reason = "the names of mgm.h")]
+
+use super::records::{MfeRecords, OutBuffer, StatsKind};
+use super::types::{DWORD, PBYTE, PDWORD, PMIB_IPMCAST_MFE};
+use super::{convert, guard};
+
+/// Reads one forwarding entry as a MIB_IPMCAST_MFE. Needs no registration.
+///
+/// @param pimm names the entry by dwSource and dwGroup; nothing else of it is read.
+/// @param pdwBufferSize the size of pbBuffer in octets.
+/// @param pbBuffer receives the record; may be NULL where *pdwBufferSize is 0.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: a required pointer is NULL.
+/// - ERROR_NOT_FOUND: there is no such entry.
+/// - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed.
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// pimm points at a MIB_IPMCAST_MFE, pdwBufferSize at a DWORD, pbBuffer at *pdwBufferSize octets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetMfe(
+    pimm: PMIB_IPMCAST_MFE,
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+) -> DWORD {
+    guard::call("MgmGetMfe", || {
+        // SAFETY: the caller's promise about the three pointers.
+        let (flow, out) = unsafe {
+            (convert::flow(pimm, "pimm")?, OutBuffer::new(pdwBufferSize, pbBuffer, None)?)
+        };
+        MfeRecords::new(out, None).one(flow)
+    })
+}
+
+/// Reads forwarding entries from the first, by group, then source. Needs no registration.
+///
+/// The buffer receives as many whole MIB_IPMCAST_MFE records as fit, one behind the other; each is
+/// SIZEOF_MIB_MFE(ulNumOutIf) octets long.
+///
+/// @param pdwBufferSize the size of pbBuffer in octets.
+/// @param pbBuffer receives the records; may be NULL where *pdwBufferSize is 0.
+/// @param pdwNumEntries receives their number.
+///
+/// @return
+/// - ERROR_MORE_DATA: there are more entries; the records and *pdwNumEntries are valid.
+/// - ERROR_NO_MORE_ITEMS: there are no more; the records and *pdwNumEntries are valid.
+/// - ERROR_INSUFFICIENT_BUFFER: not even one record fits; *pdwBufferSize now holds its size and
+///   *pdwNumEntries 0.
+/// - ERROR_INVALID_PARAMETER: a required pointer is NULL.
+/// - ERROR_CAN_NOT_COMPLETE
+///
+/// # Safety
+/// pdwBufferSize and pdwNumEntries point at DWORDs, pbBuffer at *pdwBufferSize octets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetFirstMfe(
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    pdwNumEntries: PDWORD,
+) -> DWORD {
+    guard::call("MgmGetFirstMfe", || {
+        // SAFETY: the caller's promise about the three pointers.
+        let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
+        MfeRecords::new(out, None).all_after(None)
+    })
+}
+
+/// Reads the forwarding entries that follow a given one, as MgmGetFirstMfe does.
+///
+/// @param pimmStart names the entry to go on after by dwSource and dwGroup, normally the last
+///        record of the call before; it need not exist any more.
+///
+/// @return as MgmGetFirstMfe.
+///
+/// # Safety
+/// As MgmGetFirstMfe; pimmStart points at a MIB_IPMCAST_MFE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetNextMfe(
+    pimmStart: PMIB_IPMCAST_MFE,
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    pdwNumEntries: PDWORD,
+) -> DWORD {
+    guard::call("MgmGetNextMfe", || {
+        // SAFETY: the caller's promise about the four pointers.
+        let (start, out) = unsafe {
+            let start = convert::flow(pimmStart, "pimmStart")?;
+            (start, OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))?)
+        };
+        MfeRecords::new(out, None).all_after(Some(start))
+    })
+}
+
+/// Reads one forwarding entry with its statistics.
+///
+/// @param pimm,pdwBufferSize,pbBuffer as MgmGetMfe.
+/// @param dwFlags MGM_MFE_STATS_0: the record is a MIB_IPMCAST_MFE_STATS; MGM_MFE_STATS_1: a
+///        MIB_IPMCAST_MFE_STATS_EX.
+///
+/// @return as MgmGetMfe; ERROR_INVALID_PARAMETER also for other dwFlags.
+///
+/// # Safety
+/// As MgmGetMfe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetMfeStats(
+    pimm: PMIB_IPMCAST_MFE,
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    dwFlags: DWORD,
+) -> DWORD {
+    guard::call("MgmGetMfeStats", || {
+        let kind = StatsKind::from_flags(dwFlags)?;
+        // SAFETY: the caller's promise about the three pointers.
+        let (flow, out) = unsafe {
+            (convert::flow(pimm, "pimm")?, OutBuffer::new(pdwBufferSize, pbBuffer, None)?)
+        };
+        MfeRecords::new(out, Some(kind)).one(flow)
+    })
+}
+
+/// Reads forwarding entries with their statistics from the first, by group, then source.
+///
+/// @param pdwBufferSize,pbBuffer,pdwNumEntries as MgmGetFirstMfe.
+/// @param dwFlags MGM_MFE_STATS_0: records are MIB_IPMCAST_MFE_STATS, each
+///        SIZEOF_MIB_MFE_STATS(ulNumOutIf) octets long; MGM_MFE_STATS_1: MIB_IPMCAST_MFE_STATS_EX,
+///        SIZEOF_MIB_MFE_STATS_EX(ulNumOutIf).
+///
+/// @return as MgmGetFirstMfe; ERROR_INVALID_PARAMETER also for other dwFlags.
+///
+/// # Safety
+/// As MgmGetFirstMfe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetFirstMfeStats(
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    pdwNumEntries: PDWORD,
+    dwFlags: DWORD,
+) -> DWORD {
+    guard::call("MgmGetFirstMfeStats", || {
+        let kind = StatsKind::from_flags(dwFlags)?;
+        // SAFETY: the caller's promise about the three pointers.
+        let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
+        MfeRecords::new(out, Some(kind)).all_after(None)
+    })
+}
+
+/// Reads the forwarding entries that follow a given one, with their statistics.
+///
+/// @param pimmStart as MgmGetNextMfe.
+/// @param pdwBufferSize,pbBuffer,pdwNumEntries,dwFlags as MgmGetFirstMfeStats.
+///
+/// @return as MgmGetFirstMfeStats.
+///
+/// # Safety
+/// As MgmGetNextMfe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmGetNextMfeStats(
+    pimmStart: PMIB_IPMCAST_MFE,
+    pdwBufferSize: PDWORD,
+    pbBuffer: PBYTE,
+    pdwNumEntries: PDWORD,
+    dwFlags: DWORD,
+) -> DWORD {
+    guard::call("MgmGetNextMfeStats", || {
+        let kind = StatsKind::from_flags(dwFlags)?;
+        // SAFETY: the caller's promise about the four pointers.
+        let (start, out) = unsafe {
+            let start = convert::flow(pimmStart, "pimmStart")?;
+            (start, OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))?)
+        };
+        MfeRecords::new(out, Some(kind)).all_after(Some(start))
+    })
+}

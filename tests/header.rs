@@ -1,0 +1,100 @@
+//! The C headers are what cbindgen makes of the declarations today.
+//!
+//! `UPDATE_HEADERS=1 cargo test --test header` (`make header`) writes them anew.
+
+use std::path::Path;
+
+const MEND: &str = "make header   (or: UPDATE_HEADERS=1 cargo test --test header)";
+
+/// The names of the types that a file declares: cbindgen leaves out those that no function of the
+/// same file uses.
+fn types_in(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("pub struct ").or(line.strip_prefix("pub type ")))
+        .filter_map(|rest| rest.split([' ', '=']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// cbindgen's C for the declarations of one file.
+fn declarations(root: &Path, source: &str) -> String {
+    let mut config =
+        cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
+    config.export.include = types_in(&std::fs::read_to_string(root.join(source)).expect(source));
+    let bindings = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root.join(source))
+        .generate()
+        .unwrap_or_else(|error| panic!("cbindgen cannot read {source}: {error}"));
+    let mut text = Vec::new();
+    bindings.write(&mut text);
+    let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
+    // What Rust calls safety is a precondition to C.
+    one_line_comments(text.trim()).replace(" * # Safety\n * ", " * @pre ")
+}
+
+/// Puts comments of one line onto one line.
+fn one_line_comments(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut out = Vec::new();
+    let mut rest = lines.as_slice();
+    while let [first, tail @ ..] = rest {
+        match tail {
+            [comment, end, ..] if first.trim() == "/**" && end.trim() == "*/" => {
+                let indent = &first[..first.len() - 3];
+                let words = comment.trim().trim_start_matches("* ");
+                out.push(format!("{indent}/** {words} */"));
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push((*first).to_owned());
+                rest = tail;
+            }
+        }
+    }
+    out.join("\n")
+}
+
+/// A template with each line `@file@` replaced by the declarations of that file.
+fn header(root: &Path, template: &str) -> String {
+    let text = std::fs::read_to_string(root.join(template)).expect(template);
+    let mut header = String::new();
+    for line in text.lines() {
+        match line.strip_prefix('@').and_then(|rest| rest.strip_suffix('@')) {
+            Some(source) => header.push_str(&declarations(root, source)),
+            None => header.push_str(line),
+        }
+        header.push('\n');
+    }
+    header
+}
+
+#[test]
+fn headers_match_the_declarations() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let update = std::env::var_os("UPDATE_HEADERS").is_some();
+    for name in ["mgm.h", "mgm_host.h"] {
+        let path = root.join("include").join(name);
+        let wanted = header(root, &format!("src/ffi/{name}.in"));
+        if update {
+            std::fs::write(&path, &wanted).expect("include/ can be written");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some((number, (is, should))) = found
+            .lines()
+            .chain(std::iter::repeat("<end>"))
+            .zip(wanted.lines().chain(["<end>"]))
+            .enumerate()
+            .find(|(_, (is, should))| is != should)
+        {
+            panic!(
+                "include/{name} is out of date. Mend it with: {MEND}\n\
+                 line {}: is      {is}\n\
+                 line {}: must be {should}",
+                number + 1,
+                number + 1,
+            );
+        }
+        assert!(found == wanted, "include/{name} is out of date. Mend it with: {MEND}");
+    }
+}
