@@ -1,0 +1,49 @@
+/* A small multicast router on libmgm, in three files:
+ *   router.c           the process: options, signals, the table, start and end
+ *   router_igmp.c      the IGMP client: reads reports and leaves, keeps memberships
+ *   router_protocol.c  the routing protocol: owns the interfaces and forwards to members
+ * Both clients use nothing but mgm.h. */
+#ifndef ROUTER_H
+#define ROUTER_H
+
+#include "codes.h"
+#include <stdint.h>
+
+enum { MAX_INTERFACES = 32 }; /* the kernel has 32 VIFs in a table */
+#define ALL_ONES 0xffffffffu
+#define ROUTER_PROTOCOL PROTOCOL_ID(PROTO_TYPE_MCAST, 0x3fff, 2)
+
+typedef struct router_interface {
+    char name[32];
+    DWORD index;
+} router_interface;
+
+/* ---- router.c ---- */
+extern router_interface interfaces[MAX_INTERFACES];
+extern int interface_count;
+
+/* Ends the process with status 1, saying which call, unless `actual` is `expected`. */
+void must(DWORD actual, DWORD expected, const char *call);
+#define MUST(call) must((call), NO_ERROR, #call)
+
+/* One line to standard output: "WHO: text". */
+void say(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *interface_name(DWORD index); /* "?" for one that is not ours */
+
+/* Text for an address and for (source,group), 0 shown as "*". Several may stand in one printf. */
+const char *address_text(DWORD address);
+const char *entry_text(DWORD source, DWORD group);
+uint64_t now_ms(void); /* monotonic */
+
+/* ---- router_igmp.c ---- */
+void igmp_start(unsigned query_interval_s); /* registers, takes all interfaces, opens the socket */
+int igmp_socket(void);                      /* readable: call igmp_read */
+void igmp_read(void);
+int igmp_tick(void); /* due queries and members that fell silent; milliseconds until the next */
+void igmp_stop(void);
+
+/* ---- router_protocol.c ---- */
+void protocol_start(void);
+void protocol_stop(void);
+
+#endif
