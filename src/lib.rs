@@ -1,7 +1,32 @@
-//! libmgm: the multicast group manager.
+//! libmgm: the multicast group manager of `mgm.h`, as a C library written in Rust.
+//!
+//! C programs use `include/mgm.h` and `include/mgm_host.h`; this page is for whoever works on the
+//! library. `docs/DESIGN.md` tells how it is cut and what was decided.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`core`] | the rules: pure, no I/O, no clock, no lock |
+//! | [`mgm`] | the shell around the core: lock, ask, unlock, perform |
+//! | `perform`, `deliver`, `context` | performing what the core decided; who calls which client next |
+//! | `host`, `background`, [`settings`] | starting, stopping, time, upcalls |
+//! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
+//! | [`ffi`] | the C functions and types, as thin as can be |
+//! | [`callbacks`] | a client's nine callbacks as a safe trait |
+//! | [`handle`] | what C holds instead of an id |
+//! | [`error`], [`log`] | what went wrong, as a code and as a line |
+
+mod background;
 pub mod callbacks;
+mod context;
 pub mod core;
+mod deliver;
 pub mod error;
+pub mod ffi;
 pub mod forwarder;
 pub mod handle;
+mod host;
 pub mod log;
+pub mod mgm;
+mod perform;
+pub mod settings;
+mod state;

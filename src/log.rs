@@ -97,7 +97,7 @@ impl fmt::Write for Line {
 }
 
 /// Writes a line to standard error in one write, so that lines of several threads do not mix.
-pub fn to_stderr(level: Level, message: &str) {
+pub fn to_stderr(level: Level, message: fmt::Arguments<'_>) {
     let line = Line::new(format_args!("mgm: {}: {}\n", level.name(), message));
     // Standard error may be closed; there is nobody left to tell.
     let _ = std::io::stderr().write_all(line.as_str().as_bytes());

@@ -226,25 +226,28 @@ impl Core {
         Ok(())
     }
 
-    /// What a creation callback is asked: the flow, its iif, and the client's interfaces.
+    /// What a creation callback is asked: the flow, its iif, and the client's interfaces; where
+    /// memory runs out, those that found room.
     pub fn creation_question(
         &self,
         id: u32,
         client: u32,
         out: &mut SmallVec<[OutInterface; 8]>,
-    ) -> Result<(SourceGroup, IfKey), Error> {
+    ) -> (SourceGroup, IfKey) {
         let pending = &self.flows[id];
         for asked in pending.asked.iter().filter(|asked| asked.owner == client) {
             // The interface may have changed hands while the question waited.
             let Some(interface) = self.interfaces.get(asked.interface) else { continue };
-            out.try_reserve(1)?;
+            if out.try_reserve(1).is_err() {
+                break;
+            }
             out.push(OutInterface {
                 interface: interface.key,
                 igmp: interface.igmp.is_some(),
                 enabled: true,
             });
         }
-        Ok((pending.flow, self.interfaces[pending.iif].key))
+        (pending.flow, self.interfaces[pending.iif].key)
     }
 
     /// A creation callback's answer: the interfaces as it left them. Interfaces it does not

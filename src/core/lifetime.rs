@@ -86,6 +86,10 @@ impl Admissions {
     }
 }
 
+/// A place in a walk through waiting flows.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting(u32, u32);
+
 impl Core {
     /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
     /// room. Room for one change of the plane must have been reserved.
@@ -200,23 +204,24 @@ impl Core {
         (place <= last).then(|| SourceGroup::from_bits(place.rotate_left(32)))
     }
 
-    /// The next flow, after one if given, that waits for an owner of an interface with this
-    /// index.
-    pub fn next_waiting(&self, index: u32, after: Option<SourceGroup>) -> Option<SourceGroup> {
-        let mut at = match after.and_then(|flow| self.mfes.find(flow)) {
-            Some(id) => (self.mfes[id].iif, id + 1),
-            None => {
-                let key = IfKey::new(index, Ipv4Addr::UNSPECIFIED);
-                (self.interfaces.first_of_index(key)?, 0)
-            }
+    /// The next flow that waits for an owner of an interface with this index, and where to go on
+    /// looking.
+    pub fn next_waiting(
+        &self,
+        index: u32,
+        after: Option<Waiting>,
+    ) -> Option<(SourceGroup, Waiting)> {
+        let mut at = match after {
+            Some(Waiting(iif, id)) => (iif, id + 1),
+            None => (self.interfaces.first_of_index(IfKey::new(index, Ipv4Addr::UNSPECIFIED))?, 0),
         };
         loop {
             let found = self.by_iif.next_from(at).map(|(place, ())| place);
-            if let Some((iif, place)) = found
+            if let Some((iif, id)) = found
                 && iif == at.0
-                && place < RESOLVED
+                && id < RESOLVED
             {
-                return Some(self.mfes[place].flow);
+                return Some((self.mfes[id].flow, Waiting(iif, id)));
             }
             at = (self.interfaces.next_of_index(at.0)?, 0);
         }

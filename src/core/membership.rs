@@ -110,12 +110,13 @@ pub struct RouteBook {
     known: Vec<(Ipv4Addr, Option<IfKey>)>,
     /// A source that was asked for in vain.
     missing: Option<Ipv4Addr>,
+    gave_up: bool,
 }
 
 impl RouteBook {
     /// An empty book.
     pub const fn new() -> Self {
-        Self { known: Vec::new(), missing: None }
+        Self { known: Vec::new(), missing: None, gave_up: false }
     }
 
     /// The source that a call failed for with [`Error::RouteNeeded`].
@@ -131,8 +132,14 @@ impl RouteBook {
         Ok(())
     }
 
+    /// What is missing is taken for unknown: memory ran out.
+    pub const fn give_up(&mut self) {
+        self.gave_up = true;
+    }
+
     fn require(&mut self, source: Ipv4Addr) -> Result<(), Error> {
-        if self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok() {
+        let known = self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok();
+        if known || self.gave_up {
             return Ok(());
         }
         self.missing = Some(source);

@@ -45,7 +45,7 @@ mod wheel;
 
 pub use client::ClientInfo;
 pub use flow::{Admission, Header};
-pub use lifetime::Limits;
+pub use lifetime::{Limits, Waiting};
 pub use membership::RouteBook;
 pub use ownership::Taking;
 pub use read::{ClientRow, GroupMember, InterfaceRow, Totals};

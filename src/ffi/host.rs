@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
 use crate::log::Level;
-use crate::mgm::{ForwarderChoice, LogSink, Settings};
+use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
@@ -243,7 +243,7 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
         Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
     };
     let log = match HostFn::new(config.pfnLog, config.pvContext) {
-        Some(log) => LogSink::Host(Box::new(move |level, line| log.log(level, line))),
+        Some(log) => LogSink::Host(Arc::new(move |level, line| log.log(level, line))),
         None => LogSink::Stderr,
     };
     let clock = HostFn::new(config.pfnClock, config.pvContext);
@@ -253,7 +253,7 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
         max_new_mfes_per_source: config.dwMaxNewMfesPerSource,
         log_level: log_level(config.dwLogLevel)?,
         log,
-        clock: clock.map(|clock| Box::new(move || clock.now()) as _),
+        clock: clock.map(|clock| Arc::new(move || clock.now()) as _),
         control_path,
         // SAFETY: the caller's promise about pForwarder.
         forwarder: unsafe { forwarder(&config)? },

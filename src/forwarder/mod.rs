@@ -9,6 +9,10 @@
 //! that a reader or a client's callback could want meanwhile. A forwarder never runs C code of a
 //! client; [`Upcalls`] methods do, so none may be called with a lock held.
 
+pub mod custom;
+pub mod memory;
+pub(crate) mod packet;
+
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -93,6 +97,20 @@ pub trait Forwarder: Send + Sync {
     /// Brings entries to the given states, in order. `failed` is told the position and reason of
     /// each change that did not take effect; the others did.
     fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError));
+
+    /// Sends the packets whose entries have come. Called after `program`, with no lock held: the
+    /// host's transmit function runs inside.
+    fn flush(&self) {}
+
+    /// Whether packets and changes reach it through the host's calls, and not by themselves.
+    fn takes_packets(&self) -> bool {
+        true
+    }
+
+    /// The memory forwarder, if it is that.
+    fn as_memory(&self) -> Option<&memory::MemoryForwarder> {
+        None
+    }
 
     /// What was counted for the flow's entry since it was added; None: there is no such entry.
     fn counters(&self, flow: SourceGroup) -> Option<Counters>;

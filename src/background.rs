@@ -1,0 +1,238 @@
+//! What happens without a client's call: time passes, and the forwarding plane reports.
+
+#![forbid(unsafe_code)]
+
+use crate::callbacks::Callbacks;
+use crate::core::Admission;
+use crate::core::plane::Stale;
+use crate::core::types::{IfKey, SourceGroup};
+use crate::error::Error;
+use crate::forwarder::Upcalls;
+use crate::log::Level;
+use crate::mgm::Mgm;
+use crate::perform::Call;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl<C: Callbacks> Mgm<C> {
+    /// Runs something that nobody waits for, such as an upcall. A fault closes the library and
+    /// goes no further (rule A5).
+    fn unattended(
+        &'static self,
+        what: &str,
+        run: impl FnOnce(&mut Call, u64) -> Result<(), Error>,
+    ) {
+        if self.is_broken() {
+            return;
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let (mut call, epoch) = self.enter()?;
+            let result = run(&mut call, epoch);
+            self.settle(&mut call);
+            if !call.nested {
+                self.with(|running| {
+                    if running.epoch == epoch {
+                        running.delivery.end_job(call.job);
+                    }
+                });
+            }
+            result
+        }));
+        match result {
+            Ok(Ok(()) | Err(Error::NotRunning)) => {}
+            Ok(Err(error)) => self.log(Level::Error, format_args!("{what}: {error}")),
+            Err(_) => self.mark_broken(),
+        }
+    }
+
+    /// Handles the lifetimes that have ended, and tries again what could not be programmed.
+    pub(crate) fn tick(&'static self) {
+        self.unattended("lifetimes", |call, epoch| {
+            let now = self.now();
+            self.retry(call);
+            while let Some((flow, forwarder)) = self
+                .with(|running| {
+                    running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
+                })
+                .flatten()
+            {
+                let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
+                let expired =
+                    self.ask_core(call, epoch, |core, now, _| core.expire(now, flow, packets));
+                if expired.is_err() {
+                    self.with(|running| running.core.postpone(now, flow));
+                }
+                self.settle(call);
+            }
+            Ok(())
+        });
+    }
+
+    fn retry(&'static self, call: &mut Call) {
+        let all = self.with(|running| {
+            let count = running.retry.len();
+            if running.core.plane.reserve(count).is_ok() {
+                for flow in running.retry.drain(..) {
+                    running.core.plane.push(Stale::Entry(flow));
+                }
+            }
+            std::mem::take(&mut running.retry_all)
+        });
+        let mut from = Some(SourceGroup::ALL).filter(|_| all == Some(true));
+        while let Some(flow) =
+            from.and_then(|from| self.with(|running| running.core.first_flow(from)).flatten())
+        {
+            self.reprogram(flow);
+            self.settle(call);
+            from = flow.next();
+        }
+    }
+
+    fn reprogram(&'static self, flow: SourceGroup) {
+        self.with(|running| {
+            if running.core.plane.reserve(1).is_ok() {
+                running.core.plane.push(Stale::Entry(flow));
+            }
+        });
+    }
+
+    /// A packet of a flow that has no entry, with the route its source needs.
+    pub(crate) fn new_flow(
+        &'static self,
+        call: &mut Call,
+        epoch: u64,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: &[u8],
+    ) -> Result<(), Error> {
+        let forwarder = self
+            .with(|running| running.core.is_new(flow).then(|| running.forwarder.clone()))
+            .ok_or(Error::NotRunning)?;
+        let route =
+            forwarder.as_ref().and_then(|forwarder| forwarder.route(flow.source(), Some(arrival)));
+        let admission = self
+            .ask_core(call, epoch, |core, now, _| core.packet(now, flow, arrival, header, route));
+        match admission {
+            Ok(Admission::Known | Admission::Pending | Admission::Made) => Ok(()),
+            Ok(Admission::Refused) => {
+                self.refuse(flow);
+                self.tell_refused();
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse(flow);
+                Err(error)
+            }
+        }
+    }
+
+    fn refuse(&'static self, flow: SourceGroup) {
+        if let Some(forwarder) = self.with(|running| running.forwarder.clone())
+            && let Some(memory) = forwarder.as_memory()
+        {
+            memory.refuse(flow);
+        }
+    }
+
+    /// Logs refused flows, at most once in 10 s.
+    fn tell_refused(&'static self) {
+        let now = self.now();
+        let refused = self.with(|running| {
+            let due = running.refusal_logged.is_none_or(|last| now.since(last) >= 10_000);
+            if due {
+                running.refusal_logged = Some(now);
+            }
+            due.then(|| running.core.totals())
+        });
+        if let Some(totals) = refused.flatten() {
+            self.log(
+                Level::Warn,
+                format_args!(
+                    "new flows are refused: {} so far, {} of {} entries in use",
+                    totals.refused, totals.mfes, totals.max_mfes
+                ),
+            );
+        }
+    }
+
+    /// Routes toward sources under a prefix may have changed (rules E5, E9).
+    pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
+        let mut after = None;
+        while let Some(flow) =
+            self.with(|running| running.core.next_under(network, prefix_len, after)).flatten()
+        {
+            self.look_again(call, flow, false);
+            self.settle(call);
+            after = Some(flow);
+        }
+    }
+
+    /// Tells the core that an interface works or does not.
+    pub(crate) fn set_interface_up(
+        &'static self,
+        call: &mut Call,
+        epoch: u64,
+        interface: IfKey,
+        up: bool,
+    ) -> Result<(), Error> {
+        self.ask_core(call, epoch, |core, now, _| core.interface_up(now, interface, up))
+    }
+}
+
+impl<C: Callbacks> Upcalls for &'static Mgm<C> {
+    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        self.unattended("new flow", |call, epoch| {
+            self.new_flow(call, epoch, flow, arrival, header)
+        });
+    }
+
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        self.unattended("wrong interface", |call, epoch| {
+            self.ask_core(call, epoch, |core, now, _| {
+                core.wrong_interface(now, flow, arrival, header)
+            })
+        });
+    }
+
+    fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8) {
+        self.unattended("route change", |call, _| {
+            self.look_under(call, network, prefix_len);
+            Ok(())
+        });
+    }
+
+    fn interface_up(&self, interface: IfKey, up: bool) {
+        self.unattended("interface change", |call, epoch| {
+            self.set_interface_up(call, epoch, interface, up)
+        });
+    }
+
+    fn entry_lost(&self, flow: SourceGroup) {
+        self.unattended("lost entry", |_, _| {
+            self.reprogram(flow);
+            Ok(())
+        });
+    }
+
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        Mgm::log(self, level, message);
+    }
+}
+
+/// A call of the host's that gives what it caused time to happen.
+impl<C: Callbacks> Mgm<C> {
+    pub(crate) fn host_call<R>(
+        &'static self,
+        run: impl FnOnce(&mut Call, u64) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        if self.host_clock.load(std::sync::atomic::Ordering::Relaxed) {
+            self.tick();
+        }
+        let (mut call, epoch) = self.enter()?;
+        let result = run(&mut call, epoch);
+        self.settle(&mut call);
+        self.leave(call, epoch);
+        result
+    }
+}

@@ -1,0 +1,295 @@
+//! Netlink messages: written into a fixed buffer, read without copying.
+
+#![forbid(unsafe_code)]
+
+use super::sys::{self, Errno};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+/// `sizeof(struct nlmsghdr)`.
+pub const HEADER: usize = 16;
+/// `sizeof(struct rtmsg)`.
+pub const RTMSG: usize = 12;
+/// `sizeof(struct ifinfomsg)`.
+pub const IFINFOMSG: usize = 16;
+
+/// Attributes and messages start at multiples of four.
+const fn align(n: usize) -> usize {
+    (n + 3) & !3
+}
+
+/// Writes messages one after another. What does not fit makes [`Writer::bytes`] None; nothing is
+/// allocated after [`Writer::new`].
+pub struct Writer {
+    buffer: Box<[u8]>,
+    len: usize,
+    start: usize,
+    overflow: bool,
+}
+
+impl Writer {
+    /// Room for `capacity` octets.
+    pub fn new(capacity: usize) -> Self {
+        Self { buffer: vec![0; capacity].into(), len: 0, start: 0, overflow: false }
+    }
+
+    /// Forgets what was written.
+    pub fn clear(&mut self) {
+        (self.len, self.start, self.overflow) = (0, 0, false);
+    }
+
+    /// Begins a message with a family header of the given content.
+    pub fn begin(&mut self, kind: u16, flags: u16, seq: u32, family_header: &[u8]) {
+        self.start = self.len;
+        self.put(&[0; 4]);
+        self.put(&kind.to_ne_bytes());
+        self.put(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
+        self.put(&seq.to_ne_bytes());
+        self.put(&[0; 4]);
+        self.put(family_header);
+        self.end();
+    }
+
+    /// Adds an attribute to the message.
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
+        self.put(&((4 + value.len()) as u16).to_ne_bytes());
+        self.put(&kind.to_ne_bytes());
+        self.put(value);
+        self.end();
+    }
+
+    /// Adds an attribute that holds a number.
+    pub fn attribute_u32(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
+    /// Everything written, or None where it did not fit.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        (!self.overflow).then(|| &self.buffer[..self.len])
+    }
+
+    /// How much more fits.
+    pub fn room(&self) -> usize {
+        self.buffer.len() - self.len
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        match self.buffer.get_mut(self.len..self.len + bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.len += bytes.len();
+            }
+            None => self.overflow = true,
+        }
+    }
+
+    /// Pads, and writes the message's length into its header.
+    fn end(&mut self) {
+        let padding = align(self.len) - self.len;
+        self.put(&[0; 3][..padding]);
+        let length = (self.len - self.start) as u32;
+        if let Some(place) = self.buffer.get_mut(self.start..self.start + 4) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
+    }
+}
+
+/// One received message.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// RTM_… or NLMSG_….
+    pub kind: u16,
+    /// The number of the request that it answers.
+    pub seq: u32,
+    /// What follows the netlink header.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The error number of an NLMSG_ERROR message, 0 for an acknowledgement.
+    pub fn error(&self) -> Option<Errno> {
+        (self.kind == libc::NLMSG_ERROR as u16).then(|| -(read_u32(self.payload, 0) as i32))
+    }
+
+    /// The attributes after a family header of `header` octets.
+    pub fn attributes(&self, header: usize) -> Attributes<'a> {
+        Attributes(self.payload.get(align(header)..).unwrap_or(&[]))
+    }
+}
+
+/// The messages of one datagram; ends at the first that is malformed.
+pub struct Messages<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        let length = read_u32(self.0.get(..HEADER)?, 0) as usize;
+        let payload = self.0.get(HEADER..length)?;
+        let message =
+            Message { kind: read_u16(self.0, 4), seq: read_u32(self.0, 8), payload };
+        self.0 = self.0.get(align(length)..).unwrap_or(&[]);
+        Some(message)
+    }
+}
+
+/// The attributes of a message: kind and value. Ends at the first that is malformed.
+pub struct Attributes<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u16, &'a [u8])> {
+        let length = read_u16(self.0.get(..4)?, 0) as usize;
+        let value = self.0.get(4..length)?;
+        // The upper two bits are flags.
+        let kind = read_u16(self.0, 2) & 0x3fff;
+        self.0 = self.0.get(align(length)..).unwrap_or(&[]);
+        Some((kind, value))
+    }
+}
+
+/// The next hops of an RTA_MULTIPATH attribute: TTL threshold (rtnh_hops) and interface index.
+pub struct NextHops<'a>(pub &'a [u8]);
+
+impl Iterator for NextHops<'_> {
+    type Item = (u8, u32);
+
+    fn next(&mut self) -> Option<(u8, u32)> {
+        let head = self.0.get(..8)?;
+        let length = read_u16(head, 0) as usize;
+        let item = (head[3], read_u32(head, 4));
+        self.0 = self.0.get(align(length.max(8))..).unwrap_or(&[]);
+        Some(item)
+    }
+}
+
+/// A 16-bit number in the machine's order; 0 where the bytes end before it.
+pub fn read_u16(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
+}
+
+/// A 32-bit number in the machine's order; 0 where the bytes end before it.
+pub fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
+
+/// An address; None where the value is not four octets.
+pub fn read_address(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+/// A `struct rtmsg` for a request about one address or (S,G).
+pub fn rtmsg(family: u8, dst_len: u8, src_len: u8, flags: u32) -> [u8; RTMSG] {
+    let mut header = [0; RTMSG];
+    header[..3].copy_from_slice(&[family, dst_len, src_len]);
+    header[8..].copy_from_slice(&flags.to_ne_bytes());
+    header
+}
+
+/// A socket for questions that the kernel answers before the send returns.
+pub struct Asker {
+    fd: OwnedFd,
+    seq: u32,
+    writer: Writer,
+    buffer: Box<[u8]>,
+}
+
+impl Asker {
+    /// Opens the socket.
+    pub fn new() -> Result<Self, Errno> {
+        // An answer about one link, one route or one entry is far smaller; links with hundreds of
+        // virtual functions have the largest.
+        Ok(Self {
+            fd: sys::route_socket()?,
+            seq: 0,
+            writer: Writer::new(512),
+            buffer: vec![0; 65536].into(),
+        })
+    }
+
+    /// Asks and hands the answer to `read`. Err: the kernel's error number.
+    pub fn ask<R>(
+        &mut self,
+        kind: u16,
+        family_header: &[u8],
+        attributes: &[(u16, &[u8])],
+        read: impl FnOnce(&Message<'_>) -> R,
+    ) -> Result<R, Errno> {
+        self.seq = self.seq.wrapping_add(1);
+        self.writer.clear();
+        self.writer.begin(kind, 0, self.seq, family_header);
+        for (kind, value) in attributes {
+            self.writer.attribute(*kind, value);
+        }
+        sys::send(&self.fd, self.writer.bytes().ok_or(libc::EMSGSIZE)?)?;
+        loop {
+            // EAGAIN here says that the kernel had no memory for the answer.
+            let length = sys::receive(&self.fd, &mut self.buffer)?;
+            let datagram = self.buffer.get(..length).ok_or(libc::EMSGSIZE)?;
+            // Answers to earlier questions are left where one was cut short by an error.
+            let Some(message) = Messages(datagram).find(|m| m.seq == self.seq) else { continue };
+            return match message.error() {
+                Some(error) => Err(if error == 0 { libc::EPROTO } else { error }),
+                None => Ok(read(&message)),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut writer = Writer::new(256);
+        writer.begin(24, 5, 7, &rtmsg(2, 32, 0, 0x2000));
+        writer.attribute(1, &[10, 0, 0, 1]);
+        writer.attribute(3, b"eth0\0");
+        writer.begin(25, 0, 8, &rtmsg(2, 0, 0, 0));
+        let bytes = writer.bytes().unwrap();
+        let all: Vec<Message<'_>> = Messages(bytes).collect();
+        assert_eq!((all.len(), all[0].kind, all[0].seq, all[1].seq), (2, 24, 7, 8));
+        let attributes: Vec<_> = all[0].attributes(RTMSG).collect();
+        assert_eq!(attributes, [(1, &[10, 0, 0, 1][..]), (3, &b"eth0\0"[..])]);
+        assert_eq!(read_address(attributes[0].1), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(read_u32(all[0].payload, 8), 0x2000);
+        assert_eq!(all[1].attributes(RTMSG).count(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_sent() {
+        let mut writer = Writer::new(32);
+        writer.begin(24, 0, 1, &rtmsg(2, 0, 0, 0));
+        assert!(writer.bytes().is_some());
+        writer.attribute(1, &[1; 8]);
+        assert!(writer.bytes().is_none());
+        writer.clear();
+        assert_eq!(writer.bytes(), Some(&[][..]));
+    }
+
+    #[test]
+    fn malformed_messages_end_the_reading() {
+        for length in [0u32, 3, 15, 17, 4096, u32::MAX] {
+            let mut bytes = [0u8; 16];
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(Messages(&bytes).count(), 0, "{length}");
+        }
+        for length in [0u16, 3, 9, u16::MAX] {
+            let mut bytes = [0u8; 8];
+            bytes[..2].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(Attributes(&bytes).count(), 0, "{length}");
+        }
+        assert_eq!(NextHops(&[0; 8]).count(), 1);
+        assert_eq!(NextHops(&[0; 7]).count(), 0);
+    }
+
+    #[test]
+    fn errors_are_positive_numbers() {
+        let mut payload = (-libc::ENOENT).to_ne_bytes().to_vec();
+        payload.extend([0; 16]);
+        let message = Message { kind: libc::NLMSG_ERROR as u16, seq: 1, payload: &payload };
+        assert_eq!(message.error(), Some(libc::ENOENT));
+    }
+}

@@ -1,0 +1,232 @@
+//! The table of virtual interfaces (VIFs): which number stands for which device, and which of
+//! our interfaces are on it.
+//!
+//! Only bookkeeping; what the kernel is asked for stands in `interfaces.rs`. All next hops on one
+//! device share its VIF, because a packet's arrival does not tell them apart.
+
+#![forbid(unsafe_code)]
+
+use super::sys::MAX_VIFS;
+use crate::core::types::IfKey;
+use crate::forwarder::{EntryState, ForwarderError};
+use std::net::Ipv4Addr;
+
+/// What an entry looks like in the kernel: the VIF packets must come in on, and one bit for each
+/// VIF they go out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Programmed {
+    /// The VIF of the iif, or [`NO_PARENT`].
+    pub parent: u8,
+    /// Bit n is set where VIF n is an oif.
+    pub oifs: u32,
+}
+
+/// The iif has no VIF: the entry has no oifs, and which VIF the kernel takes for its parent does
+/// not matter.
+pub const NO_PARENT: u8 = u8::MAX;
+
+/// Every VIF of a table.
+#[derive(Default)]
+pub struct Vifs {
+    /// The device of each number; kept when it is not wanted any more, until it is used again.
+    devices: [u32; MAX_VIFS],
+    /// The interfaces, sorted: at least one on each wanted number.
+    keys: Vec<IfKey>,
+    /// Numbers with an interface on them.
+    pub wanted: u32,
+    /// Numbers that the kernel has as VIFs.
+    pub in_kernel: u32,
+    /// Numbers whose device works, as last reported.
+    pub up: u32,
+    /// Numbers to be looked at by the netlink thread.
+    pub recheck: u32,
+}
+
+impl Vifs {
+    /// The number that stands for a device, wanted or not.
+    pub fn number(&self, ifindex: u32) -> Option<u8> {
+        if ifindex == 0 {
+            return None;
+        }
+        self.devices.iter().position(|&d| d == ifindex).map(|n| n as u8)
+    }
+
+    /// The device behind a number.
+    pub fn device(&self, vif: u8) -> u32 {
+        self.devices.get(usize::from(vif)).copied().unwrap_or(0)
+    }
+
+    /// The number to use for a device: the one it has, else one that no entry names. `named`
+    /// tells for each number how many entries name it.
+    pub fn choose(&self, ifindex: u32, named: &[u32; MAX_VIFS]) -> Option<u8> {
+        self.number(ifindex).or_else(|| {
+            // MFCs outlive a VIF in the kernel: a number that is still named would let old flows
+            // leave through the new device.
+            (0..MAX_VIFS)
+                .find(|&n| self.wanted >> n & 1 == 0 && named[n] == 0)
+                .map(|n| n as u8)
+        })
+    }
+
+    /// Gives a number to a device.
+    pub fn assign(&mut self, vif: u8, ifindex: u32) {
+        self.devices[usize::from(vif) % MAX_VIFS] = ifindex;
+    }
+
+    /// Whether the interface is known.
+    pub fn contains(&self, key: IfKey) -> bool {
+        self.keys.binary_search(&key).is_ok()
+    }
+
+    /// Makes room for one interface more.
+    pub fn reserve(&mut self) -> Result<(), ForwarderError> {
+        self.keys.try_reserve(1).map_err(|_| ForwarderError::OutOfMemory)
+    }
+
+    /// Adds an interface on VIF `vif`. Room must have been reserved.
+    pub fn insert(&mut self, key: IfKey, vif: u8) {
+        if let Err(at) = self.keys.binary_search(&key) {
+            self.keys.insert(at, key);
+        }
+        self.wanted |= 1 << vif;
+    }
+
+    /// Removes an interface. Gives the number of its VIF where it was the last on it.
+    pub fn remove(&mut self, key: IfKey) -> Option<u8> {
+        let at = self.keys.binary_search(&key).ok()?;
+        self.keys.remove(at);
+        if self.next_on(key.index, None).is_some() {
+            return None;
+        }
+        let vif = self.number(key.index)?;
+        self.wanted &= !(1 << vif);
+        Some(vif)
+    }
+
+    /// The interfaces on a device, one after another: the one that follows `after`.
+    pub fn next_on(&self, ifindex: u32, after: Option<IfKey>) -> Option<IfKey> {
+        let from = match after {
+            Some(key) => self.keys.partition_point(|k| *k <= key),
+            None => self.keys.partition_point(|k| k.index < ifindex),
+        };
+        self.keys.get(from).copied().filter(|k| k.index == ifindex)
+    }
+
+    /// The interface that a packet on this VIF came in on: of several next hops, the one without
+    /// a next hop or else the lowest.
+    pub fn arrival(&self, vif: u16) -> Option<IfKey> {
+        let vif = u8::try_from(vif).ok().filter(|v| usize::from(*v) < MAX_VIFS)?;
+        if self.wanted >> vif & 1 == 0 {
+            return None;
+        }
+        self.next_on(self.device(vif), None)
+    }
+
+    /// An entry in the kernel's terms. Interfaces without a VIF are left out, and so is every
+    /// next hop on the iif's own device: the kernel would send the packets back out of it.
+    pub fn resolve(&self, state: &EntryState<'_>) -> Programmed {
+        let usable = self.wanted & self.in_kernel;
+        let vif_of = |key: &IfKey| self.number(key.index).filter(|v| usable >> *v & 1 == 1);
+        let Some(parent) = vif_of(&state.iif) else {
+            return Programmed { parent: NO_PARENT, oifs: 0 };
+        };
+        let oifs = state.oifs.iter().filter_map(vif_of).fold(0, |oifs, vif| oifs | 1 << vif);
+        Programmed { parent, oifs: oifs & !(1 << parent) }
+    }
+
+    /// Whether what the kernel says of an entry is what we programmed. A VIF that is gone is not
+    /// told by the kernel though the entry still names it.
+    pub fn agree(&self, ours: Programmed, kernel: Programmed) -> bool {
+        let parent_known = ours.parent != NO_PARENT && self.in_kernel >> ours.parent & 1 == 1;
+        (ours.oifs ^ kernel.oifs) & self.in_kernel == 0
+            && (!parent_known || ours.parent == kernel.parent)
+    }
+
+    /// Those of the given numbers whose device is one of ours, with their devices.
+    pub fn each(&self, numbers: u32) -> impl Iterator<Item = (u8, u32)> + use<> {
+        let devices = self.devices;
+        (0..MAX_VIFS as u8)
+            .filter(move |n| numbers >> n & 1 == 1)
+            .map(move |n| (n, devices[usize::from(n)]))
+    }
+}
+
+/// `next_hop` 0.0.0.0 sorts first, so [`Vifs::arrival`] finds it first.
+const _: () = assert!(Ipv4Addr::UNSPECIFIED.to_bits() == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE_NAMED: [u32; MAX_VIFS] = [0; MAX_VIFS];
+
+    fn key(index: u32, hop: u8) -> IfKey {
+        IfKey::new(index, Ipv4Addr::new(0, 0, 0, hop))
+    }
+
+    fn with(keys: &[IfKey]) -> Vifs {
+        let mut vifs = Vifs::default();
+        for &k in keys {
+            let vif = vifs.choose(k.index, &NONE_NAMED).unwrap();
+            vifs.assign(vif, k.index);
+            vifs.insert(k, vif);
+            vifs.in_kernel |= 1 << vif;
+        }
+        vifs
+    }
+
+    #[test]
+    fn next_hops_share_a_vif() {
+        let mut vifs = with(&[key(7, 9), key(7, 2), key(8, 0)]);
+        assert_eq!((vifs.number(7), vifs.number(8)), (Some(0), Some(1)));
+        assert_eq!(vifs.arrival(0), Some(key(7, 2)));
+        assert_eq!(vifs.next_on(7, Some(key(7, 2))), Some(key(7, 9)));
+        assert_eq!(vifs.next_on(7, Some(key(7, 9))), None);
+        assert_eq!(vifs.remove(key(7, 2)), None);
+        assert_eq!(vifs.remove(key(7, 2)), None);
+        assert_eq!(vifs.remove(key(7, 9)), Some(0));
+        assert_eq!(vifs.arrival(0), None);
+        assert_eq!(vifs.arrival(300), None);
+    }
+
+    #[test]
+    fn a_number_is_not_used_again_while_an_entry_names_it() {
+        let mut vifs = with(&[key(7, 0)]);
+        vifs.remove(key(7, 0));
+        let mut named = NONE_NAMED;
+        named[0] = 1;
+        assert_eq!(vifs.choose(8, &named), Some(1));
+        assert_eq!(vifs.choose(7, &named), Some(0), "the same device may have it back");
+        assert_eq!(vifs.choose(8, &NONE_NAMED), Some(0));
+    }
+
+    #[test]
+    fn there_are_32() {
+        let keys: Vec<_> = (1..=32).map(|i| key(i, 0)).collect();
+        let vifs = with(&keys);
+        assert_eq!(vifs.choose(33, &NONE_NAMED), None);
+        assert_eq!(vifs.choose(32, &NONE_NAMED), Some(31));
+        assert_eq!(vifs.each(1 << 31 | 1).collect::<Vec<_>>(), [(0, 1), (31, 32)]);
+    }
+
+    #[test]
+    fn entries_leave_out_their_own_device() {
+        let vifs = with(&[key(1, 0), key(2, 0), key(3, 0)]);
+        let state = |iif, oifs| vifs.resolve(&EntryState { iif, oifs });
+        let all = [key(1, 0), key(1, 5), key(2, 0), key(9, 0)];
+        assert_eq!(state(key(1, 0), &all), Programmed { parent: 0, oifs: 0b10 });
+        assert_eq!(state(key(9, 0), &all), Programmed { parent: NO_PARENT, oifs: 0 });
+    }
+
+    #[test]
+    fn vifs_that_are_gone_do_not_count_in_comparisons() {
+        let mut vifs = with(&[key(1, 0), key(2, 0), key(3, 0)]);
+        let ours = Programmed { parent: 0, oifs: 0b110 };
+        assert!(vifs.agree(ours, ours));
+        assert!(!vifs.agree(ours, Programmed { parent: 0, oifs: 0b010 }));
+        assert!(!vifs.agree(ours, Programmed { parent: 1, oifs: 0b110 }));
+        vifs.in_kernel &= !0b101;
+        assert!(vifs.agree(ours, Programmed { parent: NO_PARENT, oifs: 0b010 }));
+        assert!(!vifs.agree(ours, Programmed { parent: NO_PARENT, oifs: 0 }));
+    }
+}

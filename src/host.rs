@@ -1,0 +1,228 @@
+//! Starting and stopping, and the host's own calls (mgm_host.h).
+
+#![forbid(unsafe_code)]
+
+use crate::callbacks::Callbacks;
+use crate::context;
+use crate::core::Core;
+use crate::core::types::{IfKey, Millis};
+use crate::deliver::Delivery;
+use crate::error::{Error, StartError};
+use crate::forwarder::Forwarder;
+use crate::forwarder::memory::MemoryForwarder;
+use crate::handle;
+use crate::log::Level;
+use crate::mgm::{Mgm, Running, State};
+use crate::settings::{ForwarderChoice, LogSink, Settings};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// How long MgmHostStop waits for callbacks that do not return.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+impl<C: Callbacks> Mgm<C> {
+    /// MgmHostStart.
+    pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
+        let _starting = self.starting.lock();
+        if self.state.write().whole().is_some() {
+            return Err(Error::AlreadyRunning);
+        }
+        self.set_log(settings.log_level, settings.log.clone());
+        let limits = settings.limits();
+        let host_clock = settings.clock.is_some();
+        let (name, forwarder): (&str, Arc<dyn Forwarder>) = match settings.forwarder {
+            ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
+            ForwarderChoice::Kernel { table: _ } => return Err(Error::NotRunning),
+            ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
+        };
+        let epoch = {
+            let mut state = self.state.write();
+            state.epoch += 1;
+            let (epoch, generation) = (state.epoch, state.generation);
+            *state.whole() = Some(Running {
+                core: Core::new(limits, generation, handle::MAX_GENERATION),
+                delivery: Delivery::new(),
+                forwarder: forwarder.clone(),
+                epoch,
+                stopping: false,
+                clock: settings.clock,
+                retry: Vec::new(),
+                retry_all: false,
+                refusal_logged: None,
+            });
+            epoch
+        };
+        self.host_clock.store(host_clock, Relaxed);
+        // Upcalls find everything in place.
+        let upcalls: &'static &'static Self = Box::leak(Box::new(self));
+        if let Err(reason) = forwarder.start(upcalls) {
+            let failed = self.state.write().whole().take();
+            drop(failed);
+            return Err(Error::Start(StartError::Forwarder(reason)));
+        }
+        if !host_clock && let Err(error) = self.start_timer(epoch) {
+            forwarder.stop();
+            let failed = self.state.write().whole().take();
+            drop(failed);
+            return Err(error);
+        }
+        self.log(Level::Info, format_args!("started with the {name} forwarder"));
+        Ok(())
+    }
+
+    fn start_timer(&'static self, epoch: u64) -> Result<(), Error> {
+        let run = move || {
+            loop {
+                let ended = self
+                    .sleep_while(Duration::from_secs(1), |state| state.running_in(epoch).is_some());
+                if ended {
+                    return;
+                }
+                self.tick();
+            }
+        };
+        match std::thread::Builder::new().name("mgm-timer".into()).spawn(run) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::Start(StartError::Os {
+                what: "the timer thread",
+                errno: error.raw_os_error().unwrap_or(0),
+            })),
+        }
+    }
+
+    /// Sleeps for a while, or until a condition under the lock ceases to hold: then gives true.
+    fn sleep_while(&self, time: Duration, mut holds: impl FnMut(&mut State<C>) -> bool) -> bool {
+        let end = Instant::now() + time;
+        let mut ended = false;
+        self.wait_until(|state| {
+            ended = !holds(state);
+            ended || Instant::now() >= end
+        });
+        ended
+    }
+
+    /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
+    /// callback it does not wait for that callback.
+    pub fn stop(&'static self) -> Result<(), Error> {
+        let _starting = match context::current_job(self.address()) {
+            // Another thread may be stopping already and be waiting for this one.
+            Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
+            None => self.starting.lock(),
+        };
+        let forwarder = {
+            let mut state = self.state.write();
+            let running = state.running().ok_or(Error::NotRunning)?;
+            running.stopping = true;
+            running.forwarder.clone()
+        };
+        self.wake();
+        let me = context::token();
+        let begun = Instant::now();
+        let mut stuck = false;
+        self.wait_until(|state| {
+            let busy =
+                state.whole().as_ref().is_some_and(|running| running.delivery.others_running(me));
+            stuck = busy && begun.elapsed() > STOP_WAIT;
+            !busy || stuck
+        });
+        if stuck {
+            self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
+        }
+        forwarder.stop();
+        let ended = {
+            let mut state = self.state.write();
+            let ended = state.whole().take();
+            if let Some(running) = &ended {
+                // Handles of this run are stale in the next one (rule A3).
+                state.generation = running.core.next_generation().min(handle::MAX_GENERATION - 1);
+            }
+            ended
+        };
+        drop(ended);
+        self.host_clock.store(false, Relaxed);
+        self.wake();
+        self.log(Level::Info, format_args!("stopped"));
+        self.set_log(Level::Error, LogSink::Stderr);
+        Ok(())
+    }
+
+    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.
+    pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
+        self.host_call(|call, epoch| {
+            let forwarder =
+                self.with(|running| running.forwarder.clone()).ok_or(Error::NotRunning)?;
+            let waits = match forwarder.as_memory() {
+                Some(memory) => memory.receive(arrival, packet)?,
+                None if forwarder.takes_packets() => self.report(call, epoch, arrival, packet)?,
+                None => return Err(Error::OtherForwarder("the memory and custom forwarders")),
+            };
+            if let Some(flow) = waits
+                && !call.nested
+            {
+                self.wait_for_flow(flow, epoch);
+            }
+            Ok(())
+        })
+    }
+
+    /// A custom forwarder's host reports a packet without an entry.
+    fn report(
+        &'static self,
+        call: &mut crate::perform::Call,
+        epoch: u64,
+        arrival: IfKey,
+        bytes: &[u8],
+    ) -> Result<Option<crate::core::types::SourceGroup>, Error> {
+        match crate::forwarder::packet::parse(bytes) {
+            Ok(Ok(packet)) => {
+                self.new_flow(call, epoch, packet.flow, arrival, packet.bytes)?;
+                self.settle(call);
+                Ok(Some(packet.flow))
+            }
+            Ok(Err(_)) => Ok(None),
+            Err(reason) => Err(Error::BadPacket { size: bytes.len(), reason }),
+        }
+    }
+
+    /// The questions of a flow may be in the hands of other threads.
+    fn wait_for_flow(&'static self, flow: crate::core::types::SourceGroup, epoch: u64) {
+        let begun = Instant::now();
+        self.wait_until(|state| {
+            let pending =
+                state.running_in(epoch).is_some_and(|running| running.core.is_pending(flow));
+            !pending || begun.elapsed() > STOP_WAIT
+        });
+    }
+
+    /// MgmHostRouteChanged (rules E5, E9).
+    pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
+        self.host_call(|call, _| {
+            self.only_without_kernel()?;
+            self.look_under(call, network, prefix_len);
+            Ok(())
+        })
+    }
+
+    /// MgmHostInterfaceDown.
+    pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
+        self.host_call(|call, epoch| {
+            self.only_without_kernel()?;
+            self.set_interface_up(call, epoch, interface, false)
+        })
+    }
+
+    fn only_without_kernel(&self) -> Result<(), Error> {
+        match self.with(|running| running.forwarder.takes_packets()) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
+            None => Err(Error::NotRunning),
+        }
+    }
+
+    /// For the state: milliseconds since the library's first use.
+    pub(crate) fn time(&self) -> Millis {
+        self.now()
+    }
+}

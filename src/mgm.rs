@@ -1,0 +1,641 @@
+//! The group manager as a whole: lock, ask the core, unlock, perform.
+//!
+//! | where | what |
+//! |---|---|
+//! | here | the functions of mgm.h and mgm_host.h in safe Rust |
+//! | `perform` | carrying out what the core decided |
+//! | `deliver` | who calls which client next |
+//! | `background` | time, and the forwarder's upcalls |
+//! | `host` | starting and stopping |
+
+#![forbid(unsafe_code)]
+
+use crate::callbacks::Callbacks;
+use crate::context;
+use crate::core::record::{GroupRow, MfeRecord, Rest};
+use crate::core::types::{ClientId, Counters, EnumId, IfKey, MembershipFlags, Millis, SourceGroup};
+use crate::core::{ClientInfo, Core, RouteBook, Taking};
+use crate::deliver::{Claims, Delivery};
+use crate::error::Error;
+use crate::forwarder::Forwarder;
+use crate::log::{Level, Line, to_stderr};
+use crate::perform::{Batch, Call, answer_orphan};
+use crate::settings::ClockFn;
+pub use crate::settings::{ForwarderChoice, LogSink, Settings};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
+/// membership change or a new flow).
+const READ_CHUNK: usize = 256;
+/// How many entries' counters are asked for at a time.
+const COUNTER_CHUNK: usize = 64;
+
+/// Everything that exists while the library runs.
+pub(crate) struct Running<C> {
+    pub core: Core,
+    pub delivery: Delivery<C>,
+    pub forwarder: Arc<dyn Forwarder>,
+    /// Tells this run from earlier ones.
+    pub epoch: u64,
+    /// MgmHostStop is at work: nothing new begins.
+    pub stopping: bool,
+    pub clock: Option<ClockFn>,
+    /// Entries that could not be programmed.
+    pub retry: Vec<SourceGroup>,
+    /// More could not be programmed than there was memory to remember.
+    pub retry_all: bool,
+    /// When refused flows were logged last.
+    pub refusal_logged: Option<Millis>,
+}
+
+/// What the lock protects.
+pub(crate) struct State<C> {
+    running: Option<Running<C>>,
+    pub epoch: u64,
+    /// The generation with which the next run's handles begin.
+    pub generation: u32,
+}
+
+impl<C> State<C> {
+    /// What runs, unless it is being stopped.
+    pub fn running(&mut self) -> Option<&mut Running<C>> {
+        self.running.as_mut().filter(|running| !running.stopping)
+    }
+
+    /// The same, if it is still that run.
+    pub fn running_in(&mut self, epoch: u64) -> Option<&mut Running<C>> {
+        self.running().filter(|running| running.epoch == epoch)
+    }
+
+    /// What runs or is being stopped.
+    pub const fn whole(&mut self) -> &mut Option<Running<C>> {
+        &mut self.running
+    }
+
+    fn shared(&self) -> Option<&Running<C>> {
+        self.running.as_ref().filter(|running| !running.stopping)
+    }
+}
+
+/// A group manager. It must live for ever, since threads of its own refer to it.
+pub struct Mgm<C> {
+    pub(crate) state: RwLock<State<C>>,
+    /// Held by the thread that programs the forwarder.
+    pub(crate) programming: Mutex<Batch>,
+    /// Held while starting or stopping.
+    pub(crate) starting: Mutex<()>,
+    /// Counts what waiting threads may wait for.
+    events: Mutex<u64>,
+    event: Condvar,
+    waiting: AtomicU32,
+    broken: AtomicBool,
+    level: AtomicU32,
+    sink: RwLock<LogSink>,
+    pub(crate) host_clock: AtomicBool,
+}
+
+/// Milliseconds of the system's monotonic clock since its first use.
+pub(crate) fn system_now() -> Millis {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    Millis(start.elapsed().as_millis() as u64)
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// A group manager that does not run yet.
+    pub const fn new() -> Self {
+        Self {
+            state: RwLock::new(State { running: None, epoch: 0, generation: 1 }),
+            programming: Mutex::new(Batch::new()),
+            starting: Mutex::new(()),
+            events: Mutex::new(0),
+            event: Condvar::new(),
+            waiting: AtomicU32::new(0),
+            broken: AtomicBool::new(false),
+            level: AtomicU32::new(Level::Error as u32),
+            sink: RwLock::new(LogSink::Stderr),
+            host_clock: AtomicBool::new(false),
+        }
+    }
+
+    // ---- registration ----
+
+    /// MgmRegisterMProtocol (rule B1). Starts the library from the environment where it does not
+    /// run.
+    pub fn register(
+        &'static self,
+        callbacks: C,
+        protocol: u32,
+        component: u32,
+    ) -> Result<ClientId, Error> {
+        if self.with(|_| ()).is_none() {
+            match self.start(Settings::from_env()?) {
+                Ok(()) | Err(Error::AlreadyRunning) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let info = ClientInfo { protocol, component, has_local_join: callbacks.has_local_join() };
+        let mut state = self.state.write();
+        let running = state.running().ok_or(Error::NotRunning)?;
+        let slot = running.core.next_client_slot()?;
+        running.delivery.reserve_lane(slot)?;
+        let id = running.core.register(info)?;
+        running.delivery.open(id.slot, callbacks);
+        drop(state);
+        self.log(
+            Level::Info,
+            format_args!("protocol {protocol:#x} component {component:#x} registered"),
+        );
+        Ok(id)
+    }
+
+    /// MgmDeRegisterMProtocol (rules A8, B2).
+    pub fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
+        let me = context::token();
+        let (mut call, epoch) = self.enter()?;
+        let begun = self.begin_deregister(&mut call, client, epoch);
+        self.settle(&mut call);
+        self.leave(call, epoch);
+        // Rule A8: no callback of the client is running when this returns, except those that
+        // this very thread is inside of.
+        if begun? {
+            self.wait_until(|state| {
+                let Some(running) = state.running_in(epoch) else { return true };
+                let over = running.delivery.runner(client.slot).is_none();
+                if over {
+                    running.delivery.end_wait(me, client.slot);
+                }
+                over
+            });
+        }
+        self.log(Level::Info, format_args!("client in slot {} deregistered", client.slot));
+        Ok(())
+    }
+
+    /// Takes the client out. True: its callback is running on another thread.
+    fn begin_deregister(
+        &'static self,
+        call: &mut Call,
+        client: ClientId,
+        epoch: u64,
+    ) -> Result<bool, Error> {
+        let me = context::token();
+        let now = self.now();
+        let wait = {
+            let mut state = self.state.write();
+            let running = state.running_in(epoch).ok_or_else(|| stale(client))?;
+            running.core.may_deregister(client)?;
+            let wait = running.delivery.runner(client.slot).is_some_and(|runner| runner != me);
+            if wait && !running.delivery.begin_wait(me, client.slot)? {
+                return Err(Error::WouldDeadlock);
+            }
+            running.core.deregister(client)?;
+            if running.delivery.close(client.slot) {
+                running.core.free_client_slot(client.slot);
+            }
+            wait
+        };
+        // Questions that wait for the client are answered for it.
+        let mut routes = RouteBook::new();
+        let mut orphan = None;
+        loop {
+            let mut state = self.state.write();
+            let Some(running) = state.running_in(epoch) else { break };
+            if orphan.is_none() {
+                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
+            }
+            let Some(node) = &orphan else { break };
+            running.core.outbox.set_job(call.job);
+            let answered = answer_orphan(&mut running.core, now, node, &mut routes);
+            running.post(&mut call.claims);
+            if answered == Err(Error::RouteNeeded) {
+                let forwarder = running.forwarder.clone();
+                drop(state);
+                if self.look_up(&forwarder, &mut routes).is_err() {
+                    routes.give_up();
+                }
+                continue;
+            }
+            running.delivery.done(node.job);
+            orphan = None;
+        }
+        self.wake();
+        Ok(wait)
+    }
+
+    // ---- interfaces ----
+
+    /// MgmTakeInterfaceOwnership (rules C1, C3, C5).
+    pub fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
+        let (mut call, epoch) = self.enter()?;
+        let taken = self.take_in_plane(&mut call, client, interface, epoch);
+        let result = self.finish_change(&mut call, taken, epoch);
+        self.leave(call, epoch);
+        if result.is_ok() {
+            self.log(
+                Level::Info,
+                format_args!("{interface}: taken by the client in slot {}", client.slot),
+            );
+        }
+        result
+    }
+
+    /// Makes sure that the plane has the interface, then changes the ownership. Nobody else can
+    /// program the plane in between, so that the interface cannot be given up meanwhile.
+    fn take_in_plane(
+        &'static self,
+        call: &mut Call,
+        client: ClientId,
+        interface: IfKey,
+        epoch: u64,
+    ) -> Result<Taking, Error> {
+        let ask = self.with_in(epoch, |running| running.core.may_take(client, interface))??;
+        if !ask {
+            return self.ask_core(call, epoch, |core, now, routes| {
+                core.take(now, client, interface, routes)
+            });
+        }
+        if context::is_inside_forwarder() {
+            return Err(Error::InsideForwarder);
+        }
+        let forwarder = self.with_in(epoch, |running| running.forwarder.clone())?;
+        let _programming = self.programming.lock();
+        context::inside_forwarder(|| {
+            forwarder
+                .add_interface(interface)
+                .map_err(|reason| Error::Forwarder { interface, reason })?;
+            let taken = self.ask_core(call, epoch, |core, now, routes| {
+                core.take(now, client, interface, routes)
+            });
+            if taken.is_err()
+                && !self.with_in(epoch, |running| running.core.uses(interface)).unwrap_or(true)
+            {
+                forwarder.remove_interface(interface);
+            }
+            taken
+        })
+    }
+
+    /// MgmReleaseInterfaceOwnership (rules C3, C4).
+    pub fn release_interface(
+        &'static self,
+        client: ClientId,
+        interface: IfKey,
+    ) -> Result<(), Error> {
+        let (mut call, epoch) = self.enter()?;
+        let released = self.ask_core(&mut call, epoch, |core, now, routes| {
+            core.release(now, client, interface, routes)
+        });
+        let result = self.finish_change(&mut call, released, epoch);
+        self.leave(call, epoch);
+        if result.is_ok() {
+            self.log(
+                Level::Info,
+                format_args!("{interface}: released by the client in slot {}", client.slot),
+            );
+        }
+        result
+    }
+
+    /// Waits for IGMP to be told of a change of ownership, where it must be (rule C3).
+    fn finish_change(
+        &'static self,
+        call: &mut Call,
+        begun: Result<Taking, Error>,
+        epoch: u64,
+    ) -> Result<(), Error> {
+        self.settle(call);
+        let change = match begun? {
+            Taking::Done => return Ok(()),
+            Taking::Waits(change) => change,
+        };
+        if !call.nested {
+            self.wait_for_job(call.job, epoch, false);
+        }
+        let outcome = self
+            .ask_core(call, epoch, |core, now, routes| core.change_outcome(now, change, routes));
+        self.settle(call);
+        outcome
+    }
+
+    /// MgmGetProtocolOnInterface (rule C2): the protocol and component ids of the owner.
+    pub fn protocol_on_interface(&self, interface: IfKey) -> Result<(u32, u32), Error> {
+        let state = self.state.read();
+        state.shared().ok_or(Error::UnknownInterface(interface))?.core.protocol_on(interface)
+    }
+
+    // ---- memberships ----
+
+    /// MgmAddGroupMembershipEntry (rules D1 to D9).
+    pub fn add_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.call(client, |core, now, routes| {
+            core.add_membership(now, client, of, interface, flags, routes)
+        })
+    }
+
+    /// MgmDeleteGroupMembershipEntry (rules D1 to D9).
+    pub fn delete_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.call(client, |core, now, routes| {
+            core.delete_membership(now, client, of, interface, flags, routes)
+        })
+    }
+
+    /// MgmSetMfe (rule E10).
+    pub fn set_upstream(
+        &'static self,
+        client: ClientId,
+        flow: SourceGroup,
+        upstream: Ipv4Addr,
+    ) -> Result<(), Error> {
+        self.call(client, |core, _, _| core.set_upstream(client, flow, upstream))
+    }
+
+    // ---- reads ----
+
+    /// MgmGetMfe and MgmGetMfeStats (rule E11).
+    pub fn read_mfe(
+        &self,
+        flow: SourceGroup,
+        stats: bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let counters = if stats {
+            let forwarder = self.state.read().shared().map(|running| running.forwarder.clone());
+            forwarder.and_then(|forwarder| forwarder.counters(flow)).unwrap_or_default()
+        } else {
+            Counters::default()
+        };
+        let state = self.state.read();
+        state.shared().ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(now, flow, counters, give)
+    }
+
+    /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
+    /// one after `after`, until `give` breaks, which means that it did not take the record.
+    pub fn read_mfes(
+        &self,
+        after: Option<SourceGroup>,
+        stats: bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        let Some(mut from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
+            return Ok(Rest::End);
+        };
+        let now = self.now();
+        if stats {
+            return self.read_counted(now, from, give);
+        }
+        loop {
+            let state = self.state.read();
+            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            let mut give = |record: &MfeRecord<'_>| give(record).is_continue();
+            match running.core.read_mfes(now, from, READ_CHUNK, &mut give)? {
+                (Some(next), true) => from = next,
+                (Some(_), false) => return Ok(Rest::More),
+                (None, _) => return Ok(Rest::End),
+            }
+        }
+    }
+
+    /// The same with counters, which are asked for with nothing locked.
+    fn read_counted(
+        &self,
+        now: Millis,
+        mut from: SourceGroup,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        loop {
+            let mut rows = smallvec::SmallVec::<[SourceGroup; COUNTER_CHUNK]>::new();
+            let forwarder = {
+                let state = self.state.read();
+                let Some(running) = state.shared() else { return Ok(Rest::End) };
+                rows.extend(running.core.flows_from(from).take(COUNTER_CHUNK));
+                running.forwarder.clone()
+            };
+            let Some(last) = rows.last().copied() else { return Ok(Rest::End) };
+            for flow in rows {
+                let counters = forwarder.counters(flow).unwrap_or_default();
+                let state = self.state.read();
+                let Some(running) = state.shared() else { return Ok(Rest::End) };
+                let mut go_on = ControlFlow::Continue(());
+                match running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record))
+                {
+                    Err(Error::OutOfMemory) => return Err(Error::OutOfMemory),
+                    // It went meanwhile.
+                    Err(_) | Ok(()) => {}
+                }
+                if go_on.is_break() {
+                    return Ok(Rest::More);
+                }
+            }
+            match last.next() {
+                Some(next) => from = next,
+                None => return Ok(Rest::End),
+            }
+        }
+    }
+
+    // ---- group enumeration ----
+
+    /// MgmGroupEnumerationStart (rule F1).
+    pub fn start_enumeration(&self, client: ClientId, all_sources: bool) -> Result<EnumId, Error> {
+        let mut state = self.state.write();
+        state.running().ok_or_else(|| stale(client))?.core.start_enumeration(client, all_sources)
+    }
+
+    /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows; with 0 it only tells whether
+    /// there are any.
+    pub fn next_groups(
+        &self,
+        id: EnumId,
+        max: usize,
+        give: &mut dyn FnMut(GroupRow),
+    ) -> Result<Rest, Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.next_groups(id, max, give)
+    }
+
+    /// MgmGroupEnumerationEnd (rule F4).
+    pub fn end_enumeration(&self, id: EnumId) -> Result<(), Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.end_enumeration(id)
+    }
+
+    // ---- the ways in ----
+
+    /// One call of a client: ask the core, perform, wait for its alerts.
+    fn call<R>(
+        &'static self,
+        client: ClientId,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (mut call, epoch) = self.enter().map_err(|error| match error {
+            Error::NotRunning => stale(client),
+            other => other,
+        })?;
+        let result = self.ask_core(&mut call, epoch, ask);
+        self.settle(&mut call);
+        self.leave(call, epoch);
+        result
+    }
+
+    /// Begins a call.
+    pub(crate) fn enter(&'static self) -> Result<(Call, u64), Error> {
+        let mut state = self.state.write();
+        let running = state.running().ok_or(Error::NotRunning)?;
+        let (job, nested) = match context::current_job(self.address()) {
+            Some(job) => (job, true),
+            None => (running.delivery.begin_job()?, false),
+        };
+        Ok((Call { job, claims: Claims::NONE, nested }, running.epoch))
+    }
+
+    /// Asks the core, with the routes it needs.
+    pub(crate) fn ask_core<R>(
+        &'static self,
+        call: &mut Call,
+        epoch: u64,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let now = self.now();
+        let mut routes = RouteBook::new();
+        loop {
+            let mut state = self.state.write();
+            let running = state.running_in(epoch).ok_or(Error::NotRunning)?;
+            running.core.outbox.set_job(call.job);
+            let result = ask(&mut running.core, now, &mut routes);
+            running.post(&mut call.claims);
+            if !matches!(result, Err(Error::RouteNeeded)) {
+                return result;
+            }
+            let forwarder = running.forwarder.clone();
+            drop(state);
+            self.look_up(&forwarder, &mut routes)?;
+        }
+    }
+
+    /// Ends a call: from outside any callback it waits for what it caused (rule A7).
+    pub(crate) fn leave(&'static self, call: Call, epoch: u64) {
+        if !call.nested {
+            self.wait_for_job(call.job, epoch, true);
+        }
+    }
+
+    /// Something under the lock, if the library runs.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Running<C>) -> R) -> Option<R> {
+        self.state.write().running().map(f)
+    }
+
+    fn with_in<R>(&self, epoch: u64, f: impl FnOnce(&mut Running<C>) -> R) -> Result<R, Error> {
+        self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
+    }
+
+    /// Waits until a condition under the lock holds.
+    pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>) -> bool) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let seen = *self.events.lock();
+            if over(&mut self.state.write()) {
+                break;
+            }
+            let mut events = self.events.lock();
+            if *events == seen {
+                // Woken without an event now and then, for conditions that time makes true.
+                self.event.wait_for(&mut events, Duration::from_millis(100));
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Something happened that a thread may wait for.
+    pub(crate) fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            *self.events.lock() += 1;
+            self.event.notify_all();
+        }
+    }
+
+    /// What tells this manager from others, for the threads' contexts.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// The time, read with nothing locked: the clock may be the host's code.
+    pub(crate) fn now(&self) -> Millis {
+        if self.host_clock.load(Ordering::Relaxed) {
+            let clock =
+                self.state.read().running.as_ref().and_then(|running| running.clock.clone());
+            if let Some(clock) = clock {
+                return clock();
+            }
+        }
+        system_now()
+    }
+
+    // ---- log and faults ----
+
+    /// Writes a line to the log. Never called with anything locked: the sink may be the host's.
+    pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        if level as u32 > self.level.load(Ordering::Relaxed) {
+            return;
+        }
+        let sink = self.sink.read().clone();
+        match sink {
+            LogSink::Stderr => to_stderr(level, message),
+            LogSink::Host(host) => host(level, &Line::new(message)),
+        }
+    }
+
+    pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
+        self.level.store(level as u32, Ordering::Relaxed);
+        *self.sink.write() = sink;
+    }
+
+    /// A fault was met: nothing works any more (rule A5).
+    pub fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.log(Level::Error, format_args!("internal fault; the library is closed"));
+    }
+
+    /// Whether a fault was met.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+}
+
+impl<C: Callbacks> Default for Mgm<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn stale(client: ClientId) -> Error {
+    let value = crate::handle::from_client(client);
+    Error::BadHandle { name: "hProtocol", value, kind: "registered client" }
+}
+
+fn stale_enumeration(id: EnumId) -> Error {
+    let value = crate::handle::from_enumeration(id);
+    Error::BadHandle { name: "hEnum", value, kind: "group enumeration" }
+}

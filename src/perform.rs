@@ -1,0 +1,490 @@
+//! Performing what the core decided, with nothing locked: entries are programmed, routes looked
+//! up, notes logged and clients called, until nothing is left.
+
+#![forbid(unsafe_code)]
+
+use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::context;
+use crate::core::outbox::{Action, Node};
+use crate::core::plane::Stale;
+use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
+use crate::core::{Core, Header, Note, Relook, RouteBook};
+use crate::deliver::Claims;
+use crate::error::Error;
+use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
+use crate::log::Level;
+use crate::mgm::{Mgm, Running};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many entries are programmed at a time.
+const BATCH: usize = 128;
+/// How long a call waits for one client to come out of its callback.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// A call from outside, an upcall, or a call from inside a callback.
+pub(crate) struct Call {
+    pub job: u32,
+    pub claims: Claims,
+    /// It was made inside a callback of this manager: it never waits (rule A6).
+    pub nested: bool,
+}
+
+/// The next thing to do.
+enum Work {
+    Note(Note),
+    Program,
+    Look(Relook),
+    Lane(u32),
+    Nothing,
+}
+
+/// One call of a client: what it is told and asked, and room for its answer.
+enum Question {
+    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
+    Creation { id: u32, of: SourceGroup, iif: IfKey, out: SmallVec<[OutInterface; 8]> },
+    Prune { of: SourceGroup, interface: IfKey, member: bool, timeout: Seconds },
+    Join { of: SourceGroup, member: bool },
+    WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
+    LocalJoin { of: SourceGroup, interface: IfKey },
+    LocalLeave { of: SourceGroup, interface: IfKey },
+    DisableIgmp { interface: IfKey, change: u32 },
+    EnableIgmp { interface: IfKey },
+}
+
+impl Question {
+    /// Reads from the core what an action is about.
+    fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
+        match action {
+            Action::Rpf { flow } => {
+                let (of, answer, header, route) = core.rpf_question(flow);
+                Self::Rpf { id: flow, of, answer, header, route }
+            }
+            Action::Creation { flow } => {
+                let mut out = SmallVec::new();
+                let (of, iif) = core.creation_question(flow, client, &mut out);
+                Self::Creation { id: flow, of, iif, out }
+            }
+            Action::Prune { of, interface, member } => {
+                Self::Prune { of, interface, member, timeout: Seconds(900) }
+            }
+            Action::Join { of, member } => Self::Join { of, member },
+            Action::WrongIf { flow, arrival, header } => {
+                Self::WrongIf { of: flow, arrival, header: core.take_header(header) }
+            }
+            Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
+            Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
+            Action::DisableIgmp { interface, change } => {
+                core.igmp_disabling(interface);
+                Self::DisableIgmp { interface, change }
+            }
+            Action::EnableIgmp { interface } => {
+                core.igmp_enabling(interface);
+                Self::EnableIgmp { interface }
+            }
+        }
+    }
+
+    /// Calls the client.
+    fn put<C: Callbacks>(&mut self, client: &C) {
+        match self {
+            Self::Rpf { of, answer, header, route, .. } => {
+                client.rpf(*of, answer, header.as_bytes(), route)
+            }
+            Self::Creation { of, iif, out, .. } => {
+                if !out.is_empty() {
+                    client.creation(*of, *iif, out);
+                }
+            }
+            Self::Prune { of, interface, member, timeout } => {
+                client.prune(*of, *interface, *member, timeout)
+            }
+            Self::Join { of, member } => client.join(*of, *member),
+            Self::WrongIf { of, arrival, header } => {
+                if let Some(header) = header {
+                    client.wrong_interface(*of, *arrival, header.as_bytes());
+                }
+            }
+            Self::LocalJoin { of, interface } => client.local_join(*of, *interface),
+            Self::LocalLeave { of, interface } => client.local_leave(*of, *interface),
+            Self::DisableIgmp { interface, .. } => client.disable_igmp(*interface),
+            Self::EnableIgmp { interface } => client.enable_igmp(*interface),
+        }
+    }
+
+    /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
+    /// where the book lacks a source.
+    fn answer(
+        &self,
+        core: &mut Core,
+        now: Millis,
+        client: u32,
+        routes: &mut RouteBook,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
+            Self::Creation { id, out, .. } => core.creation_answered(now, *id, client, out),
+            Self::Prune { of, member: false, timeout, .. } => {
+                core.prune_answered(now, *of, client, *timeout)
+            }
+            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change, routes)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Answers for a client that has gone.
+pub(crate) fn answer_orphan(
+    core: &mut Core,
+    now: Millis,
+    node: &Node,
+    routes: &mut RouteBook,
+) -> Result<(), Error> {
+    match node.action {
+        Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
+        Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
+        Action::WrongIf { header, .. } => drop(core.take_header(header)),
+        Action::DisableIgmp { change, .. } => core.disable_answered(now, change, routes)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Does what is to be done, by this thread as far as it may.
+    pub(crate) fn settle(&'static self, call: &mut Call) {
+        loop {
+            match self.next_work(call, true) {
+                Work::Nothing => return,
+                work => self.do_work(work, call),
+            }
+        }
+    }
+
+    /// Everything but calling clients.
+    fn settle_without_calls(&'static self, call: &mut Call) {
+        loop {
+            match self.next_work(call, false) {
+                Work::Nothing => return,
+                work => self.do_work(work, call),
+            }
+        }
+    }
+
+    fn next_work(&'static self, call: &mut Call, lanes: bool) -> Work {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Work::Nothing };
+        if let Some(note) = running.core.take_note() {
+            return Work::Note(note);
+        }
+        // The thread that programs will see what was added meanwhile.
+        if !running.core.plane.is_empty() && !context::is_inside_forwarder() {
+            return Work::Program;
+        }
+        if let Some(relook) = running.core.relook.pop_front() {
+            return Work::Look(relook);
+        }
+        if !lanes {
+            return Work::Nothing;
+        }
+        if call.nested && context::too_deep() {
+            let mut deferred = context::take_deferred();
+            running
+                .delivery
+                .merge(&mut deferred, std::mem::replace(&mut call.claims, Claims::NONE));
+            context::defer(deferred);
+            return Work::Nothing;
+        }
+        match running.delivery.run_next(&mut call.claims, context::token()) {
+            Some(slot) => Work::Lane(slot),
+            None => Work::Nothing,
+        }
+    }
+
+    fn do_work(&'static self, work: Work, call: &mut Call) {
+        match work {
+            Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
+            Work::Program => self.program(),
+            Work::Look(Relook::Flow { flow, rebuild }) => self.look_again(call, flow, rebuild),
+            Work::Look(Relook::Interface { index }) => {
+                let mut at = None;
+                while let Some((flow, place)) =
+                    self.with(|running| running.core.next_waiting(index, at)).flatten()
+                {
+                    self.look_again(call, flow, false);
+                    at = Some(place);
+                }
+            }
+            Work::Lane(slot) => self.run_lane(call, slot),
+            Work::Nothing => {}
+        }
+    }
+
+    /// Looks up the route toward a flow's source and tells the core.
+    pub(crate) fn look_again(&'static self, call: &mut Call, flow: SourceGroup, rebuild: bool) {
+        let looked = self.with(|running| (running.forwarder.clone(), running.core.iif_of(flow)));
+        let Some((forwarder, iif)) = looked else { return };
+        let route = forwarder.route(flow.source(), iif);
+        let now = self.now();
+        self.with(|running| {
+            running.core.outbox.set_job(call.job);
+            if running.core.rerouted(now, flow, route, rebuild).is_err() {
+                // For want of memory: the entry stays as it is and is looked at again.
+                running.core.postpone(now, flow);
+            }
+            running.post(&mut call.claims);
+        });
+    }
+
+    /// Fills the routes that a call of the core lacked. False: there was nothing to fill.
+    pub(crate) fn look_up(
+        &self,
+        forwarder: &Arc<dyn Forwarder>,
+        routes: &mut RouteBook,
+    ) -> Result<bool, Error> {
+        let Some(source) = routes.take_missing() else { return Ok(false) };
+        let route = forwarder.route(source, None);
+        routes.add(source, route.map(|route| route.interface))?;
+        Ok(true)
+    }
+
+    /// Calls a client until its lane is empty. This thread is its runner.
+    fn run_lane(&'static self, call: &mut Call, slot: u32) {
+        let Some(epoch) = self.with(|running| running.epoch) else { return };
+        loop {
+            self.settle_without_calls(call);
+            let next = {
+                let mut state = self.state.write();
+                let Some(running) = state.running_in(epoch) else { return };
+                match running.delivery.next_action(slot, &mut running.core.outbox) {
+                    Some((node, client)) => Some((
+                        Question::prepare(&mut running.core, slot, node.action),
+                        node.job,
+                        client,
+                    )),
+                    None => {
+                        if running.delivery.stop_running(slot) {
+                            running.core.free_client_slot(slot);
+                        }
+                        None
+                    }
+                }
+            };
+            let Some((mut question, job, client)) = next else { break };
+            context::inside_callback(self.address(), job, || question.put(&client));
+            self.take_answer(call, &question, slot, job, epoch);
+        }
+        self.wake();
+    }
+
+    fn take_answer(
+        &'static self,
+        call: &mut Call,
+        question: &Question,
+        slot: u32,
+        job: u32,
+        epoch: u64,
+    ) {
+        let now = self.now();
+        let mut routes = RouteBook::new();
+        loop {
+            let forwarder = {
+                let mut state = self.state.write();
+                let Some(running) = state.running_in(epoch) else { return };
+                let deferred = context::take_deferred();
+                running.delivery.merge(&mut call.claims, deferred);
+                running.core.outbox.set_job(job);
+                let answered = question.answer(&mut running.core, now, slot, &mut routes);
+                running.post(&mut call.claims);
+                if answered != Err(Error::RouteNeeded) {
+                    running.delivery.done(job);
+                    break;
+                }
+                running.forwarder.clone()
+            };
+            // For want of memory the route is taken for unknown: then nobody is told (rule D7).
+            if self.look_up(&forwarder, &mut routes).is_err() {
+                routes.give_up();
+            }
+        }
+        self.wake();
+    }
+
+    /// Waits until everything that a job caused has been performed (rule A7), but not for ever.
+    /// With `end` the call that began it returns.
+    pub(crate) fn wait_for_job(&'static self, job: u32, epoch: u64, end: bool) {
+        let (mut last, mut since, mut stalled) = (u32::MAX, Instant::now(), false);
+        self.wait_until(|state| {
+            let Some(running) = state.running_in(epoch) else { return true };
+            let open = running.delivery.open_actions(job);
+            if open != last {
+                (last, since) = (open, Instant::now());
+            }
+            stalled = open > 0 && since.elapsed() > STALLED;
+            if end && (open == 0 || stalled) {
+                running.delivery.end_job(job);
+            }
+            open == 0 || stalled
+        });
+        if stalled {
+            self.log(
+                Level::Warn,
+                format_args!(
+                    "a client has been inside a callback for 5 s; a call no longer waits for it"
+                ),
+            );
+        }
+    }
+
+    /// Programs what is out of date, in order, until nothing is.
+    fn program(&'static self) {
+        let Some((forwarder, epoch)) =
+            self.with(|running| (running.forwarder.clone(), running.epoch))
+        else {
+            return;
+        };
+        {
+            let mut batch = self.programming.lock();
+            context::inside_forwarder(|| {
+                while self.collect(&mut batch, epoch) {
+                    self.program_batch(&mut batch, &*forwarder, epoch);
+                }
+            });
+        }
+        forwarder.flush();
+    }
+
+    /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
+    fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
+        batch.clear();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return false };
+        let core = &mut running.core;
+        while batch.entries.len() < BATCH {
+            match core.plane.front() {
+                Some(Stale::Entry(flow)) => {
+                    if batch.add(core, flow).is_err() {
+                        // What fits is programmed; one that never fits is tried again later.
+                        if batch.entries.is_empty() {
+                            core.plane.pop();
+                            running.retry_later(flow);
+                        }
+                        break;
+                    }
+                    core.plane.pop();
+                }
+                Some(Stale::Interface(key)) if batch.entries.is_empty() => {
+                    core.plane.pop();
+                    if !core.uses(key) {
+                        batch.unused = Some(key);
+                        break;
+                    }
+                }
+                Some(Stale::Interface(_)) | None => break,
+            }
+        }
+        !batch.entries.is_empty() || batch.unused.is_some()
+    }
+
+    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
+        if let Some(interface) = batch.unused {
+            forwarder.remove_interface(interface);
+        }
+        for entry in batch.entries.iter_mut().filter(|entry| entry.needs_count) {
+            entry.packets_before =
+                forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
+        }
+        let Batch { entries, oifs, .. } = &mut *batch;
+        let mut at = 0;
+        let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
+        for entry in entries.iter() {
+            let state = entry.state.map(|(iif, count)| {
+                at += count;
+                EntryState { iif, oifs: &oifs[at - count..at] }
+            });
+            changes.push(EntryChange { flow: entry.flow, state });
+        }
+        let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
+        forwarder.program(&changes, &mut |at, error| {
+            // Beyond what finds room, a failure is not lost: the audit of the plane finds it.
+            if failures.try_reserve(1).is_ok() {
+                failures.push((at, error));
+            }
+        });
+        for (at, error) in &failures {
+            if let Some(change) = changes.get(*at) {
+                self.log(
+                    Level::Error,
+                    format_args!("entry {}: {error}; it is tried again", change.flow),
+                );
+            }
+        }
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return };
+        for (at, entry) in entries.iter().enumerate() {
+            if failures.iter().any(|(failed, _)| *failed == at) {
+                running.retry_later(entry.flow);
+            } else if entry.state.is_some() {
+                running.core.entry_programmed(entry.flow, entry.packets_before);
+            }
+        }
+    }
+}
+
+/// An entry that is being programmed.
+struct BatchEntry {
+    flow: SourceGroup,
+    /// Its iif, and how many oifs of the batch are its own. None: it goes.
+    state: Option<(IfKey, usize)>,
+    needs_count: bool,
+    packets_before: u32,
+}
+
+/// What is being programmed; kept for its memory.
+pub(crate) struct Batch {
+    entries: Vec<BatchEntry>,
+    oifs: Vec<IfKey>,
+    unused: Option<IfKey>,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), oifs: Vec::new(), unused: None }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.oifs.clear();
+        self.unused = None;
+    }
+
+    fn add(&mut self, core: &Core, flow: SourceGroup) -> Result<(), Error> {
+        self.entries.try_reserve(1)?;
+        let entry = core.entry_state(flow, &mut self.oifs)?;
+        self.entries.push(BatchEntry {
+            flow,
+            state: entry.map(|entry| (entry.iif, entry.oifs)),
+            needs_count: entry.is_some_and(|entry| entry.needs_count),
+            packets_before: 0,
+        });
+        Ok(())
+    }
+}
+
+impl<C: Callbacks> Running<C> {
+    /// Hands the core's new actions to their clients' lanes.
+    pub(crate) fn post(&mut self, claims: &mut Claims) {
+        self.delivery.post(&mut self.core.outbox, claims);
+    }
+
+    /// An entry that could not be programmed is tried again with the next tick.
+    fn retry_later(&mut self, flow: SourceGroup) {
+        if self.retry.try_reserve(1).is_ok() {
+            self.retry.push(flow);
+        } else {
+            self.retry_all = true;
+        }
+    }
+}
