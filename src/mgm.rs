@@ -159,7 +159,7 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmDeRegisterMProtocol (rules A8, B2).
     pub fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
         let me = context::token();
-        let (mut call, epoch) = self.enter()?;
+        let (mut call, epoch) = self.enter_client(client)?;
         let begun = self.begin_deregister(&mut call, client, epoch);
         self.settle(&mut call);
         self.leave(call, epoch);
@@ -234,7 +234,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmTakeInterfaceOwnership (rules C1, C3, C5).
     pub fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
-        let (mut call, epoch) = self.enter()?;
+        let (mut call, epoch) = self.enter_client(client)?;
         let taken = self.take_in_plane(&mut call, client, interface, epoch);
         let result = self.finish_change(&mut call, taken, epoch);
         self.leave(call, epoch);
@@ -289,7 +289,7 @@ impl<C: Callbacks> Mgm<C> {
         client: ClientId,
         interface: IfKey,
     ) -> Result<(), Error> {
-        let (mut call, epoch) = self.enter()?;
+        let (mut call, epoch) = self.enter_client(client)?;
         let released = self.ask_core(&mut call, epoch, |core, now, routes| {
             core.release(now, client, interface, routes)
         });
@@ -490,14 +490,19 @@ impl<C: Callbacks> Mgm<C> {
         client: ClientId,
         ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (mut call, epoch) = self.enter().map_err(|error| match error {
-            Error::NotRunning => stale(client),
-            other => other,
-        })?;
+        let (mut call, epoch) = self.enter_client(client)?;
         let result = self.ask_core(&mut call, epoch, ask);
         self.settle(&mut call);
         self.leave(call, epoch);
         result
+    }
+
+    /// Begins a call of a client. When nothing runs, its handle is stale.
+    fn enter_client(&'static self, client: ClientId) -> Result<(Call, u64), Error> {
+        self.enter().map_err(|error| match error {
+            Error::NotRunning => stale(client),
+            other => other,
+        })
     }
 
     /// Begins a call.

@@ -9,7 +9,6 @@
 use super::sys::MAX_VIFS;
 use crate::core::types::IfKey;
 use crate::forwarder::{EntryState, ForwarderError};
-use std::net::Ipv4Addr;
 
 /// What an entry looks like in the kernel: the VIF packets must come in on, and one bit for each
 /// VIF they go out of.
@@ -68,9 +67,9 @@ impl Vifs {
         })
     }
 
-    /// Gives a number to a device.
+    /// Gives a number, one of those that [`Self::choose`] gives, to a device.
     pub fn assign(&mut self, vif: u8, ifindex: u32) {
-        self.devices[usize::from(vif) % MAX_VIFS] = ifindex;
+        self.devices[usize::from(vif)] = ifindex;
     }
 
     /// Whether the interface is known.
@@ -112,8 +111,8 @@ impl Vifs {
         self.keys.get(from).copied().filter(|k| k.index == ifindex)
     }
 
-    /// The interface that a packet on this VIF came in on: of several next hops, the one without
-    /// a next hop or else the lowest.
+    /// The interface that a packet on this VIF came in on: of several next hops the lowest, which
+    /// is 0.0.0.0 where the device itself was taken.
     pub fn arrival(&self, vif: u16) -> Option<IfKey> {
         let vif = u8::try_from(vif).ok().filter(|v| usize::from(*v) < MAX_VIFS)?;
         if self.wanted >> vif & 1 == 0 {
@@ -151,12 +150,10 @@ impl Vifs {
     }
 }
 
-/// `next_hop` 0.0.0.0 sorts first, so [`Vifs::arrival`] finds it first.
-const _: () = assert!(Ipv4Addr::UNSPECIFIED.to_bits() == 0);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     const NONE_NAMED: [u32; MAX_VIFS] = [0; MAX_VIFS];
 

@@ -1,0 +1,254 @@
+//! Entries that somebody else changed or deleted: noticed, and told to the group manager.
+//!
+//! The kernel notifies of every change of an entry, ours included, and does not say whose it was.
+//! So each notification is compared with what we programmed last; one that differs makes the flow
+//! suspect, and a suspect is looked up in the kernel before anybody is told. Our own changes fill
+//! the socket's buffer quickly, so whoever made many reads them. What is lost when the
+//! buffer does overflow is made up for by an audit: every entry is looked up, a few at a time.
+
+#![forbid(unsafe_code)]
+
+use super::batch::FAMILY;
+use super::mroute::Entries;
+use super::netlink::{Attributes, Messages, NextHops, RTMSG, read_address, read_u32, rtmsg};
+use super::sys::{self, Errno};
+use super::vifs::{NO_PARENT, Programmed, Vifs};
+use super::{Plane, netlink};
+use crate::core::types::SourceGroup;
+use crate::log::Level;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// `RTNH_F_UNRESOLVED`: a flow that waits for its entry.
+const UNRESOLVED: u32 = 32;
+/// How many suspects are kept; with more an audit is due.
+const MAX_SUSPECTS: usize = 1024;
+/// After how many of our own changes their notifications are read: about a quarter of what the
+/// default receive buffer holds.
+const DRAIN_AFTER: usize = 64;
+/// How many entries are looked up while the lock is held, and in one step of an audit.
+const AT_ONCE: usize = 8;
+const STEP: usize = 64;
+/// The largest notification there is has some 400 octets.
+const NOTIFICATION: usize = 1024;
+
+/// What is known of foreign changes.
+pub struct Foreign {
+    suspects: Vec<SourceGroup>,
+    audit: Vec<SourceGroup>,
+    audit_due: bool,
+    own: usize,
+    buffers: Box<[[u8; NOTIFICATION]; sys::BATCH]>,
+    lengths: [usize; sys::BATCH],
+}
+
+impl Foreign {
+    /// Nothing is suspect.
+    pub fn new() -> Self {
+        Self {
+            suspects: Vec::with_capacity(MAX_SUSPECTS),
+            audit: Vec::new(),
+            audit_due: false,
+            own: 0,
+            buffers: Box::new([[0; NOTIFICATION]; sys::BATCH]),
+            lengths: [0; sys::BATCH],
+        }
+    }
+
+    /// Whether there is something to look up.
+    pub fn busy(&self) -> bool {
+        self.audit_due || !self.audit.is_empty() || !self.suspects.is_empty()
+    }
+
+    fn suspect(&mut self, flow: SourceGroup) {
+        if self.suspects.len() < MAX_SUSPECTS {
+            self.suspects.push(flow);
+        } else {
+            self.audit_due = true;
+        }
+    }
+}
+
+/// Subscribes to changes of the entries of one table. Flows that wait for an entry, and other
+/// tables, are filtered out in the kernel.
+pub fn subscribe(table: u32) -> Result<OwnedFd, Errno> {
+    const LOW_OCTET: u32 = if cfg!(target_endian = "little") { 0 } else { 3 };
+    let flags_at = (netlink::HEADER + 8) as u32 + LOW_OCTET;
+    let table_at = (netlink::HEADER + RTMSG + 4) as u32;
+    let program = [
+        sys::bpf(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, flags_at),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 3, 0, UNRESOLVED),
+        // The first attribute is RTA_TABLE. Loads are in network order.
+        sys::bpf(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, table_at),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, table.to_be()),
+        sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    let fd = sys::route_socket()?;
+    sys::attach_filter(&fd, &program)?;
+    sys::join_group(&fd, libc::RTNLGRP_IPV4_MROUTE)?;
+    Ok(fd)
+}
+
+impl Plane {
+    /// Reads the notifications of our own changes once there are enough of them.
+    pub(super) fn drain_own(&self, entries: &mut Entries, changes: usize) {
+        entries.foreign.own += changes;
+        if entries.foreign.own >= DRAIN_AFTER {
+            self.drain_notifications(entries);
+            if entries.foreign.busy() {
+                sys::signal(&self.wake);
+            }
+        }
+    }
+
+    /// Reads what notifications there are and finds suspects.
+    pub(super) fn drain_notifications(&self, entries: &mut Entries) {
+        entries.foreign.own = 0;
+        let vifs = self.vifs.read();
+        loop {
+            let foreign = &mut entries.foreign;
+            let n =
+                match sys::receive_many(&self.watch, &mut foreign.buffers, &mut foreign.lengths) {
+                    Ok(n) => n,
+                    Err(libc::EAGAIN) => return,
+                    Err(_) => {
+                        // ENOBUFS: some were lost. The error is told once, so reading goes on.
+                        self.counters.notifications_lost.fetch_add(1, Relaxed);
+                        foreign.audit_due = true;
+                        continue;
+                    }
+                };
+            for i in 0..n {
+                let foreign = &entries.foreign;
+                let Some(datagram) = foreign.buffers[i].get(..foreign.lengths[i]) else { continue };
+                let told = Messages(datagram).next().and_then(|message| {
+                    let entry = read_entry(&vifs, message.attributes(RTMSG))?;
+                    Some((entry.flow, (message.kind == libc::RTM_NEWROUTE).then_some(entry.state)))
+                });
+                let Some((flow, state)) = told else { continue };
+                if !consistent(&vifs, entries.programmed.get(&flow).copied(), state) {
+                    entries.foreign.suspect(flow);
+                }
+            }
+        }
+    }
+
+    /// Looks up suspects, and the next entries of an audit. To be called again soon while
+    /// [`Foreign::busy`].
+    pub(super) fn look_up_suspects(&self) {
+        for _ in 0..STEP / AT_ONCE {
+            let mut lost = [None; AT_ONCE];
+            let mut entries = self.entries.lock();
+            if !self.next_suspects(&mut entries) {
+                return;
+            }
+            for lost in &mut lost {
+                let Some(flow) = entries.foreign.suspects.pop() else { break };
+                *lost = self.look_up(&mut entries, flow).then_some(flow);
+            }
+            drop(entries);
+            for flow in lost.into_iter().flatten() {
+                self.counters.entries_lost.fetch_add(1, Relaxed);
+                self.lost_entries.log(self.upcalls, Level::Warn, format_args!(
+                    "{flow}: somebody else changed or deleted the kernel's forwarding entry; it is programmed again"
+                ));
+                self.upcalls.entry_lost(flow);
+            }
+        }
+    }
+
+    /// Makes entries of an audit suspects where there are no others. False: there are none.
+    fn next_suspects(&self, entries: &mut Entries) -> bool {
+        let foreign = &mut entries.foreign;
+        if foreign.suspects.is_empty() && foreign.audit.is_empty() && foreign.audit_due {
+            // Without memory for the list the audit stays due.
+            if foreign.audit.try_reserve_exact(entries.programmed.len()).is_err() {
+                return false;
+            }
+            foreign.audit.extend(entries.programmed.keys());
+            foreign.audit_due = false;
+        }
+        if foreign.suspects.is_empty() {
+            let from = foreign.audit.len().saturating_sub(AT_ONCE);
+            foreign.suspects.extend(foreign.audit.drain(from..));
+            if foreign.audit.is_empty() {
+                foreign.audit = Vec::new();
+            }
+        }
+        !foreign.suspects.is_empty()
+    }
+
+    /// Whether the kernel's entry for a flow is not what we programmed. It is noted as it is, so
+    /// that this is found once.
+    fn look_up(&self, entries: &mut Entries, flow: SourceGroup) -> bool {
+        if entries.stopped {
+            return false;
+        }
+        let vifs = self.vifs.read();
+        let attributes: [(u16, &[u8]); 3] = [
+            (libc::RTA_SRC, &flow.source().octets()),
+            (libc::RTA_DST, &flow.group().octets()),
+            (libc::RTA_TABLE, &self.table.to_ne_bytes()),
+        ];
+        let header = rtmsg(FAMILY, 32, 32, 0);
+        let answer = self.asker.lock().ask(libc::RTM_GETROUTE, &header, &attributes, |message| {
+            let waits = read_u32(message.payload, 8) & UNRESOLVED != 0;
+            read_entry(&vifs, message.attributes(RTMSG)).filter(|e| !waits && e.flow == flow)
+        });
+        let kernel = match answer {
+            Ok(entry) => entry.map(|e| e.state),
+            Err(libc::ENOENT) => None,
+            Err(_) => {
+                entries.foreign.audit_due = true;
+                return false;
+            }
+        };
+        if consistent(&vifs, entries.programmed.get(&flow).copied(), kernel) {
+            return false;
+        }
+        drop(vifs);
+        // Where there is no memory to note an entry that we never made, it is told all the same.
+        if kernel.is_none() || entries.programmed.try_reserve(1).is_ok() {
+            entries.note(flow, kernel);
+        }
+        true
+    }
+}
+
+fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>) -> bool {
+    match (ours, kernel) {
+        (Some(ours), Some(kernel)) => vifs.agree(ours, kernel),
+        (ours, kernel) => ours.is_none() && kernel.is_none(),
+    }
+}
+
+struct Entry {
+    flow: SourceGroup,
+    state: Programmed,
+}
+
+/// Reads an entry as the kernel tells it. A VIF that is not one of ours turns up as one that no
+/// entry of ours has.
+fn read_entry(vifs: &Vifs, attributes: Attributes<'_>) -> Option<Entry> {
+    let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+    let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
+    let strange = !vifs.wanted & vifs.in_kernel;
+    let _ = strange;
+    for (kind, value) in attributes {
+        match kind {
+            libc::RTA_SRC => source = read_address(value)?,
+            libc::RTA_DST => group = read_address(value)?,
+            libc::RTA_IIF => state.parent = vifs.number(read_u32(value, 0)).unwrap_or(NO_PARENT),
+            libc::RTA_MULTIPATH => {
+                for (_, ifindex) in NextHops(value) {
+                    state.oifs |= vifs.number(ifindex).map_or(u32::MAX, |vif| 1 << vif);
+                }
+            }
+            _ => {}
+        }
+    }
+    let flow = SourceGroup::new(source, group);
+    flow.has_source().then_some(Entry { flow, state })
+}

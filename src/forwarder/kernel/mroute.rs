@@ -1,0 +1,230 @@
+//! The multicast routing socket and the entries programmed through it.
+
+#![forbid(unsafe_code)]
+
+use super::Plane;
+use super::foreign::Foreign;
+use super::netlink::Writer;
+use super::sys::{self, Errno, MAX_VIFS};
+use super::vifs::{NO_PARENT, Programmed};
+use crate::core::types::{Counters, SourceGroup};
+use crate::forwarder::{EntryChange, ForwarderError};
+use hashbrown::HashMap;
+use parking_lot::MutexGuard;
+use std::os::fd::OwnedFd;
+
+/// The kernel reads the parent of an entry without oifs and does nothing with it; the last number
+/// is the one least likely to stand for a device whose packets would then count as forwarded.
+const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
+
+/// From how many changes on they are sent as netlink batches.
+const BATCH_FROM: usize = 8;
+
+/// Entries as the kernel has them, and whatever is changed together with them. Whoever changes
+/// anything in the kernel holds the lock on this.
+pub struct Entries {
+    /// What was programmed, or found later, for each flow.
+    pub programmed: HashMap<SourceGroup, Programmed>,
+    /// How many entries name each VIF.
+    pub named: [u32; MAX_VIFS],
+    /// The watch over changes that others make.
+    pub foreign: Foreign,
+    /// Nothing may be changed any more: without an owner of the table, entries would stay behind
+    /// in the kernel.
+    pub stopped: bool,
+    pub(super) batch: Writer,
+    pub(super) batch_socket: OwnedFd,
+    pub(super) batch_seq: u32,
+    /// Netlink refuses what the socket allows: CAP_NET_ADMIN was given up since.
+    pub(super) no_batches: bool,
+}
+
+impl Entries {
+    /// No entries.
+    pub fn new() -> Result<Self, Errno> {
+        Ok(Self {
+            programmed: HashMap::new(),
+            named: [0; MAX_VIFS],
+            foreign: Foreign::new(),
+            stopped: false,
+            batch: Writer::new(super::batch::CAPACITY),
+            batch_socket: sys::route_socket()?,
+            batch_seq: 0,
+            no_batches: false,
+        })
+    }
+
+    /// Notes what the kernel has for a flow now. Room for a new flow must have been reserved.
+    pub fn note(&mut self, flow: SourceGroup, now: Option<Programmed>) {
+        let before = match now {
+            Some(now) => self.programmed.insert(flow, now),
+            None => self.programmed.remove(&flow),
+        };
+        // An entry without a VIF for its iif names none.
+        let bits = |p: Option<Programmed>| {
+            p.map_or(0, |p| p.oifs | 1u32.checked_shl(p.parent.into()).unwrap_or(0))
+        };
+        let (before, now) = (bits(before), bits(now));
+        for vif in 0..MAX_VIFS {
+            if (before ^ now) >> vif & 1 == 1 {
+                if now >> vif & 1 == 1 {
+                    self.named[vif] += 1;
+                } else {
+                    self.named[vif] -= 1;
+                }
+            }
+        }
+        if now == 0 && self.programmed.len() < self.programmed.capacity() / 8 {
+            self.give_back();
+        }
+    }
+
+    /// A large table's memory is given back once it is nearly empty.
+    #[cold]
+    fn give_back(&mut self) {
+        if self.programmed.capacity() > 4096 {
+            self.programmed.shrink_to(self.programmed.len() * 2);
+        }
+    }
+}
+
+/// Opens the socket and makes it the owner of `table`.
+pub fn open(table: u32) -> Result<OwnedFd, ForwarderError> {
+    let fd = sys::igmp_socket().map_err(|e| match e {
+        libc::EPERM | libc::EACCES => ForwarderError::Refused(NO_CAPABILITY),
+        errno => ForwarderError::Os { operation: "opening a raw IGMP socket", errno },
+    })?;
+    // IGMP packets would displace the kernel's reports in the receive buffer. Reports have
+    // protocol 0 at that place of their IP header, packets never have.
+    let accept_reports = [
+        sys::bpf(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 9),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 0),
+        sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    sys::attach_filter(&fd, &accept_reports)
+        .map_err(|errno| ForwarderError::Os { operation: "filtering IGMP packets out", errno })?;
+    // What came in before the filter was there.
+    while sys::receive(&fd, &mut [0; 64]).is_ok() {}
+    if table != sys::DEFAULT_TABLE {
+        sys::mrt_table(&fd, table).map_err(|e| match e {
+            libc::EINVAL => ForwarderError::Refused(
+                "no such multicast routing table number; allowed: 1 to 999999999",
+            ),
+            libc::ENOPROTOOPT => ForwarderError::Refused(
+                "the kernel has one multicast routing table only (CONFIG_IP_MROUTE_MULTIPLE_TABLES)",
+            ),
+            e => refused("choosing the multicast routing table (MRT_TABLE)", e),
+        })?;
+    }
+    sys::mrt_init(&fd).map_err(|e| match e {
+        libc::EADDRINUSE => ForwarderError::Refused(
+            "another multicast router runs on this table in this network namespace",
+        ),
+        libc::ENOPROTOOPT => ForwarderError::Refused(
+            "the kernel has no IPv4 multicast routing (CONFIG_IP_MROUTE)",
+        ),
+        e => refused("becoming the multicast router of the table (MRT_INIT)", e),
+    })?;
+    sys::mrt_assert(&fd)
+        .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
+    Ok(fd)
+}
+
+const NO_CAPABILITY: &str = "multicast forwarding needs the capabilities CAP_NET_ADMIN and \
+    CAP_NET_RAW in this network namespace (as an ordinary user: unshare -Urn)";
+
+fn refused(operation: &'static str, errno: Errno) -> ForwarderError {
+    match errno {
+        libc::EPERM | libc::EACCES => ForwarderError::Refused(NO_CAPABILITY),
+        errno => ForwarderError::Os { operation, errno },
+    }
+}
+
+impl Plane {
+    /// See [`Forwarder::program`](crate::forwarder::Forwarder::program).
+    pub(super) fn program(
+        &self,
+        changes: &[EntryChange<'_>],
+        failed: &mut dyn FnMut(usize, ForwarderError),
+    ) {
+        let mut entries = self.entries.lock();
+        if changes.len() >= BATCH_FROM && !entries.no_batches && !entries.stopped {
+            self.program_in_batches(&mut entries, changes, failed);
+        } else {
+            for (position, change) in changes.iter().enumerate() {
+                self.program_reporting(&mut entries, position, change, failed);
+            }
+        }
+        self.drain_own(&mut entries, changes.len());
+    }
+
+    /// Makes one change through the socket and reports a failure with no lock held.
+    pub(super) fn program_reporting(
+        &self,
+        entries: &mut MutexGuard<'_, Entries>,
+        position: usize,
+        change: &EntryChange<'_>,
+        failed: &mut dyn FnMut(usize, ForwarderError),
+    ) {
+        if let Err(reason) = self.program_one(entries, change) {
+            MutexGuard::unlocked(entries, || failed(position, reason));
+        }
+    }
+
+    fn program_one(
+        &self,
+        entries: &mut Entries,
+        change: &EntryChange<'_>,
+    ) -> Result<(), ForwarderError> {
+        let flow = change.flow;
+        self.check(entries, flow)?;
+        let (source, group) = (flow.source(), flow.group());
+        let Some(state) = &change.state else {
+            return match sys::del_mfc(&self.socket, source, group) {
+                Ok(()) | Err(libc::ENOENT) => {
+                    entries.note(flow, None);
+                    Ok(())
+                }
+                Err(errno) => Err(ForwarderError::Os { operation: "MRT_DEL_MFC", errno }),
+            };
+        };
+        entries.programmed.try_reserve(1).map_err(|_| ForwarderError::OutOfMemory)?;
+        let state = self.vifs.read().resolve(state);
+        let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
+        sys::add_mfc(&self.socket, source, group, parent, state.oifs)
+            .map_err(|errno| ForwarderError::Os { operation: "MRT_ADD_MFC", errno })?;
+        entries.note(flow, Some(state));
+        Ok(())
+    }
+
+    fn check(&self, entries: &Entries, flow: SourceGroup) -> Result<(), ForwarderError> {
+        if entries.stopped {
+            return Err(ForwarderError::Refused("the forwarder has been stopped"));
+        }
+        // The kernel's (*,G) and (*,*) entries would suppress the reports of new flows.
+        if !flow.has_source() || !flow.group().is_multicast() {
+            return Err(ForwarderError::Refused("only (S,G) entries can be programmed"));
+        }
+        Ok(())
+    }
+
+    /// See [`Forwarder::counters`](crate::forwarder::Forwarder::counters).
+    pub(super) fn counters(&self, flow: SourceGroup) -> Option<Counters> {
+        let count = sys::sg_count(&self.socket, flow.source(), flow.group()).ok()?;
+        // The kernel counts packets on a wrong interface among the packets (rule E13 wants them
+        // apart) and does not keep their octets apart: those are taken to be of average length.
+        let packets = count.packets.saturating_sub(count.wrong_interface);
+        let octets = if count.wrong_interface == 0 {
+            count.octets
+        } else {
+            (u128::from(count.octets) * u128::from(packets) / u128::from(count.packets.max(1)))
+                as u64
+        };
+        Some(Counters {
+            packets: packets as u32,
+            octets: octets as u32,
+            wrong_interface: count.wrong_interface as u32,
+        })
+    }
+}
