@@ -1,8 +1,10 @@
-//! The C headers are what cbindgen makes of the declarations today.
+//! The C headers are what cbindgen makes of the declarations today, and every compiler takes them
+//! without a warning.
 //!
 //! `UPDATE_HEADERS=1 cargo test --test header` (`make header`) writes them anew.
 
 use std::path::Path;
+use std::process::Command;
 
 const MEND: &str = "make header   (or: UPDATE_HEADERS=1 cargo test --test header)";
 
@@ -96,5 +98,43 @@ fn headers_match_the_declarations() {
             );
         }
         assert!(found == wanted, "include/{name} is out of date. Mend it with: {MEND}");
+    }
+}
+
+/// The programs that include the headers in one way or another.
+const PROGRAMS: [&str; 5] =
+    ["abi.c", "badargs.c", "headers_alone.c", "headers_windows.c", "headers_all.c"];
+
+fn compiles(compiler: &str, options: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for program in PROGRAMS {
+        let done = Command::new(compiler)
+            .args(["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"])
+            .args(["-Iinclude", "-Iinclude/compat", "-Ic-tests"])
+            .args(options)
+            .arg(Path::new("c-tests").join(program))
+            .current_dir(root)
+            .output()
+            .unwrap_or_else(|error| panic!("{compiler} is needed: {error}"));
+        let messages = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{compiler} {options:?} {program}:\n{messages}");
+    }
+}
+
+#[test]
+fn headers_compile_as_c_without_a_warning() {
+    for compiler in ["gcc", "clang"] {
+        for standard in ["-std=c99", "-std=c11"] {
+            compiles(compiler, &["-Wstrict-prototypes", standard]);
+        }
+    }
+}
+
+#[test]
+fn headers_compile_as_cpp_without_a_warning() {
+    for compiler in ["g++", "clang++"] {
+        for standard in ["-std=c++11", "-std=c++17"] {
+            compiles(compiler, &["-x", "c++", standard]);
+        }
     }
 }
