@@ -21,8 +21,8 @@ pub(super) struct CClient {
     functions: _ROUTING_PROTOCOL_CONFIG,
 }
 
-/// The longest packet header handed to C: the longest IPv4 header and a little of what follows.
-const MAX_HEADER: usize = 128;
+/// The longest IPv4 header.
+const MAX_HEADER: usize = 60;
 
 impl CClient {
     pub(super) fn new(functions: _ROUTING_PROTOCOL_CONFIG) -> Self {
