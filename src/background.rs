@@ -18,25 +18,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 impl<C: Callbacks> Mgm<C> {
     /// Runs something that nobody waits for, such as an upcall. A fault closes the library and
     /// goes no further (rule A5).
-    fn unattended(
-        &'static self,
-        what: &str,
-        run: impl FnOnce(&mut Call, u64) -> Result<(), Error>,
-    ) {
+    fn unattended(&'static self, what: &str, run: impl FnOnce(&mut Call) -> Result<(), Error>) {
         if self.is_broken() {
             return;
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let (mut call, epoch) = self.enter()?;
-            let result = run(&mut call, epoch);
+            let mut call = self.enter()?;
+            // Nobody waits: other threads may perform the rest.
+            call.waits = false;
+            let result = run(&mut call);
             self.settle(&mut call);
-            if !call.nested {
-                self.with(|running| {
-                    if running.epoch == epoch {
-                        running.delivery.end_job(call.job);
-                    }
-                });
-            }
+            self.leave(call);
             result
         }));
         match result {
@@ -48,7 +40,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Handles the lifetimes that have ended, and tries again what could not be programmed.
     pub(crate) fn tick(&'static self) {
-        self.unattended("lifetimes", |call, epoch| {
+        self.unattended("lifetimes", |call| {
             let now = self.now();
             self.retry(call);
             while let Some((flow, forwarder)) = self
@@ -58,8 +50,7 @@ impl<C: Callbacks> Mgm<C> {
                 .flatten()
             {
                 let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
-                let expired =
-                    self.ask_core(call, epoch, |core, now, _| core.expire(now, flow, packets));
+                let expired = self.ask_core(call, |core, now, _| core.expire(now, flow, packets));
                 if expired.is_err() {
                     self.with(|running| running.core.postpone(now, flow));
                 }
@@ -101,7 +92,6 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn new_flow(
         &'static self,
         call: &mut Call,
-        epoch: u64,
         flow: SourceGroup,
         arrival: IfKey,
         header: &[u8],
@@ -111,8 +101,8 @@ impl<C: Callbacks> Mgm<C> {
             .ok_or(Error::NotRunning)?;
         let route =
             forwarder.as_ref().and_then(|forwarder| forwarder.route(flow.source(), Some(arrival)));
-        let admission = self
-            .ask_core(call, epoch, |core, now, _| core.packet(now, flow, arrival, header, route));
+        let admission =
+            self.ask_core(call, |core, now, _| core.packet(now, flow, arrival, header, route));
         match admission {
             Ok(Admission::Known | Admission::Pending | Admission::Made) => Ok(()),
             Ok(Admission::Refused) => {
@@ -172,44 +162,37 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn set_interface_up(
         &'static self,
         call: &mut Call,
-        epoch: u64,
         interface: IfKey,
         up: bool,
     ) -> Result<(), Error> {
-        self.ask_core(call, epoch, |core, now, _| core.interface_up(now, interface, up))
+        self.ask_core(call, |core, now, _| core.interface_up(now, interface, up))
     }
 }
 
 impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
-        self.unattended("new flow", |call, epoch| {
-            self.new_flow(call, epoch, flow, arrival, header)
-        });
+        self.unattended("new flow", |call| self.new_flow(call, flow, arrival, header));
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
-        self.unattended("wrong interface", |call, epoch| {
-            self.ask_core(call, epoch, |core, now, _| {
-                core.wrong_interface(now, flow, arrival, header)
-            })
+        self.unattended("wrong interface", |call| {
+            self.ask_core(call, |core, now, _| core.wrong_interface(now, flow, arrival, header))
         });
     }
 
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8) {
-        self.unattended("route change", |call, _| {
+        self.unattended("route change", |call| {
             self.look_under(call, network, prefix_len);
             Ok(())
         });
     }
 
     fn interface_up(&self, interface: IfKey, up: bool) {
-        self.unattended("interface change", |call, epoch| {
-            self.set_interface_up(call, epoch, interface, up)
-        });
+        self.unattended("interface change", |call| self.set_interface_up(call, interface, up));
     }
 
     fn entry_lost(&self, flow: SourceGroup) {
-        self.unattended("lost entry", |_, _| {
+        self.unattended("lost entry", |_| {
             self.reprogram(flow);
             Ok(())
         });
@@ -224,15 +207,15 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
 impl<C: Callbacks> Mgm<C> {
     pub(crate) fn host_call<R>(
         &'static self,
-        run: impl FnOnce(&mut Call, u64) -> Result<R, Error>,
+        run: impl FnOnce(&mut Call) -> Result<R, Error>,
     ) -> Result<R, Error> {
         if self.host_clock.load(std::sync::atomic::Ordering::Relaxed) {
             self.tick();
         }
-        let (mut call, epoch) = self.enter()?;
-        let result = run(&mut call, epoch);
+        let mut call = self.enter()?;
+        let result = run(&mut call);
         self.settle(&mut call);
-        self.leave(call, epoch);
+        self.leave(call);
         result
     }
 }

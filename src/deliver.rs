@@ -54,6 +54,7 @@ impl Claims {
     pub const NONE: Self = Self { head: NONE, tail: NONE };
 
     /// Whether there are none.
+    #[cfg(test)]
     pub const fn is_empty(self) -> bool {
         self.head == NONE
     }

@@ -5,7 +5,7 @@
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::core::Core;
-use crate::core::types::{IfKey, Millis};
+use crate::core::types::IfKey;
 use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
@@ -56,8 +56,7 @@ impl<C: Callbacks> Mgm<C> {
         };
         self.host_clock.store(host_clock, Relaxed);
         // Upcalls find everything in place.
-        let upcalls: &'static &'static Self = Box::leak(Box::new(self));
-        if let Err(reason) = forwarder.start(upcalls) {
+        if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {
             let failed = self.state.write().whole().take();
             drop(failed);
             return Err(Error::Start(StartError::Forwarder(reason)));
@@ -150,18 +149,18 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
-        self.host_call(|call, epoch| {
+        self.host_call(|call| {
             let forwarder =
                 self.with(|running| running.forwarder.clone()).ok_or(Error::NotRunning)?;
             let waits = match forwarder.as_memory() {
                 Some(memory) => memory.receive(arrival, packet)?,
-                None if forwarder.takes_packets() => self.report(call, epoch, arrival, packet)?,
+                None if forwarder.takes_packets() => self.report(call, arrival, packet)?,
                 None => return Err(Error::OtherForwarder("the memory and custom forwarders")),
             };
             if let Some(flow) = waits
-                && !call.nested
+                && call.waits
             {
-                self.wait_for_flow(flow, epoch);
+                self.wait_for_flow(flow, call.epoch);
             }
             Ok(())
         })
@@ -171,13 +170,12 @@ impl<C: Callbacks> Mgm<C> {
     fn report(
         &'static self,
         call: &mut crate::perform::Call,
-        epoch: u64,
         arrival: IfKey,
         bytes: &[u8],
     ) -> Result<Option<crate::core::types::SourceGroup>, Error> {
         match crate::forwarder::packet::parse(bytes) {
             Ok(Ok(packet)) => {
-                self.new_flow(call, epoch, packet.flow, arrival, packet.bytes)?;
+                self.new_flow(call, packet.flow, arrival, packet.bytes)?;
                 self.settle(call);
                 Ok(Some(packet.flow))
             }
@@ -198,7 +196,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmHostRouteChanged (rules E5, E9).
     pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
-        self.host_call(|call, _| {
+        self.host_call(|call| {
             self.only_without_kernel()?;
             self.look_under(call, network, prefix_len);
             Ok(())
@@ -207,9 +205,9 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmHostInterfaceDown.
     pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
-        self.host_call(|call, epoch| {
+        self.host_call(|call| {
             self.only_without_kernel()?;
-            self.set_interface_up(call, epoch, interface, false)
+            self.set_interface_up(call, interface, false)
         })
     }
 
@@ -219,10 +217,5 @@ impl<C: Callbacks> Mgm<C> {
             Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
             None => Err(Error::NotRunning),
         }
-    }
-
-    /// For the state: milliseconds since the library's first use.
-    pub(crate) fn time(&self) -> Millis {
-        self.now()
     }
 }

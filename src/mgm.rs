@@ -15,7 +15,7 @@ use crate::context;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
 use crate::core::types::{ClientId, Counters, EnumId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
-use crate::deliver::{Claims, Delivery};
+use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::{Level, Line, to_stderr};
@@ -85,7 +85,9 @@ impl<C> State<C> {
 }
 
 /// A group manager. It must live for ever, since threads of its own refer to it.
-pub struct Mgm<C> {
+pub struct Mgm<C: 'static> {
+    /// The manager itself, once started: what the forwarder reports to.
+    pub(crate) this: OnceLock<&'static Mgm<C>>,
     pub(crate) state: RwLock<State<C>>,
     /// Held by the thread that programs the forwarder.
     pub(crate) programming: Mutex<Batch>,
@@ -112,6 +114,7 @@ impl<C: Callbacks> Mgm<C> {
     /// A group manager that does not run yet.
     pub const fn new() -> Self {
         Self {
+            this: OnceLock::new(),
             state: RwLock::new(State { running: None, epoch: 0, generation: 1 }),
             programming: Mutex::new(Batch::new()),
             starting: Mutex::new(()),
@@ -159,10 +162,11 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmDeRegisterMProtocol (rules A8, B2).
     pub fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
         let me = context::token();
-        let (mut call, epoch) = self.enter_client(client)?;
-        let begun = self.begin_deregister(&mut call, client, epoch);
+        let mut call = self.enter_client(client)?;
+        let epoch = call.epoch;
+        let begun = self.begin_deregister(&mut call, client);
         self.settle(&mut call);
-        self.leave(call, epoch);
+        self.leave(call);
         // Rule A8: no callback of the client is running when this returns, except those that
         // this very thread is inside of.
         if begun? {
@@ -180,12 +184,8 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Takes the client out. True: its callback is running on another thread.
-    fn begin_deregister(
-        &'static self,
-        call: &mut Call,
-        client: ClientId,
-        epoch: u64,
-    ) -> Result<bool, Error> {
+    fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
+        let epoch = call.epoch;
         let me = context::token();
         let now = self.now();
         let wait = {
@@ -214,11 +214,11 @@ impl<C: Callbacks> Mgm<C> {
             let Some(node) = &orphan else { break };
             running.core.outbox.set_job(call.job);
             let answered = answer_orphan(&mut running.core, now, node, &mut routes);
-            running.post(&mut call.claims);
+            running.post(call);
             if answered == Err(Error::RouteNeeded) {
                 let forwarder = running.forwarder.clone();
                 drop(state);
-                if self.look_up(&forwarder, &mut routes).is_err() {
+                if self.look_up(&*forwarder, &mut routes).is_err() {
                     routes.give_up();
                 }
                 continue;
@@ -234,10 +234,10 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmTakeInterfaceOwnership (rules C1, C3, C5).
     pub fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
-        let (mut call, epoch) = self.enter_client(client)?;
-        let taken = self.take_in_plane(&mut call, client, interface, epoch);
-        let result = self.finish_change(&mut call, taken, epoch);
-        self.leave(call, epoch);
+        let mut call = self.enter_client(client)?;
+        let taken = self.take_in_plane(&mut call, client, interface);
+        let result = self.finish_change(&mut call, taken);
+        self.leave(call);
         if result.is_ok() {
             self.log(
                 Level::Info,
@@ -254,29 +254,28 @@ impl<C: Callbacks> Mgm<C> {
         call: &mut Call,
         client: ClientId,
         interface: IfKey,
-        epoch: u64,
     ) -> Result<Taking, Error> {
-        let ask = self.with_in(epoch, |running| running.core.may_take(client, interface))??;
+        let take = |core: &mut Core, now, routes: &mut RouteBook| {
+            core.take(now, client, interface, routes)
+        };
+        let looked = self.with_in(call.epoch, |running| {
+            running.core.may_take(client, interface).map(|ask| (ask, running.forwarder.clone()))
+        })?;
+        let (ask, forwarder) = looked?;
         if !ask {
-            return self.ask_core(call, epoch, |core, now, routes| {
-                core.take(now, client, interface, routes)
-            });
+            return self.ask_only(call, take, |_, _| ())?.0;
         }
         if context::is_inside_forwarder() {
             return Err(Error::InsideForwarder);
         }
-        let forwarder = self.with_in(epoch, |running| running.forwarder.clone())?;
         let _programming = self.programming.lock();
         context::inside_forwarder(|| {
             forwarder
                 .add_interface(interface)
                 .map_err(|reason| Error::Forwarder { interface, reason })?;
-            let taken = self.ask_core(call, epoch, |core, now, routes| {
-                core.take(now, client, interface, routes)
-            });
-            if taken.is_err()
-                && !self.with_in(epoch, |running| running.core.uses(interface)).unwrap_or(true)
-            {
+            let (taken, used) =
+                self.ask_only(call, take, |running, _| running.core.uses(interface))?;
+            if !used {
                 forwarder.remove_interface(interface);
             }
             taken
@@ -289,12 +288,16 @@ impl<C: Callbacks> Mgm<C> {
         client: ClientId,
         interface: IfKey,
     ) -> Result<(), Error> {
-        let (mut call, epoch) = self.enter_client(client)?;
-        let released = self.ask_core(&mut call, epoch, |core, now, routes| {
-            core.release(now, client, interface, routes)
-        });
-        let result = self.finish_change(&mut call, released, epoch);
-        self.leave(call, epoch);
+        let mut call = self.enter_client(client)?;
+        let released = self
+            .ask_only(
+                &mut call,
+                |core, now, routes| core.release(now, client, interface, routes),
+                |_, _| (),
+            )
+            .and_then(|(released, ())| released);
+        let result = self.finish_change(&mut call, released);
+        self.leave(call);
         if result.is_ok() {
             self.log(
                 Level::Info,
@@ -309,20 +312,16 @@ impl<C: Callbacks> Mgm<C> {
         &'static self,
         call: &mut Call,
         begun: Result<Taking, Error>,
-        epoch: u64,
     ) -> Result<(), Error> {
         self.settle(call);
         let change = match begun? {
             Taking::Done => return Ok(()),
             Taking::Waits(change) => change,
         };
-        if !call.nested {
-            self.wait_for_job(call.job, epoch, false);
+        if call.waits {
+            self.wait_for_job(call, false);
         }
-        let outcome = self
-            .ask_core(call, epoch, |core, now, routes| core.change_outcome(now, change, routes));
-        self.settle(call);
-        outcome
+        self.ask_core(call, |core, now, routes| core.change_outcome(now, change, routes))
     }
 
     /// MgmGetProtocolOnInterface (rule C2): the protocol and component ids of the owner.
@@ -490,61 +489,16 @@ impl<C: Callbacks> Mgm<C> {
         client: ClientId,
         ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (mut call, epoch) = self.enter_client(client)?;
-        let result = self.ask_core(&mut call, epoch, ask);
-        self.settle(&mut call);
-        self.leave(call, epoch);
-        result
+        let call = self.enter_client(client)?;
+        self.ask_and_leave(call, ask)
     }
 
     /// Begins a call of a client. When nothing runs, its handle is stale.
-    fn enter_client(&'static self, client: ClientId) -> Result<(Call, u64), Error> {
+    fn enter_client(&'static self, client: ClientId) -> Result<Call, Error> {
         self.enter().map_err(|error| match error {
             Error::NotRunning => stale(client),
             other => other,
         })
-    }
-
-    /// Begins a call.
-    pub(crate) fn enter(&'static self) -> Result<(Call, u64), Error> {
-        let mut state = self.state.write();
-        let running = state.running().ok_or(Error::NotRunning)?;
-        let (job, nested) = match context::current_job(self.address()) {
-            Some(job) => (job, true),
-            None => (running.delivery.begin_job()?, false),
-        };
-        Ok((Call { job, claims: Claims::NONE, nested }, running.epoch))
-    }
-
-    /// Asks the core, with the routes it needs.
-    pub(crate) fn ask_core<R>(
-        &'static self,
-        call: &mut Call,
-        epoch: u64,
-        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let now = self.now();
-        let mut routes = RouteBook::new();
-        loop {
-            let mut state = self.state.write();
-            let running = state.running_in(epoch).ok_or(Error::NotRunning)?;
-            running.core.outbox.set_job(call.job);
-            let result = ask(&mut running.core, now, &mut routes);
-            running.post(&mut call.claims);
-            if !matches!(result, Err(Error::RouteNeeded)) {
-                return result;
-            }
-            let forwarder = running.forwarder.clone();
-            drop(state);
-            self.look_up(&forwarder, &mut routes)?;
-        }
-    }
-
-    /// Ends a call: from outside any callback it waits for what it caused (rule A7).
-    pub(crate) fn leave(&'static self, call: Call, epoch: u64) {
-        if !call.nested {
-            self.wait_for_job(call.job, epoch, true);
-        }
     }
 
     /// Something under the lock, if the library runs.

@@ -15,7 +15,6 @@ use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
 use crate::mgm::{Mgm, Running};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many entries are programmed at a time.
@@ -26,18 +25,37 @@ const STALLED: Duration = Duration::from_secs(5);
 /// A call from outside, an upcall, or a call from inside a callback.
 pub(crate) struct Call {
     pub job: u32,
-    pub claims: Claims,
-    /// It was made inside a callback of this manager: it never waits (rule A6).
-    pub nested: bool,
+    pub epoch: u64,
+    /// The job is its own, and not that of a callback that it was made inside of.
+    owns_job: bool,
+    /// It was made outside of any callback and of the forwarder's functions: it waits for what
+    /// it caused (rule A7). Others never wait (rule A6).
+    pub waits: bool,
+    /// Nothing is asked any more: its job ends when all was performed.
+    last: bool,
+    /// Lanes that this thread is going to run.
+    claims: Claims,
+    /// The lane that it runs now.
+    lane: Option<u32>,
+    /// Everything it caused was performed, and its job is over.
+    ended: bool,
 }
 
 /// The next thing to do.
-enum Work {
+enum Work<C> {
     Note(Note),
     Program,
     Look(Relook),
-    Lane(u32),
+    Ask(Ask<C>),
     Nothing,
+}
+
+/// A client to be called.
+struct Ask<C> {
+    question: Question,
+    client: C,
+    slot: u32,
+    job: u32,
 }
 
 /// One call of a client: what it is told and asked, and room for its answer.
@@ -113,6 +131,17 @@ impl Question {
         }
     }
 
+    /// Whether the answer means anything to the core.
+    const fn wants_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Rpf { .. }
+                | Self::Creation { .. }
+                | Self::Prune { member: false, .. }
+                | Self::DisableIgmp { .. }
+        )
+    }
+
     /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
     /// where the book lacks a source.
     fn answer(
@@ -153,62 +182,135 @@ pub(crate) fn answer_orphan(
 }
 
 impl<C: Callbacks> Mgm<C> {
+    /// Begins a call.
+    pub(crate) fn enter(&'static self) -> Result<Call, Error> {
+        let mut state = self.state.write();
+        let running = state.running().ok_or(Error::NotRunning)?;
+        running.begin(context::current_job(self.address()))
+    }
+
+    /// Asks the core, with the routes it needs, and does what it decides.
+    pub(crate) fn ask_core<R>(
+        &'static self,
+        call: &mut Call,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (result, work) = self.ask_only(call, ask, Running::choose)?;
+        self.carry_on(call, work);
+        result
+    }
+
+    /// Asks the core for the last time in this call, does what it decides, and waits for it.
+    pub(crate) fn ask_and_leave<R>(
+        &'static self,
+        mut call: Call,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        call.last = true;
+        let result = self.ask_core(&mut call, ask);
+        self.leave(call);
+        result
+    }
+
+    /// Asks the core, with the routes it needs. What it decides is left to `then`, which is
+    /// called under the same lock.
+    pub(crate) fn ask_only<R, T>(
+        &'static self,
+        call: &mut Call,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
+    ) -> Result<(Result<R, Error>, T), Error> {
+        let now = self.now();
+        let mut routes = RouteBook::new();
+        loop {
+            let forwarder = {
+                let mut state = self.state.write();
+                let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
+                running.core.outbox.set_job(call.job);
+                let result = ask(&mut running.core, now, &mut routes);
+                if !matches!(result, Err(Error::RouteNeeded)) {
+                    running.post(call);
+                    return Ok((result, then(running, call)));
+                }
+                running.forwarder.clone()
+            };
+            self.look_up(&*forwarder, &mut routes)?;
+        }
+    }
+
     /// Does what is to be done, by this thread as far as it may.
     pub(crate) fn settle(&'static self, call: &mut Call) {
+        let work = match self.state.write().running_in(call.epoch) {
+            Some(running) => running.choose(call),
+            None => return,
+        };
+        self.carry_on(call, work);
+    }
+
+    fn carry_on(&'static self, call: &mut Call, mut work: Work<C>) {
         loop {
-            match self.next_work(call, true) {
-                Work::Nothing => return,
-                work => self.do_work(work, call),
+            let mut answered = None;
+            match work {
+                Work::Nothing => break,
+                Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
+                Work::Program => self.program(),
+                Work::Look(relook) => self.look(call, relook),
+                Work::Ask(mut ask) => {
+                    context::inside_callback(self.address(), ask.job, || {
+                        ask.question.put(&ask.client)
+                    });
+                    answered = Some(ask);
+                }
+            }
+            work = self.after(call, answered.as_ref());
+            self.wake();
+        }
+    }
+
+    /// Takes an answer, if there is one, and chooses what comes next.
+    fn after(&'static self, call: &mut Call, answered: Option<&Ask<C>>) -> Work<C> {
+        let now = match answered {
+            Some(ask) if ask.question.wants_answer() => self.now(),
+            _ => Millis::default(),
+        };
+        let mut routes = RouteBook::new();
+        loop {
+            let forwarder = {
+                let mut state = self.state.write();
+                let Some(running) = state.running_in(call.epoch) else { return Work::Nothing };
+                let Some(ask) = answered else { return running.choose(call) };
+                running.core.outbox.set_job(ask.job);
+                let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
+                if answer != Err(Error::RouteNeeded) {
+                    running.post(call);
+                    running.delivery.done(ask.job);
+                    return running.choose(call);
+                }
+                running.forwarder.clone()
+            };
+            // For want of memory the route is taken for unknown: then nobody is told (rule D7).
+            if self.look_up(&*forwarder, &mut routes).is_err() {
+                routes.give_up();
             }
         }
     }
 
-    /// Everything but calling clients.
-    fn settle_without_calls(&'static self, call: &mut Call) {
-        loop {
-            match self.next_work(call, false) {
-                Work::Nothing => return,
-                work => self.do_work(work, call),
-            }
+    /// Ends a call: from outside any callback it waits for what it caused (rule A7).
+    pub(crate) fn leave(&'static self, call: Call) {
+        if call.ended || !call.owns_job {
+            return;
+        }
+        if call.waits {
+            self.wait_for_job(&call, true);
+        } else if let Some(running) = self.state.write().running_in(call.epoch) {
+            running.delivery.end_job(call.job);
         }
     }
 
-    fn next_work(&'static self, call: &mut Call, lanes: bool) -> Work {
-        let mut state = self.state.write();
-        let Some(running) = state.running() else { return Work::Nothing };
-        if let Some(note) = running.core.take_note() {
-            return Work::Note(note);
-        }
-        // The thread that programs will see what was added meanwhile.
-        if !running.core.plane.is_empty() && !context::is_inside_forwarder() {
-            return Work::Program;
-        }
-        if let Some(relook) = running.core.relook.pop_front() {
-            return Work::Look(relook);
-        }
-        if !lanes {
-            return Work::Nothing;
-        }
-        if call.nested && context::too_deep() {
-            let mut deferred = context::take_deferred();
-            running
-                .delivery
-                .merge(&mut deferred, std::mem::replace(&mut call.claims, Claims::NONE));
-            context::defer(deferred);
-            return Work::Nothing;
-        }
-        match running.delivery.run_next(&mut call.claims, context::token()) {
-            Some(slot) => Work::Lane(slot),
-            None => Work::Nothing,
-        }
-    }
-
-    fn do_work(&'static self, work: Work, call: &mut Call) {
-        match work {
-            Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
-            Work::Program => self.program(),
-            Work::Look(Relook::Flow { flow, rebuild }) => self.look_again(call, flow, rebuild),
-            Work::Look(Relook::Interface { index }) => {
+    fn look(&'static self, call: &mut Call, relook: Relook) {
+        match relook {
+            Relook::Flow { flow, rebuild } => self.look_again(call, flow, rebuild),
+            Relook::Interface { index } => {
                 let mut at = None;
                 while let Some((flow, place)) =
                     self.with(|running| running.core.next_waiting(index, at)).flatten()
@@ -217,8 +319,6 @@ impl<C: Callbacks> Mgm<C> {
                     at = Some(place);
                 }
             }
-            Work::Lane(slot) => self.run_lane(call, slot),
-            Work::Nothing => {}
         }
     }
 
@@ -234,97 +334,34 @@ impl<C: Callbacks> Mgm<C> {
                 // For want of memory: the entry stays as it is and is looked at again.
                 running.core.postpone(now, flow);
             }
-            running.post(&mut call.claims);
+            running.post(call);
         });
     }
 
-    /// Fills the routes that a call of the core lacked. False: there was nothing to fill.
+    /// Fills the route that a call of the core lacked.
     pub(crate) fn look_up(
         &self,
-        forwarder: &Arc<dyn Forwarder>,
+        forwarder: &dyn Forwarder,
         routes: &mut RouteBook,
-    ) -> Result<bool, Error> {
-        let Some(source) = routes.take_missing() else { return Ok(false) };
+    ) -> Result<(), Error> {
+        let Some(source) = routes.take_missing() else { return Ok(()) };
         let route = forwarder.route(source, None);
-        routes.add(source, route.map(|route| route.interface))?;
-        Ok(true)
-    }
-
-    /// Calls a client until its lane is empty. This thread is its runner.
-    fn run_lane(&'static self, call: &mut Call, slot: u32) {
-        let Some(epoch) = self.with(|running| running.epoch) else { return };
-        loop {
-            self.settle_without_calls(call);
-            let next = {
-                let mut state = self.state.write();
-                let Some(running) = state.running_in(epoch) else { return };
-                match running.delivery.next_action(slot, &mut running.core.outbox) {
-                    Some((node, client)) => Some((
-                        Question::prepare(&mut running.core, slot, node.action),
-                        node.job,
-                        client,
-                    )),
-                    None => {
-                        if running.delivery.stop_running(slot) {
-                            running.core.free_client_slot(slot);
-                        }
-                        None
-                    }
-                }
-            };
-            let Some((mut question, job, client)) = next else { break };
-            context::inside_callback(self.address(), job, || question.put(&client));
-            self.take_answer(call, &question, slot, job, epoch);
-        }
-        self.wake();
-    }
-
-    fn take_answer(
-        &'static self,
-        call: &mut Call,
-        question: &Question,
-        slot: u32,
-        job: u32,
-        epoch: u64,
-    ) {
-        let now = self.now();
-        let mut routes = RouteBook::new();
-        loop {
-            let forwarder = {
-                let mut state = self.state.write();
-                let Some(running) = state.running_in(epoch) else { return };
-                let deferred = context::take_deferred();
-                running.delivery.merge(&mut call.claims, deferred);
-                running.core.outbox.set_job(job);
-                let answered = question.answer(&mut running.core, now, slot, &mut routes);
-                running.post(&mut call.claims);
-                if answered != Err(Error::RouteNeeded) {
-                    running.delivery.done(job);
-                    break;
-                }
-                running.forwarder.clone()
-            };
-            // For want of memory the route is taken for unknown: then nobody is told (rule D7).
-            if self.look_up(&forwarder, &mut routes).is_err() {
-                routes.give_up();
-            }
-        }
-        self.wake();
+        routes.add(source, route.map(|route| route.interface))
     }
 
     /// Waits until everything that a job caused has been performed (rule A7), but not for ever.
     /// With `end` the call that began it returns.
-    pub(crate) fn wait_for_job(&'static self, job: u32, epoch: u64, end: bool) {
+    pub(crate) fn wait_for_job(&'static self, call: &Call, end: bool) {
         let (mut last, mut since, mut stalled) = (u32::MAX, Instant::now(), false);
         self.wait_until(|state| {
-            let Some(running) = state.running_in(epoch) else { return true };
-            let open = running.delivery.open_actions(job);
+            let Some(running) = state.running_in(call.epoch) else { return true };
+            let open = running.delivery.open_actions(call.job);
             if open != last {
                 (last, since) = (open, Instant::now());
             }
             stalled = open > 0 && since.elapsed() > STALLED;
             if end && (open == 0 || stalled) {
-                running.delivery.end_job(job);
+                running.delivery.end_job(call.job);
             }
             open == 0 || stalled
         });
@@ -474,9 +511,72 @@ impl Batch {
 }
 
 impl<C: Callbacks> Running<C> {
+    /// Begins a call; with a job, one from inside a callback that belongs to it.
+    pub(crate) fn begin(&mut self, inside: Option<u32>) -> Result<Call, Error> {
+        let (job, owns_job) = match inside {
+            Some(job) => (job, false),
+            None => (self.delivery.begin_job()?, true),
+        };
+        Ok(Call {
+            job,
+            epoch: self.epoch,
+            owns_job,
+            waits: owns_job && !context::is_inside_forwarder(),
+            last: false,
+            claims: Claims::NONE,
+            lane: None,
+            ended: false,
+        })
+    }
+
     /// Hands the core's new actions to their clients' lanes.
-    pub(crate) fn post(&mut self, claims: &mut Claims) {
-        self.delivery.post(&mut self.core.outbox, claims);
+    pub(crate) fn post(&mut self, call: &mut Call) {
+        self.delivery.post(&mut self.core.outbox, &mut call.claims);
+    }
+
+    /// What the thread is to do next: first what needs no client, then the rest of the lane that
+    /// it runs, then the lanes it has claimed.
+    fn choose(&mut self, call: &mut Call) -> Work<C> {
+        if let Some(note) = self.core.take_note() {
+            return Work::Note(note);
+        }
+        // A thread that programs sees what was added meanwhile.
+        if !self.core.plane.is_empty() && !context::is_inside_forwarder() {
+            return Work::Program;
+        }
+        if let Some(relook) = self.core.relook.pop_front() {
+            return Work::Look(relook);
+        }
+        let mut claims = context::take_deferred();
+        self.delivery.merge(&mut claims, call.claims);
+        call.claims = claims;
+        if context::is_inside_forwarder() || context::too_deep() {
+            // The thread's outer calls will see to them.
+            context::defer(std::mem::replace(&mut call.claims, Claims::NONE));
+        }
+        loop {
+            let slot = match call.lane {
+                Some(slot) => slot,
+                None => match self.delivery.run_next(&mut call.claims, context::token()) {
+                    Some(slot) => slot,
+                    None => break,
+                },
+            };
+            call.lane = Some(slot);
+            if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
+                let question = Question::prepare(&mut self.core, slot, node.action);
+                return Work::Ask(Ask { question, client, slot, job: node.job });
+            }
+            call.lane = None;
+            if self.delivery.stop_running(slot) {
+                self.core.free_client_slot(slot);
+            }
+        }
+        if call.last && call.owns_job && self.delivery.open_actions(call.job) == 0 {
+            self.delivery.end_job(call.job);
+            call.ended = true;
+        }
+        Work::Nothing
     }
 
     /// An entry that could not be programmed is tried again with the next tick.

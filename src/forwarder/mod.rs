@@ -10,6 +10,7 @@
 //! client; [`Upcalls`] methods do, so none may be called with a lock held.
 
 pub mod custom;
+pub mod kernel;
 pub mod memory;
 pub(crate) mod packet;
 

@@ -229,13 +229,11 @@ struct Entry {
     state: Programmed,
 }
 
-/// Reads an entry as the kernel tells it. A VIF that is not one of ours turns up as one that no
-/// entry of ours has.
+/// Reads an entry as the kernel tells it. A VIF that is not ours makes it one that goes out of all
+/// VIFs, the iif's among them: never what we programmed.
 fn read_entry(vifs: &Vifs, attributes: Attributes<'_>) -> Option<Entry> {
     let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
-    let strange = !vifs.wanted & vifs.in_kernel;
-    let _ = strange;
     for (kind, value) in attributes {
         match kind {
             libc::RTA_SRC => source = read_address(value)?,

@@ -297,6 +297,14 @@ pub fn join_group(fd: &OwnedFd, group: u32) -> Result<(), Errno> {
     set_option(fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)
 }
 
+/// Asks for a larger receive buffer: beyond the system's limit where that is allowed.
+pub fn enlarge_buffer(fd: &OwnedFd, octets: u32) {
+    if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &octets).is_err() {
+        // Cut down to the limit by the kernel; it works with less.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &octets);
+    }
+}
+
 /// Sends to the kernel.
 pub fn send(fd: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `message`.

@@ -1,0 +1,232 @@
+//! Devices as virtual interfaces: taken, given up, and kept right while devices go and come.
+
+#![forbid(unsafe_code)]
+
+use super::netlink::{IFINFOMSG, read_u32};
+use super::sys::{self, Errno};
+use super::{Plane, mroute::Entries};
+use crate::core::types::IfKey;
+use crate::forwarder::ForwarderError;
+use crate::log::Level;
+
+/// A device works where it is set up and has a carrier.
+const WORKS: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+const NETCONFA_IFINDEX: u16 = 1;
+const NETCONFA_RP_FILTER: u16 = 3;
+const NETCONFA_IFINDEX_ALL: u32 = u32::MAX;
+
+impl Plane {
+    /// See [`Forwarder::add_interface`](crate::forwarder::Forwarder::add_interface).
+    pub(super) fn add_interface(&self, key: IfKey) -> Result<(), ForwarderError> {
+        let entries = self.entries.lock();
+        if entries.stopped {
+            return Err(ForwarderError::Refused("the forwarder has been stopped"));
+        }
+        let Some(flags) = self.link(key.index).map_err(|errno| ForwarderError::Os {
+            operation: "asking for the device (RTM_GETLINK)",
+            errno,
+        })?
+        else {
+            return Err(ForwarderError::Os {
+                operation: "no device has this interface index",
+                errno: libc::ENODEV,
+            });
+        };
+        self.vifs.write().reserve()?;
+        let vif = self.make_vif(&entries, key.index)?;
+        let mut vifs = self.vifs.write();
+        let (bit, works) = (1 << vif, flags & WORKS == WORKS);
+        // Whoever takes an interface believes that it works. Where it does not, or where others on
+        // the device believe that it does not, the netlink thread tells.
+        if vifs.wanted & bit == 0 || !works {
+            vifs.up |= bit;
+        }
+        if (vifs.up & bit != 0) != works {
+            vifs.recheck |= bit;
+            sys::signal(&self.wake);
+        }
+        vifs.insert(key, vif);
+        drop((vifs, entries));
+        self.warn_of_reverse_path_filter(key);
+        Ok(())
+    }
+
+    /// Finds a number for a device and makes it a VIF in the kernel, unless it is one.
+    fn make_vif(&self, entries: &Entries, ifindex: u32) -> Result<u8, ForwarderError> {
+        let mut named = entries.named;
+        loop {
+            let vifs = self.vifs.read();
+            let Some(vif) = vifs.choose(ifindex, &named) else {
+                return Err(ForwarderError::Refused(
+                    "the kernel's limit of 32 multicast interfaces in a table is reached",
+                ));
+            };
+            let known = vifs.wanted >> vif & 1 == 1 && vifs.device(vif) == ifindex;
+            if known && vifs.in_kernel >> vif & 1 == 1 {
+                return Ok(vif);
+            }
+            drop(vifs);
+            match sys::add_vif(&self.socket, vif, ifindex) {
+                Ok(()) => {
+                    let mut vifs = self.vifs.write();
+                    vifs.assign(vif, ifindex);
+                    vifs.in_kernel |= 1 << vif;
+                    return Ok(vif);
+                }
+                // Somebody else made a VIF of this number: it is not to be had.
+                Err(libc::EADDRINUSE) if !known && named[usize::from(vif)] == 0 => {
+                    named[usize::from(vif)] = u32::MAX;
+                }
+                Err(errno) => {
+                    return Err(ForwarderError::Os { operation: "MRT_ADD_VIF", errno });
+                }
+            }
+        }
+    }
+
+    /// See [`Forwarder::remove_interface`](crate::forwarder::Forwarder::remove_interface).
+    pub(super) fn remove_interface(&self, key: IfKey) {
+        let entries = self.entries.lock();
+        let mut vifs = self.vifs.write();
+        let Some(vif) = vifs.remove(key) else { return };
+        let in_kernel = vifs.in_kernel >> vif & 1 == 1;
+        vifs.in_kernel &= !(1 << vif);
+        drop(vifs);
+        if in_kernel && !entries.stopped {
+            match sys::del_vif(&self.socket, vif) {
+                // Gone with its device a moment ago.
+                Ok(()) | Err(libc::EADDRNOTAVAIL) => {}
+                Err(e) => self.upcalls.log(
+                    Level::Error,
+                    format_args!("{key}: MRT_DEL_VIF {vif} failed: errno {e}"),
+                ),
+            }
+        }
+    }
+
+    /// Compares the VIFs that are to be rechecked with the devices there are, makes again what is
+    /// missing, and tells which interfaces stopped or began to work. It looks at the present state
+    /// only, so that notifications may be lost or come together. False: it must be tried again.
+    pub(super) fn reconcile(&self) -> bool {
+        let vifs = self.vifs.read();
+        let each = vifs.each(vifs.recheck);
+        drop(vifs);
+        let mut all = true;
+        for (vif, ifindex) in each {
+            match self.reconcile_one(vif, ifindex) {
+                Ok(Some(up)) => {
+                    let mut last = None;
+                    loop {
+                        let next = self.vifs.read().next_on(ifindex, last);
+                        let Some(key) = next else { break };
+                        self.upcalls.interface_up(key, up);
+                        last = next;
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => all = false,
+            }
+        }
+        all
+    }
+
+    /// Gives what is to be told: whether the device works now, where that has changed.
+    fn reconcile_one(&self, vif: u8, ifindex: u32) -> Result<Option<bool>, Errno> {
+        let bit = 1u32 << vif;
+        let entries = self.entries.lock();
+        let vifs = self.vifs.read();
+        let known = vifs.wanted & bit != 0 && vifs.device(vif) == ifindex && !entries.stopped;
+        drop(vifs);
+        let (mut made, mut up) = (false, false);
+        if known {
+            if let Some(flags) = self.link(ifindex)? {
+                made = sys::vif_exists(&self.socket, vif)? || self.make_again(vif, ifindex);
+                up = made && flags & WORKS == WORKS;
+            }
+        }
+        let mut vifs = self.vifs.write();
+        vifs.recheck &= !bit;
+        if !known {
+            return Ok(None);
+        }
+        let changed = (vifs.up & bit != 0) != up;
+        vifs.in_kernel = vifs.in_kernel & !bit | if made { bit } else { 0 };
+        vifs.up = vifs.up & !bit | if up { bit } else { 0 };
+        Ok(changed.then_some(up))
+    }
+
+    /// Makes a VIF that went with its device, or by somebody else's hand.
+    fn make_again(&self, vif: u8, ifindex: u32) -> bool {
+        match sys::add_vif(&self.socket, vif, ifindex) {
+            Ok(()) => {
+                self.upcalls.log(
+                    Level::Warn,
+                    format_args!(
+                        "interface {ifindex}: multicast interface {vif} had gone; made again"
+                    ),
+                );
+                true
+            }
+            Err(e) => {
+                self.upcalls.log(
+                    Level::Error,
+                    format_args!("interface {ifindex}: MRT_ADD_VIF {vif} failed: errno {e}"),
+                );
+                false
+            }
+        }
+    }
+
+    /// The flags of a device; None: there is no such device.
+    fn link(&self, ifindex: u32) -> Result<Option<u32>, Errno> {
+        let mut header = [0; IFINFOMSG];
+        header[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+        let answer = self.asker.lock().ask(
+            libc::RTM_GETLINK,
+            &header,
+            &[(IFLA_EXT_MASK, &mask)],
+            |message| read_u32(message.payload, 8),
+        );
+        match answer {
+            Ok(flags) => Ok(Some(flags)),
+            Err(libc::ENODEV | libc::EINVAL) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Strict reverse path filtering drops packets from a source that is routed elsewhere before
+    /// multicast routing sees them: no wrong-interface report comes of them.
+    fn warn_of_reverse_path_filter(&self, key: IfKey) {
+        let strict = [key.index, NETCONFA_IFINDEX_ALL].map(|index| self.rp_filter(index));
+        if strict.into_iter().max() == Some(1) {
+            self.upcalls.log(
+                Level::Warn,
+                format_args!(
+                    "{key}: rp_filter is 1 (strict): packets from sources that are routed \
+                     elsewhere vanish unreported; set net.ipv4.conf.*.rp_filter to 0 or 2"
+                ),
+            );
+        }
+    }
+
+    /// The rp_filter setting of a device or, for NETCONFA_IFINDEX_ALL, of all. Asked by netlink,
+    /// since /proc shows the network namespace of the thread that reads it.
+    fn rp_filter(&self, ifindex: u32) -> u32 {
+        let family = [libc::AF_INET as u8, 0, 0, 0];
+        let attributes: [(u16, &[u8]); 1] = [(NETCONFA_IFINDEX, &ifindex.to_ne_bytes())];
+        let answer = self.asker.lock().ask(
+            libc::RTM_GETNETCONF,
+            &family,
+            &attributes,
+            |message| {
+                let mut all = message.attributes(family.len());
+                all.find(|a| a.0 == NETCONFA_RP_FILTER).map(|a| read_u32(a.1, 0))
+            },
+        );
+        // A warning is not worth an error.
+        answer.ok().flatten().unwrap_or(0)
+    }
+}

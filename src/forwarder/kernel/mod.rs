@@ -1,0 +1,236 @@
+//! The kernel forwarder: Linux's own multicast forwarding carries the packets.
+//!
+//! One socket (MRT_INIT) owns a multicast routing table of the network namespace in which the
+//! forwarder is started. dwIfIndex is the Linux interface index.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mroute` | opens the socket, programs entries, reads counters |
+//! | `batch` | programs many entries at once |
+//! | `vifs`, `interfaces` | which device has which number; devices that go and come |
+//! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
+//! | `routes` | routes toward sources |
+//! | `notify`, `foreign` | changes of routes and devices; entries that others change |
+//! | `netlink`, `sys` | messages; system calls, the only file with unsafe code |
+//!
+//! Locks: `entries` is held by whoever changes anything in the kernel and is taken first; `vifs`
+//! and `asker` are held for moments inside. None is held during an upcall.
+
+mod batch;
+mod foreign;
+mod interfaces;
+mod mroute;
+mod netlink;
+mod notify;
+mod report;
+mod routes;
+mod sys;
+mod throttle;
+mod upcall;
+mod vifs;
+
+use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
+use crate::core::types::{Counters, IfKey, Route, SourceGroup};
+use mroute::Entries;
+use netlink::Asker;
+use parking_lot::{Mutex, RwLock};
+use routes::Routes;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use sys::Thread;
+use throttle::Throttle;
+use upcall::Pump;
+use vifs::Vifs;
+
+/// Linux's multicast forwarding as a [`Forwarder`].
+pub struct KernelForwarder {
+    table: u32,
+    plane: OnceLock<Arc<Plane>>,
+}
+
+/// What the forwarder counted since it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct KernelCounters {
+    /// Reports that could not be read.
+    pub malformed: u64,
+    /// Reports of packets on a device that had been given up meanwhile.
+    pub unknown_arrival: u64,
+    /// Reports that did not fit into the socket's receive buffer.
+    pub dropped_reports: u64,
+    /// Entries that somebody else changed or deleted.
+    pub entries_lost: u64,
+    /// How often notifications of changes were lost, so that everything was looked at again.
+    pub notifications_lost: u64,
+    /// Threads started because client callbacks were slow.
+    pub spare_threads: u64,
+}
+
+/// What runs: shared by the forwarder and its threads.
+struct Plane {
+    /// The table's number, the default table's included.
+    table: u32,
+    socket: OwnedFd,
+    upcalls: &'static dyn Upcalls,
+    entries: Mutex<Entries>,
+    /// Written only with `entries` held or, for [`Vifs::recheck`], by the netlink thread.
+    vifs: RwLock<Vifs>,
+    asker: Mutex<Asker>,
+    routes: Mutex<Routes>,
+    pump: Pump,
+    /// Notifications of routes, rules, next hops, links, addresses.
+    changes: OwnedFd,
+    /// Notifications of entries; read with `entries` held.
+    watch: OwnedFd,
+    /// Wakes the netlink thread.
+    wake: OwnedFd,
+    /// Readable once the end has come.
+    stop: OwnedFd,
+    netlink_thread: Mutex<Option<Thread>>,
+    counters: PlaneCounters,
+    lost_entries: Throttle,
+    lost_reports: Throttle,
+    failed_reads: Throttle,
+    failed_look_ups: Throttle,
+}
+
+/// [`KernelCounters`] while they count.
+#[derive(Default)]
+struct PlaneCounters {
+    malformed: AtomicU64,
+    unknown_arrival: AtomicU64,
+    dropped_reports: AtomicU64,
+    entries_lost: AtomicU64,
+    notifications_lost: AtomicU64,
+    spare_threads: AtomicU64,
+}
+
+impl KernelForwarder {
+    /// A forwarder for a multicast routing table, 0 for the default one. Nothing is opened yet.
+    pub const fn new(table: u32) -> Self {
+        let table = if table == 0 { sys::DEFAULT_TABLE } else { table };
+        Self { table, plane: OnceLock::new() }
+    }
+
+    /// What was counted so far; None before the start.
+    pub fn kernel_counters(&self) -> Option<KernelCounters> {
+        let counters = &self.plane.get()?.counters;
+        Some(KernelCounters {
+            malformed: counters.malformed.load(Relaxed),
+            unknown_arrival: counters.unknown_arrival.load(Relaxed),
+            dropped_reports: counters.dropped_reports.load(Relaxed),
+            entries_lost: counters.entries_lost.load(Relaxed),
+            notifications_lost: counters.notifications_lost.load(Relaxed),
+            spare_threads: counters.spare_threads.load(Relaxed),
+        })
+    }
+}
+
+impl Plane {
+    fn open(table: u32, upcalls: &'static dyn Upcalls) -> Result<Arc<Self>, ForwarderError> {
+        let os = |operation| move |errno| ForwarderError::Os { operation, errno };
+        Ok(Arc::new(Self {
+            table,
+            socket: mroute::open(table)?,
+            upcalls,
+            entries: Mutex::new(Entries::new().map_err(os("opening a netlink socket"))?),
+            vifs: RwLock::new(Vifs::default()),
+            asker: Mutex::new(Asker::new().map_err(os("opening a netlink socket"))?),
+            routes: Mutex::new(Routes::default()),
+            pump: Pump::new(),
+            changes: notify::subscribe().map_err(os("subscribing to changes of routes"))?,
+            watch: foreign::subscribe(table)
+                .map_err(os("subscribing to changes of forwarding entries"))?,
+            wake: sys::event().map_err(os("making an eventfd"))?,
+            stop: sys::event().map_err(os("making an eventfd"))?,
+            netlink_thread: Mutex::new(None),
+            counters: PlaneCounters::default(),
+            lost_entries: Throttle::new(),
+            lost_reports: Throttle::new(),
+            failed_reads: Throttle::new(),
+            failed_look_ups: Throttle::new(),
+        }))
+    }
+
+    fn start(self: &Arc<Self>) -> Result<(), ForwarderError> {
+        let os = |errno| ForwarderError::Os { operation: "starting a thread", errno };
+        let netlink = Thread::spawn::<notify::NetlinkThread>(c"mgm-netlink", Arc::clone(self));
+        *self.netlink_thread.lock() = Some(netlink.map_err(os)?);
+        self.start_upcalls().map_err(os)
+    }
+
+    fn stop(&self) {
+        let mut entries = self.entries.lock();
+        if std::mem::replace(&mut entries.stopped, true) {
+            return;
+        }
+        // Not left to the closing of the socket: a child of the host's may hold a copy of it.
+        if let Err(e) = sys::mrt_done(&self.socket) {
+            self.upcalls
+                .log(crate::log::Level::Error, format_args!("MRT_DONE failed: errno {e}"));
+        }
+        drop(entries);
+        sys::signal(&self.stop);
+        self.stop_upcalls();
+        let netlink = self.netlink_thread.lock().take();
+        if let Some(thread) = netlink {
+            thread.join_unless_self();
+        }
+    }
+}
+
+impl Forwarder for KernelForwarder {
+    fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
+        let plane = Plane::open(self.table, upcalls)?;
+        if let Err(reason) = plane.start() {
+            plane.stop();
+            return Err(reason);
+        }
+        if self.plane.set(Arc::clone(&plane)).is_err() {
+            plane.stop();
+            return Err(ForwarderError::Refused("the forwarder was started before"));
+        }
+        Ok(())
+    }
+
+    fn stop(&self) {
+        if let Some(plane) = self.plane.get() {
+            plane.stop();
+        }
+    }
+
+    fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
+        self.plane.get().ok_or(NOT_STARTED)?.add_interface(interface)
+    }
+
+    fn remove_interface(&self, interface: IfKey) {
+        if let Some(plane) = self.plane.get() {
+            plane.remove_interface(interface);
+        }
+    }
+
+    fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
+        match self.plane.get() {
+            Some(plane) => plane.program(changes, failed),
+            None => (0..changes.len()).for_each(|position| failed(position, NOT_STARTED)),
+        }
+    }
+
+    fn counters(&self, flow: SourceGroup) -> Option<Counters> {
+        self.plane.get()?.counters(flow)
+    }
+
+    fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
+        self.plane.get()?.route(source, arrival)
+    }
+}
+
+const NOT_STARTED: ForwarderError = ForwarderError::Refused("the forwarder has not been started");
+
+impl Drop for KernelForwarder {
+    fn drop(&mut self) {
+        // The threads would otherwise keep everything alive.
+        self.stop();
+    }
+}

@@ -1,0 +1,65 @@
+//! Log lines that outsiders can cause: at most one of a kind in ten seconds.
+
+#![forbid(unsafe_code)]
+
+use crate::forwarder::Upcalls;
+use crate::log::Level;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+const EVERY_MS: u64 = 10_000;
+
+/// Limits one kind of line.
+pub struct Throttle {
+    start: Instant,
+    /// When the next line may come, in milliseconds after the start.
+    next: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl Throttle {
+    /// The first line may come at once.
+    pub fn new() -> Self {
+        Self { start: Instant::now(), next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
+    /// Logs the line if its time has come, with the number of those held back before it.
+    pub fn log(&self, upcalls: &dyn Upcalls, level: Level, message: fmt::Arguments<'_>) {
+        match self.admit(self.start.elapsed().as_millis() as u64) {
+            Some(0) => upcalls.log(level, message),
+            Some(held_back) => {
+                upcalls.log(level, format_args!("{message} ({held_back} such lines held back)"));
+            }
+            None => {}
+        }
+    }
+
+    /// The number of lines held back, where a line may come now.
+    fn admit(&self, now: u64) -> Option<u64> {
+        let next = self.next.load(Relaxed);
+        let taken = now >= next
+            && self.next.compare_exchange(next, now + EVERY_MS, Relaxed, Relaxed).is_ok();
+        if taken {
+            Some(self.held_back.swap(0, Relaxed))
+        } else {
+            self.held_back.fetch_add(1, Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_in_ten_seconds() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.admit(0), Some(0));
+        assert_eq!(throttle.admit(1), None);
+        assert_eq!(throttle.admit(EVERY_MS - 1), None);
+        assert_eq!(throttle.admit(EVERY_MS), Some(2));
+        assert_eq!(throttle.admit(EVERY_MS + 1), None);
+    }
+}
