@@ -1,9 +1,24 @@
 /* The numbers of the ABI as a C program sees them: sizes, offsets and constants, on 64-bit and
- * 32-bit platforms, with the public headers only. */
+ * 32-bit platforms, with the public headers only.
+ *
+ * With WITNESS defined the same numbers are held, while compiling, against the headers of somebody
+ * else's Windows SDK (witness.sh): every CHECK that does not hold is then a compiler's error. */
+#ifdef WITNESS
+#include <winsock2.h>
+#include <windows.h>
+#include <iprtrmib.h>
+#define MPR50 1
+#include <routprot.h>
+#include <rtmv2.h>
+#include <mgm.h>
+#define CHECK_EQ(actual, expected) ((void)sizeof(char[(actual) == (expected) ? 1 : -1]))
+#define CHECK(condition) CHECK_EQ(!(condition), 0)
+#else
 #include <mgm.h>
 #include <mgm_host.h>
 
 #include "check.h"
+#endif
 #include <stddef.h>
 
 /* The size or offset on a 64-bit and on a 32-bit platform. */
@@ -139,16 +154,19 @@ static void mib_ipmcast_mfe_stats(void)
 
 static void record_sizes(void)
 {
-    ULONG n;
     CHECK_EQ(ANY_SIZE, 1);
     CHECK_EQ(SIZEOF_BASIC_MIB_MFE, 60);
     CHECK_EQ(SIZEOF_BASIC_MIB_MFE_STATS, 64);
     CHECK_EQ(SIZEOF_BASIC_MIB_MFE_STATS_EX, 84);
-    for (n = 0; n < 40; n++) {
-        CHECK_EQ(SIZEOF_MIB_MFE(n), 60 + 16 * n);
-        CHECK_EQ(SIZEOF_MIB_MFE_STATS(n), 64 + 28 * n);
-        CHECK_EQ(SIZEOF_MIB_MFE_STATS_EX(n), 84 + 28 * n);
-    }
+    CHECK_EQ(SIZEOF_MIB_MFE(0), 60);
+    CHECK_EQ(SIZEOF_MIB_MFE(1), 76);
+    CHECK_EQ(SIZEOF_MIB_MFE(31), 60 + 31 * 16);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS(0), 64);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS(1), 92);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS(31), 64 + 31 * 28);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS_EX(0), 84);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS_EX(1), 112);
+    CHECK_EQ(SIZEOF_MIB_MFE_STATS_EX(31), 84 + 31 * 28);
     /* The macros take expressions, and are expressions. */
     CHECK_EQ(2 * SIZEOF_MIB_MFE(1 + 1), 2 * (60 + 32));
 }
@@ -192,7 +210,9 @@ static void constants(void)
     CHECK_EQ((DWORD)ALL_SOURCES, 1);
     CHECK_EQ(MGM_JOIN_STATE_FLAG, 1);
     CHECK_EQ(MGM_FORWARD_STATE_FLAG, 2);
+#ifndef WITNESS /* the documentation has this spelling, the SDK has not */
     CHECK_EQ(MGM_FORWARD_STATE, 2);
+#endif
     CHECK_EQ(MGM_MFE_STATS_0, 1);
     CHECK_EQ(MGM_MFE_STATS_1, 2);
     CHECK_EQ(PROTO_IP_IGMP, 10);
@@ -205,6 +225,7 @@ static void constants(void)
     CHECK_EQ(PROTOCOL_ID(7, 0xffff, 0x12345), 0xffff2345);
 }
 
+#ifndef WITNESS
 static void host_types(void)
 {
     SIZE(MGM_ROUTE, 24);
@@ -228,6 +249,7 @@ static void host_types(void)
     CHECK_EQ(MGM_FORWARDER_KERNEL, 1);
     CHECK_EQ(MGM_FORWARDER_CUSTOM, 2);
 }
+#endif
 
 /* Each function has the documented type: these would not compile otherwise. */
 static DWORD (*const register_)(PROUTING_PROTOCOL_CONFIG, DWORD, DWORD, HANDLE *) =
@@ -292,6 +314,31 @@ static DWORD igmp(DWORD index, DWORD hop)
     return NO_ERROR;
 }
 
+#ifdef WITNESS
+static void witness(void)
+{
+    ROUTING_PROTOCOL_CONFIG config = {0,     rpf,   creation, prune, join, wrong,
+                                      local, local, igmp,     igmp};
+    base_types();
+    mgm_if_entry();
+    source_group_entry();
+    routing_protocol_config();
+    mib_ipmcast_mfe();
+    mib_ipmcast_mfe_stats();
+    record_sizes();
+    rtm_dest_info();
+    constants();
+    if (config.dwCallbackFlags)
+        register_(&config, 0, 0, NULL);
+}
+
+int main(void)
+{
+    witness();
+    return !(deregister && take && release && protocol_on && add && delete_ && get && first &&
+             next && get_stats && first_stats && next_stats && set && start && get_next && end);
+}
+#else
 static void function_types(void)
 {
     ROUTING_PROTOCOL_CONFIG config = {0,     rpf,   creation, prune, join, wrong,
@@ -317,3 +364,4 @@ int main(void)
     RUN(function_types);
     return check_summary();
 }
+#endif

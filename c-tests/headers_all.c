@@ -1,6 +1,6 @@
 /* Every header, in an order of its own, twice. Compiled, not run. */
 #include <mgm_host.h>
-#include <mprapi.h>
+#include <routprot.h>
 #include <ipmib.h>
 #include <mgm.h>
 #include <rtmv2.h>
