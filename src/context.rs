@@ -19,74 +19,107 @@ struct Frame {
     job: u32,
 }
 
+/// All of it in one thread-local value: each look at one costs a call in a shared library.
+struct Context {
+    frame: Cell<Frame>,
+    token: Cell<u64>,
+    deferred: Cell<Claims>,
+    programming: Cell<bool>,
+}
+
 thread_local! {
-    static FRAME: Cell<Frame> = const { Cell::new(Frame { manager: 0, depth: 0, job: 0 }) };
-    static TOKEN: Cell<u64> = const { Cell::new(0) };
-    static DEFERRED: Cell<Claims> = const { Cell::new(Claims::NONE) };
-    static PROGRAMMING: Cell<bool> = const { Cell::new(false) };
+    static HERE: Context = const {
+        Context {
+            frame: Cell::new(Frame { manager: 0, depth: 0, job: 0 }),
+            token: Cell::new(0),
+            deferred: Cell::new(Claims::NONE),
+            programming: Cell::new(false),
+        }
+    };
+}
+
+/// Where on this thread's stack a call is made: the same from its beginning to its end.
+#[derive(Clone, Copy)]
+pub struct Here {
+    /// The thread.
+    pub token: Token,
+    /// The job of the callback that it is made inside of, if it is one of this manager's.
+    pub job: Option<u32>,
+    /// It is made inside the forwarder's programming functions.
+    pub inside_forwarder: bool,
+    /// Callbacks are nested so deep that further ones must wait.
+    pub too_deep: bool,
+}
+
+/// Where on its stack this thread is.
+pub fn here(manager: usize) -> Here {
+    HERE.with(|here| {
+        let frame = here.frame.get();
+        Here {
+            token: here.token(),
+            job: (frame.manager == manager && frame.depth > 0).then_some(frame.job),
+            inside_forwarder: here.programming.get(),
+            too_deep: frame.depth >= MAX_DEPTH,
+        }
+    })
+}
+
+impl Context {
+    fn token(&self) -> Token {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.token.get() == 0 {
+            self.token.set(NEXT.fetch_add(1, Relaxed));
+        }
+        Token(self.token.get())
+    }
 }
 
 /// A name for this thread that no other thread has or had.
 pub fn token() -> Token {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    TOKEN.with(|token| {
-        if token.get() == 0 {
-            token.set(NEXT.fetch_add(1, Relaxed));
-        }
-        Token(token.get())
-    })
+    HERE.with(Context::token)
 }
 
 /// The job of the callback that this thread is inside of, if it is one of this manager's.
 pub fn current_job(manager: usize) -> Option<u32> {
-    let frame = FRAME.get();
-    (frame.manager == manager && frame.depth > 0).then_some(frame.job)
-}
-
-/// Whether callbacks are nested so deep that further ones must wait.
-pub fn too_deep() -> bool {
-    FRAME.get().depth >= MAX_DEPTH
+    here(manager).job
 }
 
 /// Runs a callback that belongs to a job.
 pub fn inside_callback<R>(manager: usize, job: u32, callback: impl FnOnce() -> R) -> R {
-    let outer = FRAME.get();
-    let _restore = Restore { cell: &FRAME, value: outer };
-    FRAME.set(Frame { manager, depth: outer.depth + 1, job });
+    let outer = HERE.with(|here| here.frame.get());
+    let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
+    HERE.with(|here| here.frame.set(Frame { manager, depth: outer.depth + 1, job }));
     callback()
 }
 
 /// Runs the forwarder's programming functions, which may call back into the library.
 pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
-    let _restore = Restore { cell: &PROGRAMMING, value: PROGRAMMING.get() };
-    PROGRAMMING.set(true);
+    let outer = HERE.with(|here| here.programming.replace(true));
+    let _restore = Restore(|| HERE.with(|here| here.programming.set(outer)));
     program()
 }
 
 /// Whether this thread is inside the forwarder's programming functions.
 pub fn is_inside_forwarder() -> bool {
-    PROGRAMMING.get()
+    HERE.with(|here| here.programming.get())
 }
 
 /// Leaves lanes to the thread's outer calls.
 pub fn defer(claims: Claims) {
-    DEFERRED.set(claims);
+    HERE.with(|here| here.deferred.set(claims));
 }
 
 /// Takes the lanes that inner calls left.
 pub fn take_deferred() -> Claims {
-    DEFERRED.replace(Claims::NONE)
+    HERE.with(|here| here.deferred.replace(Claims::NONE))
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.
-struct Restore<T: Copy + 'static> {
-    cell: &'static std::thread::LocalKey<Cell<T>>,
-    value: T,
-}
+struct Restore<F: FnMut()>(F);
 
-impl<T: Copy> Drop for Restore<T> {
+impl<F: FnMut()> Drop for Restore<F> {
     fn drop(&mut self) {
-        self.cell.set(self.value);
+        (self.0)();
     }
 }
 

@@ -188,9 +188,9 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// The next action of a lane, for its runner, with the callbacks to call.
-    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, C)> {
+    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
         let lane = &mut self.lanes[slot as usize];
-        let callbacks = lane.callbacks.clone()?;
+        let callbacks = lane.callbacks.as_ref()?;
         Some((outbox.pop(&mut lane.queue)?, callbacks))
     }
 

@@ -12,7 +12,7 @@ use crate::forwarder::Forwarder;
 use crate::forwarder::memory::MemoryForwarder;
 use crate::handle;
 use crate::log::Level;
-use crate::mgm::{Mgm, Running, State};
+use crate::mgm::{Mgm, Running};
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -74,11 +74,17 @@ impl<C: Callbacks> Mgm<C> {
     fn start_timer(&'static self, epoch: u64) -> Result<(), Error> {
         let run = move || {
             loop {
-                let ended = self
-                    .sleep_while(Duration::from_secs(1), |state| state.running_in(epoch).is_some());
-                if ended {
+                let due = Instant::now() + Duration::from_secs(1);
+                let mut ended = self.ended.lock();
+                while *ended < epoch {
+                    if self.ended_event.wait_until(&mut ended, due).timed_out() {
+                        break;
+                    }
+                }
+                if *ended >= epoch {
                     return;
                 }
+                drop(ended);
                 self.tick();
             }
         };
@@ -91,17 +97,6 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Sleeps for a while, or until a condition under the lock ceases to hold: then gives true.
-    fn sleep_while(&self, time: Duration, mut holds: impl FnMut(&mut State<C>) -> bool) -> bool {
-        let end = Instant::now() + time;
-        let mut ended = false;
-        self.wait_until(|state| {
-            ended = !holds(state);
-            ended || Instant::now() >= end
-        });
-        ended
-    }
-
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
@@ -110,12 +105,14 @@ impl<C: Callbacks> Mgm<C> {
             Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
             None => self.starting.lock(),
         };
-        let forwarder = {
+        let (forwarder, epoch) = {
             let mut state = self.state.write();
             let running = state.running().ok_or(Error::NotRunning)?;
             running.stopping = true;
-            running.forwarder.clone()
+            (running.forwarder.clone(), running.epoch)
         };
+        *self.ended.lock() = epoch;
+        self.ended_event.notify_all();
         self.wake();
         let me = context::token();
         let begun = Instant::now();

@@ -101,6 +101,10 @@ pub struct Mgm<C: 'static> {
     level: AtomicU32,
     sink: RwLock<LogSink>,
     pub(crate) host_clock: AtomicBool,
+    /// The last run that has ended, for the timer, which waits for nothing else: it must not be
+    /// woken by every event.
+    pub(crate) ended: Mutex<u64>,
+    pub(crate) ended_event: Condvar,
 }
 
 /// Milliseconds of the system's monotonic clock since its first use.
@@ -125,6 +129,8 @@ impl<C: Callbacks> Mgm<C> {
             level: AtomicU32::new(Level::Error as u32),
             sink: RwLock::new(LogSink::Stderr),
             host_clock: AtomicBool::new(false),
+            ended: Mutex::new(0),
+            ended_event: Condvar::new(),
         }
     }
 
@@ -483,14 +489,36 @@ impl<C: Callbacks> Mgm<C> {
 
     // ---- the ways in ----
 
-    /// One call of a client: ask the core, perform, wait for its alerts.
+    /// One call of a client: ask the core, perform, wait for its alerts. Beginning, asking and
+    /// choosing what to do go under one lock.
     fn call<R>(
         &'static self,
         client: ClientId,
-        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let call = self.enter_client(client)?;
-        self.ask_and_leave(call, ask)
+        let here = context::here(self.address());
+        let (now, mut routes, mut next) = (self.now(), RouteBook::new(), None);
+        let mut state = self.state.write();
+        let running = state.running().ok_or_else(|| stale(client))?;
+        let mut call = running.begin(here)?;
+        call.last = true;
+        let asked = running.ask(&mut call, now, &mut routes, &mut ask);
+        let result = match asked {
+            Err(Error::RouteNeeded) => {
+                let forwarder = running.forwarder.clone();
+                drop(state);
+                self.look_up(&*forwarder, &mut routes)
+                    .and_then(|()| self.ask_core_with(&mut call, now, &mut routes, ask))
+            }
+            result => {
+                let work = running.choose(&mut call, &mut next);
+                drop(state);
+                self.carry_on(&mut call, work, &mut next);
+                result
+            }
+        };
+        self.leave(call);
+        result
     }
 
     /// Begins a call of a client. When nothing runs, its handle is stale.

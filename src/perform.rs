@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use crate::context;
+use crate::context::{self, Here};
 use crate::core::outbox::{Action, Node};
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
@@ -28,11 +28,12 @@ pub(crate) struct Call {
     pub epoch: u64,
     /// The job is its own, and not that of a callback that it was made inside of.
     owns_job: bool,
+    here: Here,
     /// It was made outside of any callback and of the forwarder's functions: it waits for what
     /// it caused (rule A7). Others never wait (rule A6).
     pub waits: bool,
     /// Nothing is asked any more: its job ends when all was performed.
-    last: bool,
+    pub last: bool,
     /// Lanes that this thread is going to run.
     claims: Claims,
     /// The lane that it runs now.
@@ -42,16 +43,17 @@ pub(crate) struct Call {
 }
 
 /// The next thing to do.
-enum Work<C> {
+pub(crate) enum Work {
     Note(Note),
     Program,
     Look(Relook),
-    Ask(Ask<C>),
+    /// The client to be called stands in the [`Ask`] beside it, where it stays: it is large.
+    Ask,
     Nothing,
 }
 
 /// A client to be called.
-struct Ask<C> {
+pub(crate) struct Ask<C> {
     question: Question,
     client: C,
     slot: u32,
@@ -186,7 +188,7 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn enter(&'static self) -> Result<Call, Error> {
         let mut state = self.state.write();
         let running = state.running().ok_or(Error::NotRunning)?;
-        running.begin(context::current_job(self.address()))
+        running.begin(context::here(self.address()))
     }
 
     /// Asks the core, with the routes it needs, and does what it decides.
@@ -195,20 +197,22 @@ impl<C: Callbacks> Mgm<C> {
         call: &mut Call,
         ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (result, work) = self.ask_only(call, ask, Running::choose)?;
-        self.carry_on(call, work);
-        result
+        let now = self.now();
+        self.ask_core_with(call, now, &mut RouteBook::new(), ask)
     }
 
-    /// Asks the core for the last time in this call, does what it decides, and waits for it.
-    pub(crate) fn ask_and_leave<R>(
+    /// The same with routes that are known already.
+    pub(crate) fn ask_core_with<R>(
         &'static self,
-        mut call: Call,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
         ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        call.last = true;
-        let result = self.ask_core(&mut call, ask);
-        self.leave(call);
+        let mut next = None;
+        let (result, work) =
+            self.ask_with(call, now, routes, ask, |running, call| running.choose(call, &mut next))?;
+        self.carry_on(call, work, &mut next);
         result
     }
 
@@ -217,59 +221,73 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn ask_only<R, T>(
         &'static self,
         call: &mut Call,
-        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
         then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
     ) -> Result<(Result<R, Error>, T), Error> {
         let now = self.now();
-        let mut routes = RouteBook::new();
+        self.ask_with(call, now, &mut RouteBook::new(), ask, then)
+    }
+
+    fn ask_with<R, T>(
+        &'static self,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
+    ) -> Result<(Result<R, Error>, T), Error> {
         loop {
             let forwarder = {
                 let mut state = self.state.write();
                 let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
-                running.core.outbox.set_job(call.job);
-                let result = ask(&mut running.core, now, &mut routes);
+                let result = running.ask(call, now, routes, &mut ask);
                 if !matches!(result, Err(Error::RouteNeeded)) {
-                    running.post(call);
                     return Ok((result, then(running, call)));
                 }
                 running.forwarder.clone()
             };
-            self.look_up(&*forwarder, &mut routes)?;
+            self.look_up(&*forwarder, routes)?;
         }
     }
 
     /// Does what is to be done, by this thread as far as it may.
     pub(crate) fn settle(&'static self, call: &mut Call) {
+        let mut next = None;
         let work = match self.state.write().running_in(call.epoch) {
-            Some(running) => running.choose(call),
+            Some(running) => running.choose(call, &mut next),
             None => return,
         };
-        self.carry_on(call, work);
+        self.carry_on(call, work, &mut next);
     }
 
-    fn carry_on(&'static self, call: &mut Call, mut work: Work<C>) {
+    pub(crate) fn carry_on(
+        &'static self,
+        call: &mut Call,
+        mut work: Work,
+        next: &mut Option<Ask<C>>,
+    ) {
         loop {
-            let mut answered = None;
             match work {
                 Work::Nothing => break,
                 Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
                 Work::Program => self.program(),
                 Work::Look(relook) => self.look(call, relook),
-                Work::Ask(mut ask) => {
-                    context::inside_callback(self.address(), ask.job, || {
-                        ask.question.put(&ask.client)
-                    });
-                    answered = Some(ask);
+                Work::Ask => {
+                    if let Some(ask) = next {
+                        context::inside_callback(self.address(), ask.job, || {
+                            ask.question.put(&ask.client)
+                        });
+                    }
                 }
             }
-            work = self.after(call, answered.as_ref());
+            work = self.after(call, next);
             self.wake();
         }
     }
 
     /// Takes an answer, if there is one, and chooses what comes next.
-    fn after(&'static self, call: &mut Call, answered: Option<&Ask<C>>) -> Work<C> {
-        let now = match answered {
+    fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>) -> Work {
+        let now = match asked {
             Some(ask) if ask.question.wants_answer() => self.now(),
             _ => Millis::default(),
         };
@@ -278,13 +296,14 @@ impl<C: Callbacks> Mgm<C> {
             let forwarder = {
                 let mut state = self.state.write();
                 let Some(running) = state.running_in(call.epoch) else { return Work::Nothing };
-                let Some(ask) = answered else { return running.choose(call) };
+                let Some(ask) = asked else { return running.choose(call, asked) };
                 running.core.outbox.set_job(ask.job);
                 let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
                 if answer != Err(Error::RouteNeeded) {
                     running.post(call);
                     running.delivery.done(ask.job);
-                    return running.choose(call);
+                    *asked = None;
+                    return running.choose(call, asked);
                 }
                 running.forwarder.clone()
             };
@@ -511,9 +530,9 @@ impl Batch {
 }
 
 impl<C: Callbacks> Running<C> {
-    /// Begins a call; with a job, one from inside a callback that belongs to it.
-    pub(crate) fn begin(&mut self, inside: Option<u32>) -> Result<Call, Error> {
-        let (job, owns_job) = match inside {
+    /// Begins a call; from inside a callback it belongs to that callback's job.
+    pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
+        let (job, owns_job) = match here.job {
             Some(job) => (job, false),
             None => (self.delivery.begin_job()?, true),
         };
@@ -521,12 +540,27 @@ impl<C: Callbacks> Running<C> {
             job,
             epoch: self.epoch,
             owns_job,
-            waits: owns_job && !context::is_inside_forwarder(),
+            here,
+            waits: owns_job && !here.inside_forwarder,
             last: false,
             claims: Claims::NONE,
             lane: None,
             ended: false,
         })
+    }
+
+    /// Asks the core once, in the name of a call.
+    pub(crate) fn ask<R>(
+        &mut self,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
+        ask: &mut impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.core.outbox.set_job(call.job);
+        let result = ask(&mut self.core, now, routes);
+        self.post(call);
+        result
     }
 
     /// Hands the core's new actions to their clients' lanes.
@@ -536,12 +570,12 @@ impl<C: Callbacks> Running<C> {
 
     /// What the thread is to do next: first what needs no client, then the rest of the lane that
     /// it runs, then the lanes it has claimed.
-    fn choose(&mut self, call: &mut Call) -> Work<C> {
+    pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
         if let Some(note) = self.core.take_note() {
             return Work::Note(note);
         }
         // A thread that programs sees what was added meanwhile.
-        if !self.core.plane.is_empty() && !context::is_inside_forwarder() {
+        if !self.core.plane.is_empty() && !call.here.inside_forwarder {
             return Work::Program;
         }
         if let Some(relook) = self.core.relook.pop_front() {
@@ -550,14 +584,14 @@ impl<C: Callbacks> Running<C> {
         let mut claims = context::take_deferred();
         self.delivery.merge(&mut claims, call.claims);
         call.claims = claims;
-        if context::is_inside_forwarder() || context::too_deep() {
+        if call.here.inside_forwarder || call.here.too_deep {
             // The thread's outer calls will see to them.
             context::defer(std::mem::replace(&mut call.claims, Claims::NONE));
         }
         loop {
             let slot = match call.lane {
                 Some(slot) => slot,
-                None => match self.delivery.run_next(&mut call.claims, context::token()) {
+                None => match self.delivery.run_next(&mut call.claims, call.here.token) {
                     Some(slot) => slot,
                     None => break,
                 },
@@ -565,7 +599,8 @@ impl<C: Callbacks> Running<C> {
             call.lane = Some(slot);
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
                 let question = Question::prepare(&mut self.core, slot, node.action);
-                return Work::Ask(Ask { question, client, slot, job: node.job });
+                *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
+                return Work::Ask;
             }
             call.lane = None;
             if self.delivery.stop_running(slot) {

@@ -2,6 +2,7 @@
 
 use super::ordered::OrderedMap;
 use super::slab::{NONE, Slab};
+use super::steps::step;
 use super::types::IfKey;
 use crate::error::Error;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -57,7 +58,7 @@ impl NumberSet {
 
     /// The numbers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.numbers.iter().copied()
+        self.numbers.iter().copied().inspect(|_| step())
     }
 }
 

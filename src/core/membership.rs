@@ -71,6 +71,10 @@ impl Keyed for Entry {
 }
 
 impl Entry {
+    fn new(of: SourceGroup) -> Self {
+        Self { of, holders: SmallVec::new(), counted: SmallVec::new() }
+    }
+
     fn place_of(&self, interface: u32) -> Result<usize, usize> {
         self.holders.binary_search_by_key(&interface, |holder| holder.interface())
     }
@@ -159,6 +163,16 @@ enum Audience {
     Nobody,
 }
 
+impl Audience {
+    /// How many alerts that is at most.
+    const fn size(&self, clients: usize) -> usize {
+        match self {
+            Self::Everybody => clients,
+            Self::One(_) | Self::Nobody => 1,
+        }
+    }
+}
+
 impl Core {
     /// MgmAddGroupMembershipEntry. Gives [`Error::RouteNeeded`], with nothing changed, where the
     /// book lacks a source.
@@ -178,12 +192,13 @@ impl Core {
         if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
             return Err(Error::IgmpDisabled(key));
         }
+        let entry = self.groups.find(of);
         let covered = self.covered(of)?;
-        let result = self.reserve_add(of, interface, &covered, routes, slot, role);
+        let result = self.reserve_add(of, entry, interface, &covered, routes, slot, role);
         let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
         if result.is_ok() {
-            if flags.join {
-                self.join(now, slot, role, of, interface, routes, &covered);
+            if flags.join && !entry.is_some_and(|id| self.groups[id].holds(interface, role)) {
+                self.join(now, slot, role, of, entry, interface, routes, &covered);
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, true);
@@ -210,12 +225,16 @@ impl Core {
         if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
             return Err(Error::IgmpDisabled(key));
         }
+        let entry = self.groups.find(of);
+        let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
         let covered = self.covered(of)?;
-        let result = self.reserve_delete(of, interface, &covered, routes, slot, role);
+        let result = self.reserve_delete(entry, interface, &covered, routes, slot, role);
         let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
         if result.is_ok() {
-            if flags.join && self.has(of, interface, role) {
-                self.leave(slot, role, of, interface, routes, true);
+            if flags.join
+                && let Some(id) = entry
+            {
+                self.leave(slot, role, id, interface, routes, true);
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, false);
@@ -229,26 +248,24 @@ impl Core {
         result
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one membership has that many sides")]
     fn reserve_add(
         &mut self,
         of: SourceGroup,
+        entry: Option<u32>,
         interface: u32,
         covered: &[u32],
         routes: &mut RouteBook,
         slot: u32,
         role: Role,
     ) -> Result<(), Error> {
-        let entry = self.groups.find(of);
         if of.has_source()
             && self.counts_for_d7(interface, role)
             && entry.is_none_or(|id| self.groups[id].counted.is_empty())
         {
             routes.require(of.source())?;
         }
-        let alerts = 1 + match self.audience(of, slot) {
-            Audience::Everybody => self.client_count(),
-            Audience::One(_) | Audience::Nobody => 1,
-        };
+        let alerts = 1 + self.audience(entry, slot).size(self.client_count());
         match entry {
             Some(id) => {
                 self.groups[id].holders.try_reserve(1)?;
@@ -262,14 +279,17 @@ impl Core {
 
     fn reserve_delete(
         &mut self,
-        of: SourceGroup,
+        entry: Option<u32>,
         interface: u32,
         covered: &[u32],
         routes: &mut RouteBook,
         slot: u32,
         role: Role,
     ) -> Result<(), Error> {
-        let alerts = self.alerts_of_leave(of, interface, routes, slot, role)?;
+        let alerts = match entry {
+            Some(id) => self.alerts_of_leave(id, interface, routes, slot, role)?,
+            None => 0,
+        };
         self.reserve_refresh(covered, interface, alerts)
     }
 
@@ -286,19 +306,18 @@ impl Core {
         }
     }
 
-    /// How many alerts the end of one membership can cause at most. Gives
+    /// How many alerts the end of one membership of an entry can cause at most. Gives
     /// [`Error::RouteNeeded`] where the book lacks its source.
     pub(super) fn alerts_of_leave(
         &self,
-        of: SourceGroup,
+        id: u32,
         interface: u32,
         routes: &mut RouteBook,
         slot: u32,
         role: Role,
     ) -> Result<usize, Error> {
-        let Some(entry) = self.groups.get(of).filter(|entry| entry.holds(interface, role)) else {
-            return Ok(0);
-        };
+        let entry = &self.groups[id];
+        let of = entry.of();
         if !self.counts_for_d7(interface, role) {
             return Ok(1);
         }
@@ -308,14 +327,11 @@ impl Core {
             }
             return Ok(2);
         }
-        Ok(1 + match self.audience(of, slot) {
-            Audience::Everybody => self.client_count(),
-            Audience::One(_) | Audience::Nobody => 1,
-        })
+        Ok(1 + self.audience(Some(id), slot).size(self.client_count()))
     }
 
-    /// Adds a membership that may be there already, with its alerts, and brings the entries it
-    /// covers up to date (rule D4).
+    /// Adds a membership that is not there, with its alerts, and brings the entries it covers up to
+    /// date (rule D4).
     #[expect(clippy::too_many_arguments, reason = "one membership has that many sides")]
     fn join(
         &mut self,
@@ -323,20 +339,16 @@ impl Core {
         slot: u32,
         role: Role,
         of: SourceGroup,
+        entry: Option<u32>,
         interface: u32,
         routes: &RouteBook,
         covered: &[u32],
     ) {
-        if self.has(of, interface, role) {
-            return;
+        let audience = self.audience(entry, slot);
+        let id = entry.unwrap_or_else(|| self.groups.insert(Entry::new(of)));
+        if of.is_all() {
+            self.everything = Some(id);
         }
-        let id = match self.groups.find(of) {
-            Some(id) => id,
-            None => {
-                self.groups.insert(Entry { of, holders: SmallVec::new(), counted: SmallVec::new() })
-            }
-        };
-        let audience = self.audience(of, slot);
         let entry = &mut self.groups[id];
         let at = entry.place_of(interface).unwrap_or_else(|at| {
             entry.holders.insert(at, Holder::new(interface));
@@ -376,14 +388,14 @@ impl Core {
         &mut self,
         slot: u32,
         role: Role,
-        of: SourceGroup,
+        id: u32,
         interface: u32,
         routes: &RouteBook,
         tell_local: bool,
     ) {
-        let Some(id) = self.groups.find(of) else { return };
         let counts = self.counts_for_d7(interface, role);
         let entry = &mut self.groups[id];
+        let of = entry.of();
         let Ok(at) = entry.place_of(interface) else { return };
         entry.holders[at].0 &= !Holder::bit(role);
         if entry.holders[at].nobody() {
@@ -399,20 +411,25 @@ impl Core {
             }
         }
         let nobody_left = entry.counted.is_empty();
-        if entry.holders.is_empty() {
+        let left = if entry.holders.is_empty() {
             self.groups.remove(id);
-        }
+            if of.is_all() {
+                self.everything = None;
+            }
+            None
+        } else {
+            Some(id)
+        };
         if last {
             let key = self.interfaces[interface].key;
             let action = Action::Prune { of, interface: key, member: true };
             if of.has_source() {
-                if nobody_left
-                    && matches!(self.audience(of.any_source(), slot), Audience::Everybody)
-                {
+                let any_source = self.groups.find(of.any_source());
+                if nobody_left && matches!(self.audience(any_source, slot), Audience::Everybody) {
                     self.tell_owner_toward(of.source(), routes, slot, action);
                 }
             } else if of.is_all() || !self.counts_everything(slot) {
-                self.tell(self.audience(of, slot), slot, action);
+                self.tell(self.audience(left, slot), slot, action);
             }
         }
         if tell_local {
@@ -421,11 +438,12 @@ impl Core {
     }
 
     /// Who hears of a change by this client: nobody else has the membership, one has, or more.
-    fn audience(&self, of: SourceGroup, slot: u32) -> Audience {
+    /// `entry` is what there is of it; (*,*) counts everywhere.
+    fn audience(&self, entry: Option<u32>, slot: u32) -> Audience {
         let mut first = None;
-        let all = if of.is_all() { None } else { self.groups.get(SourceGroup::ALL) };
-        for entry in self.groups.get(of).into_iter().chain(all) {
-            for counted in entry.counted.iter().filter(|counted| counted.client != slot) {
+        let all = self.everything.filter(|all| Some(*all) != entry);
+        for id in entry.into_iter().chain(all) {
+            for counted in self.groups[id].counted.iter().filter(|counted| counted.client != slot) {
                 match first {
                     None => first = Some(counted.client),
                     Some(other) if other != counted.client => return Audience::Nobody,
@@ -474,7 +492,7 @@ impl Core {
 
     /// Whether the client holds (*,*), and so counts in every N(G).
     fn counts_everything(&self, slot: u32) -> bool {
-        self.groups.get(SourceGroup::ALL).is_some_and(|entry| entry.counts(slot).is_ok())
+        self.everything.is_some_and(|id| self.groups[id].counts(slot).is_ok())
     }
 
     /// Whether a membership in this role counts for D7: all do but IGMP's beside an owner that
@@ -482,10 +500,6 @@ impl Core {
     fn counts_for_d7(&self, interface: u32, role: Role) -> bool {
         let owner = self.interfaces[interface].protocol.and_then(|slot| self.clients.in_slot(slot));
         role == Role::Protocol || !owner.is_some_and(|owner| owner.info.has_local_join)
-    }
-
-    fn has(&self, of: SourceGroup, interface: u32, role: Role) -> bool {
-        self.groups.get(of).is_some_and(|entry| entry.holds(interface, role))
     }
 
     /// In which role a client is on an interface.
@@ -500,9 +514,13 @@ impl Core {
 
     /// Whether a membership covers the flow on the interface (rule D6).
     pub(super) fn is_member(&self, flow: SourceGroup, interface: u32) -> bool {
-        [flow, flow.any_source(), SourceGroup::ALL]
-            .into_iter()
-            .any(|of| self.groups.get(of).is_some_and(|entry| entry.place_of(interface).is_ok()))
+        self.entries_over(flow).any(|id| self.groups[id].place_of(interface).is_ok())
+    }
+
+    /// The entries of `groups` that cover a flow.
+    pub(super) fn entries_over(&self, flow: SourceGroup) -> impl Iterator<Item = u32> + '_ {
+        let found = [flow, flow.any_source()].into_iter().filter_map(|of| self.groups.find(of));
+        found.chain(self.everything)
     }
 
     /// The forwarding entries that `of` covers. The list goes back with [`Self::give_back`].

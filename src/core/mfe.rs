@@ -398,9 +398,13 @@ impl Core {
     /// Forgets what an interface's owner marked, and brings those entries up to date. Room must
     /// have been reserved for a change of each.
     pub(super) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
-        while let Some(id) = { self.interfaces[interface].marked.iter().next() } {
-            self.mark(id, interface, false, false);
-            self.refresh(now, id, interface, cause);
+        let marked = std::mem::take(&mut self.interfaces[interface].marked);
+        for id in marked.iter() {
+            // An entry may have been pushed out by one before it.
+            if self.mfes.by_number(id).is_some() {
+                self.mark(id, interface, false, false);
+                self.refresh(now, id, interface, cause);
+            }
         }
     }
 
@@ -511,9 +515,7 @@ impl Core {
         }
         let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
         let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
-        let members = [flow, flow.any_source(), SourceGroup::ALL];
-        let members =
-            members.into_iter().filter_map(|of| self.groups.get(of)).flat_map(|e| e.interfaces());
+        let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
         for interface in members.chain(forced) {
             if interface != iif && self.can_send(interface) {
                 list.try_reserve(1)?;

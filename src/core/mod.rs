@@ -21,12 +21,15 @@
 //! | `enumerate` | group enumerations |
 //! | `outbox`, `plane` | what must be done |
 //! | `slab`, `ordered`, `table`, `registry`, `interfaces`, `wheel` | the containers |
+//! | `steps`, `growth` | tests: no operation looks at what it does not concern |
 
 #![forbid(unsafe_code)]
 
 mod client;
 mod enumerate;
 mod flow;
+#[cfg(test)]
+mod growth;
 mod interfaces;
 mod lifetime;
 mod membership;
@@ -39,6 +42,7 @@ mod read;
 pub mod record;
 mod registry;
 mod slab;
+mod steps;
 mod table;
 pub mod types;
 mod wheel;
@@ -109,6 +113,8 @@ pub struct Core {
     changes: Slab<Change>,
     /// Memberships by what they are for.
     groups: Table<Entry>,
+    /// The number of the one for everything, (*,*), if it has members.
+    everything: Option<u32>,
     mfes: Table<Mfe>,
     /// Forwarding entries by source, then group.
     by_source: OrderedMap<u64, ()>,
@@ -142,6 +148,7 @@ impl Core {
             interfaces: Interfaces::new(),
             changes: Slab::new(),
             groups: Table::new(),
+            everything: None,
             mfes: Table::new(),
             by_source: OrderedMap::new(),
             by_iif: OrderedMap::new(),

@@ -4,6 +4,7 @@
 //! octets per entry. An insert or removal moves at most one block and, where a block is split or
 //! given up, the list of blocks.
 
+use super::steps::step;
 use crate::error::Error;
 
 /// Entries per block. Larger blocks make inserts dearer, smaller ones splits.
@@ -57,6 +58,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
 
     /// Where a key stands or would stand: its block and the place in it.
     fn locate(&self, key: K) -> (usize, Result<usize, usize>) {
+        step();
         let block = self.firsts.partition_point(|first| *first <= key).saturating_sub(1);
         match self.blocks.get(block) {
             Some(b) => (block, b.keys.binary_search(&key)),
@@ -162,26 +164,24 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
 
     /// The entries from a key on, that key included, in order.
     pub fn from(&self, key: K) -> impl Iterator<Item = (K, V)> + '_ {
-        let (block, place) = self.locate(key);
-        let at = place.unwrap_or_else(|at| at);
-        let rest = self.blocks.get(block..).unwrap_or(&[]);
-        rest.iter()
-            .flat_map(|b| b.keys.iter().copied().zip(b.values.iter().copied()))
-            .skip(at.min(rest.first().map_or(0, |b| b.keys.len())))
+        let (mut block, place) = self.locate(key);
+        let mut at = place.unwrap_or_else(|at| at);
+        std::iter::from_fn(move || {
+            step();
+            let mut here = self.blocks.get(block)?;
+            if at == here.keys.len() {
+                (block, at) = (block + 1, 0);
+                here = self.blocks.get(block)?;
+            }
+            let entry = (*here.keys.get(at)?, *here.values.get(at)?);
+            at += 1;
+            Some(entry)
+        })
     }
 
     /// The first entry from a key on, that key included.
     pub fn next_from(&self, key: K) -> Option<(K, V)> {
-        let (block, place) = self.locate(key);
-        let at = place.unwrap_or_else(|at| at);
-        let here = self.blocks.get(block)?;
-        match here.keys.get(at) {
-            Some(found) => Some((*found, here.values[at])),
-            None => {
-                let next = self.blocks.get(block + 1)?;
-                Some((*next.keys.first()?, *next.values.first()?))
-            }
-        }
+        self.from(key).next()
     }
 }
 

@@ -300,7 +300,9 @@ impl Core {
             let Some(slot) = slot else { continue };
             *list = self.memberships_of(id, *role)?;
             for of in list.iter() {
-                alerts += self.alerts_of_leave(*of, id, routes, *slot, *role)?;
+                if let Some(entry) = self.groups.find(*of) {
+                    alerts += self.alerts_of_leave(entry, id, routes, *slot, *role)?;
+                }
                 entries += self.mfes.covered(*of).count();
             }
         }
@@ -324,7 +326,9 @@ impl Core {
         tell_local: bool,
     ) {
         for of in leaving {
-            self.leave(slot, role, *of, id, routes, tell_local);
+            if let Some(entry) = self.groups.find(*of) {
+                self.leave(slot, role, entry, id, routes, tell_local);
+            }
         }
     }
 

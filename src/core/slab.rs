@@ -2,6 +2,7 @@
 //!
 //! Values live in fixed chunks, so growing never moves what is there.
 
+use super::steps::step;
 use crate::error::Error;
 use std::ops::{Index, IndexMut};
 
@@ -18,15 +19,16 @@ enum Slot<T> {
 /// A table of values by small number. A number is used again after its value was removed.
 pub struct Slab<T> {
     chunks: Vec<Vec<Slot<T>>>,
+    /// Places that were ever used: chunks are filled in order.
+    used: usize,
     free_head: u32,
-    free: usize,
     len: usize,
 }
 
 impl<T> Slab<T> {
     /// An empty slab.
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), free_head: NONE, free: 0, len: 0 }
+        Self { chunks: Vec::new(), used: 0, free_head: NONE, len: 0 }
     }
 
     /// How many values there are.
@@ -36,14 +38,8 @@ impl<T> Slab<T> {
 
     /// Makes sure that the next `n` inserts find room.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
-        // Places of the last chunk that were never used.
-        let mut room = self.free
-            + self
-                .chunks
-                .iter()
-                .rev()
-                .map_while(|c| (c.len() < CHUNK).then(|| CHUNK - c.len()))
-                .sum::<usize>();
+        // Every place but those in use.
+        let mut room = self.chunks.len() * CHUNK - self.len;
         while room < n {
             if (self.chunks.len() + 1) * CHUNK > NONE as usize {
                 return Err(Error::OutOfMemory);
@@ -59,34 +55,31 @@ impl<T> Slab<T> {
 
     /// Puts a value in a free place and gives its number. Room must have been reserved.
     pub fn insert(&mut self, value: T) -> u32 {
+        step();
         self.len += 1;
-        if self.free_head != NONE {
-            let id = self.free_head;
-            let slot = &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK];
-            if let Slot::Free { next } = *slot {
-                self.free_head = next;
-            }
-            self.free -= 1;
+        if let Some(slot) = place_mut(&mut self.chunks, self.free_head)
+            && let Slot::Free { next } = *slot
+        {
             *slot = Slot::Used(value);
-            return id;
+            return std::mem::replace(&mut self.free_head, next);
         }
-        // The first chunk with unused places: chunks are filled in order.
-        let at = self.chunks.iter().rposition(|c| c.len() == CHUNK).map_or(0, |full| full + 1);
-        let chunk = &mut self.chunks[at];
+        let id = self.used;
+        let chunk = &mut self.chunks[id / CHUNK];
         debug_assert!(chunk.len() < chunk.capacity());
         chunk.push(Slot::Used(value));
-        (at * CHUNK + chunk.len() - 1) as u32
+        self.used += 1;
+        id as u32
     }
 
     /// Takes a value out. None: there was none at that place.
     pub fn remove(&mut self, id: u32) -> Option<T> {
-        let slot = self.chunks.get_mut(id as usize / CHUNK)?.get_mut(id as usize % CHUNK)?;
+        step();
+        let slot = place_mut(&mut self.chunks, id)?;
         if let Slot::Free { .. } = slot {
             return None;
         }
         let old = std::mem::replace(slot, Slot::Free { next: self.free_head });
         self.free_head = id;
-        self.free += 1;
         self.len -= 1;
         match old {
             Slot::Used(value) => Some(value),
@@ -96,6 +89,7 @@ impl<T> Slab<T> {
 
     /// The value at that place, if there is one.
     pub fn get(&self, id: u32) -> Option<&T> {
+        step();
         match self.chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)? {
             Slot::Used(value) => Some(value),
             Slot::Free { .. } => None,
@@ -104,11 +98,16 @@ impl<T> Slab<T> {
 
     /// The value at that place, if there is one, to change.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        match self.chunks.get_mut(id as usize / CHUNK)?.get_mut(id as usize % CHUNK)? {
+        step();
+        match place_mut(&mut self.chunks, id)? {
             Slot::Used(value) => Some(value),
             Slot::Free { .. } => None,
         }
     }
+}
+
+fn place_mut<T>(chunks: &mut [Vec<Slot<T>>], id: u32) -> Option<&mut Slot<T>> {
+    chunks.get_mut(id as usize / CHUNK)?.get_mut(id as usize % CHUNK)
 }
 
 impl<T> Default for Slab<T> {

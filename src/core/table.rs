@@ -2,6 +2,7 @@
 
 use super::ordered::OrderedMap;
 use super::slab::Slab;
+use super::steps::step;
 use super::types::SourceGroup;
 use crate::error::Error;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -40,6 +41,7 @@ impl<T: Keyed> Table<T> {
 
     /// The number of the value with this key.
     pub fn find(&self, key: SourceGroup) -> Option<u32> {
+        step();
         let hash = self.hasher.hash_one(key);
         self.numbers.find(hash, |id| self.rows[*id].key() == key).copied()
     }
