@@ -48,6 +48,8 @@
  */
 #if defined(_WIN32)
 #include <windows.h>
+#include <iprtrmib.h>
+#include <rtmv2.h>
 #elif !defined(_WINDEF_) && !defined(__WINE_WINDEF_H) && !defined(WINPR_WTYPES_H)
 #include <stdint.h>
 typedef uint8_t BYTE, *PBYTE;
