@@ -175,6 +175,10 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<Option<crate::core::types::SourceGroup>, Error> {
         match crate::forwarder::packet::parse(bytes) {
             Ok(Ok(packet)) => {
+                // Rule E7, where there is an entry with another iif; new_flow sees to the rest.
+                self.ask_core(call, |core, now, _| {
+                    core.wrong_interface(now, packet.flow, arrival, packet.bytes)
+                })?;
                 self.new_flow(call, packet.flow, arrival, packet.bytes)?;
                 self.settle(call);
                 Ok(Some(packet.flow))
