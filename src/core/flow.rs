@@ -474,7 +474,8 @@ impl Core {
             let owner =
                 self.interfaces.get(asked.interface).and_then(|interface| interface.owner());
             if owner == Some(asked.owner) {
-                self.mark(id, asked.interface, false, true);
+                let forced = self.mfes[id].has_mark(asked.interface, Oif::FORCED);
+                self.mark(id, asked.interface, forced, true);
             }
         }
     }

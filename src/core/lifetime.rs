@@ -160,7 +160,12 @@ impl Core {
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
         let mfe = &self.mfes[id];
         let unresolved = mfe.is(Mfe::UNRESOLVED);
-        if unresolved && toward.is_none() && !rebuild {
+        let iif = self.interfaces[mfe.iif].key;
+        if unresolved
+            && toward.is_none()
+            && !rebuild
+            && route.is_none_or(|route| route.interface == iif)
+        {
             return Ok(());
         }
         let same = !unresolved && toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN);
@@ -173,16 +178,18 @@ impl Core {
                 }
                 Ok(())
             }
-            _ => {
-                let arrival = self.interfaces[mfe.iif].key;
-                self.begin(now, flow, arrival, Header::of_flow(flow), route, true)
-            }
+            _ => self.begin(now, flow, iif, Header::of_flow(flow), route, true),
         }
     }
 
     /// The iif of an entry: what stands for the arrival interface where there is no packet.
     pub fn iif_of(&self, flow: SourceGroup) -> Option<IfKey> {
         self.mfes.get(flow).map(|mfe| self.interfaces[mfe.iif].key)
+    }
+
+    /// The iif of an entry of this source: what the route toward it is where there are no routes.
+    pub fn iif_of_source(&self, source: Ipv4Addr) -> Option<IfKey> {
+        self.next_under(source, 32, None).and_then(|flow| self.iif_of(flow))
     }
 
     /// The next flow, after one if given, whose source lies under a prefix: a walk through what a
@@ -276,7 +283,7 @@ impl Core {
         }
     }
 
-    fn set_up(&mut self, now: Millis, id: u32, up: bool) -> Result<(), Error> {
+    pub(super) fn set_up(&mut self, now: Millis, id: u32, up: bool) -> Result<(), Error> {
         let mut entries = Vec::new();
         let of_iif = self.by_iif.from((id, 0)).take_while(|((iif, _), ())| *iif == id).count();
         entries.try_reserve(self.interfaces[id].marked.len())?;

@@ -71,6 +71,9 @@ impl Core {
         id: u32,
         routes: &mut RouteBook,
     ) -> Result<Taking, Error> {
+        if !self.interfaces[id].up {
+            self.set_up(now, id, true)?;
+        }
         if self.is_igmp(slot) {
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
@@ -243,7 +246,6 @@ impl Core {
                 }
                 self.owner_went(now, id, igmp, false);
                 self.interfaces[id].protocol = Some(slot);
-                self.interfaces[id].up = true;
                 self.count_interface(slot, 1);
                 self.owner_came(id);
             }
