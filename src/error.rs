@@ -152,6 +152,9 @@ pub enum Error {
     /// Memory ran out; nothing changed (rule A4).
     #[error("out of memory; nothing was changed")]
     OutOfMemory,
+    /// Who asked for the state does not take it.
+    #[error("the state could not be written: {0}")]
+    NotWritten(std::io::ErrorKind),
     /// A fault inside the library closed it (rule A5).
     #[error("the library met an internal fault earlier and is closed")]
     Broken,
@@ -207,6 +210,7 @@ impl Error {
             | E::OtherForwarder(_)
             | E::InsideForwarder
             | E::RouteNeeded
+            | E::NotWritten(_)
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,

@@ -12,7 +12,7 @@ use crate::forwarder::Forwarder;
 use crate::forwarder::memory::MemoryForwarder;
 use crate::handle;
 use crate::log::Level;
-use crate::mgm::{Mgm, Running, State};
+use crate::mgm::{Mgm, Running, State, system_now};
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 impl<C: Callbacks> Mgm<C> {
     /// MgmHostStart.
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
+        // The clock is the host's code: asked before anything is locked.
+        let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
         let _starting = self.starting.lock();
         if self.state.write().whole().is_some() {
             return Err(Error::AlreadyRunning);
@@ -48,6 +50,7 @@ impl<C: Callbacks> Mgm<C> {
                 epoch,
                 stopping: false,
                 clock: settings.clock,
+                started,
                 retry: Vec::new(),
                 retry_all: false,
                 refusal_logged: None,

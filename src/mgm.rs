@@ -47,6 +47,8 @@ pub(crate) struct Running<C> {
     /// MgmHostStop is at work: nothing new begins.
     pub stopping: bool,
     pub clock: Option<ClockFn>,
+    /// When the run began.
+    pub started: Millis,
     /// Entries that could not be programmed.
     pub retry: Vec<SourceGroup>,
     /// More could not be programmed than there was memory to remember.
@@ -79,7 +81,8 @@ impl<C> State<C> {
         &mut self.running
     }
 
-    fn shared(&self) -> Option<&Running<C>> {
+    /// The same for readers.
+    pub fn shared(&self) -> Option<&Running<C>> {
         self.running.as_ref().filter(|running| !running.stopping)
     }
 }

@@ -48,7 +48,7 @@ pub use flow::{Admission, Header};
 pub use lifetime::{Limits, Waiting};
 pub use membership::RouteBook;
 pub use ownership::Taking;
-pub use read::{ClientRow, GroupMember, InterfaceRow, Totals};
+pub use read::{ClientRow, GroupMember, InterfaceRow, MemberPlace, Totals};
 pub use slab::NONE;
 
 use client::Client;
