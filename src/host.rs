@@ -9,6 +9,7 @@ use crate::core::types::IfKey;
 use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
+use crate::forwarder::kernel::{Body, KernelForwarder, Thread};
 use crate::forwarder::memory::MemoryForwarder;
 use crate::handle;
 use crate::log::Level;
@@ -36,7 +37,7 @@ impl<C: Callbacks> Mgm<C> {
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&str, Arc<dyn Forwarder>) = match settings.forwarder {
             ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
-            ForwarderChoice::Kernel { table: _ } => return Err(Error::NotRunning),
+            ForwarderChoice::Kernel { table } => ("kernel", Arc::new(KernelForwarder::new(table))),
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
         let epoch = {
@@ -54,6 +55,7 @@ impl<C: Callbacks> Mgm<C> {
                 retry: Vec::new(),
                 retry_all: false,
                 refusal_logged: None,
+                timer: None,
             });
             epoch
         };
@@ -64,34 +66,19 @@ impl<C: Callbacks> Mgm<C> {
             drop(failed);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        if !host_clock && let Err(error) = self.start_timer(epoch) {
-            forwarder.stop();
-            let failed = self.state.write().whole().take();
-            drop(failed);
-            return Err(error);
+        if !host_clock {
+            match Thread::spawn::<Timer<C>>(c"mgm-timer", Arc::new(Timer { mgm: self, epoch })) {
+                Ok(timer) => drop(self.with(|running| running.timer = Some(timer))),
+                Err(errno) => {
+                    forwarder.stop();
+                    let failed = self.state.write().whole().take();
+                    drop(failed);
+                    return Err(Error::Start(StartError::Os { what: "starting the timer thread", errno }));
+                }
+            }
         }
         self.log(Level::Info, format_args!("started with the {name} forwarder"));
         Ok(())
-    }
-
-    fn start_timer(&'static self, epoch: u64) -> Result<(), Error> {
-        let run = move || {
-            loop {
-                let ended = self
-                    .sleep_while(Duration::from_secs(1), |state| state.running_in(epoch).is_some());
-                if ended {
-                    return;
-                }
-                self.tick();
-            }
-        };
-        match std::thread::Builder::new().name("mgm-timer".into()).spawn(run) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::Start(StartError::Os {
-                what: "the timer thread",
-                errno: error.raw_os_error().unwrap_or(0),
-            })),
-        }
     }
 
     /// Sleeps for a while, or until a condition under the lock ceases to hold: then gives true.
@@ -142,7 +129,12 @@ impl<C: Callbacks> Mgm<C> {
             }
             ended
         };
-        drop(ended);
+        match ended.and_then(|mut running| running.timer.take()) {
+            // One that does not come out of a callback cannot be waited for.
+            Some(timer) if stuck || timer.is_self() => timer.detach(),
+            Some(timer) => timer.join(),
+            None => {}
+        }
         self.host_clock.store(false, Relaxed);
         self.wake();
         self.log(Level::Info, format_args!("stopped"));
@@ -223,6 +215,23 @@ impl<C: Callbacks> Mgm<C> {
             Some(true) => Ok(()),
             Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
             None => Err(Error::NotRunning),
+        }
+    }
+}
+
+/// The thread that looks at lifetimes, once a second.
+struct Timer<C: Callbacks> {
+    mgm: &'static Mgm<C>,
+    epoch: u64,
+}
+
+impl<C: Callbacks> Body for Timer<C> {
+    type On = Self;
+
+    fn run(on: Arc<Self>) {
+        let runs = |state: &mut State<C>| state.running_in(on.epoch).is_some();
+        while !on.mgm.sleep_while(Duration::from_secs(1), runs) {
+            on.mgm.tick();
         }
     }
 }

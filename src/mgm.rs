@@ -18,6 +18,7 @@ use crate::core::{ClientInfo, Core, RouteBook, Taking};
 use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
+use crate::forwarder::kernel::Thread;
 use crate::log::{Level, Line, to_stderr};
 use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
@@ -53,6 +54,8 @@ pub(crate) struct Running<C> {
     pub retry: Vec<SourceGroup>,
     /// More could not be programmed than there was memory to remember.
     pub retry_all: bool,
+    /// The thread that looks at lifetimes.
+    pub timer: Option<Thread>,
     /// When refused flows were logged last.
     pub refusal_logged: Option<Millis>,
 }

@@ -32,6 +32,8 @@ mod throttle;
 mod upcall;
 mod vifs;
 
+pub(crate) use sys::{Body, Thread};
+
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::log::Level;
