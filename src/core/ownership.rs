@@ -185,9 +185,8 @@ impl Core {
         change: u32,
         routes: &mut RouteBook,
     ) -> Result<(), Error> {
-        match self.complete(now, change, routes) {
-            Err(Error::RouteNeeded) => return Err(Error::RouteNeeded),
-            Err(_) | Ok(()) => {}
+        if self.complete(now, change, routes) == Err(Error::RouteNeeded) {
+            return Err(Error::RouteNeeded);
         }
         let Some(known) = self.changes.get_mut(change) else { return Ok(()) };
         let outcome = known.outcome.clone().unwrap_or(Ok(()));

@@ -232,7 +232,7 @@ impl Core {
             negative: self.negatives.len(),
             pending: self.flows.len(),
             refused: self.admissions.refused,
-            queued_alerts: self.outbox.len(),
+            queued_alerts: self.outbox.queued(),
             max_mfes: self.admissions.limits().max_mfes,
         }
     }
