@@ -53,7 +53,7 @@ pub enum Error {
         allowed: &'static str,
     },
     /// A mask that is a range.
-    #[error("{name} = {mask}; allowed: 255.255.255.255, or 0.0.0.0 with an address of 0.0.0.0")]
+    #[error("{name} = {mask}; allowed: 0.0.0.0 where its address is 0.0.0.0, else 255.255.255.255")]
     BadMask {
         /// The parameter's name.
         name: &'static str,
