@@ -6,7 +6,7 @@
 #             |                   rcv1  10.2.0.2
 #             +------ rcv2        rcv2  10.3.0.2
 #
-# The router's interfaces are called to-src, to-rcv1 and to-rcv2 (10.N.0.1), a host's is called up.
+# The router's interfaces are called to-src, to-rcv1 and to-rcv2 (10.N.0.1), a host's is called eth0.
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BIN=${MGM_BIN:-$HERE/../build/bin}
@@ -48,8 +48,10 @@ prepare() {
 
 stop_all() {
     local pid
-    for pid in "${PIDS[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
+    { # in one group, so that bash does not report each end
+        for pid in "${PIDS[@]}"; do kill -KILL "$pid" || true; done
+        for pid in "${PIDS[@]}"; do wait "$pid" || true; done
+    } 2>/dev/null
 }
 
 clean_up() {
@@ -67,14 +69,14 @@ make_hosts() {
         n=$((n + 1))
         ip netns add "$host"
         ip -n "$host" link set lo up
-        ip -n rtr link add "to-$host" type veth peer name up netns "$host"
+        ip -n rtr link add "to-$host" type veth peer name eth0 netns "$host"
         ip -n rtr address add "10.$n.0.1/24" dev "to-$host"
         ip -n rtr link set "to-$host" up
-        ip -n "$host" address add "10.$n.0.2/24" dev up
-        ip -n "$host" link set up up
+        ip -n "$host" address add "10.$n.0.2/24" dev eth0
+        ip -n "$host" link set eth0 up
         ip -n "$host" route add default via "10.$n.0.1"
     done
-    ip -n src address add 10.1.0.3/24 dev up
+    ip -n src address add 10.1.0.3/24 dev eth0
     # With rp_filter the kernel drops packets on a wrong interface before it reports them.
     # shellcheck disable=SC2016 # the inner shell expands it
     in_ns rtr sh -c 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >"$f"; done'
@@ -120,13 +122,16 @@ log_has() { grep -qF -- "$2" "$LOGS/$1"; }
 finish() {
     local pid status=0
     pid=$(pid_of "$1")
-    [ $# -lt 2 ] || kill "-$2" "$pid" 2>/dev/null || true
-    if ! wait_for 20 ended_or_zombie "$pid"; then
-        kill -KILL "$pid"
-        wait "$pid" 2>/dev/null || true
-        return 99
-    fi
-    wait "$pid" || status=$?
+    {
+        [ $# -lt 2 ] || kill "-$2" "$pid" || true
+        if wait_for 20 ended_or_zombie "$pid"; then
+            wait "$pid" || status=$?
+        else
+            kill -KILL "$pid"
+            wait "$pid" || true
+            status=99
+        fi
+    } 2>/dev/null
     return "$status"
 }
 ended_or_zombie() { ended "$1" || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"; }
@@ -143,7 +148,7 @@ PORT=5001
 start_receivers() {
     local host
     for host in rcv1 rcv2; do
-        start "$host" "$host" "$BIN/receiver" up $PORT
+        start "$host" "$host" "$BIN/receiver" eth0 $PORT
         wait_for 20 log_has "$host" ready
     done
 }
@@ -182,8 +187,11 @@ kernel_table() {
             }
         }
         / packets, / {
+            # The kernel counts the packets and octets of the wrong interface in. It does not tell
+            # their octets apart; ours are all of one size.
             wrong = ($0 ~ /wrong iif/) ? $5 : 0
-            print source, group, iif, $1 - wrong, $3, wrong, sorted(oifs)
+            good = $1 - wrong
+            print source, group, iif, good, $1 ? $3 * good / $1 : 0, wrong, sorted(oifs)
         }
         function sorted(list,   names, count, i, j, t, text) {
             count = split(substr(list, 2), names, "\n")
@@ -201,12 +209,12 @@ router_table() {
         /^router: forwarding table/ { count = 0; split("", entry); split("", oifs) }
         /^  \(/ {
             gsub(/[(),:]/, " ")
-            # source group "from" iif "upstream" u packets "packets" octets "octets" wrong "on" …
+            # source group "in" iif "upstream" u packets "packets" octets "octets" wrong "on" …
             count++
             entry[count] = $1 " " $2 " " $4 " " $7 " " $9 " " $11
             oifs[count] = ""
         }
-        /^      to / && $2 != "nobody" {
+        /^      out / && $2 != "to" {
             sub(/:/, "", $2)
             oifs[count] = oifs[count] (oifs[count] == "" ? "" : ",") $2
         }
@@ -240,11 +248,11 @@ send() {
     local source=$1 group=$2 first=$3 count=$4 before
     before=$(kernel_count "$source" "$group")
     if [ "$before" = 0 ] && [ "$count" -gt 1 ]; then
-        in_ns src "$BIN/sender" up "$source" "$group" $PORT "$first" 1 200
+        in_ns src "$BIN/sender" eth0 "$source" "$group" $PORT "$first" 1 200
         wait_for 20 kernel_count_is "$source" "$group" 1 || return 1
         before=1 first=$((first + 1)) count=$((count - 1))
     fi
-    in_ns src "$BIN/sender" up "$source" "$group" $PORT "$first" "$count" 200
+    in_ns src "$BIN/sender" eth0 "$source" "$group" $PORT "$first" "$count" 200
     wait_for 20 kernel_count_is "$source" "$group" $((before + count))
 }
 
