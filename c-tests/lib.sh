@@ -8,6 +8,7 @@
 #
 # The router's interfaces are called to-src, to-rcv1 and to-rcv2 (10.N.0.1), a host's is called eth0.
 
+PATH=$PATH:/usr/sbin:/sbin # ip, for ordinary users
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BIN=${MGM_BIN:-$HERE/../build/bin}
 LOGS=            # a directory of this run's own, once the namespaces are there
