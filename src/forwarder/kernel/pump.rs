@@ -66,6 +66,8 @@ struct State<T> {
     /// A thread watches the progress.
     watching: bool,
     standing_by: usize,
+    /// The first thread has begun.
+    begun: bool,
     alive: usize,
     threads: Vec<Thread>,
     stopping: bool,
@@ -83,6 +85,7 @@ impl<W: Work> Pump<W> {
                 watched: false,
                 watching: false,
                 standing_by: 0,
+                begun: false,
                 alive: 0,
                 threads: Vec::with_capacity(MAX_THREADS),
                 stopping: false,
@@ -141,6 +144,10 @@ impl<W: Work> Body for Worker<W> {
     fn run(plane: Arc<Plane>) {
         let pump = W::pump(&plane);
         let mut state = pump.state.lock();
+        // All but the first begin by standing by, so that somebody always does.
+        if std::mem::replace(&mut state.begun, true) {
+            stand_by::<W>(&plane, &mut state);
+        }
         while !state.stopping {
             if let Some(item) = state.queue.pop() {
                 state.progress += 1;
