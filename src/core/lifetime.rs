@@ -161,11 +161,12 @@ impl Core {
         let mfe = &self.mfes[id];
         let unresolved = mfe.is(Mfe::UNRESOLVED);
         let iif = self.interfaces[mfe.iif].key;
-        if unresolved
-            && toward.is_none()
-            && !rebuild
-            && route.is_none_or(|route| route.interface == iif)
-        {
+        let stays = route.is_none_or(|route| route.interface == iif);
+        if unresolved && toward.is_none() && stays && !rebuild {
+            if let Some(route) = route {
+                set_route(&mut self.mfes[id], &route);
+                self.mfes[id].upstream = route.upstream;
+            }
             return Ok(());
         }
         let same = !unresolved && toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN);
@@ -266,18 +267,15 @@ impl Core {
         self.headers.remove(header)
     }
 
-    /// An interface that sends packets is up.
-    pub(super) fn packet_came_in(&mut self, now: Millis, arrival: IfKey) -> Result<(), Error> {
-        match self.interfaces.find_used(arrival) {
-            Some(id) if !self.interfaces[id].up => self.set_up(now, id, true),
-            _ => Ok(()),
-        }
+    /// Whether an interface is down.
+    pub fn is_down(&self, key: IfKey) -> bool {
+        self.interfaces.find(key).is_some_and(|id| !self.interfaces[id].up)
     }
 
     /// Packets can enter and leave an interface, or cannot any more: then entries whose iif it is
-    /// go, and it leaves every list. Memberships stay. An interface that nobody is on is no error.
+    /// go, and it leaves every list. Memberships stay. An unknown interface is no error.
     pub fn interface_up(&mut self, now: Millis, key: IfKey, up: bool) -> Result<(), Error> {
-        match self.interfaces.find_used(key) {
+        match self.interfaces.find(key) {
             Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up),
             _ => Ok(()),
         }

@@ -241,9 +241,9 @@ impl Core {
                 if let Some(igmp) = igmp {
                     // They counted under the old owner, which is IGMP itself (rule C3).
                     self.leave_all(id, igmp, Role::Igmp, &leaving[0], routes, false);
-                    self.refresh_left(now, id, igmp, &leaving[0]);
+                    self.refresh_left(now, id, slot, &leaving[0]);
                 }
-                self.owner_went(now, id, igmp, false);
+                self.owner_went(now, id, Some(slot), false);
                 self.interfaces[id].protocol = Some(slot);
                 self.count_interface(slot, 1);
                 self.owner_came(id);
@@ -256,9 +256,7 @@ impl Core {
                     self.leave_all(id, igmp, Role::Igmp, &leaving[1], routes, false);
                 }
                 self.refresh_left(now, id, slot, &leaving[0]);
-                if let Some(igmp) = igmp {
-                    self.refresh_left(now, id, igmp, &leaving[1]);
-                }
+                self.refresh_left(now, id, slot, &leaving[1]);
                 self.owner_went(now, id, Some(slot), true);
                 self.interfaces[id].protocol = None;
                 self.count_interface(slot, -1);
