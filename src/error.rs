@@ -174,6 +174,9 @@ pub enum StartError {
     /// The forwarding plane could not start.
     #[error("forwarder: {0}")]
     Forwarder(ForwarderError),
+    /// The control socket cannot be served.
+    #[error("control socket: {0}")]
+    Control(&'static str),
     /// A thread or a socket of the library's own could not be made.
     #[error("{what}: errno {errno}")]
     Os {

@@ -4,6 +4,7 @@
 
 use crate::callbacks::Callbacks;
 use crate::context;
+use crate::control::Control;
 use crate::core::Core;
 use crate::core::types::IfKey;
 use crate::deliver::Delivery;
@@ -56,6 +57,7 @@ impl<C: Callbacks> Mgm<C> {
                 retry_all: false,
                 refusal_logged: None,
                 timer: None,
+                control: None,
             });
             epoch
         };
@@ -70,10 +72,18 @@ impl<C: Callbacks> Mgm<C> {
             match Thread::spawn::<Timer<C>>(c"mgm-timer", Arc::new(Timer { mgm: self, epoch })) {
                 Ok(timer) => drop(self.with(|running| running.timer = Some(timer))),
                 Err(errno) => {
-                    forwarder.stop();
-                    let failed = self.state.write().whole().take();
-                    drop(failed);
-                    return Err(Error::Start(StartError::Os { what: "starting the timer thread", errno }));
+                    self.take_down(&*forwarder, false);
+                    let what = "starting the timer thread";
+                    return Err(Error::Start(StartError::Os { what, errno }));
+                }
+            }
+        }
+        if let Some(path) = settings.control_path {
+            match Control::start(self, path) {
+                Ok(control) => drop(self.with(|running| running.control = Some(control))),
+                Err(error) => {
+                    self.take_down(&*forwarder, false);
+                    return Err(Error::Start(error));
                 }
             }
         }
@@ -100,13 +110,19 @@ impl<C: Callbacks> Mgm<C> {
             Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
             None => self.starting.lock(),
         };
-        let forwarder = {
+        let (forwarder, control) = {
             let mut state = self.state.write();
             let running = state.running().ok_or(Error::NotRunning)?;
             running.stopping = true;
-            running.forwarder.clone()
+            (running.forwarder.clone(), running.control.take())
         };
         self.wake();
+        if control.is_some_and(|control| !control.stop()) {
+            self.log(
+                Level::Error,
+                format_args!("the control socket is stuck; stopping without it"),
+            );
+        }
         let me = context::token();
         let begun = Instant::now();
         let mut stuck = false;
@@ -119,6 +135,14 @@ impl<C: Callbacks> Mgm<C> {
         if stuck {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
+        self.take_down(&*forwarder, stuck);
+        self.log(Level::Info, format_args!("stopped"));
+        self.set_log(Level::Error, LogSink::Stderr);
+        Ok(())
+    }
+
+    /// Ends the run. `stuck`: a callback does not return.
+    fn take_down(&self, forwarder: &dyn Forwarder, stuck: bool) {
         forwarder.stop();
         let ended = {
             let mut state = self.state.write();
@@ -129,6 +153,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             ended
         };
+        self.wake();
         match ended.and_then(|mut running| running.timer.take()) {
             // One that does not come out of a callback cannot be waited for.
             Some(timer) if stuck || timer.is_self() => timer.detach(),
@@ -136,10 +161,6 @@ impl<C: Callbacks> Mgm<C> {
             None => {}
         }
         self.host_clock.store(false, Relaxed);
-        self.wake();
-        self.log(Level::Info, format_args!("stopped"));
-        self.set_log(Level::Error, LogSink::Stderr);
-        Ok(())
     }
 
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.
@@ -147,6 +168,10 @@ impl<C: Callbacks> Mgm<C> {
         self.host_call(|call| {
             let forwarder =
                 self.with(|running| running.forwarder.clone()).ok_or(Error::NotRunning)?;
+            // What sends packets works.
+            if self.with(|running| running.core.is_down(arrival)) == Some(true) {
+                self.set_interface_up(call, arrival, true)?;
+            }
             let waits = match forwarder.as_memory() {
                 Some(memory) => memory.receive(arrival, packet)?,
                 None if forwarder.takes_packets() => self.report(call, arrival, packet)?,

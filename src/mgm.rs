@@ -12,6 +12,7 @@
 
 use crate::callbacks::Callbacks;
 use crate::context;
+use crate::control::Control;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
 use crate::core::types::{ClientId, Counters, EnumId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
@@ -48,6 +49,7 @@ pub(crate) struct Running<C> {
     /// MgmHostStop is at work: nothing new begins.
     pub stopping: bool,
     pub clock: Option<ClockFn>,
+    pub control: Option<Control>,
     /// When the run began.
     pub started: Millis,
     /// Entries that could not be programmed.
@@ -442,11 +444,11 @@ impl<C: Callbacks> Mgm<C> {
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
                 let mut go_on = ControlFlow::Continue(());
-                match running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record))
-                {
-                    Err(Error::OutOfMemory) => return Err(Error::OutOfMemory),
-                    // It went meanwhile.
-                    Err(_) | Ok(()) => {}
+                let read =
+                    running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record));
+                // Another error says that the entry went meanwhile.
+                if read == Err(Error::OutOfMemory) {
+                    return read.map(|()| Rest::End);
                 }
                 if go_on.is_break() {
                     return Ok(Rest::More);

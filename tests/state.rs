@@ -1,5 +1,6 @@
 //! The state as JSON: what an administrator's tool reads.
 
+#[allow(dead_code, reason = "shared with tests/control.rs; each uses its own part")]
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, leak, packet, started};
