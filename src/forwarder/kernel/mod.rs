@@ -226,6 +226,20 @@ impl Forwarder for KernelForwarder {
         }
     }
 
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn own_counters(&self, give: &mut dyn FnMut(&'static str, u64)) {
+        let counted = self.kernel_counters().unwrap_or_default();
+        give("malformed_reports", counted.malformed);
+        give("unknown_arrivals", counted.unknown_arrival);
+        give("dropped_reports", counted.dropped_reports);
+        give("entries_lost", counted.entries_lost);
+        give("notifications_lost", counted.notifications_lost);
+        give("spare_threads", counted.spare_threads);
+    }
+
     fn takes_packets(&self) -> bool {
         false
     }
