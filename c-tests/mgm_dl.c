@@ -6,13 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static void *library;
+
 static void *find(const char *name)
 {
-    static void *library;
-    void *function;
-    if (library == NULL)
-        library = dlopen("libmgm.so.1", RTLD_NOW | RTLD_LOCAL);
-    function = library ? dlsym(library, name) : NULL;
+    void *function = library ? dlsym(library, name) : NULL;
     if (function == NULL) {
         fprintf(stderr, "mgm_dl: %s\n", dlerror());
         abort();
@@ -24,11 +22,19 @@ static void *find(const char *name)
 #define FORWARD(name, parameters, arguments) \
     DWORD name parameters \
     { \
-        static __typeof__(&name) function; \
-        if (__atomic_load_n(&function, __ATOMIC_ACQUIRE) == NULL) \
-            __atomic_store_n(&function, (__typeof__(&name))find(#name), __ATOMIC_RELEASE); \
+        static __typeof__(&name) found; \
+        __typeof__(&name) function = __atomic_load_n(&found, __ATOMIC_RELAXED); \
+        if (function == NULL) { \
+            function = (__typeof__(&name))find(#name); \
+            __atomic_store_n(&found, function, __ATOMIC_RELAXED); \
+        } \
         return function arguments; \
     }
+
+__attribute__((constructor)) static void open_library(void)
+{
+    library = dlopen("libmgm.so.1", RTLD_NOW | RTLD_LOCAL);
+}
 
 FORWARD(MgmRegisterMProtocol,
         (PROUTING_PROTOCOL_CONFIG config, DWORD protocol, DWORD component, HANDLE *handle),

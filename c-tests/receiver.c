@@ -5,6 +5,7 @@
  *
  *     join GROUP [SOURCE]      (printed: "joined GROUP")
  *     leave GROUP [SOURCE]     (printed: "left GROUP")
+ *     sync WORD                (printed: "synced WORD", after all packets that are there already)
  *     quit
  *
  *     got GROUP from SOURCE number N
@@ -72,7 +73,8 @@ static void print_packet(const char *what, struct in_addr group, struct in_addr 
            inet_ntop(AF_INET, &source, s, sizeof s), length, payload);
 }
 
-static void read_udp(int s)
+/* Reads one packet; 0: there is none now. */
+static int read_udp(int s)
 {
     char payload[64];
     union {
@@ -95,7 +97,9 @@ static void read_udp(int s)
     m.msg_iovlen = 1;
     m.msg_control = control.bytes;
     m.msg_controllen = sizeof control.bytes;
-    length = recvmsg(s, &m, 0);
+    length = recvmsg(s, &m, MSG_DONTWAIT);
+    if (length < 0 && errno == EAGAIN)
+        return 0;
     if (length < 0)
         fatal("recvmsg");
     for (c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
@@ -106,29 +110,34 @@ static void read_udp(int s)
         }
     }
     print_packet("got", group, from.sin_addr, payload, (int)length);
+    return 1;
 }
 
-static void read_link(int s)
+static int read_link(int s)
 {
     unsigned char packet[2048];
     struct sockaddr_ll from;
     socklen_t from_size = sizeof from;
-    ssize_t length = recvfrom(s, packet, sizeof packet, 0, (struct sockaddr *)&from, &from_size);
+    ssize_t length = recvfrom(s, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&from,
+                              &from_size);
     struct in_addr group, source;
     unsigned short to;
     size_t header;
+    if (length < 0 && errno == EAGAIN)
+        return 0;
     if (length < 0)
         fatal("recvfrom");
     header = 4 * (size_t)(packet[0] & 15);
     if (from.sll_pkttype == PACKET_OUTGOING || length < 28 || packet[9] != IPPROTO_UDP ||
         header < 20 || (size_t)length < header + 8)
-        return;
+        return 1;
     memcpy(&source, packet + 12, 4);
     memcpy(&group, packet + 16, 4);
     memcpy(&to, packet + header + 2, 2);
     if (to == htons(port))
         print_packet("link", group, source, (char *)packet + header + 8,
                      (int)((size_t)length - header - 8));
+    return 1;
 }
 
 static void change(int s, const char *command, const char *group, const char *source)
@@ -166,7 +175,7 @@ static void change(int s, const char *command, const char *group, const char *so
 }
 
 /* Commands come whole lines at a time: whoever writes them writes a line at once. */
-static int read_commands(int s)
+static int read_commands(int s, int link)
 {
     char text[256];
     ssize_t length = read(STDIN_FILENO, text, sizeof text - 1);
@@ -179,6 +188,12 @@ static int read_commands(int s)
         int words = sscanf(line, "%15s %31s %31s", command, group, source);
         if (words == 1 && strcmp(command, "quit") == 0)
             return 0;
+        if (words == 2 && strcmp(command, "sync") == 0) {
+            while (read_link(link) || read_udp(s))
+                ;
+            printf("synced %s\n", group);
+            continue;
+        }
         if (words < 2 || (strcmp(command, "join") != 0 && strcmp(command, "leave") != 0)) {
             fprintf(stderr, "receiver: unknown command: %s\n", line);
             exit(1);
@@ -213,7 +228,7 @@ int main(int argc, char **argv)
             read_link(waits[2].fd);
         if (waits[1].revents != 0)
             read_udp(waits[1].fd);
-        if (waits[0].revents != 0 && !read_commands(waits[1].fd))
+        if (waits[0].revents != 0 && !read_commands(waits[1].fd, waits[2].fd))
             return 0;
     }
 }

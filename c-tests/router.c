@@ -86,18 +86,18 @@ static void print_record(const BYTE *record)
     MIB_IPMCAST_MFE_STATS mfe;
     DWORD n;
     memcpy(&mfe, record, SIZEOF_BASIC_MIB_MFE_STATS);
-    printf("  %s from %s, upstream %s: %u packets, %u octets, %u on a wrong interface, "
+    printf("  %s in %s, upstream %s: %u packets, %u octets, %u on a wrong interface, "
            "up %u s, expires in %u s\n",
            entry_text(mfe.dwSource, mfe.dwGroup), interface_name(mfe.dwInIfIndex),
            address_text(mfe.dwUpStrmNgbr), (unsigned)mfe.ulInPkts, (unsigned)mfe.ulInOctets,
            (unsigned)mfe.ulPktsDifferentIf, (unsigned)mfe.ulUpTime / 100,
            (unsigned)mfe.ulExpiryTime / 100);
     if (mfe.ulNumOutIf == 0)
-        printf("      to nobody\n");
+        printf("      out to nobody\n");
     for (n = 0; n < mfe.ulNumOutIf; n++) {
         MIB_IPMCAST_OIF_STATS oif;
         memcpy(&oif, record + SIZEOF_MIB_MFE_STATS(n), sizeof oif);
-        printf("      to %s: %u packets\n", interface_name(oif.dwOutIfIndex),
+        printf("      out %s: %u packets\n", interface_name(oif.dwOutIfIndex),
                (unsigned)oif.ulOutPackets);
     }
 }

@@ -19,7 +19,7 @@ static DWORD rpf(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
     (void)header_size;
     (void)header;
     (void)route;
-    say(WHO, "new flow %s: accepted from %s, upstream %s", entry_text(source, group),
+    say(WHO, "new flow %s: accepted in %s, upstream %s", entry_text(source, group),
         interface_name(*index), address_text(*upstream));
     return NO_ERROR;
 }
@@ -37,7 +37,7 @@ static DWORD creation_alert(DWORD source, DWORD source_mask, DWORD group, DWORD 
         snprintf(list + used, sizeof list - used, " %s%s", interface_name(out[n].dwIfIndex),
                  out[n].bIGMP ? "" : " (without IGMP)");
     }
-    say(WHO, "entry %s: from %s to%s", entry_text(source, group), interface_name(index), list);
+    say(WHO, "entry %s: in %s, out%s", entry_text(source, group), interface_name(index), list);
     return NO_ERROR;
 }
 

@@ -1,11 +1,12 @@
 /* sender: a source host. Sends numbered UDP packets to a multicast group.
  *
- *     sender FROM GROUP PORT FIRST COUNT PER-SECOND
+ *     sender INTERFACE FROM GROUP PORT FIRST COUNT PER-SECOND
  *
- * FROM is an address of this host; the packets leave by its interface, with TTL 16. Each carries
+ * FROM is an address of this host; the packets leave by INTERFACE, with TTL 16. Each carries
  * its number, from FIRST on, as text. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,32 +33,37 @@ static void fatal(const char *what)
 int main(int argc, char **argv)
 {
     struct sockaddr_in from, to;
+    struct ip_mreqn via;
     unsigned char ttl = 16;
     unsigned long first, count, rate, n;
     struct timespec next;
     int s;
-    if (argc != 7) {
-        fprintf(stderr, "usage: sender FROM GROUP PORT FIRST COUNT PER-SECOND\n");
+    if (argc != 8) {
+        fprintf(stderr, "usage: sender INTERFACE FROM GROUP PORT FIRST COUNT PER-SECOND\n");
         return 2;
     }
     memset(&from, 0, sizeof from);
     memset(&to, 0, sizeof to);
+    memset(&via, 0, sizeof via);
+    via.imr_ifindex = (int)if_nametoindex(argv[1]);
+    if (via.imr_ifindex == 0)
+        fatal(argv[1]);
     from.sin_family = to.sin_family = AF_INET;
-    if (inet_pton(AF_INET, argv[1], &from.sin_addr) != 1 ||
-        inet_pton(AF_INET, argv[2], &to.sin_addr) != 1) {
+    if (inet_pton(AF_INET, argv[2], &from.sin_addr) != 1 ||
+        inet_pton(AF_INET, argv[3], &to.sin_addr) != 1) {
         fprintf(stderr, "sender: FROM and GROUP are IPv4 addresses\n");
         return 2;
     }
-    to.sin_port = htons((unsigned short)number(argv[3], 65535));
-    first = number(argv[4], 1000000000);
-    count = number(argv[5], 1000000);
-    rate = number(argv[6], 100000);
+    to.sin_port = htons((unsigned short)number(argv[4], 65535));
+    first = number(argv[5], 1000000000);
+    count = number(argv[6], 1000000);
+    rate = number(argv[7], 100000);
 
     s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (s < 0 || bind(s, (struct sockaddr *)&from, sizeof from) != 0 ||
-        setsockopt(s, IPPROTO_IP, IP_MULTICAST_IF, &from.sin_addr, sizeof from.sin_addr) != 0 ||
+        setsockopt(s, IPPROTO_IP, IP_MULTICAST_IF, &via, sizeof via) != 0 ||
         setsockopt(s, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl) != 0)
-        fatal(argv[1]);
+        fatal(argv[2]);
     clock_gettime(CLOCK_MONOTONIC, &next);
     for (n = first; n < first + count; n++) {
         char text[16];

@@ -48,6 +48,8 @@
  */
 #if defined(_WIN32)
 #include <windows.h>
+#include <iprtrmib.h>
+#include <rtmv2.h>
 #elif !defined(_WINDEF_) && !defined(__WINE_WINDEF_H) && !defined(WINPR_WTYPES_H)
 #include <stdint.h>
 typedef uint8_t BYTE, *PBYTE;
@@ -672,9 +674,9 @@ typedef enum _MGM_ENUM_TYPES {
 /**
  * Registers a client: a routing protocol, or IGMP.
  *
- * IGMP is recognised by its protocol id: MS_IP_IGMP or PROTO_IP_IGMP. The pair (dwProtocolId,
- * dwComponentId) must be new. Where no host runs yet, one is started from the environment
- * (MGM_FORWARDER and its like, see mgm_host.h).
+ * IGMP is recognised by its protocol id: MS_IP_IGMP, the same of another vendor, or plain
+ * PROTO_IP_IGMP. The pair (dwProtocolId, dwComponentId) must be new. Where no host runs yet, one is
+ * started from the environment (MGM_FORWARDER and its like, see mgm_host.h).
  *
  * @param prpiInfo the client's callbacks; copied.
  * @param phProtocol receives the client's handle.
@@ -725,8 +727,8 @@ DWORD MgmDeRegisterMProtocol(HANDLE hProtocol);
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client.
- * - ERROR_ALREADY_EXISTS: another routing protocol owns the interface, or the client is on it
- *   already.
+ * - ERROR_ALREADY_EXISTS: another routing protocol owns the interface (to IGMP: another IGMP
+ *   client is on it), or the client is on it already.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE: the forwarder refused the interface; the log says why.
  */

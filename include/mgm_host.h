@@ -199,7 +199,10 @@ struct _MGM_HOST_CONFIG {
     PMGM_HOST_LOG_CALLBACK pfnLog;
     /** Custom: the plane's functions. Others: NULL. */
     const MGM_HOST_FORWARDER *pForwarder;
-    /** The path of the control socket to serve, or NULL. */
+    /**
+     * The path of the control socket to serve, or NULL: a UNIX stream socket with mode 0600. A
+     * request is a line (state, mfes, groups, interfaces, clients or counters), the answer JSON.
+     */
     const char *pszControlPath;
     /**
      * A clock to go by instead of the system's, for simulations. The library then starts no

@@ -53,7 +53,7 @@ pub enum Error {
         allowed: &'static str,
     },
     /// A mask that is a range.
-    #[error("{name} = {mask}; allowed: 255.255.255.255, or 0.0.0.0 with an address of 0.0.0.0")]
+    #[error("{name} = {mask}; allowed: 0.0.0.0 where its address is 0.0.0.0, else 255.255.255.255")]
     BadMask {
         /// The parameter's name.
         name: &'static str,
@@ -152,6 +152,9 @@ pub enum Error {
     /// Memory ran out; nothing changed (rule A4).
     #[error("out of memory; nothing was changed")]
     OutOfMemory,
+    /// Who asked for the state does not take it.
+    #[error("the state could not be written: {0}")]
+    NotWritten(std::io::ErrorKind),
     /// A fault inside the library closed it (rule A5).
     #[error("the library met an internal fault earlier and is closed")]
     Broken,
@@ -171,6 +174,9 @@ pub enum StartError {
     /// The forwarding plane could not start.
     #[error("forwarder: {0}")]
     Forwarder(ForwarderError),
+    /// The control socket cannot be served.
+    #[error("control socket: {0}")]
+    Control(&'static str),
     /// A thread or a socket of the library's own could not be made.
     #[error("{what}: errno {errno}")]
     Os {
@@ -207,6 +213,7 @@ impl Error {
             | E::OtherForwarder(_)
             | E::InsideForwarder
             | E::RouteNeeded
+            | E::NotWritten(_)
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,

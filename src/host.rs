@@ -4,15 +4,17 @@
 
 use crate::callbacks::Callbacks;
 use crate::context;
+use crate::control::Control;
 use crate::core::Core;
 use crate::core::types::IfKey;
 use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
+use crate::forwarder::kernel::{Body, KernelForwarder, Thread};
 use crate::forwarder::memory::MemoryForwarder;
 use crate::handle;
 use crate::log::Level;
-use crate::mgm::{Mgm, Running};
+use crate::mgm::{Mgm, Running, system_now};
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 impl<C: Callbacks> Mgm<C> {
     /// MgmHostStart.
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
+        // The clock is the host's code: asked before anything is locked.
+        let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
         let _starting = self.starting.lock();
         if self.state.write().whole().is_some() {
             return Err(Error::AlreadyRunning);
@@ -34,7 +38,7 @@ impl<C: Callbacks> Mgm<C> {
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&str, Arc<dyn Forwarder>) = match settings.forwarder {
             ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
-            ForwarderChoice::Kernel { table: _ } => return Err(Error::NotRunning),
+            ForwarderChoice::Kernel { table } => ("kernel", Arc::new(KernelForwarder::new(table))),
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
         let epoch = {
@@ -48,9 +52,12 @@ impl<C: Callbacks> Mgm<C> {
                 epoch,
                 stopping: false,
                 clock: settings.clock,
+                started,
                 retry: Vec::new(),
                 retry_all: false,
                 refusal_logged: None,
+                timer: None,
+                control: None,
             });
             epoch
         };
@@ -61,40 +68,36 @@ impl<C: Callbacks> Mgm<C> {
             drop(failed);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        if !host_clock && let Err(error) = self.start_timer(epoch) {
-            forwarder.stop();
-            let failed = self.state.write().whole().take();
-            drop(failed);
-            return Err(error);
+        if !host_clock {
+            match Thread::spawn::<Timer<C>>(c"mgm-timer", Arc::new(Timer { mgm: self, epoch })) {
+                Ok(timer) => drop(self.with(|running| running.timer = Some(timer))),
+                Err(errno) => {
+                    self.take_down(&*forwarder, false);
+                    let what = "starting the timer thread";
+                    return Err(Error::Start(StartError::Os { what, errno }));
+                }
+            }
+        }
+        if let Some(path) = settings.control_path {
+            match Control::start(self, path) {
+                Ok(control) => drop(self.with(|running| running.control = Some(control))),
+                Err(error) => {
+                    self.take_down(&*forwarder, false);
+                    return Err(Error::Start(error));
+                }
+            }
         }
         self.log(Level::Info, format_args!("started with the {name} forwarder"));
         Ok(())
     }
 
-    fn start_timer(&'static self, epoch: u64) -> Result<(), Error> {
-        let run = move || {
-            loop {
-                let due = Instant::now() + Duration::from_secs(1);
-                let mut ended = self.ended.lock();
-                while *ended < epoch {
-                    if self.ended_event.wait_until(&mut ended, due).timed_out() {
-                        break;
-                    }
-                }
-                if *ended >= epoch {
-                    return;
-                }
-                drop(ended);
-                self.tick();
-            }
-        };
-        match std::thread::Builder::new().name("mgm-timer".into()).spawn(run) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Error::Start(StartError::Os {
-                what: "the timer thread",
-                errno: error.raw_os_error().unwrap_or(0),
-            })),
-        }
+    /// Sleeps for a while, or until the run ends: then gives true. It is for the timer, which
+    /// every other event would wake in vain.
+    fn sleep_in(&self, epoch: u64, time: Duration) -> bool {
+        let due = Instant::now() + time;
+        let mut ended = self.ended.lock();
+        while *ended < epoch && !self.ended_event.wait_until(&mut ended, due).timed_out() {}
+        *ended >= epoch
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
@@ -105,15 +108,19 @@ impl<C: Callbacks> Mgm<C> {
             Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
             None => self.starting.lock(),
         };
-        let (forwarder, epoch) = {
+        let (forwarder, control) = {
             let mut state = self.state.write();
             let running = state.running().ok_or(Error::NotRunning)?;
             running.stopping = true;
-            (running.forwarder.clone(), running.epoch)
+            (running.forwarder.clone(), running.control.take())
         };
-        *self.ended.lock() = epoch;
-        self.ended_event.notify_all();
         self.wake();
+        if control.is_some_and(|control| !control.stop()) {
+            self.log(
+                Level::Error,
+                format_args!("the control socket is stuck; stopping without it"),
+            );
+        }
         let me = context::token();
         let begun = Instant::now();
         let mut stuck = false;
@@ -126,6 +133,14 @@ impl<C: Callbacks> Mgm<C> {
         if stuck {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
+        self.take_down(&*forwarder, stuck);
+        self.log(Level::Info, format_args!("stopped"));
+        self.set_log(Level::Error, LogSink::Stderr);
+        Ok(())
+    }
+
+    /// Ends the run. `stuck`: a callback does not return.
+    fn take_down(&self, forwarder: &dyn Forwarder, stuck: bool) {
         forwarder.stop();
         let ended = {
             let mut state = self.state.write();
@@ -136,12 +151,18 @@ impl<C: Callbacks> Mgm<C> {
             }
             ended
         };
-        drop(ended);
-        self.host_clock.store(false, Relaxed);
+        if let Some(running) = &ended {
+            *self.ended.lock() = running.epoch;
+            self.ended_event.notify_all();
+        }
         self.wake();
-        self.log(Level::Info, format_args!("stopped"));
-        self.set_log(Level::Error, LogSink::Stderr);
-        Ok(())
+        match ended.and_then(|mut running| running.timer.take()) {
+            // One that does not come out of a callback cannot be waited for.
+            Some(timer) if stuck || timer.is_self() => timer.detach(),
+            Some(timer) => timer.join(),
+            None => {}
+        }
+        self.host_clock.store(false, Relaxed);
     }
 
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.
@@ -149,6 +170,10 @@ impl<C: Callbacks> Mgm<C> {
         self.host_call(|call| {
             let forwarder =
                 self.with(|running| running.forwarder.clone()).ok_or(Error::NotRunning)?;
+            // What sends packets works.
+            if self.with(|running| running.core.is_down(arrival)) == Some(true) {
+                self.set_interface_up(call, arrival, true)?;
+            }
             let waits = match forwarder.as_memory() {
                 Some(memory) => memory.receive(arrival, packet)?,
                 None if forwarder.takes_packets() => self.report(call, arrival, packet)?,
@@ -172,6 +197,10 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<Option<crate::core::types::SourceGroup>, Error> {
         match crate::forwarder::packet::parse(bytes) {
             Ok(Ok(packet)) => {
+                // Rule E7, where there is an entry with another iif; new_flow sees to the rest.
+                self.ask_core(call, |core, now, _| {
+                    core.wrong_interface(now, packet.flow, arrival, packet.bytes)
+                })?;
                 self.new_flow(call, packet.flow, arrival, packet.bytes)?;
                 self.settle(call);
                 Ok(Some(packet.flow))
@@ -213,6 +242,22 @@ impl<C: Callbacks> Mgm<C> {
             Some(true) => Ok(()),
             Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
             None => Err(Error::NotRunning),
+        }
+    }
+}
+
+/// The thread that looks at lifetimes, once a second.
+struct Timer<C: Callbacks> {
+    mgm: &'static Mgm<C>,
+    epoch: u64,
+}
+
+impl<C: Callbacks> Body for Timer<C> {
+    type On = Self;
+
+    fn run(on: Arc<Self>) {
+        while !on.mgm.sleep_in(on.epoch, Duration::from_secs(1)) {
+            on.mgm.tick();
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`core`] | the rules: pure, no I/O, no clock, no lock |
 //! | [`mgm`] | the shell around the core: lock, ask, unlock, perform |
 //! | `perform`, `deliver`, `context` | performing what the core decided; who calls which client next |
+//! | `state`, `control` | what administrators see: JSON, and the socket that serves it |
 //! | `host`, `background`, [`settings`] | starting, stopping, time, upcalls |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
 //! | [`ffi`] | the C functions and types, as thin as can be |
@@ -18,6 +19,7 @@
 mod background;
 pub mod callbacks;
 mod context;
+mod control;
 pub mod core;
 mod deliver;
 pub mod error;

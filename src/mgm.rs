@@ -12,12 +12,14 @@
 
 use crate::callbacks::Callbacks;
 use crate::context;
+use crate::control::Control;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
 use crate::core::types::{ClientId, Counters, EnumId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
 use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
+use crate::forwarder::kernel::Thread;
 use crate::log::{Level, Line, to_stderr};
 use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
@@ -47,10 +49,15 @@ pub(crate) struct Running<C> {
     /// MgmHostStop is at work: nothing new begins.
     pub stopping: bool,
     pub clock: Option<ClockFn>,
+    pub control: Option<Control>,
+    /// When the run began.
+    pub started: Millis,
     /// Entries that could not be programmed.
     pub retry: Vec<SourceGroup>,
     /// More could not be programmed than there was memory to remember.
     pub retry_all: bool,
+    /// The thread that looks at lifetimes.
+    pub timer: Option<Thread>,
     /// When refused flows were logged last.
     pub refusal_logged: Option<Millis>,
 }
@@ -79,7 +86,8 @@ impl<C> State<C> {
         &mut self.running
     }
 
-    fn shared(&self) -> Option<&Running<C>> {
+    /// The same for readers.
+    pub fn shared(&self) -> Option<&Running<C>> {
         self.running.as_ref().filter(|running| !running.stopping)
     }
 }
@@ -442,11 +450,11 @@ impl<C: Callbacks> Mgm<C> {
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
                 let mut go_on = ControlFlow::Continue(());
-                match running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record))
-                {
-                    Err(Error::OutOfMemory) => return Err(Error::OutOfMemory),
-                    // It went meanwhile.
-                    Err(_) | Ok(()) => {}
+                let read =
+                    running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record));
+                // Another error says that the entry went meanwhile.
+                if read == Err(Error::OutOfMemory) {
+                    return read.map(|()| Rest::End);
                 }
                 if go_on.is_break() {
                     return Ok(Rest::More);

@@ -364,7 +364,8 @@ impl<C: Callbacks> Mgm<C> {
         routes: &mut RouteBook,
     ) -> Result<(), Error> {
         let Some(source) = routes.take_missing() else { return Ok(()) };
-        let route = forwarder.route(source, None);
+        let iif = self.with(|running| running.core.iif_of_source(source)).flatten();
+        let route = forwarder.route(source, iif);
         routes.add(source, route.map(|route| route.interface))
     }
 

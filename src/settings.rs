@@ -12,13 +12,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The host's way to take log lines.
+pub type LogFn = Arc<dyn Fn(Level, &Line) + Send + Sync>;
+
 /// Where log lines go. The host's function is called with no lock held.
 #[derive(Clone)]
 pub enum LogSink {
     /// Standard error, one line each.
     Stderr,
     /// The host's function.
-    Host(Arc<dyn Fn(Level, &Line) + Send + Sync>),
+    Host(LogFn),
 }
 
 /// The clock's reading, given by the host.

@@ -8,13 +8,11 @@
 #include <mgm.h>
 #include <string.h>
 
-/* Where mgm.h found the base types defined by a real windows.h, the rest is there too. */
+/* Where mgm.h found the base types defined by a real windows.h, these are there too. */
 #if !defined(_WIN32) && !defined(_WINDEF_) && !defined(__WINE_WINDEF_H) && \
     !defined(WINPR_WTYPES_H)
 
-#ifndef VOID
-#define VOID void
-#endif
+#include <stddef.h>
 typedef char CHAR, *PCHAR, *LPSTR;
 typedef const char *LPCSTR, *PCSTR;
 typedef uint8_t UCHAR, *PUCHAR, *LPBYTE, BOOLEAN;
@@ -30,31 +28,57 @@ typedef const void *LPCVOID;
 typedef DWORD *LPDWORD;
 typedef BOOL *LPBOOL;
 
+#endif
+
+#ifndef VOID
+#define VOID void
+#endif
+
 /* mgm.h and its callbacks have no calling convention of their own. */
+#ifndef WINAPI
 #define WINAPI
+#endif
+#ifndef APIENTRY
 #define APIENTRY
+#endif
+#ifndef CALLBACK
 #define CALLBACK
+#endif
 
 #ifndef IN
 #define IN
+#endif
+#ifndef OUT
 #define OUT
+#endif
+#ifndef OPTIONAL
 #define OPTIONAL
 #endif
 
+#ifndef ERROR_SUCCESS
 #define ERROR_SUCCESS NO_ERROR
+#endif
+#ifndef INVALID_HANDLE_VALUE
 #define INVALID_HANDLE_VALUE ((HANDLE)(intptr_t)-1)
-
-#define ZeroMemory(destination, length) memset((destination), 0, (length))
-#define FillMemory(destination, length, value) memset((destination), (value), (length))
-#define CopyMemory(destination, source, length) memcpy((destination), (source), (length))
-#define MoveMemory(destination, source, length) memmove((destination), (source), (length))
-#define UNREFERENCED_PARAMETER(parameter) ((void)(parameter))
-
-#ifndef FIELD_OFFSET
-#include <stddef.h>
-#define FIELD_OFFSET(type, field) ((LONG)offsetof(type, field))
 #endif
 
+#ifndef ZeroMemory
+#define ZeroMemory(destination, length) memset((destination), 0, (length))
+#endif
+#ifndef FillMemory
+#define FillMemory(destination, length, value) memset((destination), (value), (length))
+#endif
+#ifndef CopyMemory
+#define CopyMemory(destination, source, length) memcpy((destination), (source), (length))
+#endif
+#ifndef MoveMemory
+#define MoveMemory(destination, source, length) memmove((destination), (source), (length))
+#endif
+#ifndef UNREFERENCED_PARAMETER
+#define UNREFERENCED_PARAMETER(parameter) ((void)(parameter))
+#endif
+#ifndef FIELD_OFFSET
+#define FIELD_OFFSET(type, field) ((LONG)offsetof(type, field))
 #endif
 
 #endif /* MGM_COMPAT_WINDOWS_H */

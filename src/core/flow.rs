@@ -65,6 +65,8 @@ pub(super) struct Flow {
     header: Header,
     route: Route,
     iif: u32,
+    /// Who owns the interface toward the source, and was asked.
+    owner: u32,
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
@@ -116,7 +118,6 @@ impl Core {
         header: &[u8],
         route: Option<Route>,
     ) -> Result<Admission, Error> {
-        self.packet_came_in(now, arrival)?;
         if self.mfes.find(flow).is_some() {
             self.plane.reserve(1)?;
             self.plane.push(Stale::Entry(flow));
@@ -156,6 +157,7 @@ impl Core {
             header,
             route,
             iif,
+            owner,
             upstream: route.upstream,
             iif_chosen: false,
             upstream_chosen: false,
@@ -325,8 +327,12 @@ impl Core {
         if pending.outdated {
             self.relook.push_back(Relook::Flow { flow, rebuild: false });
         }
-        if self.interfaces.get(iif).is_none_or(|interface| interface.owner().is_none()) {
-            if self.make_unresolved(now, flow, pinned, Some(pending.route)).is_err() {
+        let toward = self.interfaces.resolve(pending.route.interface);
+        let owns = |id: u32| self.interfaces.get(id).and_then(|i| i.owner()) == Some(pending.owner);
+        if !owns(iif) || !toward.is_some_and(owns) {
+            // The interface changed hands meanwhile: its present owner is to be asked.
+            let Flow { header, route, rebuild, .. } = pending;
+            if self.begin(now, flow, pinned, header, Some(route), rebuild).is_err() {
                 self.note(Note::FlowGivenUp(flow));
             }
             return;
@@ -474,7 +480,8 @@ impl Core {
             let owner =
                 self.interfaces.get(asked.interface).and_then(|interface| interface.owner());
             if owner == Some(asked.owner) {
-                self.mark(id, asked.interface, false, true);
+                let forced = self.mfes[id].has_mark(asked.interface, Oif::FORCED);
+                self.mark(id, asked.interface, forced, true);
             }
         }
     }

@@ -185,7 +185,16 @@ impl Interfaces {
 
     /// All interfaces in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
-        self.by_key.from(IfKey::new(0, Ipv4Addr::UNSPECIFIED)).map(|(_, id)| &self.rows[id])
+        self.iter_after(None)
+    }
+
+    /// Those whose names follow a name.
+    pub fn iter_after(&self, after: Option<IfKey>) -> impl Iterator<Item = &Interface> {
+        let from = after.unwrap_or(IfKey::new(0, Ipv4Addr::UNSPECIFIED));
+        self.by_key
+            .from(from)
+            .filter(move |(key, _)| Some(*key) != after)
+            .map(|(_, id)| &self.rows[id])
     }
 }
 

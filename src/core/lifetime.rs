@@ -160,7 +160,13 @@ impl Core {
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
         let mfe = &self.mfes[id];
         let unresolved = mfe.is(Mfe::UNRESOLVED);
-        if unresolved && toward.is_none() && !rebuild {
+        let iif = self.interfaces[mfe.iif].key;
+        let stays = route.is_none_or(|route| route.interface == iif);
+        if unresolved && toward.is_none() && stays && !rebuild {
+            if let Some(route) = route {
+                set_route(&mut self.mfes[id], &route);
+                self.mfes[id].upstream = route.upstream;
+            }
             return Ok(());
         }
         let same = !unresolved && toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN);
@@ -173,16 +179,18 @@ impl Core {
                 }
                 Ok(())
             }
-            _ => {
-                let arrival = self.interfaces[mfe.iif].key;
-                self.begin(now, flow, arrival, Header::of_flow(flow), route, true)
-            }
+            _ => self.begin(now, flow, iif, Header::of_flow(flow), route, true),
         }
     }
 
     /// The iif of an entry: what stands for the arrival interface where there is no packet.
     pub fn iif_of(&self, flow: SourceGroup) -> Option<IfKey> {
         self.mfes.get(flow).map(|mfe| self.interfaces[mfe.iif].key)
+    }
+
+    /// The iif of an entry of this source: what the route toward it is where there are no routes.
+    pub fn iif_of_source(&self, source: Ipv4Addr) -> Option<IfKey> {
+        self.next_under(source, 32, None).and_then(|flow| self.iif_of(flow))
     }
 
     /// The next flow, after one if given, whose source lies under a prefix: a walk through what a
@@ -259,24 +267,21 @@ impl Core {
         self.headers.remove(header)
     }
 
-    /// An interface that sends packets is up.
-    pub(super) fn packet_came_in(&mut self, now: Millis, arrival: IfKey) -> Result<(), Error> {
-        match self.interfaces.find_used(arrival) {
-            Some(id) if !self.interfaces[id].up => self.set_up(now, id, true),
-            _ => Ok(()),
-        }
+    /// Whether an interface is down.
+    pub fn is_down(&self, key: IfKey) -> bool {
+        self.interfaces.find(key).is_some_and(|id| !self.interfaces[id].up)
     }
 
     /// Packets can enter and leave an interface, or cannot any more: then entries whose iif it is
-    /// go, and it leaves every list. Memberships stay. An interface that nobody is on is no error.
+    /// go, and it leaves every list. Memberships stay. An unknown interface is no error.
     pub fn interface_up(&mut self, now: Millis, key: IfKey, up: bool) -> Result<(), Error> {
-        match self.interfaces.find_used(key) {
+        match self.interfaces.find(key) {
             Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up),
             _ => Ok(()),
         }
     }
 
-    fn set_up(&mut self, now: Millis, id: u32, up: bool) -> Result<(), Error> {
+    pub(super) fn set_up(&mut self, now: Millis, id: u32, up: bool) -> Result<(), Error> {
         let mut entries = Vec::new();
         let of_iif = self.by_iif.from((id, 0)).take_while(|((iif, _), ())| *iif == id).count();
         entries.try_reserve(self.interfaces[id].marked.len())?;

@@ -6,7 +6,7 @@
 //! must be looked up). There is no I/O here, no clock, no lock and no unsafe code.
 //!
 //! Every method that can grow the state reserves all the room it may need first, and changes
-//! something only then: where memory runs out it gives [`Error::OutOfMemory`] with nothing
+//! something only then: where memory runs out it gives [`OutOfMemory`](crate::error::Error::OutOfMemory) with nothing
 //! changed (rule A4).
 //!
 //! | file | what it knows |
@@ -52,7 +52,7 @@ pub use flow::{Admission, Header};
 pub use lifetime::{Limits, Waiting};
 pub use membership::RouteBook;
 pub use ownership::Taking;
-pub use read::{ClientRow, GroupMember, InterfaceRow, Totals};
+pub use read::{ClientRow, GroupMember, InterfaceRow, MemberPlace, Totals};
 pub use slab::NONE;
 
 use client::Client;

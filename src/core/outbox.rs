@@ -93,6 +93,12 @@ pub struct Chain {
     tail: u32,
 }
 
+impl Default for Chain {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl Chain {
     /// No nodes.
     pub const EMPTY: Self = Self { head: NONE, tail: NONE };
@@ -112,6 +118,12 @@ pub struct Outbox {
     held: usize,
     /// The job new actions belong to; the shell sets it.
     job: u32,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Outbox {
@@ -191,7 +203,7 @@ impl Outbox {
     }
 
     /// How many actions are on their way.
-    pub const fn len(&self) -> usize {
+    pub const fn queued(&self) -> usize {
         self.nodes.len()
     }
 }
@@ -216,7 +228,7 @@ mod tests {
             .map(|node| matches!(node.action, Action::Join { member: true, .. }))
             .collect();
         assert_eq!(members, [true, false, true]);
-        assert!(lane.is_empty() && outbox.len() == 0);
+        assert!(lane.is_empty() && outbox.queued() == 0);
     }
 
     #[test]
@@ -227,6 +239,6 @@ mod tests {
         outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
         outbox.release();
         outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
-        assert_eq!(outbox.len(), 2);
+        assert_eq!(outbox.queued(), 2);
     }
 }

@@ -71,6 +71,9 @@ impl Core {
         id: u32,
         routes: &mut RouteBook,
     ) -> Result<Taking, Error> {
+        if !self.interfaces[id].up {
+            self.set_up(now, id, true)?;
+        }
         if self.is_igmp(slot) {
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
@@ -182,9 +185,8 @@ impl Core {
         change: u32,
         routes: &mut RouteBook,
     ) -> Result<(), Error> {
-        match self.complete(now, change, routes) {
-            Err(Error::RouteNeeded) => return Err(Error::RouteNeeded),
-            Err(_) | Ok(()) => {}
+        if self.complete(now, change, routes) == Err(Error::RouteNeeded) {
+            return Err(Error::RouteNeeded);
         }
         let Some(known) = self.changes.get_mut(change) else { return Ok(()) };
         let outcome = known.outcome.clone().unwrap_or(Ok(()));
@@ -239,11 +241,10 @@ impl Core {
                 if let Some(igmp) = igmp {
                     // They counted under the old owner, which is IGMP itself (rule C3).
                     self.leave_all(id, igmp, Role::Igmp, &leaving[0], routes, false);
-                    self.refresh_left(now, id, igmp, &leaving[0]);
+                    self.refresh_left(now, id, slot, &leaving[0]);
                 }
-                self.owner_went(now, id, igmp, false);
+                self.owner_went(now, id, Some(slot), false);
                 self.interfaces[id].protocol = Some(slot);
-                self.interfaces[id].up = true;
                 self.count_interface(slot, 1);
                 self.owner_came(id);
             }
@@ -255,9 +256,7 @@ impl Core {
                     self.leave_all(id, igmp, Role::Igmp, &leaving[1], routes, false);
                 }
                 self.refresh_left(now, id, slot, &leaving[0]);
-                if let Some(igmp) = igmp {
-                    self.refresh_left(now, id, igmp, &leaving[1]);
-                }
+                self.refresh_left(now, id, slot, &leaving[1]);
                 self.owner_went(now, id, Some(slot), true);
                 self.interfaces[id].protocol = None;
                 self.count_interface(slot, -1);

@@ -1,6 +1,7 @@
 //! What readers see: entries (rules E11 to E13), and the whole state for administrators.
 
 use super::Core;
+use super::lifetime::Limits;
 use super::membership::Role;
 use super::mfe::Mfe;
 use super::record::{MfeRecord, OifRecord};
@@ -36,16 +37,22 @@ pub struct InterfaceRow {
     pub memberships: usize,
 }
 
-/// One member of a group, for the state.
+/// One membership, for the state.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupMember {
     /// (S,G), (*,G) or (*,*).
     pub of: SourceGroup,
     /// Where.
     pub interface: IfKey,
-    /// Whether IGMP or the routing protocol is the member.
+    /// Protocol and component of the client that has it.
+    pub client: Option<(u32, u32)>,
+    /// Whether that client is on the interface as IGMP or as the routing protocol.
     pub igmp: bool,
 }
+
+/// Where a walk through memberships has come to: group and source, the interface's number, and
+/// whether it was IGMP's.
+pub type MemberPlace = (SourceGroup, u32, bool);
 
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,6 +145,7 @@ impl Core {
             route_protocol: mfe.route_protocol,
             route_network: mfe.route_network,
             route_prefix_len: mfe.route_prefix_len,
+            resolved: !mfe.is(Mfe::UNRESOLVED),
             up_time_ms: now.since(mfe.created),
             expiry_ms: mfe.deadline.since(now),
             lifetime: mfe.lifetime,
@@ -147,44 +155,72 @@ impl Core {
         Ok(())
     }
 
-    /// The clients, by slot.
-    pub fn client_rows(&self) -> impl Iterator<Item = ClientRow> + '_ {
-        self.clients.iter().map(|(_, _, client)| ClientRow {
-            protocol: client.info.protocol,
-            component: client.info.component,
-            igmp: client.info.is_igmp(),
-            interfaces: client.interfaces,
+    /// The clients by slot, those that follow a slot.
+    pub fn client_rows(
+        &self,
+        after: Option<u32>,
+    ) -> impl Iterator<Item = (u32, ClientRow)> + use<'_> {
+        let from = after.map_or(0, |slot| slot + 1);
+        self.clients.iter_from(from).map(|(slot, _, client)| {
+            let row = ClientRow {
+                protocol: client.info.protocol,
+                component: client.info.component,
+                igmp: client.info.is_igmp(),
+                interfaces: client.interfaces,
+            };
+            (slot, row)
         })
     }
 
-    /// The interfaces that somebody is on, in order.
-    pub fn interface_rows(&self) -> impl Iterator<Item = InterfaceRow> + '_ {
-        let name = |slot: Option<u32>| {
-            slot.and_then(|slot| self.client_info(slot)).map(|info| (info.protocol, info.component))
-        };
-        self.interfaces.iter().filter(|interface| interface.in_use()).map(move |interface| {
-            InterfaceRow {
+    /// The interfaces that somebody is on, in order, those that follow one.
+    pub fn interface_rows(
+        &self,
+        after: Option<IfKey>,
+    ) -> impl Iterator<Item = (IfKey, InterfaceRow)> + use<'_> {
+        self.interfaces.iter_after(after).filter(|interface| interface.in_use()).map(|interface| {
+            let row = InterfaceRow {
                 key: interface.key,
-                protocol: name(interface.protocol),
-                igmp: name(interface.igmp),
+                protocol: interface.protocol.and_then(|slot| self.name_of(slot)),
+                igmp: interface.igmp.and_then(|slot| self.name_of(slot)),
                 up: interface.up,
                 memberships: interface.memberships.len(),
-            }
+            };
+            (interface.key, row)
         })
     }
 
-    /// The members of the first (S,G), (*,G) or (*,*) from one on. False: there is none.
-    pub fn members_from(
+    /// The memberships by group, source and interface, those that follow a place.
+    pub fn membership_rows(
         &self,
-        from: SourceGroup,
-        give: &mut dyn FnMut(GroupMember),
-    ) -> Option<SourceGroup> {
-        let (of, id) = self.groups.next_from(from)?;
-        for (interface, role) in self.groups[id].members() {
-            let interface = self.interfaces[interface].key;
-            give(GroupMember { of, interface, igmp: role == Role::Igmp });
-        }
-        Some(of)
+        after: Option<MemberPlace>,
+    ) -> impl Iterator<Item = (MemberPlace, GroupMember)> + use<'_> {
+        let from = after.map_or(SourceGroup::ALL, |(of, ..)| of);
+        self.groups
+            .from(from)
+            .flat_map(|(of, id)| {
+                self.groups[id].members().map(move |(interface, role)| (of, interface, role))
+            })
+            .map(|(of, interface, role)| ((of, interface, role == Role::Igmp), role))
+            .filter(move |(place, _)| after.is_none_or(|after| *place > after))
+            .map(|(place @ (of, number, igmp), role)| {
+                let interface = &self.interfaces[number];
+                let slot = match role {
+                    Role::Protocol => interface.protocol,
+                    Role::Igmp => interface.igmp,
+                };
+                let client = slot.and_then(|slot| self.name_of(slot));
+                (place, GroupMember { of, interface: interface.key, client, igmp })
+            })
+    }
+
+    /// Protocol and component of the client in a slot.
+    fn name_of(&self, slot: u32) -> Option<(u32, u32)> {
+        self.client_info(slot).map(|info| (info.protocol, info.component))
+    }
+
+    /// The limits of rule G1, and the greatest number of negative entries that follows.
+    pub const fn limits(&self) -> (Limits, usize) {
+        (self.admissions.limits(), self.admissions.max_negative())
     }
 
     /// How much there is of everything.
@@ -196,7 +232,7 @@ impl Core {
             negative: self.negatives.len(),
             pending: self.flows.len(),
             refused: self.admissions.refused,
-            queued_alerts: self.outbox.len(),
+            queued_alerts: self.outbox.queued(),
             max_mfes: self.admissions.limits().max_mfes,
         }
     }

@@ -29,6 +29,8 @@ pub struct MfeRecord<'a> {
     pub route_network: Ipv4Addr,
     /// Its length in bits.
     pub route_prefix_len: u8,
+    /// False: there is no route, or no owner of the interface, toward the source (rule E5).
+    pub resolved: bool,
     /// Milliseconds since the entry was made.
     pub up_time_ms: u64,
     /// Milliseconds until its lifetime ends.

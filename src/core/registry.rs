@@ -118,7 +118,12 @@ impl<T> Registry<T> {
 
     /// All values with slot and generation.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32, &T)> {
-        self.slots.iter().enumerate().filter_map(|(slot, place)| {
+        self.iter_from(0)
+    }
+
+    /// The same from a slot on.
+    pub fn iter_from(&self, first: u32) -> impl Iterator<Item = (u32, u32, &T)> {
+        self.slots.iter().enumerate().skip(first as usize).filter_map(|(slot, place)| {
             Some((slot as u32, place.generation, place.value.as_ref()?))
         })
     }

@@ -101,3 +101,35 @@ fn code_name(code: u32) -> &'static str {
         _ => "error",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::MgmDeRegisterMProtocol;
+    use super::*;
+
+    #[test]
+    fn codes_of_success() {
+        assert_eq!(().code(), 0);
+        assert_eq!(Rest::More.code(), 234);
+        assert_eq!(Rest::End.code(), 259);
+    }
+
+    #[test]
+    fn a4_out_of_memory_where_the_page_lists_it() {
+        assert_eq!(listed("MgmSetMfe", 8), 8);
+        assert_eq!(listed("MgmHostStart", 8), 8);
+        assert_eq!(listed("MgmGetFirstMfe", 8), 1003);
+        assert_eq!(listed("MgmDeRegisterMProtocol", 8), 1003);
+        assert_eq!(listed("MgmGetFirstMfe", 87), 87);
+    }
+
+    // The only test of this binary that uses the process's group manager: it closes it for ever.
+    #[test]
+    fn a5_a_fault_closes_the_library() {
+        let code = call::<()>("MgmSetMfe", || panic!("a fault"));
+        assert_eq!(code, code::ERROR_CAN_NOT_COMPLETE);
+        // Otherwise a bad handle is an invalid parameter.
+        assert_eq!(MgmDeRegisterMProtocol(std::ptr::null_mut()), code::ERROR_CAN_NOT_COMPLETE);
+        assert_eq!(call("MgmSetMfe", || Ok(())), code::ERROR_CAN_NOT_COMPLETE);
+    }
+}

@@ -333,3 +333,124 @@ fn oif_stats(oif: &OifRecord) -> _MIB_IPMCAST_OIF_STATS {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::{Counters, IfKey, Seconds};
+    use std::mem::MaybeUninit;
+    use std::net::Ipv4Addr;
+
+    const OIFS: [OifRecord; 2] = [
+        OifRecord { interface: IfKey::new(2, Ipv4Addr::UNSPECIFIED), packets: u32::MAX },
+        OifRecord { interface: IfKey::new(3, Ipv4Addr::new(10, 9, 8, 7)), packets: 3 },
+    ];
+
+    fn record(oifs: &[OifRecord]) -> MfeRecord<'_> {
+        MfeRecord {
+            flow: SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(239, 0, 0, 1)),
+            iif: IfKey::new(1, Ipv4Addr::UNSPECIFIED),
+            iif_protocol: 0x11,
+            upstream: Ipv4Addr::new(10, 0, 0, 2),
+            route_protocol: 13,
+            route_network: Ipv4Addr::new(10, 0, 0, 0),
+            route_prefix_len: 8,
+            up_time_ms: 1_999,
+            expiry_ms: 898_001,
+            lifetime: Seconds(900),
+            counters: Counters { packets: 1, octets: 2, wrong_interface: 3 },
+            resolved: true,
+            oifs,
+        }
+    }
+
+    /// A caller's buffer, one octet off any alignment and not initialised.
+    struct Caller {
+        memory: Box<[MaybeUninit<u8>]>,
+        size: DWORD,
+        count: DWORD,
+    }
+
+    impl Caller {
+        fn new(size: DWORD) -> Self {
+            Self { memory: Box::new_uninit_slice(size as usize + 1), size, count: 99 }
+        }
+
+        fn records(&mut self, stats: Option<StatsKind>) -> MfeRecords {
+            let data = self.memory[1..].as_mut_ptr().cast();
+            // SAFETY: the three outlive the test's use of the records.
+            let out =
+                unsafe { OutBuffer::new(&raw mut self.size, data, Some(&raw mut self.count)) };
+            MfeRecords::new(out.unwrap(), stats)
+        }
+
+        fn word(&self, at: usize) -> DWORD {
+            let octets: [u8; 4] = std::array::from_fn(|i| {
+                // SAFETY: tests read only what they saw being written.
+                unsafe { self.memory[1 + at + i].assume_init() }
+            });
+            DWORD::from_ne_bytes(octets)
+        }
+    }
+
+    #[test]
+    fn e11_whole_records_back_to_back() {
+        let mut caller = Caller::new(60 + 76 + 59);
+        let mut records = caller.records(None);
+        assert!(records.put(&record(&[])));
+        assert!(records.put(&record(&OIFS[1..])));
+        assert!(!records.put(&record(&[])), "59 octets are left");
+        assert_eq!(records.out.finish(Rest::More), Ok(Rest::More));
+        assert_eq!((caller.size, caller.count), (195, 2));
+        // ulNumOutIf of both, and the second's only interface.
+        assert_eq!((caller.word(48), caller.word(60 + 48)), (0, 1));
+        assert_eq!(caller.word(60 + 60), 3);
+        assert_eq!(caller.word(60 + 64), u32::from_ne_bytes([10, 9, 8, 7]));
+    }
+
+    #[test]
+    fn e11_no_room_for_one_record() {
+        let mut caller = Caller::new(91);
+        let mut records = caller.records(None);
+        assert!(!records.put(&record(&OIFS)));
+        let insufficient = Err(Error::InsufficientBuffer { needed: 92 });
+        assert_eq!(records.out.finish(Rest::More), insufficient);
+        assert_eq!((caller.size, caller.count), (92, 0));
+    }
+
+    #[test]
+    fn e12_units_of_time() {
+        let mut caller = Caller::new(500);
+        let mut records = caller.records(None);
+        assert!(records.put(&record(&[])));
+        records.stats = Some(StatsKind::Basic);
+        assert!(records.put(&record(&[])));
+        assert_eq!((caller.word(36), caller.word(40), caller.word(44)), (1, 899, 900));
+        assert_eq!((caller.word(60 + 36), caller.word(60 + 40)), (199, 89_801));
+    }
+
+    #[test]
+    fn e13_counters_wrap() {
+        let mut caller = Caller::new(140);
+        let mut records = caller.records(Some(StatsKind::Extended));
+        assert!(records.put(&record(&OIFS)));
+        let counters = (caller.word(48), caller.word(52), caller.word(56));
+        assert_eq!(counters, (1, 2, 3));
+        // The sum of u32::MAX and 3, and each of them.
+        assert_eq!(caller.word(80), 2);
+        assert_eq!((caller.word(84 + 20), caller.word(84 + 28 + 20)), (u32::MAX, 3));
+    }
+
+    #[test]
+    fn null_buffers_of_no_size() {
+        let (mut size, mut count) = (0, 99);
+        // SAFETY: the two variables outlive the buffer, and 0 octets are there.
+        let new = |size, count| unsafe { OutBuffer::new(size, std::ptr::null_mut(), count) };
+        assert!(new(&raw mut size, Some(&raw mut count)).is_ok());
+        size = 1;
+        let null = |name| Some(Error::NullPointer(name));
+        assert_eq!(new(&raw mut size, None).err(), null("pbBuffer"));
+        assert_eq!(new(std::ptr::null_mut(), None).err(), null("pdwBufferSize"));
+        assert_eq!(new(&raw mut size, Some(std::ptr::null_mut())).err(), null("pdwNumEntries"));
+    }
+}

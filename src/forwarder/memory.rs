@@ -256,6 +256,14 @@ impl Forwarder for MemoryForwarder {
         }
     }
 
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn own_counters(&self, give: &mut dyn FnMut(&'static str, u64)) {
+        give("dropped_packets", self.dropped());
+    }
+
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
         self.plane.lock().entries.get(&flow).map(|entry| entry.counters)
     }

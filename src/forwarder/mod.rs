@@ -103,6 +103,15 @@ pub trait Forwarder: Send + Sync {
     /// host's transmit function runs inside.
     fn flush(&self) {}
 
+    /// What it is called, in the log and in the state.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
+    /// What it counts besides its entries' packets, for administrators: names and values since
+    /// the start.
+    fn own_counters(&self, _give: &mut dyn FnMut(&'static str, u64)) {}
+
     /// Whether packets and changes reach it through the host's calls, and not by themselves.
     fn takes_packets(&self) -> bool {
         true

@@ -199,7 +199,8 @@ pub struct _MGM_HOST_CONFIG {
     pub pfnLog: PMGM_HOST_LOG_CALLBACK,
     /// Custom: the plane's functions. Others: NULL.
     pub pForwarder: *const MGM_HOST_FORWARDER,
-    /// The path of the control socket to serve, or NULL.
+    /// The path of the control socket to serve, or NULL: a UNIX stream socket with mode 0600. A
+    /// request is a line (state, mfes, groups, interfaces, clients or counters), the answer JSON.
     pub pszControlPath: *const c_char,
     /// A clock to go by instead of the system's, for simulations. The library then starts no
     /// timer thread: what is due is done at the start of each MgmHost* call. NULL: the system's.

@@ -11,6 +11,7 @@
 use super::batch::FAMILY;
 use super::mroute::Entries;
 use super::netlink::{Attributes, Messages, NextHops, RTMSG, read_address, read_u32, rtmsg};
+use super::notify::News;
 use super::sys::{self, Errno};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
 use super::{Plane, netlink};
@@ -27,9 +28,10 @@ const MAX_SUSPECTS: usize = 1024;
 /// After how many of our own changes their notifications are read: about a quarter of what the
 /// default receive buffer holds.
 const DRAIN_AFTER: usize = 64;
-/// How many entries are looked up while the lock is held, and in one step of an audit.
+/// How many of them while the lock is held.
 const AT_ONCE: usize = 8;
-const STEP: usize = 64;
+/// How many entries are looked up in one step of an audit.
+pub const STEP: usize = 64;
 /// The largest notification there is has some 400 octets.
 const NOTIFICATION: usize = 1024;
 
@@ -109,17 +111,17 @@ impl Plane {
         let vifs = self.vifs.read();
         loop {
             let foreign = &mut entries.foreign;
-            let n =
-                match sys::receive_many(&self.watch, &mut foreign.buffers, &mut foreign.lengths) {
-                    Ok(n) => n,
-                    Err(libc::EAGAIN) => return,
-                    Err(_) => {
-                        // ENOBUFS: some were lost. The error is told once, so reading goes on.
-                        self.counters.notifications_lost.fetch_add(1, Relaxed);
-                        foreign.audit_due = true;
-                        continue;
-                    }
-                };
+            let n = match sys::receive_many(&self.watch, &mut foreign.buffers, &mut foreign.lengths)
+            {
+                Ok(n) => n,
+                Err(libc::EAGAIN) => return,
+                Err(_) => {
+                    // ENOBUFS: some were lost. The error is told once, so reading goes on.
+                    self.counters.notifications_lost.fetch_add(1, Relaxed);
+                    foreign.audit_due = true;
+                    continue;
+                }
+            };
             for i in 0..n {
                 let foreign = &entries.foreign;
                 let Some(datagram) = foreign.buffers[i].get(..foreign.lengths[i]) else { continue };
@@ -137,24 +139,31 @@ impl Plane {
 
     /// Looks up suspects, and the next entries of an audit. To be called again soon while
     /// [`Foreign::busy`].
-    pub(super) fn look_up_suspects(&self) {
+    pub(super) fn look_up_suspects(&self, queue: &mut Vec<News>) {
         for _ in 0..STEP / AT_ONCE {
-            let mut lost = [None; AT_ONCE];
             let mut entries = self.entries.lock();
             if !self.next_suspects(&mut entries) {
                 return;
             }
-            for lost in &mut lost {
+            let told = queue.len();
+            for _ in 0..AT_ONCE {
                 let Some(flow) = entries.foreign.suspects.pop() else { break };
-                *lost = self.look_up(&mut entries, flow).then_some(flow);
+                if self.look_up(&mut entries, flow) {
+                    queue.push(News::Lost(flow));
+                }
             }
             drop(entries);
-            for flow in lost.into_iter().flatten() {
+            for news in &queue[told..] {
+                let News::Lost(flow) = news else { continue };
                 self.counters.entries_lost.fetch_add(1, Relaxed);
-                self.lost_entries.log(self.upcalls, Level::Warn, format_args!(
-                    "{flow}: somebody else changed or deleted the kernel's forwarding entry; it is programmed again"
-                ));
-                self.upcalls.entry_lost(flow);
+                self.lost_entries.log(
+                    self.upcalls,
+                    Level::Warn,
+                    format_args!(
+                        "{flow}: somebody else changed or deleted the kernel's forwarding entry; \
+                         it is programmed again"
+                    ),
+                );
             }
         }
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::netlink::{IFINFOMSG, read_u32};
+use super::notify::News;
 use super::sys::{self, Errno};
 use super::{Plane, mroute::Entries};
 use crate::core::types::IfKey;
@@ -91,40 +92,31 @@ impl Plane {
         let entries = self.entries.lock();
         let mut vifs = self.vifs.write();
         let Some(vif) = vifs.remove(key) else { return };
-        let in_kernel = vifs.in_kernel >> vif & 1 == 1;
+        let delete = vifs.in_kernel >> vif & 1 == 1 && !entries.stopped;
         vifs.in_kernel &= !(1 << vif);
         drop(vifs);
-        if in_kernel && !entries.stopped {
-            match sys::del_vif(&self.socket, vif) {
-                // Gone with its device a moment ago.
-                Ok(()) | Err(libc::EADDRNOTAVAIL) => {}
-                Err(e) => self.upcalls.log(
-                    Level::Error,
-                    format_args!("{key}: MRT_DEL_VIF {vif} failed: errno {e}"),
-                ),
-            }
+        let deleted = if delete { sys::del_vif(&self.socket, vif) } else { Ok(()) };
+        drop(entries);
+        match deleted {
+            // EADDRNOTAVAIL: gone with its device a moment ago.
+            Ok(()) | Err(libc::EADDRNOTAVAIL) => {}
+            Err(e) => self
+                .upcalls
+                .log(Level::Error, format_args!("{key}: MRT_DEL_VIF {vif} failed: errno {e}")),
         }
     }
 
     /// Compares the VIFs that are to be rechecked with the devices there are, makes again what is
     /// missing, and tells which interfaces stopped or began to work. It looks at the present state
     /// only, so that notifications may be lost or come together. False: it must be tried again.
-    pub(super) fn reconcile(&self) -> bool {
+    pub(super) fn reconcile(&self, queue: &mut Vec<News>) -> bool {
         let vifs = self.vifs.read();
         let each = vifs.each(vifs.recheck);
         drop(vifs);
         let mut all = true;
         for (vif, ifindex) in each {
             match self.reconcile_one(vif, ifindex) {
-                Ok(Some(up)) => {
-                    let mut last = None;
-                    loop {
-                        let next = self.vifs.read().next_on(ifindex, last);
-                        let Some(key) = next else { break };
-                        self.upcalls.interface_up(key, up);
-                        last = next;
-                    }
-                }
+                Ok(Some(up)) => queue.push(News::Device { ifindex, up }),
                 Ok(None) => {}
                 Err(_) => all = false,
             }
@@ -139,13 +131,12 @@ impl Plane {
         let vifs = self.vifs.read();
         let known = vifs.wanted & bit != 0 && vifs.device(vif) == ifindex && !entries.stopped;
         drop(vifs);
-        let (mut made, mut up) = (false, false);
-        if known {
-            if let Some(flags) = self.link(ifindex)? {
-                made = sys::vif_exists(&self.socket, vif)? || self.make_again(vif, ifindex);
-                up = made && flags & WORKS == WORKS;
-            }
-        }
+        let link = if known { self.link(ifindex)? } else { None };
+        let exists = link.is_some() && sys::vif_exists(&self.socket, vif)?;
+        // It went with its device, or by somebody else's hand.
+        let again = (link.is_some() && !exists).then(|| sys::add_vif(&self.socket, vif, ifindex));
+        let made = exists || again == Some(Ok(()));
+        let up = made && link.is_some_and(|flags| flags & WORKS == WORKS);
         let mut vifs = self.vifs.write();
         vifs.recheck &= !bit;
         if !known {
@@ -154,29 +145,19 @@ impl Plane {
         let changed = (vifs.up & bit != 0) != up;
         vifs.in_kernel = vifs.in_kernel & !bit | if made { bit } else { 0 };
         vifs.up = vifs.up & !bit | if up { bit } else { 0 };
-        Ok(changed.then_some(up))
-    }
-
-    /// Makes a VIF that went with its device, or by somebody else's hand.
-    fn make_again(&self, vif: u8, ifindex: u32) -> bool {
-        match sys::add_vif(&self.socket, vif, ifindex) {
-            Ok(()) => {
-                self.upcalls.log(
-                    Level::Warn,
-                    format_args!(
-                        "interface {ifindex}: multicast interface {vif} had gone; made again"
-                    ),
-                );
-                true
-            }
-            Err(e) => {
-                self.upcalls.log(
-                    Level::Error,
-                    format_args!("interface {ifindex}: MRT_ADD_VIF {vif} failed: errno {e}"),
-                );
-                false
-            }
+        drop((vifs, entries));
+        match again {
+            None => {}
+            Some(Ok(())) => self.upcalls.log(
+                Level::Warn,
+                format_args!("interface {ifindex}: multicast interface {vif} had gone; made again"),
+            ),
+            Some(Err(e)) => self.upcalls.log(
+                Level::Error,
+                format_args!("interface {ifindex}: MRT_ADD_VIF {vif} failed: errno {e}"),
+            ),
         }
+        Ok(changed.then_some(up))
     }
 
     /// The flags of a device; None: there is no such device.
@@ -217,15 +198,10 @@ impl Plane {
     fn rp_filter(&self, ifindex: u32) -> u32 {
         let family = [libc::AF_INET as u8, 0, 0, 0];
         let attributes: [(u16, &[u8]); 1] = [(NETCONFA_IFINDEX, &ifindex.to_ne_bytes())];
-        let answer = self.asker.lock().ask(
-            libc::RTM_GETNETCONF,
-            &family,
-            &attributes,
-            |message| {
-                let mut all = message.attributes(family.len());
-                all.find(|a| a.0 == NETCONFA_RP_FILTER).map(|a| read_u32(a.1, 0))
-            },
-        );
+        let answer = self.asker.lock().ask(libc::RTM_GETNETCONF, &family, &attributes, |message| {
+            let mut all = message.attributes(family.len());
+            all.find(|a| a.0 == NETCONFA_RP_FILTER).map(|a| read_u32(a.1, 0))
+        });
         // A warning is not worth an error.
         answer.ok().flatten().unwrap_or(0)
     }

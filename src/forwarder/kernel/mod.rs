@@ -9,12 +9,14 @@
 //! | `batch` | programs many entries at once |
 //! | `vifs`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
+//! | `pump` | the threads, which client callbacks may block |
 //! | `routes` | routes toward sources |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
 //! | `netlink`, `sys` | messages; system calls, the only file with unsafe code |
 //!
 //! Locks: `entries` is held by whoever changes anything in the kernel and is taken first; `vifs`
-//! and `asker` are held for moments inside. None is held during an upcall.
+//! and `asker` are held for moments inside. None of them is held during an upcall, the log's
+//! included.
 
 mod batch;
 mod foreign;
@@ -22,6 +24,7 @@ mod interfaces;
 mod mroute;
 mod netlink;
 mod notify;
+mod pump;
 mod report;
 mod routes;
 mod sys;
@@ -29,19 +32,23 @@ mod throttle;
 mod upcall;
 mod vifs;
 
+pub(crate) use sys::{Body, Thread};
+
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
+use crate::log::Level;
 use mroute::Entries;
 use netlink::Asker;
+use notify::{Notifications, Watcher};
 use parking_lot::{Mutex, RwLock};
+use pump::Pump;
 use routes::Routes;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use sys::Thread;
 use throttle::Throttle;
-use upcall::Pump;
+use upcall::{Reader, Reports};
 use vifs::Vifs;
 
 /// Linux's multicast forwarding as a [`Forwarder`].
@@ -78,7 +85,12 @@ struct Plane {
     vifs: RwLock<Vifs>,
     asker: Mutex<Asker>,
     routes: Mutex<Routes>,
-    pump: Pump,
+    reports: Pump<Reports>,
+    /// Held by whoever reads reports.
+    reader: Mutex<Reader>,
+    notifications: Pump<Notifications>,
+    /// Held by whoever reads notifications.
+    watcher: Mutex<Watcher>,
     /// Notifications of routes, rules, next hops, links, addresses.
     changes: OwnedFd,
     /// Notifications of entries; read with `entries` held.
@@ -87,7 +99,6 @@ struct Plane {
     wake: OwnedFd,
     /// Readable once the end has come.
     stop: OwnedFd,
-    netlink_thread: Mutex<Option<Thread>>,
     counters: PlaneCounters,
     lost_entries: Throttle,
     lost_reports: Throttle,
@@ -138,13 +149,15 @@ impl Plane {
             vifs: RwLock::new(Vifs::default()),
             asker: Mutex::new(Asker::new().map_err(os("opening a netlink socket"))?),
             routes: Mutex::new(Routes::default()),
-            pump: Pump::new(),
+            reports: Pump::new(),
+            reader: Mutex::new(Reader::new()),
+            notifications: Pump::new(),
+            watcher: Mutex::new(Watcher::new()),
             changes: notify::subscribe().map_err(os("subscribing to changes of routes"))?,
             watch: foreign::subscribe(table)
                 .map_err(os("subscribing to changes of forwarding entries"))?,
             wake: sys::event().map_err(os("making an eventfd"))?,
             stop: sys::event().map_err(os("making an eventfd"))?,
-            netlink_thread: Mutex::new(None),
             counters: PlaneCounters::default(),
             lost_entries: Throttle::new(),
             lost_reports: Throttle::new(),
@@ -155,9 +168,8 @@ impl Plane {
 
     fn start(self: &Arc<Self>) -> Result<(), ForwarderError> {
         let os = |errno| ForwarderError::Os { operation: "starting a thread", errno };
-        let netlink = Thread::spawn::<notify::NetlinkThread>(c"mgm-netlink", Arc::clone(self));
-        *self.netlink_thread.lock() = Some(netlink.map_err(os)?);
-        self.start_upcalls().map_err(os)
+        Pump::<Notifications>::start(self).map_err(os)?;
+        Pump::<Reports>::start(self).map_err(os)
     }
 
     fn stop(&self) {
@@ -166,17 +178,14 @@ impl Plane {
             return;
         }
         // Not left to the closing of the socket: a child of the host's may hold a copy of it.
-        if let Err(e) = sys::mrt_done(&self.socket) {
-            self.upcalls
-                .log(crate::log::Level::Error, format_args!("MRT_DONE failed: errno {e}"));
-        }
+        let done = sys::mrt_done(&self.socket);
         drop(entries);
-        sys::signal(&self.stop);
-        self.stop_upcalls();
-        let netlink = self.netlink_thread.lock().take();
-        if let Some(thread) = netlink {
-            thread.join_unless_self();
+        if let Err(e) = done {
+            self.upcalls.log(Level::Error, format_args!("MRT_DONE failed: errno {e}"));
         }
+        sys::signal(&self.stop);
+        Pump::<Reports>::stop(self);
+        Pump::<Notifications>::stop(self);
     }
 }
 
@@ -215,6 +224,24 @@ impl Forwarder for KernelForwarder {
             Some(plane) => plane.program(changes, failed),
             None => (0..changes.len()).for_each(|position| failed(position, NOT_STARTED)),
         }
+    }
+
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn own_counters(&self, give: &mut dyn FnMut(&'static str, u64)) {
+        let counted = self.kernel_counters().unwrap_or_default();
+        give("malformed_reports", counted.malformed);
+        give("unknown_arrivals", counted.unknown_arrival);
+        give("dropped_reports", counted.dropped_reports);
+        give("entries_lost", counted.entries_lost);
+        give("notifications_lost", counted.notifications_lost);
+        give("spare_threads", counted.spare_threads);
+    }
+
+    fn takes_packets(&self) -> bool {
+        false
     }
 
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {

@@ -121,9 +121,9 @@ pub fn open(table: u32) -> Result<OwnedFd, ForwarderError> {
         libc::EADDRINUSE => ForwarderError::Refused(
             "another multicast router runs on this table in this network namespace",
         ),
-        libc::ENOPROTOOPT => ForwarderError::Refused(
-            "the kernel has no IPv4 multicast routing (CONFIG_IP_MROUTE)",
-        ),
+        libc::ENOPROTOOPT => {
+            ForwarderError::Refused("the kernel has no IPv4 multicast routing (CONFIG_IP_MROUTE)")
+        }
         e => refused("becoming the multicast router of the table (MRT_INIT)", e),
     })?;
     sys::mrt_assert(&fd)

@@ -68,11 +68,6 @@ impl Writer {
         (!self.overflow).then(|| &self.buffer[..self.len])
     }
 
-    /// How much more fits.
-    pub fn room(&self) -> usize {
-        self.buffer.len() - self.len
-    }
-
     fn put(&mut self, bytes: &[u8]) {
         match self.buffer.get_mut(self.len..self.len + bytes.len()) {
             Some(place) => {
@@ -126,8 +121,7 @@ impl<'a> Iterator for Messages<'a> {
     fn next(&mut self) -> Option<Message<'a>> {
         let length = read_u32(self.0.get(..HEADER)?, 0) as usize;
         let payload = self.0.get(HEADER..length)?;
-        let message =
-            Message { kind: read_u16(self.0, 4), seq: read_u32(self.0, 8), payload };
+        let message = Message { kind: read_u16(self.0, 4), seq: read_u32(self.0, 8), payload };
         self.0 = self.0.get(align(length)..).unwrap_or(&[]);
         Some(message)
     }

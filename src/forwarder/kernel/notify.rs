@@ -1,16 +1,17 @@
-//! The netlink thread: learns of changes of routes, rules, next hops, links and addresses, and of
+//! The netlink threads: learn of changes of routes, rules, next hops, links and addresses, and of
 //! entries that others change.
 
 #![forbid(unsafe_code)]
 
-use super::Plane;
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
-use super::sys::{self, Body, Errno};
-use crate::core::types::mask_of;
-use crate::log::Level;
+use super::pump::{Pump, Work};
+use super::sys::{self, Errno};
+use super::{Plane, foreign};
+use crate::core::types::{SourceGroup, mask_of};
+use hashbrown::HashMap;
+use std::ffi::CStr;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const BUFFER: u32 = 4 << 20;
 
 const NETCONFA_IFINDEX: u16 = 1;
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
 
 /// Subscribes to everything that can change a route or a device.
 pub fn subscribe() -> Result<OwnedFd, Errno> {
@@ -48,34 +51,61 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The thread.
-pub enum NetlinkThread {}
+/// Something to be handed on.
+pub enum News {
+    /// A device began or stopped to work.
+    Device { ifindex: u32, up: bool },
+    /// Routes under a prefix may have changed.
+    Routes { network: u32, len: u8 },
+    /// An entry is not what it should be.
+    Lost(SourceGroup),
+}
 
-impl Body for NetlinkThread {
-    type On = Plane;
+/// Notifications, as a kind of work.
+pub struct Notifications;
 
-    fn run(plane: Arc<Plane>) {
-        let mut watcher = Watcher::new(plane);
-        loop {
-            let turn = std::panic::AssertUnwindSafe(|| watcher.turn());
-            match std::panic::catch_unwind(turn) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(_) => watcher.plane.upcalls.log(
-                    Level::Error,
-                    format_args!("internal fault while a change of routes or devices was handled"),
-                ),
+impl Work for Notifications {
+    type Item = News;
+    const NAME: &'static CStr = c"mgm-netlink";
+    const ITEMS: usize = MAX_PREFIXES + sys::MAX_VIFS + foreign::STEP;
+    // Long enough that a thread that only did not get to run is not overtaken: the news of one
+    // device must not change their order.
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn pump(plane: &Plane) -> &Pump<Self> {
+        &plane.notifications
+    }
+
+    fn read(plane: &Plane, queue: &mut Vec<News>) {
+        plane.watcher.lock().turn(plane, queue);
+        queue.reverse();
+    }
+
+    fn hand_on(plane: &Plane, news: &News) {
+        match *news {
+            News::Device { ifindex, up } => {
+                let mut last = None;
+                loop {
+                    let next = plane.vifs.read().next_on(ifindex, last);
+                    let Some(key) = next else { break };
+                    plane.upcalls.interface_up(key, up);
+                    last = next;
+                }
             }
+            News::Routes { network, len } => {
+                plane.upcalls.routes_changed(Ipv4Addr::from_bits(network), len);
+            }
+            News::Lost(flow) => plane.upcalls.entry_lost(flow),
         }
     }
 }
 
-struct Watcher {
-    plane: Arc<Plane>,
+/// What whoever reads the notifications has to know.
+pub struct Watcher {
     buffer: Box<[u8]>,
     changes: Changes,
     /// Flags of devices as last told.
-    links: hashbrown::HashMap<u32, u32>,
+    links: HashMap<u32, u32>,
     everything_after: Instant,
     napping_until: Option<Instant>,
     retry: bool,
@@ -89,25 +119,24 @@ struct Changes {
 }
 
 impl Watcher {
-    fn new(plane: Arc<Plane>) -> Self {
+    /// Nothing was told yet.
+    pub fn new() -> Self {
         Self {
-            plane,
             buffer: vec![0; 65536].into(),
             changes: Changes {
                 prefixes: Vec::with_capacity(MAX_PREFIXES),
                 everything: false,
                 any: false,
             },
-            links: hashbrown::HashMap::new(),
+            links: HashMap::new(),
             everything_after: Instant::now(),
             napping_until: None,
             retry: false,
         }
     }
 
-    /// Waits for something and deals with it. False: the end.
-    fn turn(&mut self) -> bool {
-        let plane = Arc::clone(&self.plane);
+    /// Waits for something and finds out what is to be handed on.
+    fn turn(&mut self, plane: &Plane, queue: &mut Vec<News>) {
         let now = Instant::now();
         if self.napping_until.is_some_and(|until| until <= now) {
             self.napping_until = None;
@@ -115,34 +144,32 @@ impl Watcher {
         let stop = &plane.stop;
         let watch = if self.napping_until.is_some() { stop } else { &plane.watch };
         let fds = [stop, &plane.wake, &plane.changes, watch];
-        let ready = sys::wait_readable(fds, self.timeout(now)).unwrap_or([false; 4]);
+        let ready = sys::wait_readable(fds, self.timeout(plane, now)).unwrap_or([false; 4]);
         let [stopped, woken, changed, watched] = ready;
         if stopped {
-            return false;
+            return;
         }
         if woken {
             sys::clear(&plane.wake);
         }
         if changed {
-            self.read_changes();
+            self.read_changes(plane);
         }
-        if self.changes.any {
+        if std::mem::take(&mut self.changes.any) {
             // Before anybody is told: what is looked up from now on is new.
             plane.routes.lock().forget();
-            self.changes.any = false;
         }
-        self.retry = !plane.reconcile();
-        self.tell_routes();
+        self.retry = !plane.reconcile(queue);
+        self.tell_routes(queue);
         if watched {
             self.napping_until = Some(Instant::now() + NAP);
             plane.drain_notifications(&mut plane.entries.lock());
         }
-        plane.look_up_suspects();
-        true
+        plane.look_up_suspects(queue);
     }
 
-    fn timeout(&self, now: Instant) -> Option<u32> {
-        let busy = self.retry || self.plane.entries.lock().foreign.busy();
+    fn timeout(&self, plane: &Plane, now: Instant) -> Option<u32> {
+        let busy = self.retry || plane.entries.lock().foreign.busy();
         let everything = self.changes.everything.then_some(self.everything_after);
         let at = [busy.then(|| now + PAUSE), self.napping_until, everything];
         let at = at.into_iter().flatten().min()?;
@@ -150,36 +177,36 @@ impl Watcher {
         Some(at.saturating_duration_since(now).as_millis() as u32 + 1)
     }
 
-    fn read_changes(&mut self) {
+    fn read_changes(&mut self, plane: &Plane) {
         while self.changes.prefixes.len() < MAX_PREFIXES {
-            match sys::receive(&self.plane.changes, &mut self.buffer) {
+            match sys::receive(&plane.changes, &mut self.buffer) {
                 Ok(length) => {
                     // A datagram that was cut off is read as far as it goes.
                     let datagram = &self.buffer[..length.min(self.buffer.len())];
                     for message in Messages(datagram) {
-                        read_change(&self.plane, &mut self.changes, &mut self.links, &message);
+                        read_change(plane, &mut self.changes, &mut self.links, &message);
                     }
                 }
                 Err(libc::EAGAIN) => break,
                 Err(_) => {
                     // ENOBUFS: some were lost.
-                    self.plane.counters.notifications_lost.fetch_add(1, Relaxed);
+                    plane.counters.notifications_lost.fetch_add(1, Relaxed);
                     self.changes.everything();
                     self.links.clear();
-                    let mut vifs = self.plane.vifs.write();
+                    let mut vifs = plane.vifs.write();
                     vifs.recheck |= vifs.wanted;
                 }
             }
         }
     }
 
-    fn tell_routes(&mut self) {
+    fn tell_routes(&mut self, queue: &mut Vec<News>) {
         let changes = &mut self.changes;
         if changes.everything {
             if Instant::now() >= self.everything_after {
                 changes.everything = false;
                 changes.prefixes.clear();
-                self.plane.upcalls.routes_changed(Ipv4Addr::UNSPECIFIED, 0);
+                queue.push(News::Routes { network: 0, len: 0 });
                 self.everything_after = Instant::now() + EVERYTHING_EVERY;
             }
             return;
@@ -192,7 +219,7 @@ impl Watcher {
                 l <= len && (n ^ network) & mask_of(l).to_bits() == 0
             });
             if !covered {
-                self.plane.upcalls.routes_changed(Ipv4Addr::from_bits(network), len);
+                queue.push(News::Routes { network, len });
                 told = Some((network, len));
             }
         }
@@ -200,6 +227,15 @@ impl Watcher {
 }
 
 impl Changes {
+    /// Notes a prefix; what finds no room counts as "any".
+    fn prefix(&mut self, network: Ipv4Addr, len: u8) {
+        if self.prefixes.len() < MAX_PREFIXES {
+            self.prefixes.push((network.to_bits(), len));
+        } else {
+            self.everything = true;
+        }
+    }
+
     fn everything(&mut self) {
         (self.everything, self.any) = (true, true);
     }
@@ -208,7 +244,7 @@ impl Changes {
 fn read_change(
     plane: &Plane,
     changes: &mut Changes,
-    links: &mut hashbrown::HashMap<u32, u32>,
+    links: &mut HashMap<u32, u32>,
     message: &Message<'_>,
 ) {
     match message.kind {
@@ -219,7 +255,7 @@ fn read_change(
             let network = to.and_then(|a| read_address(a.1)).unwrap_or(Ipv4Addr::UNSPECIFIED);
             // Sources are never multicast; the kernel's own route for 224.0.0.0/4 is no news.
             if len == 0 || !network.is_multicast() {
-                changes.prefixes.push((network.to_bits(), len));
+                changes.prefix(network, len);
             }
         }
         libc::RTM_NEWLINK | libc::RTM_DELLINK => read_link(plane, changes, links, message),
@@ -235,8 +271,8 @@ fn read_change(
         libc::RTM_DELADDR
         | libc::RTM_NEWRULE
         | libc::RTM_DELRULE
-        | libc::RTM_NEWNEXTHOP
-        | libc::RTM_DELNEXTHOP => changes.everything(),
+        | RTM_NEWNEXTHOP
+        | RTM_DELNEXTHOP => changes.everything(),
         _ => {}
     }
 }
@@ -244,7 +280,7 @@ fn read_change(
 fn read_link(
     plane: &Plane,
     changes: &mut Changes,
-    links: &mut hashbrown::HashMap<u32, u32>,
+    links: &mut HashMap<u32, u32>,
     message: &Message<'_>,
 ) {
     // Bridges tell of their ports in the same group; a port that leaves its bridge is not gone.

@@ -102,8 +102,7 @@ mod tests {
         assert_eq!(got.flow, SourceGroup::new([10, 0, 0, 1].into(), [232, 1, 1, 1].into()));
         let header = got.header();
         assert_eq!((header.len(), header[8], header[9]), (24, 0, 0));
-        let sum: u32 =
-            header.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+        let sum: u32 = header.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
         for kind in [2, 4] {
             assert_eq!(read(&report(kind, 5)).unwrap().kind, Kind::WrongInterface);

@@ -178,16 +178,16 @@ fn windows_protocol(rtprot: u8) -> u32 {
     const DVMRP: u32 = 17;
     const DHCP: u32 = 19;
     match rtprot {
-        1 => ICMP,      // RTPROT_REDIRECT
-        2 => LOCAL,     // RTPROT_KERNEL: directly connected
+        1 => ICMP,        // RTPROT_REDIRECT
+        2 => LOCAL,       // RTPROT_KERNEL: directly connected
         3 | 4 => NETMGMT, // RTPROT_BOOT, RTPROT_STATIC: an administrator's
-        16 => DHCP,     // RTPROT_DHCP
-        17 => DVMRP,    // RTPROT_MROUTED
-        186 => BGP,     // RTPROT_BGP
-        187 => IS_IS,   // RTPROT_ISIS
-        188 => OSPF,    // RTPROT_OSPF
-        189 => RIP,     // RTPROT_RIP
-        192 => EIGRP,   // RTPROT_EIGRP
+        16 => DHCP,       // RTPROT_DHCP
+        17 => DVMRP,      // RTPROT_MROUTED
+        186 => BGP,       // RTPROT_BGP
+        187 => IS_IS,     // RTPROT_ISIS
+        188 => OSPF,      // RTPROT_OSPF
+        189 => RIP,       // RTPROT_RIP
+        192 => EIGRP,     // RTPROT_EIGRP
         _ => OTHER,
     }
 }

@@ -308,9 +308,8 @@ pub fn enlarge_buffer(fd: &OwnedFd, octets: u32) {
 /// Sends to the kernel.
 pub fn send(fd: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `message`.
-    let sent = retry(|| unsafe {
-        libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0)
-    })?;
+    let sent =
+        retry(|| unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) })?;
     if sent == message.len() { Ok(()) } else { Err(libc::EMSGSIZE) }
 }
 
@@ -319,9 +318,7 @@ pub fn send(fd: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
 pub fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
     // SAFETY: the kernel writes at most `buffer.len()` octets.
-    retry(|| unsafe {
-        libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
-    })
+    retry(|| unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) })
 }
 
 /// The most datagrams that [`receive_many`] takes at once.
@@ -452,16 +449,21 @@ impl Thread {
         }
     }
 
-    /// Waits for the thread's end; lets it go where it is the caller itself.
-    pub fn join_unless_self(self) {
-        let thread = self.0 as libc::pthread_t;
+    /// Whether this is the calling thread.
+    pub fn is_self(&self) -> bool {
+        // SAFETY: only gives the calling thread's own handle.
+        self.0 == unsafe { libc::pthread_self() } as usize
+    }
+
+    /// Waits for the thread's end.
+    pub fn join(self) {
         // SAFETY: the thread was neither joined nor detached, and its handle is used up here.
-        unsafe {
-            if thread == libc::pthread_self() {
-                libc::pthread_detach(thread);
-            } else {
-                libc::pthread_join(thread, std::ptr::null_mut());
-            }
-        }
+        unsafe { libc::pthread_join(self.0 as libc::pthread_t, std::ptr::null_mut()) };
+    }
+
+    /// Lets the thread go on by itself.
+    pub fn detach(self) {
+        // SAFETY: the thread was neither joined nor detached, and its handle is used up here.
+        unsafe { libc::pthread_detach(self.0 as libc::pthread_t) };
     }
 }

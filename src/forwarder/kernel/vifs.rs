@@ -61,20 +61,13 @@ impl Vifs {
         self.number(ifindex).or_else(|| {
             // MFCs outlive a VIF in the kernel: a number that is still named would let old flows
             // leave through the new device.
-            (0..MAX_VIFS)
-                .find(|&n| self.wanted >> n & 1 == 0 && named[n] == 0)
-                .map(|n| n as u8)
+            (0..MAX_VIFS).find(|&n| self.wanted >> n & 1 == 0 && named[n] == 0).map(|n| n as u8)
         })
     }
 
     /// Gives a number, one of those that [`Self::choose`] gives, to a device.
     pub fn assign(&mut self, vif: u8, ifindex: u32) {
         self.devices[usize::from(vif)] = ifindex;
-    }
-
-    /// Whether the interface is known.
-    pub fn contains(&self, key: IfKey) -> bool {
-        self.keys.binary_search(&key).is_ok()
     }
 
     /// Makes room for one interface more.

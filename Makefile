@@ -1,0 +1,89 @@
+# libmgm: the commands that a user or a contributor types. `make help` lists them.
+
+CARGO   ?= cargo
+CC      ?= cc
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+INSTALL ?= install
+
+# Where cargo puts what it builds, and where the finished pieces are laid out as they will be used.
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+BUILD   := build
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# The SONAME is libmgm.so.1; the file's name carries the crate's version after it.
+SO      := libmgm.so.1.$(VERSION)
+
+CFLAGS  ?= -O2 -g
+HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CFLAGS)
+MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
+
+PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
+
+.PHONY: all help build lib programs demo test check header install clean deps-demo deps-test
+all: build
+
+help:
+	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts"
+	@echo "make test     runs every test"
+	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
+	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
+	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
+	@echo "make install  DESTDIR=, PREFIX=$(PREFIX)"
+	@echo "make clean"
+
+build: lib programs
+
+# cargo knows best what is out of date, so it is always asked.
+lib:
+	$(CARGO) build --release
+	@mkdir -p $(BUILD)/lib $(BUILD)/bin
+	@cmp -s $(TARGET)/release/libmgm.so $(BUILD)/lib/$(SO) || cp -f $(TARGET)/release/libmgm.so $(BUILD)/lib/$(SO)
+	@cmp -s $(TARGET)/release/libmgm.a $(BUILD)/lib/libmgm.a || cp -f $(TARGET)/release/libmgm.a $(BUILD)/lib/libmgm.a
+	@ln -sfn $(SO) $(BUILD)/lib/libmgm.so.1
+	@ln -sfn libmgm.so.1 $(BUILD)/lib/libmgm.so
+
+programs: $(PROGRAMS)
+
+HEADERS := $(wildcard include/*.h c-tests/*.h)
+$(BUILD)/bin/startup: c-tests/startup.c $(HEADERS) | lib
+	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)
+$(BUILD)/bin/startup_protocol.so: c-tests/startup_protocol.c $(HEADERS) | lib
+	$(CC) $(HOST_CFLAGS) -fPIC -shared $< -o $@ $(MGM)
+$(BUILD)/bin/router: c-tests/router.c c-tests/router_igmp.c c-tests/router_protocol.c $(HEADERS) | lib
+	$(CC) $(HOST_CFLAGS) $(filter %.c,$^) -o $@ $(MGM)
+$(BUILD)/bin/%: c-tests/%.c | lib
+	$(CC) $(HOST_CFLAGS) $< -o $@
+
+deps-demo deps-test: deps-%:
+	@CARGO='$(CARGO)' tools/install-deps.sh $*
+
+demo: deps-demo
+	@$(MAKE) --no-print-directory build
+	@c-tests/demo.sh
+
+test: deps-test
+	@$(MAKE) --no-print-directory build
+	@CARGO='$(CARGO)' tools/test.sh
+
+check:
+	@CARGO='$(CARGO)' tools/check.sh
+
+header:
+	UPDATE_HEADERS=1 $(CARGO) test --test header
+
+# The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
+install: lib
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
+	$(INSTALL) -m 755 $(BUILD)/lib/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	$(INSTALL) -m 644 $(BUILD)/lib/libmgm.a $(DESTDIR)$(LIBDIR)/libmgm.a
+	ln -sfn $(SO) $(DESTDIR)$(LIBDIR)/libmgm.so.1
+	ln -sfn libmgm.so.1 $(DESTDIR)$(LIBDIR)/libmgm.so
+	$(INSTALL) -m 644 include/mgm.h include/mgm_host.h $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 include/compat/*.h $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' tools/libmgm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libmgm.pc
+
+clean:
+	$(CARGO) clean
+	rm -rf $(BUILD)

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Builds every unit-test program of this directory with each compiler and standard, runs each
+# linked with -lmgm and once more with the library loaded by dlopen, then once under valgrind and
+# once with the C side under the address and undefined-behaviour sanitizers. Ends with the line
+# "N passed, N failed". Called by tools/test.sh; expects the library in build/lib.
+#
+# A program is any t_*.c, abi*.c or badargs.c; its last line says "N passed, N failed". headers*.c
+# are compiled only. A source with "matrix: C only" in its first lines is not built as C++.
+set -eu
+
+HERE=$(cd "$(dirname "$0")" && pwd)
+ROOT=$(dirname "$HERE")
+LIB=${MGM_LIB:-$ROOT/build/lib}
+WARNINGS="-Wall -Wextra -Wpedantic -Werror"
+# Asked for by the standard that a column names; g++ and clang++ take them from -x c++.
+COLUMNS_ALL="gcc:c99 gcc:c11 g++:c++17 clang:c99 clang:c11 clang++:c++17"
+
+export LD_LIBRARY_PATH=$LIB
+
+sources() { (cd "$HERE" && ls t_*.c abi*.c badargs.c headers*.c 2>/dev/null) | sort; }
+
+# result NAME PASSED FAILED [LOG]: one line in $OUT/results, the log shown where something failed.
+result() {
+    printf '%s %s %s\n' "$2" "$3" "$1" >>"$OUT/results"
+    if [ "$3" != 0 ]; then
+        {
+            printf 'FAILED: %s\n' "$1"
+            [ $# -lt 4 ] || sed 's/^/    /' "$4"
+        } >>"$OUT/failures"
+    fi
+}
+
+# run NAME COMMAND...: runs a program to its summary line.
+run() {
+    local name=$1 log status=0 last
+    shift
+    log=$OUT/$(printf '%s' "$name" | tr -c 'A-Za-z0-9+_.\n' -).log
+    timeout 600 "$@" >"$log" 2>&1 </dev/null || status=$?
+    last=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1) || true
+    if [ -z "$last" ]; then
+        echo "(ended with status $status and without a summary)" >>"$log"
+        result "$name" 0 1 "$log"
+    elif [ "$status" != 0 ] && [ "${last##*, }" = "0 failed" ]; then
+        echo "(ended with status $status)" >>"$log"
+        result "$name" "${last%% *}" 1 "$log"
+    else
+        last=${last% failed}
+        result "$name" "${last%% *}" "${last##* }" "$log"
+    fi
+}
+
+# compile NAME OUTPUT COMMAND...
+compile() {
+    local name=$1 output=$2
+    shift 2
+    if ! "$@" -o "$output" >"$output.log" 2>&1; then
+        result "$name: compile" 0 1 "$output.log"
+        return 1
+    fi
+}
+
+# One program in one column: compiled once, linked and run twice.
+job() {
+    local source=$1 column=$2 compiler standard name object include language="" mode
+    local -a flags
+    compiler=${column%:*}
+    standard=${column#*:}
+    name=${source%.c}
+    case "$compiler" in *++) language="-x c++" ;; esac
+    if [ -n "$language" ] && head -5 "$HERE/$source" | grep -q 'matrix: C only'; then return 0; fi
+    include="-I$ROOT/include"
+    case "$name" in headers*) include="$include -I$ROOT/include/compat" ;; esac
+    # shellcheck disable=SC2206 # several words each
+    flags=(-std=$standard -D_GNU_SOURCE $WARNINGS -g -O1 -pthread $include)
+    [ -n "$language" ] || flags+=(-Wstrict-prototypes)
+    mode=$column
+    object=$OUT/$name.$compiler.$standard
+    # shellcheck disable=SC2086
+    compile "$mode $name" "$object.o" "$compiler" "${flags[@]}" -c $language "$HERE/$source" || return 0
+    case "$name" in headers*) result "$mode $name (compiled)" 1 0; return 0 ;; esac
+    set -- "$object.o"
+    ! grep -q '"fixture.h"' "$HERE/$source" || set -- "$@" "$OUT/fixture.$compiler.$standard.o"
+    if compile "$mode $name (linked)" "$object" "$compiler" -pthread "$@" -L"$LIB" -lmgm; then
+        run "$mode $name (linked)" "$object"
+    fi
+    if compile "$mode $name (dlopen)" "$object.dl" "$compiler" -pthread "$@" "$OUT/mgm_dl.o" -ldl; then
+        if readelf -d "$object.dl" | grep -q libmgm; then
+            result "$mode $name (dlopen): must not be linked with libmgm" 0 1
+        fi
+        run "$mode $name (dlopen)" "$object.dl"
+    fi
+}
+
+# Under valgrind: the whole process, no error and no definite leak.
+job_valgrind() {
+    local name=${1%.c}
+    run "valgrind $name" valgrind -q --error-exitcode=9 --leak-check=full \
+        --errors-for-leak-kinds=definite --fair-sched=yes "$OUT/$name.gcc.c11"
+}
+
+# The sanitizers watch the C side: what tests hand in, and what the library writes into it through
+# the C library's functions.
+job_sanitized() {
+    local name=${1%.c}
+    # shellcheck disable=SC2054 # the comma is the option's own
+    local -a flags=(-std=c11 -D_GNU_SOURCE -g -O1 -pthread "-I$ROOT/include"
+        -fsanitize=address,undefined -fno-sanitize-recover=all)
+    compile "sanitizers $name" "$OUT/$name.san" gcc "${flags[@]}" "$HERE/$1" "$OUT/fixture.san.o" \
+        -L"$LIB" -lmgm || return 0
+    run "sanitizers $name" env ASAN_OPTIONS=detect_leaks=0 "$OUT/$name.san"
+}
+
+if [ "${1:-}" = --job ]; then # called by xargs below
+    shift
+    case "$2" in
+        valgrind) job_valgrind "$1" ;;
+        sanitizers) job_sanitized "$1" ;;
+        *) job "$1" "$2" ;;
+    esac
+    exit 0
+fi
+
+OUT=$(mktemp -d "${TMPDIR:-/tmp}/mgm-matrix.XXXXXX")
+export OUT
+trap 'rm -rf "$OUT"' EXIT
+: >"$OUT/results"
+
+# Shared objects first.
+compile mgm_dl "$OUT/mgm_dl.o" gcc -std=gnu11 -Wall -Wextra -Werror "-I$ROOT/include" -g -O1 -c \
+    "$HERE/mgm_dl.c" || true
+for column in $COLUMNS_ALL; do
+    compiler=${column%:*} standard=${column#*:} language=""
+    case "$compiler" in *++) language="-x c++" ;; esac
+    # shellcheck disable=SC2086
+    compile "$column fixture" "$OUT/fixture.$compiler.$standard.o" "$compiler" "-std=$standard" \
+        -D_GNU_SOURCE $WARNINGS -g -O1 -pthread "-I$ROOT/include" -c $language "$HERE/fixture.c" || true
+done
+compile "sanitizers fixture" "$OUT/fixture.san.o" gcc -std=c11 -D_GNU_SOURCE -g -O1 -pthread \
+    -fsanitize=address,undefined -fno-sanitize-recover=all "-I$ROOT/include" -c "$HERE/fixture.c" || true
+
+for source in $(sources); do
+    for column in $COLUMNS_ALL; do printf '%s %s\n' "$source" "$column"; done
+done | xargs -P "$(nproc)" -L 1 "$0" --job
+
+for source in $(sources); do
+    case "$source" in headers*) continue ;; esac
+    printf '%s sanitizers\n' "$source"
+    printf '%s valgrind\n' "$source"
+done | if command -v valgrind >/dev/null; then cat; else grep -v ' valgrind$'; fi |
+    xargs -P "$(nproc)" -L 1 "$0" --job
+if ! command -v valgrind >/dev/null; then
+    echo "skipped: valgrind is not installed"
+    [ "${CI:-}" != true ] || result "valgrind is not installed, and in CI nothing may be skipped" 0 1
+fi
+
+[ ! -e "$OUT/failures" ] || cat "$OUT/failures"
+awk '{ kind = $3; passed[kind] += $1; failed[kind] += $2 }
+     END { for (k in passed) printf "  %-16s %5d passed, %d failed\n", k, passed[k], failed[k] }' \
+    "$OUT/results" | sort
+awk '{ p += $1; f += $2 } END { printf "%d passed, %d failed\n", p, f; exit f > 0 || p == 0 }' "$OUT/results"

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# `make install` into a directory of its own gives what a user needs: a program builds with what
+# pkg-config says and runs, linked dynamically and statically, and a Windows source builds with the
+# compatibility headers. Nothing outside that directory is touched.
+set -eu
+cd "$(dirname "$0")/.."
+T=$(mktemp -d "${TMPDIR:-/tmp}/mgm-install.XXXXXX")
+trap 'rm -rf "$T"' EXIT
+
+make --no-print-directory install DESTDIR="$T" PREFIX=/usr
+export PKG_CONFIG_PATH=$T/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$T
+# Without these, pkg-config leaves out -I/usr/include and -L/usr/lib, which are not under $T.
+export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
+
+cat >"$T/one.c" <<'C'
+#include <mgm.h>
+int main(void)
+{
+    ROUTING_PROTOCOL_CONFIG config = {0};
+    HANDLE handle;
+    if (MgmRegisterMProtocol(&config, 7, 1, &handle) != NO_ERROR)
+        return 1;
+    if (MgmTakeInterfaceOwnership(handle, 1, 0) != NO_ERROR)
+        return 2;
+    if (MgmReleaseInterfaceOwnership(handle, 1, 0) != NO_ERROR)
+        return 3;
+    return MgmDeRegisterMProtocol(handle) == NO_ERROR ? 0 : 4;
+}
+C
+# shellcheck disable=SC2046 # several words
+cc $(pkg-config --cflags libmgm) "$T/one.c" -o "$T/dynamic" $(pkg-config --libs libmgm)
+readelf -d "$T/dynamic" | grep -q 'libmgm.so.1'
+env -u MGM_FORWARDER LD_LIBRARY_PATH="$T/usr/lib" "$T/dynamic"
+
+# shellcheck disable=SC2046
+cc $(pkg-config --cflags libmgm) "$T/one.c" -o "$T/static" "$T/usr/lib/libmgm.a" \
+    $(pkg-config --libs --static libmgm | sed 's/-lmgm//')
+if readelf -d "$T/static" | grep -q libmgm; then
+    echo "the statically linked program still asks for libmgm.so"
+    exit 1
+fi
+env -u MGM_FORWARDER "$T/static"
+
+# shellcheck disable=SC2046
+cc $(pkg-config --cflags libmgm) -I"$T$(pkg-config --variable=compatdir libmgm)" \
+    -c c-tests/headers_windows.c -o "$T/windows.o"
+[ ! -e "$T/usr/include/windows.h" ] # would hide a real one
+[ "$(pkg-config --modversion libmgm)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" ]

@@ -1,0 +1,344 @@
+#!/usr/bin/env bash
+# The router of this directory on the kernel forwarder, between hosts in namespaces, with real
+# IGMP and real packets. Ends with the line "N passed, N failed". Names of tests on the command
+# line run only those.
+set -u
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+enter_namespaces "$@" || {
+    echo "skipped: the router's tests, for network namespaces are not permitted here ($NS_REASON)"
+    echo "0 passed, 0 failed"
+    [ "${CI:-}" != true ] || exit 1
+    exit 0
+}
+
+# must TEXT COMMAND...: within 20 seconds. now TEXT COMMAND...: at once.
+must() { local text=$1; shift; wait_for 20 "$@" || wrong "$text"; }
+now() { local text=$1; shift; "$@" || wrong "$text"; }
+wrong() {
+    echo "  does not hold: $*"
+    {
+        echo "-- router:"; cat "$LOGS/router"
+        echo "-- kernel:"; ip -n rtr -s mroute show
+    } 2>/dev/null | sed 's/^/    /'
+    exit 1
+}
+link_count_is() { [ "$(on_link "$1" "$2")" = "$3" ]; }
+seq_line() { seq -s ' ' "$1" "$2"; }
+
+router_and_receivers() {
+    start_router "$@" || wrong "the router starts"
+    start_receivers || wrong "the receivers start"
+}
+
+# The router ends with status 0, having printed just what the kernel had, and leaves it empty.
+end_router() {
+    local kernel status=0
+    kernel=$(kernel_table)
+    finish router INT || status=$?
+    [ "$status" = 0 ] || wrong "the router ends with status 0 (it was $status)"
+    if [ "$kernel" != "$(router_table)" ]; then
+        printf 'kernel:\n%s\nrouter:\n%s\n' "$kernel" "$(router_table)"
+        wrong "the router's table and the kernel's agree"
+    fi
+    now "nothing is left in the kernel" kernel_is_empty
+}
+kernel_is_empty() { [ -z "$(kernel_table)" ]; }
+
+hosts_speak_igmp() { # 1, 2 or 3
+    local host
+    for host in rcv1 rcv2; do
+        in_ns "$host" sh -c "echo $1 >/proc/sys/net/ipv4/conf/eth0/force_igmp_version"
+    done
+}
+igmp() { local host=$1; shift; in_ns "$host" "$BIN/igmp_send" "$@"; }
+
+# ---- tests ----------------------------------------------------------------------------------------
+
+join_forward_leave() { # with whatever version of IGMP the hosts speak
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 20 || wrong "20 packets reach the kernel"
+    must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 20)"
+    now "rcv2's link stays free" link_count_is rcv2 239.1.1.1 0
+    leave rcv1 239.1.1.1 || wrong "the leave is heard"
+    must "forwarded to nobody" kernel_oifs_are 10.1.0.2 239.1.1.1 -
+    send 10.1.0.2 239.1.1.1 21 5 || wrong "5 packets reach the kernel"
+    now "rcv1's link stays free" link_count_is rcv1 239.1.1.1 20
+    join rcv1 239.1.1.1 || wrong "the second join is heard"
+    must "forwarded again, without a packet" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    send 10.1.0.2 239.1.1.1 26 5 || wrong "5 packets reach the kernel"
+    must "rcv1 got the last five" \
+        numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 20) $(seq_line 26 30)"
+    end_router
+}
+igmp_version_3() { join_forward_leave; }
+igmp_version_2() { hosts_speak_igmp 2; join_forward_leave; }
+
+igmp_version_1() {
+    router_and_receivers
+    igmp rcv1 eth0 10.2.0.70 v1 239.1.1.1
+    must "heard" log_has router "igmp: 10.2.0.70 joined 239.1.1.1 on to-rcv1"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    must "on rcv1's link" link_count_is rcv1 239.1.1.1 5
+    end_router
+}
+
+source_specific() {
+    router_and_receivers
+    join rcv1 232.1.1.1 10.1.0.3 || wrong "the join is heard"
+    send 10.1.0.2 232.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    send 10.1.0.3 232.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    must "rcv1 got those of 10.1.0.3" numbers_are rcv1 got 232.1.1.1 10.1.0.3 "$(seq_line 1 5)"
+    now "and nothing else is on its link" link_count_is rcv1 232.1.1.1 5
+    now "10.1.0.2 is forwarded to nobody" kernel_oifs_are 10.1.0.2 232.1.1.1 -
+    leave rcv1 232.1.1.1 10.1.0.3 || wrong "the leave is heard"
+    must "10.1.0.3 is forwarded to nobody" kernel_oifs_are 10.1.0.3 232.1.1.1 -
+    end_router
+}
+
+# One host's leave does not cut another off.
+two_hosts_on_a_link() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
+    must "the second host is heard" log_has router "igmp: 10.2.0.77 joined 239.1.1.1"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    leave rcv1 239.1.1.1 || wrong "the leave is heard"
+    now "still forwarded" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    send 10.1.0.2 239.1.1.1 6 5 || wrong "5 packets reach the kernel"
+    must "all on the link" link_count_is rcv1 239.1.1.1 10
+    igmp rcv1 eth0 10.2.0.77 leave 239.1.1.1
+    must "the last one left" kernel_oifs_are 10.1.0.2 239.1.1.1 -
+    end_router
+}
+
+version_3_records() {
+    router_and_receivers
+    send 10.1.0.2 239.1.1.1 1 1 || wrong "a packet reaches the kernel"
+    send 10.1.0.3 239.1.1.1 1 1 || wrong "a packet reaches the kernel"
+    igmp rcv1 eth0 10.2.0.77 allow 239.1.1.1 10.1.0.2 10.1.0.3
+    must "ALLOW both" kernel_oifs_are 10.1.0.3 239.1.1.1 to-rcv1
+    must "ALLOW both" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    igmp rcv1 eth0 10.2.0.77 block 239.1.1.1 10.1.0.3
+    must "BLOCK one" kernel_oifs_are 10.1.0.3 239.1.1.1 -
+    now "and not the other" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    igmp rcv1 eth0 10.2.0.77 to_in 239.1.1.1 10.1.0.3
+    must "TO_IN the other" kernel_oifs_are 10.1.0.2 239.1.1.1 -
+    must "TO_IN the other" kernel_oifs_are 10.1.0.3 239.1.1.1 to-rcv1
+    igmp rcv1 eth0 10.2.0.77 is_ex 239.1.1.1
+    must "IS_EX none" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    now "the other stays" kernel_oifs_are 10.1.0.3 239.1.1.1 to-rcv1
+    igmp rcv1 eth0 10.2.0.77 is_in 239.1.1.1 10.1.0.2
+    must "IS_IN one" kernel_oifs_are 10.1.0.3 239.1.1.1 -
+    now "it stays" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    igmp rcv1 eth0 10.2.0.77 block 239.1.1.1 10.1.0.2
+    must "BLOCK the last" kernel_oifs_are 10.1.0.2 239.1.1.1 -
+    now "that is a leave" log_has router "igmp: 10.2.0.77 left 239.1.1.1"
+    end_router
+}
+
+members_before_the_router() {
+    start_receivers || wrong "the receivers start"
+    tell rcv2 join 239.1.1.1
+    must "rcv2 joined" log_has rcv2 "joined 239.1.1.1"
+    start_router || wrong "the router starts"
+    must "its first query finds the member" log_has router "igmp: 10.3.0.2 joined 239.1.1.1"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    must "rcv2 got all" numbers_are rcv2 got 239.1.1.1 10.1.0.2 "$(seq_line 1 5)"
+    end_router
+}
+
+silent_members_are_dropped() {
+    router_and_receivers -q 1
+    join rcv2 239.1.1.1 || wrong "the join is heard"
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
+    must "heard" log_has router "igmp: 10.2.0.77 joined 239.1.1.1"
+    send 10.1.0.2 239.1.1.1 1 1 || wrong "a packet reaches the kernel"
+    must "nobody answers for 10.2.0.77" log_has router "10.2.0.77 on to-rcv1 fell silent"
+    must "rcv2 answers the queries" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv2
+    end_router
+}
+
+malformed_igmp() {
+    local octets
+    router_and_receivers
+    # Short, of an unknown type, with a wrong checksum, with records and sources that are not there.
+    for octets in 16 160009f9 16000000ef010101 ff0000ff00000000 2200ddffffffffff \
+        2200ddfe0000000100000000 2200e61300000001040003e8ef010101 22000000; do
+        igmp rcv1 eth0 10.2.0.66 raw 224.0.0.22 $octets
+    done
+    igmp rcv1 eth0 10.2.0.66 v2 10.1.0.9      # not a group
+    igmp rcv1 eth0 10.2.0.66 to_ex 224.0.0.5  # stays on its link
+    igmp rcv1 eth0 10.2.0.66 to_in 239.1.1.1  # wants nothing
+    join rcv1 239.1.1.9 || wrong "the router still hears"
+    now "nothing came of it" [ "$(router_lines 10.2.0.66)" = 0 ]
+    end_router
+}
+
+wrong_interface() {
+    ip -n rcv2 address add 10.1.0.2/32 dev lo # rcv2 pretends to be the source
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    join rcv2 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    in_ns rcv2 "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 1 3 200
+    must "the protocol hears of it" \
+        log_has router "wrong interface (10.1.0.2,239.1.1.1): a packet came in on to-rcv2"
+    must "the kernel counted them" kernel_count_is 10.1.0.2 239.1.1.1 8
+    now "rcv1 has none of them" link_count_is rcv1 239.1.1.1 5
+    end_router
+}
+
+sources_on_every_side() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    join rcv2 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    in_ns rcv2 "$BIN/sender" eth0 10.3.0.2 239.1.1.1 $PORT 1 1 200
+    must "a packet of rcv2's" kernel_count_is 10.3.0.2 239.1.1.1 1
+    must "goes to rcv1" numbers_are rcv1 got 239.1.1.1 10.3.0.2 1
+    now "and not back" kernel_oifs_are 10.3.0.2 239.1.1.1 to-rcv1
+    now "and 10.1.0.2's to both" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
+    end_router
+}
+
+many_flows() {
+    local n source
+    router_and_receivers
+    for n in $(seq 1 12); do
+        join rcv1 "239.2.0.$n" || wrong "the join is heard"
+        [ $((n % 2)) = 0 ] || join rcv2 "239.2.0.$n" || wrong "the join is heard"
+    done
+    for n in $(seq 1 12); do
+        for source in 10.1.0.2 10.1.0.3; do
+            send $source "239.2.0.$n" 1 $((n % 3 + 1)) || wrong "the packets reach the kernel"
+        done
+    done
+    for n in $(seq 1 12); do
+        for source in 10.1.0.2 10.1.0.3; do
+            must "rcv1 got them" \
+                numbers_are rcv1 got "239.2.0.$n" $source "$(seq_line 1 $((n % 3 + 1)))"
+        done
+    done
+    now "one entry for each" [ "$(kernel_table | wc -l)" = 24 ]
+    end_router
+}
+
+route_changes() {
+    ip -n src address add 10.9.0.5/32 dev lo
+    ip -n rtr route add 10.9.0.0/24 via 10.1.0.2
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.9.0.5 239.1.1.1 1 3 || wrong "3 packets reach the kernel"
+    must "from to-src" iif_is 10.9.0.5 239.1.1.1 to-src
+    ip -n rtr route replace 10.9.0.0/24 via 10.3.0.2
+    must "the entry follows the route" iif_is 10.9.0.5 239.1.1.1 to-rcv2
+    now "to the same member" kernel_oifs_are 10.9.0.5 239.1.1.1 to-rcv1
+    ip -n rtr route del 10.9.0.0/24
+    must "without a route it goes to nobody" kernel_oifs_are 10.9.0.5 239.1.1.1 -
+    ip -n rtr route add 10.9.0.0/24 via 10.1.0.2
+    must "and with it again" kernel_oifs_are 10.9.0.5 239.1.1.1 to-rcv1
+    end_router
+}
+iif_is() { [ "$(kernel_table | awk -v s="$1" -v g="$2" '$1 == s && $2 == g { print $3 }')" = "$3" ]; }
+
+link_goes_down_and_up() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    join rcv2 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 3 || wrong "3 packets reach the kernel"
+    ip -n rtr link set to-rcv1 down
+    must "the interface leaves the list" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv2
+    ip -n rtr link set to-rcv1 up
+    must "and comes back" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
+    send 10.1.0.2 239.1.1.1 4 3 || wrong "3 packets reach the kernel"
+    must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 6)"
+    end_router
+}
+
+second_router() {
+    router_and_receivers
+    start second rtr env MGM_FORWARDER=kernel "$BIN/router" to-src to-rcv1
+    finish second
+    now "a second router does not start" [ $? = 1 ]
+    now "it says which call" log_has second "gave ERROR_CAN_NOT_COMPLETE"
+    now "and why" log_has second "another multicast router"
+    join rcv1 239.1.1.1 || wrong "the first one goes on"
+    end_router
+}
+
+killed() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 3 || wrong "3 packets reach the kernel"
+    finish router KILL
+    must "the kernel has nothing of it" kernel_is_empty
+    start_router || wrong "the next one starts"
+    must "and finds the member" log_has router "igmp: 10.2.0.2 joined 239.1.1.1"
+    end_router
+}
+
+# The kernel asks for CAP_NET_RAW to open the socket; CAP_NET_ADMIN goes as well, for good measure.
+no_permission() {
+    start router rtr env MGM_FORWARDER=kernel setpriv --bounding-set=-net_admin,-net_raw \
+        --inh-caps=-net_admin,-net_raw "$BIN/router" to-src
+    finish router
+    now "it ends with status 1" [ $? = 1 ]
+    now "it says which call" log_has router "gave ERROR_CAN_NOT_COMPLETE"
+    now "and what it needs" log_has router CAP_NET_
+}
+
+unknown_forwarder() {
+    start router rtr env MGM_FORWARDER=karnel "$BIN/router" to-src
+    finish router
+    now "it ends with status 1" [ $? = 1 ]
+    now "it names the variable" log_has router MGM_FORWARDER
+    now "it says which call" log_has router "gave ERROR_CAN_NOT_COMPLETE"
+}
+
+startup_on_the_kernel() {
+    local index
+    index=$(ip -n rtr -o link show to-src | cut -d: -f1)
+    start router rtr env MGM_FORWARDER=kernel MGM_LOG=off "$BIN/startup" "$index"
+    finish router || wrong "startup"
+}
+
+no_such_interface() {
+    start router rtr env MGM_FORWARDER=kernel "$BIN/startup" 9999
+    finish router
+    now "it ends with status 1" [ $? = 1 ]
+    now "the take is refused" log_has router "= ERROR_CAN_NOT_COMPLETE"
+    now "with the reason" log_has router "9999"
+}
+
+TESTS="igmp_version_3 igmp_version_2 igmp_version_1 source_specific two_hosts_on_a_link
+    version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
+    wrong_interface sources_on_every_side many_flows route_changes link_goes_down_and_up
+    second_router killed no_permission unknown_forwarder startup_on_the_kernel no_such_interface"
+
+prepare
+passed=0 failed=0
+# shellcheck disable=SC2048 # names of tests are words
+for test in ${*:-$TESTS}; do
+    # Each in a process of its own, with hosts of its own.
+    (
+        PIDS=()
+        trap 'stop_all; remove_hosts' EXIT
+        make_hosts || wrong "the hosts are made"
+        "$test"
+    ) &
+    PIDS=($!)
+    if wait $!; then
+        echo "passed: $test"
+        passed=$((passed + 1))
+    else
+        echo "FAILED: $test"
+        failed=$((failed + 1))
+    fi
+    PIDS=()
+    rm -f "$LOGS"/*
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,401 @@
+//! The control socket: administrators' tools ask over it for the state (host.md).
+//!
+//! One request line to a connection, one line of JSON as the answer. A thread of its own serves
+//! one connection after another; it only reads, and whoever is silent or slow is cut off.
+
+#![forbid(unsafe_code)]
+
+use crate::callbacks::Callbacks;
+use crate::error::{Error, StartError};
+use crate::forwarder::kernel::{Body, Thread};
+use crate::log::Level;
+use crate::mgm::Mgm;
+use crate::state::Part;
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::marker::PhantomData;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The longest request, its line end included.
+const MAX_REQUEST: usize = 64;
+/// How long a client may take for its request, and how long it may read nothing of the answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client may take for the whole answer, since others wait behind it.
+const WHOLE_ANSWER: Duration = Duration::from_secs(10);
+/// How long the end waits for the thread.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// A control socket that is served.
+pub(crate) struct Control {
+    path: PathBuf,
+    file: FileId,
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+/// What the thread and the end of the run share.
+struct Shared {
+    now: Mutex<Now>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Now {
+    stopping: bool,
+    ended: bool,
+    /// The listening socket, then each connection in turn: what the end shuts down, so that the
+    /// thread waits for nothing any more.
+    listener: Option<UnixStream>,
+    connection: Option<UnixStream>,
+}
+
+impl Control {
+    /// Serves `path`. A socket file that a dead process left there is replaced; nothing else is.
+    pub fn start<C: Callbacks>(mgm: &'static Mgm<C>, path: PathBuf) -> Result<Self, StartError> {
+        let started = Self::serve(mgm, &path);
+        match &started {
+            Ok(_) => mgm.log(Level::Info, format_args!("control socket at {}", path.display())),
+            Err(_) => mgm.log(
+                Level::Error,
+                format_args!("the control socket {} cannot be served", path.display()),
+            ),
+        }
+        let (file, shared, thread) = started?;
+        Ok(Self { path, file, shared, thread })
+    }
+
+    fn serve<C: Callbacks>(
+        mgm: &'static Mgm<C>,
+        path: &Path,
+    ) -> Result<(FileId, Arc<Shared>, Thread), StartError> {
+        let (listener, file) = bind(path)?;
+        // So that the file is removed where the rest fails.
+        let mut unlink = Unlink { path, file, armed: true };
+        let handle = listener.try_clone().map_err(os("control socket: duplicating it"))?;
+        let now = Now { listener: Some(OwnedFd::from(handle).into()), ..Now::default() };
+        let shared = Arc::new(Shared { now: Mutex::new(now), changed: Condvar::new() });
+        let server = Arc::new(Server { mgm, listener, shared: Arc::clone(&shared) });
+        let thread = Thread::spawn::<Serving<C>>(c"mgm-control", server)
+            .map_err(|errno| StartError::Os { what: "the control socket's thread", errno })?;
+        unlink.armed = false;
+        Ok((file, shared, thread))
+    }
+
+    /// Removes the socket and ends the thread, cutting off a client. False: the thread is inside
+    /// a function of the host's that does not return.
+    pub fn stop(self) -> bool {
+        drop(Unlink { path: &self.path, file: self.file, armed: true });
+        let mut now = self.shared.now.lock();
+        now.stopping = true;
+        for socket in [now.listener.take(), now.connection.take()].into_iter().flatten() {
+            // It may have been shut down by the other side.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        self.shared.changed.notify_all();
+        let own = self.thread.is_self();
+        let deadline = Instant::now() + STOP_WAIT;
+        while !own && !now.ended {
+            if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
+                break;
+            }
+        }
+        let ended = now.ended;
+        drop(now);
+        if ended {
+            self.thread.join();
+        } else {
+            self.thread.detach();
+        }
+        ended || own
+    }
+}
+
+/// What the thread works on.
+struct Server<C: 'static> {
+    mgm: &'static Mgm<C>,
+    listener: UnixListener,
+    shared: Arc<Shared>,
+}
+
+/// The thread's life.
+struct Serving<C>(PhantomData<C>);
+
+impl<C: Callbacks> Body for Serving<C> {
+    type On = Server<C>;
+
+    // All signals are blocked on it, so a client that goes away does not kill the process with
+    // SIGPIPE.
+    fn run(on: Arc<Server<C>>) {
+        if catch_unwind(AssertUnwindSafe(|| on.serve())).is_err() {
+            on.mgm.mark_broken();
+        }
+        on.shared.now.lock().ended = true;
+        on.shared.changed.notify_all();
+    }
+}
+
+impl<C: Callbacks> Server<C> {
+    fn serve(&self) {
+        loop {
+            match self.listener.accept() {
+                Ok((client, _)) => {
+                    if !self.admit(&client) {
+                        return;
+                    }
+                    self.answer(&client);
+                    self.shared.now.lock().connection = None;
+                }
+                Err(error) => {
+                    if self.stopping_within(Duration::ZERO) {
+                        return;
+                    }
+                    self.mgm.log(Level::Warn, format_args!("control socket: accept: {error}"));
+                    // Out of descriptors, most likely: it would fail again at once.
+                    if self.stopping_within(PATIENCE) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes sure that the end can cut the client off. False: the end has come.
+    fn admit(&self, client: &UnixStream) -> bool {
+        let mut now = self.shared.now.lock();
+        // Without a second descriptor the end waits until the client's time is up.
+        now.connection = client.try_clone().ok();
+        !now.stopping
+    }
+
+    fn stopping_within(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut now = self.shared.now.lock();
+        while !now.stopping {
+            if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
+                return now.stopping;
+            }
+        }
+        true
+    }
+
+    fn answer(&self, client: &UnixStream) {
+        let mut buffer = [0; MAX_REQUEST];
+        let request = match request(client, &mut buffer) {
+            Ok(request) => request,
+            // It is silent or has gone.
+            Err(_) => return,
+        };
+        let mut out = Answer { client, deadline: Instant::now() + WHOLE_ANSWER };
+        let written = match request.and_then(Part::from_name) {
+            Some(part) if !self.mgm.is_broken() => self.mgm.write_part(part, &mut out),
+            Some(_) => Err(Error::Broken),
+            None => {
+                // Where it does not take that, it does not matter.
+                let _ = refuse(&mut out, "unknown request");
+                return;
+            }
+        };
+        match written {
+            Ok(()) => {
+                let _ = out.write_all(b"\n");
+            }
+            // What came of the answer ends in the middle, so that nobody takes it for whole.
+            Err(Error::NotWritten(kind)) => {
+                self.mgm.log(Level::Debug, format_args!("control socket: client cut off: {kind}"));
+            }
+            Err(error) => {
+                self.mgm.log(Level::Warn, format_args!("control socket: {error}"));
+            }
+        }
+    }
+}
+
+/// Reads the request line. None: it is too long or no text.
+fn request<'a>(
+    mut client: &UnixStream,
+    buffer: &'a mut [u8; MAX_REQUEST],
+) -> io::Result<Option<&'a str>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut len = 0;
+    while len < MAX_REQUEST {
+        client.set_read_timeout(Some(left(deadline)?))?;
+        let read = client.read(&mut buffer[len..])?;
+        let fresh = &buffer[len..len + read];
+        if let Some(end) = fresh.iter().position(|octet| *octet == b'\n') {
+            let line = &buffer[..len + end];
+            return Ok(std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).ok());
+        }
+        len += read;
+        if read == 0 {
+            // The end of what it sends ends the line as well.
+            return Ok(std::str::from_utf8(&buffer[..len]).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn refuse(out: &mut Answer<'_>, error: &'static str) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Refusal {
+        error: &'static str,
+        allowed: [&'static str; Part::NAMES.len()],
+    }
+    let mut line = io::Cursor::new([0; 256]);
+    let refusal = Refusal { error, allowed: Part::NAMES };
+    serde_json::to_writer(&mut line, &refusal)?;
+    line.write_all(b"\n")?;
+    let len = line.position() as usize;
+    out.write_all(&line.get_ref()[..len])
+}
+
+/// Writes to a client as long as it takes it.
+struct Answer<'a> {
+    client: &'a UnixStream,
+    deadline: Instant,
+}
+
+impl Write for Answer<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.client.set_write_timeout(Some(left(self.deadline)?.min(PATIENCE)))?;
+        let mut client = self.client;
+        client.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The time until a deadline, which is an error when it has passed.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+// ---- the socket file ----
+
+/// Tells a file from another that has its name later.
+type FileId = (u64, u64);
+
+const LIVE: StartError = StartError::Control("another process serves it");
+
+fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::Os { what, errno: error.raw_os_error().unwrap_or(0) }
+}
+
+/// Makes the listening socket. Its file has mode 0600 and is listened on from the moment it can be
+/// found: it is made in a directory that only its owner can enter, and linked to its place.
+fn bind(path: &Path) -> Result<(UnixListener, FileId), StartError> {
+    let private = PrivateDirectory::beside(path)?;
+    let new = private.0.join("s");
+    for path in [path, &new] {
+        SocketAddr::from_pathname(path).map_err(|_| StartError::Control("the path is too long"))?;
+    }
+    let listener = UnixListener::bind(&new).map_err(os("control socket: binding it"))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
+        .map_err(os("control socket: setting its mode"))?;
+    take_place(path, &private)?;
+    fs::hard_link(&new, path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => LIVE,
+        _ => os("control socket: linking it to its path")(error),
+    })?;
+    let file =
+        fs::symlink_metadata(&new).map_err(os("control socket: reading its file's number"))?;
+    Ok((listener, (file.dev(), file.ino())))
+}
+
+/// Frees the path where a dead process's socket is there.
+fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(os("control socket: looking at its path")(error)),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(StartError::Control("there is a file at its path that is no socket"));
+        }
+        Ok(_) if is_live(path)? => return Err(LIVE),
+        Ok(_) => {}
+    }
+    // Looked at again where nobody can replace it: another process may have been faster.
+    let old = private.0.join("o");
+    fs::rename(path, &old).map_err(os("control socket: removing a dead process's"))?;
+    if is_live(&old)? {
+        fs::hard_link(&old, path).map_err(os("control socket: putting another process's back"))?;
+        return Err(LIVE);
+    }
+    Ok(())
+}
+
+/// Whether a process has the socket open. A datagram socket cannot be connected to it, but the
+/// kernel tells why not, without disturbing whoever listens.
+fn is_live(path: &Path) -> Result<bool, StartError> {
+    let probe = UnixDatagram::unbound().map_err(os("control socket: making a socket"))?;
+    match probe.connect(path) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EPROTOTYPE) => Ok(true),
+            Some(libc::ECONNREFUSED | libc::ENOENT) => Ok(false),
+            _ => Err(os("control socket: looking at the socket at its path")(error)),
+        },
+    }
+}
+
+/// A directory that only its owner can enter, in the directory of a path. Goes with its files.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    fn beside(path: &Path) -> Result<Self, StartError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let mut number = 0;
+        loop {
+            let name = format!(".mgm{}-{number}", std::process::id());
+            let private = Self(parent.join(name));
+            match fs::DirBuilder::new().mode(0o700).create(&private.0) {
+                Ok(()) => return Ok(private),
+                // A process of the same number died while it started.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => {
+                    std::mem::forget(private);
+                    number += 1;
+                }
+                Err(error) => {
+                    std::mem::forget(private);
+                    return Err(os("control socket: writing to its directory")(error));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        // What is not there need not be removed; what cannot be removed does no harm.
+        let _ = fs::remove_file(self.0.join("s"));
+        let _ = fs::remove_file(self.0.join("o"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Removes the socket file, unless another has taken its place.
+struct Unlink<'a> {
+    path: &'a Path,
+    file: FileId,
+    armed: bool,
+}
+
+impl Drop for Unlink<'_> {
+    fn drop(&mut self) {
+        let same = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
+        if self.armed && fs::symlink_metadata(self.path).is_ok_and(same) {
+            // There is nobody to tell; the next start finds it dead and replaces it.
+            let _ = fs::remove_file(self.path);
+        }
+    }
+}

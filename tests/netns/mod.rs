@@ -1,0 +1,322 @@
+//! Tests in network namespaces of their own.
+//!
+//! A test made with `netns_tests!` runs itself again in a child process inside a new network
+//! namespace: as root, and as an ordinary user with a user namespace of its own. Devices
+//! are veth pairs with both ends in that namespace: frames written to a peer end with a packet
+//! socket come in on the other end as from outside, and what leaves there is read on the peer.
+
+pub mod recorder;
+
+use std::ffi::CString;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// How long anything awaited may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+const INSIDE: &str = "MGM_TEST_IN_NAMESPACE";
+
+/// Makes tests that run in network namespaces of their own.
+#[macro_export]
+macro_rules! netns_tests {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
+        $(#[$meta])*
+        #[test]
+        fn $name() {
+            $crate::netns::in_namespace(module_path!(), stringify!($name), || $body);
+        }
+    )*};
+}
+
+/// Runs `body` in a new network namespace, once for each kind of user.
+pub fn in_namespace(module: &str, name: &str, body: fn()) {
+    // The test harness leaves out the crate's name.
+    let name = match module.split_once("::") {
+        Some((_, module)) => &format!("{module}::{name}"),
+        None => name,
+    };
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    if let Err(why) = possible() {
+        assert!(!in_ci(), "network namespaces are needed in CI: {why}");
+        eprintln!("SKIPPED {name}: no network namespaces here: {why}");
+        return;
+    }
+    for user in users() {
+        let program = program_for(*user);
+        let output = user
+            .unshare()
+            .arg(&program)
+            .args([name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+            "{name} as {user:?}: {}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum User {
+    /// The superuser, in the host's user namespace.
+    Root,
+    /// An ordinary user, in a user namespace of its own.
+    Ordinary,
+    /// Root as an ordinary user, in a user namespace of its own.
+    Nobody,
+}
+
+impl User {
+    fn unshare(self) -> Command {
+        let words: &[&str] = match self {
+            Self::Root => &["unshare", "-n"],
+            Self::Ordinary => &["unshare", "-Urn"],
+            Self::Nobody => {
+                &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn"]
+            }
+        };
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
+    }
+}
+
+fn users() -> &'static [User] {
+    if is_root() { &[User::Root, User::Nobody] } else { &[User::Ordinary] }
+}
+
+fn is_root() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|v| v == "true")
+}
+
+/// Whether namespaces can be made here, and by whom not.
+fn possible() -> Result<(), String> {
+    static POSSIBLE: std::sync::OnceLock<Result<(), String>> = std::sync::OnceLock::new();
+    let try_it = || {
+        for user in users() {
+            let output = user
+                .unshare()
+                .args(["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"])
+                .output()
+                .map_err(|e| format!("{user:?}: {e}"))?;
+            if !output.status.success() {
+                return Err(format!("{user:?}: {}", String::from_utf8_lossy(&output.stderr)));
+            }
+        }
+        Ok(())
+    };
+    POSSIBLE.get_or_init(try_it).clone()
+}
+
+/// This test program, where `user` can run it: the build directory may be root's alone.
+fn program_for(user: User) -> std::path::PathBuf {
+    static COPY: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    let own = std::env::current_exe().unwrap();
+    if user != User::Nobody {
+        return own;
+    }
+    let copy = || {
+        let directory = std::env::temp_dir().join(format!("mgm-test-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let copy = directory.join(own.file_name().unwrap());
+        std::fs::copy(&own, &copy).unwrap();
+        for path in [&directory, &copy] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(path, mode).unwrap();
+        }
+        // SAFETY: the function takes nothing and touches nothing but the file system.
+        unsafe { libc::atexit(remove_copy) };
+        copy
+    };
+    COPY.get_or_init(copy).clone()
+}
+
+extern "C" fn remove_copy() {
+    let directory = std::env::temp_dir().join(format!("mgm-test-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+/// Runs a command line; it must succeed. Gives what it printed.
+pub fn run(line: &str) -> String {
+    let output = try_run(line);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Runs a command line.
+pub fn try_run(line: &str) -> Output {
+    Command::new("sh").args(["-c", line]).output().unwrap()
+}
+
+/// Waits until `condition` gives something.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(got) = condition() {
+            return got;
+        }
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A device of the router with the other end of its cable.
+pub struct Cable {
+    /// The router's interface index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The name of the other end.
+    pub peer: String,
+    socket: OwnedFd,
+    peer_index: u32,
+}
+
+impl Cable {
+    /// Makes a veth pair `name` and `namep`, both up. `address` is the router's, with its length.
+    pub fn new(name: &str, address: Option<&str>) -> Self {
+        Self::with(name, address, "")
+    }
+
+    /// As [`Self::new`], with options of `ip link add`.
+    pub fn with(name: &str, address: Option<&str>, options: &str) -> Self {
+        let peer = format!("{name}p");
+        run(&format!("ip link add name {name} {options} type veth peer name {peer}"));
+        run(&format!("ip link set dev {name} up && ip link set dev {peer} up"));
+        if let Some(address) = address {
+            run(&format!("ip address add {address} dev {name}"));
+        }
+        Self::existing(name)
+    }
+
+    /// The pair `name` and `namep`, as it is.
+    pub fn existing(name: &str) -> Self {
+        let peer = format!("{name}p");
+        let (index, peer_index) = (index_of(name), index_of(&peer));
+        let socket = packet_socket(peer_index);
+        Self { index, name: name.into(), peer, socket, peer_index }
+    }
+
+    /// The router's interface without a next hop.
+    pub fn key(&self) -> mgm::core::types::IfKey {
+        mgm::core::types::IfKey::new(self.index, Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// Sends an IPv4 packet into the cable: it comes in on the router's device.
+    pub fn send(&self, packet: &[u8]) {
+        // SAFETY: plain data for which all zeros is a value.
+        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        to.sll_family = libc::AF_PACKET as u16;
+        to.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+        to.sll_ifindex = self.peer_index as i32;
+        to.sll_halen = 6;
+        to.sll_addr[..6].copy_from_slice(&[1, 0, 0x5e, packet[17] & 0x7f, packet[18], packet[19]]);
+        // SAFETY: packet and address are valid for their lengths.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                packet.as_ptr().cast(),
+                packet.len(),
+                0,
+                (&raw const to).cast(),
+                size_of_val(&to) as u32,
+            )
+        };
+        assert_eq!(sent, packet.len() as isize, "{}", std::io::Error::last_os_error());
+    }
+
+    /// The next multicast UDP packet that came out of the router's device, if there is one.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        loop {
+            let mut buffer = vec![0; 2048];
+            // SAFETY: the buffer is valid for its length.
+            let n = unsafe {
+                libc::recv(
+                    self.socket.as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    libc::MSG_DONTWAIT,
+                )
+            };
+            buffer.truncate(usize::try_from(n).ok()?);
+            if buffer.len() >= 20 && buffer[9] == 17 && buffer[16] >> 4 == 14 {
+                return Some(buffer);
+            }
+        }
+    }
+
+    /// Waits for such a packet.
+    pub fn wait_receive(&self) -> Vec<u8> {
+        wait_for(&format!("a packet on {}", self.peer), || self.receive())
+    }
+}
+
+/// The interface index of a device.
+pub fn index_of(name: &str) -> u32 {
+    let c_name = CString::new(name).unwrap();
+    // SAFETY: the name is a C string.
+    let index = unsafe { libc::if_nametoindex(c_name.as_ptr()) };
+    assert_ne!(index, 0, "no device {name}");
+    index
+}
+
+fn packet_socket(ifindex: u32) -> OwnedFd {
+    let protocol = (libc::ETH_P_IP as u16).to_be();
+    // SAFETY: takes no pointers; the descriptor is new and ours.
+    let socket = unsafe {
+        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+        let fd = libc::socket(libc::AF_PACKET, kind, protocol.into());
+        assert!(fd >= 0, "packet socket: {}", std::io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd)
+    };
+    // SAFETY: plain data for which all zeros is a value.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    to.sll_protocol = protocol;
+    to.sll_ifindex = ifindex as i32;
+    // SAFETY: the address is valid for its length.
+    let bound =
+        unsafe { libc::bind(socket.as_raw_fd(), (&raw const to).cast(), size_of_val(&to) as u32) };
+    assert_eq!(bound, 0, "bind: {}", std::io::Error::last_os_error());
+    socket
+}
+
+/// An IPv4 packet with a right header checksum.
+pub fn ip_packet(protocol: u8, source: Ipv4Addr, to: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let total = (20 + payload.len()) as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend(total.to_be_bytes());
+    packet.extend([0, 1, 0, 0, ttl, protocol, 0, 0]);
+    packet.extend(source.octets());
+    packet.extend(to.octets());
+    let sum: u32 = packet.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = !(((sum & 0xffff) + (sum >> 16)) as u16);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
+
+/// A UDP packet with the given data and a TTL of 16.
+pub fn udp(source: Ipv4Addr, group: Ipv4Addr, data: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for word in [4000u16, 5000, 8 + data.len() as u16, 0] {
+        payload.extend(word.to_be_bytes());
+    }
+    payload.extend(data);
+    ip_packet(17, source, group, 16, &payload)
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What must hold of the source itself: formatting, lints, headers, exports, documentation, scripts.
+set -eu
+cd "$(dirname "$0")/.."
+CARGO=${CARGO:-cargo}
+step() {
+    printf '== %s\n' "$*"
+    "$@"
+}
+step "$CARGO" fmt --check
+step "$CARGO" clippy --all-targets -- -D warnings
+step "$CARGO" test --quiet --test header --test exports
+RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
+if command -v shellcheck >/dev/null; then
+    step shellcheck -x tools/*.sh c-tests/*.sh .ci/run
+else
+    echo "shellcheck is not installed: the scripts were not looked at"
+fi
+echo "All is in order."
