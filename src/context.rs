@@ -22,7 +22,7 @@ struct Frame {
 thread_local! {
     static FRAME: Cell<Frame> = const { Cell::new(Frame { manager: 0, depth: 0, job: 0 }) };
     static TOKEN: Cell<u64> = const { Cell::new(0) };
-    static DEFERRED: Cell<Claims> = const { Cell::new(Claims::NONE) };
+    static DEFERRED: Cell<(u64, Claims)> = const { Cell::new((0, Claims::NONE)) };
     static PROGRAMMING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -68,14 +68,15 @@ pub fn is_inside_forwarder() -> bool {
     PROGRAMMING.get()
 }
 
-/// Leaves lanes to the thread's outer calls.
-pub fn defer(claims: Claims) {
-    DEFERRED.set(claims);
+/// Leaves lanes of a run to the thread's outer calls.
+pub fn defer(epoch: u64, claims: Claims) {
+    DEFERRED.set((epoch, claims));
 }
 
-/// Takes the lanes that inner calls left.
-pub fn take_deferred() -> Claims {
-    DEFERRED.replace(Claims::NONE)
+/// Takes the lanes that inner calls left. Those of a run that has ended are forgotten.
+pub fn take_deferred(epoch: u64) -> Claims {
+    let (left_in, claims) = DEFERRED.replace((0, Claims::NONE));
+    if left_in == epoch { claims } else { Claims::NONE }
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.
