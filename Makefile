@@ -73,7 +73,8 @@ header:
 	UPDATE_HEADERS=1 $(CARGO) test --test header
 
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
-install: lib
+# `make && sudo make install`: root need not have cargo.
+install: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
 	$(INSTALL) -m 755 $(BUILD)/lib/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
 	$(INSTALL) -m 644 $(BUILD)/lib/libmgm.a $(DESTDIR)$(LIBDIR)/libmgm.a

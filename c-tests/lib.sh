@@ -176,8 +176,9 @@ more_router_lines() { [ "$(router_lines "$1")" -gt "$2" ]; }
 # ---- the kernel's table and the router's ----------------------------------------------------------------
 
 # Both as lines "SOURCE GROUP IIF PACKETS OCTETS WRONG OIF,OIF", sorted.
+MROUTE_TABLE=default
 kernel_table() {
-    ip -n rtr -s mroute show | awk '
+    ip -n rtr -s mroute show table "$MROUTE_TABLE" | awk '
         /^\(/ {
             gsub(/[(),]/, " ")
             source = $1; group = $2; iif = ""; oifs = ""

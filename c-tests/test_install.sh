@@ -41,8 +41,10 @@ if readelf -d "$T/static" | grep -q libmgm; then
 fi
 env -u MGM_FORWARDER "$T/static"
 
+# Some versions put the system root before variables, others do not.
+COMPAT=$T/$(pkg-config --variable=compatdir libmgm | sed "s|^$T||")
 # shellcheck disable=SC2046
-cc $(pkg-config --cflags libmgm) -I"$T$(pkg-config --variable=compatdir libmgm)" \
+cc $(pkg-config --cflags libmgm) -I"$COMPAT" \
     -c c-tests/headers_windows.c -o "$T/windows.o"
 [ ! -e "$T/usr/include/windows.h" ] # would hide a real one
 [ "$(pkg-config --modversion libmgm)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" ]

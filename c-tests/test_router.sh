@@ -24,6 +24,11 @@ wrong() {
     } 2>/dev/null | sed 's/^/    /'
     exit 1
 }
+# The kernel lacks what the test is about: it is reported, and in CI it counts as a failure.
+cannot() {
+    echo "skipped: $*"
+    exit 77
+}
 link_count_is() { [ "$(on_link "$1" "$2")" = "$3" ]; }
 seq_line() { seq -s ' ' "$1" "$2"; }
 
@@ -298,6 +303,21 @@ unknown_forwarder() {
     now "it says which call" log_has router "gave ERROR_CAN_NOT_COMPLETE"
 }
 
+another_table() {
+    ip -n rtr mrule add priority 100 lookup 100 ||
+        cannot "another_table: this kernel has one multicast routing table only"
+    start router rtr env MGM_FORWARDER=kernel:100 MGM_LOG=warn "$BIN/router" to-src to-rcv1 to-rcv2
+    must "the router starts" log_has router "router: ready"
+    start_receivers || wrong "the receivers start"
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    in_ns src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 1 3 20
+    must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 3)"
+    now "the default table stays empty" kernel_is_empty
+    MROUTE_TABLE=100
+    now "the entry is in table 100" kernel_count_is 10.1.0.2 239.1.1.1 3
+    end_router
+}
+
 startup_on_the_kernel() {
     local index
     index=$(ip -n rtr -o link show to-src | cut -d: -f1)
@@ -316,7 +336,7 @@ no_such_interface() {
 TESTS="igmp_version_3 igmp_version_2 igmp_version_1 source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
     wrong_interface sources_on_every_side many_flows route_changes link_goes_down_and_up
-    second_router killed no_permission unknown_forwarder startup_on_the_kernel no_such_interface"
+    second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface"
 
 prepare
 passed=0 failed=0
@@ -330,10 +350,12 @@ for test in ${*:-$TESTS}; do
         "$test"
     ) &
     PIDS=($!)
-    if wait $!; then
+    status=0
+    wait $! || status=$?
+    if [ "$status" = 0 ]; then
         echo "passed: $test"
         passed=$((passed + 1))
-    else
+    elif [ "$status" != 77 ] || [ "${CI:-}" = true ]; then
         echo "FAILED: $test"
         failed=$((failed + 1))
     fi

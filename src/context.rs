@@ -23,7 +23,8 @@ struct Frame {
 struct Context {
     frame: Cell<Frame>,
     token: Cell<u64>,
-    deferred: Cell<Claims>,
+    /// Lanes, and the run that they belong to.
+    deferred: Cell<(u64, Claims)>,
     programming: Cell<bool>,
 }
 
@@ -32,7 +33,7 @@ thread_local! {
         Context {
             frame: Cell::new(Frame { manager: 0, depth: 0, job: 0 }),
             token: Cell::new(0),
-            deferred: Cell::new(Claims::NONE),
+            deferred: Cell::new((0, Claims::NONE)),
             programming: Cell::new(false),
         }
     };
@@ -104,14 +105,15 @@ pub fn is_inside_forwarder() -> bool {
     HERE.with(|here| here.programming.get())
 }
 
-/// Leaves lanes to the thread's outer calls.
-pub fn defer(claims: Claims) {
-    HERE.with(|here| here.deferred.set(claims));
+/// Leaves lanes of a run to the thread's outer calls.
+pub fn defer(epoch: u64, claims: Claims) {
+    HERE.with(|here| here.deferred.set((epoch, claims)));
 }
 
-/// Takes the lanes that inner calls left.
-pub fn take_deferred() -> Claims {
-    HERE.with(|here| here.deferred.replace(Claims::NONE))
+/// Takes the lanes that inner calls left. Those of a run that has ended are forgotten.
+pub fn take_deferred(epoch: u64) -> Claims {
+    let (left_in, claims) = HERE.with(|here| here.deferred.replace((0, Claims::NONE)));
+    if left_in == epoch { claims } else { Claims::NONE }
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.

@@ -18,11 +18,14 @@ use crate::mgm::{Mgm, Running, system_now};
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long MgmHostStop waits for callbacks that do not return.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Counts the runs of all managers.
+static RUNS: AtomicU64 = AtomicU64::new(1);
 
 impl<C: Callbacks> Mgm<C> {
     /// MgmHostStart.
@@ -43,8 +46,8 @@ impl<C: Callbacks> Mgm<C> {
         };
         let epoch = {
             let mut state = self.state.write();
-            state.epoch += 1;
-            let (epoch, generation) = (state.epoch, state.generation);
+            // No two runs of any manager have the same.
+            let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
             *state.whole() = Some(Running {
                 core: Core::new(limits, generation, handle::MAX_GENERATION),
                 delivery: Delivery::new(),

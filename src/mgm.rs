@@ -65,7 +65,6 @@ pub(crate) struct Running<C> {
 /// What the lock protects.
 pub(crate) struct State<C> {
     running: Option<Running<C>>,
-    pub epoch: u64,
     /// The generation with which the next run's handles begin.
     pub generation: u32,
 }
@@ -127,7 +126,7 @@ impl<C: Callbacks> Mgm<C> {
     pub const fn new() -> Self {
         Self {
             this: OnceLock::new(),
-            state: RwLock::new(State { running: None, epoch: 0, generation: 1 }),
+            state: RwLock::new(State { running: None, generation: 1 }),
             programming: Mutex::new(Batch::new()),
             starting: Mutex::new(()),
             events: Mutex::new(0),

@@ -582,12 +582,12 @@ impl<C: Callbacks> Running<C> {
         if let Some(relook) = self.core.relook.pop_front() {
             return Work::Look(relook);
         }
-        let mut claims = context::take_deferred();
+        let mut claims = context::take_deferred(self.epoch);
         self.delivery.merge(&mut claims, call.claims);
         call.claims = claims;
         if call.here.inside_forwarder || call.here.too_deep {
             // The thread's outer calls will see to them.
-            context::defer(std::mem::replace(&mut call.claims, Claims::NONE));
+            context::defer(self.epoch, std::mem::replace(&mut call.claims, Claims::NONE));
         }
         loop {
             let slot = match call.lane {

@@ -61,10 +61,8 @@ impl Core {
             given += 1;
             enumeration.next = last.next();
         }
-        // The end stays the end, whatever is added behind it (rule F2). A mere look is no end.
-        if max > 0 {
-            enumeration.next = None;
-        }
+        // The end stays the end, whatever is added behind it (rule F2).
+        enumeration.next = None;
         Ok(Rest::End)
     }
 

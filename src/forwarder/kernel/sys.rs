@@ -289,6 +289,13 @@ pub fn dropped(fd: &OwnedFd) -> Result<u32, Errno> {
 pub fn route_socket() -> Result<OwnedFd, Errno> {
     let fd = socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
     set_option(&fd, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, &1i32)?;
+    // An unbound socket has port 0 like the kernel, which sends its notifications to all others.
+    // SAFETY: an all-zero sockaddr_nl is valid: the kernel chooses the port.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: `address` has that length.
+    retry(|| unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) } as isize)?;
     Ok(fd)
 }
 
