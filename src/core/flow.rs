@@ -390,7 +390,7 @@ impl Core {
     /// E4's alerts for an entry that was made, or taken up after rule E5.
     fn announce_new(&mut self, now: Millis, id: u32) {
         let Some(owner) = self.iif_owner(id) else { return };
-        let of = self.mfes[id].flow;
+        let of = self.mfes[id].flow();
         if self.mfes[id].is_negative() {
             self.ask_lifetime(now, id, owner, self.interfaces[self.mfes[id].iif].key);
             self.list_negative(id);
@@ -522,7 +522,7 @@ impl Core {
     /// there were oifs.
     fn turn_unresolved(&mut self, id: u32, iif: u32) {
         let owner = self.iif_owner(id);
-        let (of, interface) = (self.mfes[id].flow, self.interfaces[self.mfes[id].iif].key);
+        let (of, interface) = (self.mfes[id].flow(), self.interfaces[self.mfes[id].iif].key);
         if !self.mfes[id].is_negative()
             && let Some(owner) = owner
         {

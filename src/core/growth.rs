@@ -1,0 +1,294 @@
+//! No operation looks at what it does not concern: counted in steps, so that no clock decides.
+//!
+//! Each operation runs among few and among many others of its kind. What it takes may not depend
+//! on how many those are, and must be in proportion to what it is about.
+
+use super::outbox::{Action, Chain};
+use super::steps::counted;
+use super::types::{
+    ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
+};
+use super::{ClientInfo, Core, Limits, RouteBook};
+use crate::error::Error;
+use std::net::Ipv4Addr;
+
+const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+const FEW: u32 = 500;
+const MANY: u32 = 4_000;
+/// The group whose members and flows are changed, and a source of it.
+const GROUP: u32 = 0xef00_0000;
+const SOURCE: u32 = 0x0a00_0000;
+
+struct World {
+    core: Core,
+    owner: ClientId,
+    members: ClientId,
+    now: Millis,
+}
+
+fn interface(index: u32) -> IfKey {
+    IfKey::new(index, Ipv4Addr::UNSPECIFIED)
+}
+
+const ANY: SourceGroup = flow(0, GROUP);
+
+const fn flow(source: u32, group: u32) -> SourceGroup {
+    SourceGroup::new(Ipv4Addr::from_bits(source), Ipv4Addr::from_bits(group))
+}
+
+impl World {
+    /// One client owns interface 1, where packets come in; another 2, 3 and 4.
+    fn new() -> Self {
+        let mut core = Core::new(Limits::default(), 1, u32::MAX);
+        let mut register = |protocol| {
+            core.register(ClientInfo { protocol, component: 0, has_local_join: false }).unwrap()
+        };
+        let (owner, members) = (register(1), register(2));
+        let mut world = Self { core, owner, members, now: Millis(1_000) };
+        for (client, index) in [(owner, 1), (members, 2), (members, 3), (members, 4)] {
+            world.core.take(world.now, client, interface(index), &mut RouteBook::new()).unwrap();
+        }
+        world.settle();
+        world
+    }
+
+    /// Answers what clients are asked, and forgets what the plane and the shell are told.
+    fn settle(&mut self) {
+        while let Some(id) = self.core.outbox.take_fresh() {
+            let mut one = Chain::EMPTY;
+            self.core.outbox.append(&mut one, id);
+            let node = self.core.outbox.pop(&mut one).unwrap();
+            match node.action {
+                Action::Rpf { flow } => {
+                    let (_, answer, ..) = self.core.rpf_question(flow);
+                    self.core.rpf_answered(self.now, flow, node.client, Some(answer));
+                }
+                Action::Creation { flow } => {
+                    self.core.creation_answered(self.now, flow, node.client, &[]);
+                }
+                _ => {}
+            }
+        }
+        while self.core.plane.pop().is_some() {}
+        self.core.relook.clear();
+    }
+
+    fn change(
+        &mut self,
+        add: bool,
+        of: SourceGroup,
+        index: u32,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        let (now, client, routes) = (self.now, self.members, &mut RouteBook::new());
+        if add {
+            self.core.add_membership(now, client, of, interface(index), flags, routes)?;
+        } else {
+            self.core.delete_membership(now, client, of, interface(index), flags, routes)?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn packet(&mut self, of: SourceGroup) {
+        let route = Route {
+            interface: interface(1),
+            upstream: of.source(),
+            protocol: 0,
+            network: of.source(),
+            prefix_len: 32,
+        };
+        self.core.packet(self.now, of, interface(1), &[0x45; 20], Some(route)).unwrap();
+        self.settle();
+    }
+
+    /// Groups with a member on interface 2 and one flow each, none of them `GROUP`.
+    fn fill(&mut self, others: u32) {
+        for other in 1..=others {
+            let of = flow(0x1400_0000 + other, GROUP + (other << 4));
+            self.change(true, of.any_source(), 2, JOIN).unwrap();
+            self.packet(of);
+        }
+    }
+
+    /// Flows of `GROUP`.
+    fn flows(&mut self, concerned: u32) {
+        for source in 1..=concerned {
+            self.packet(flow(SOURCE + source, GROUP));
+        }
+    }
+}
+
+/// The steps of `run`, which `prepare` makes `concerned` things ready for, among `others`.
+fn steps(
+    others: u32,
+    concerned: u32,
+    prepare: &dyn Fn(&mut World, u32),
+    run: &dyn Fn(&mut World),
+) -> u64 {
+    let mut world = World::new();
+    world.fill(others);
+    prepare(&mut world, concerned);
+    counted(|| run(&mut world)).1
+}
+
+/// Holds an operation to what it concerns: not dearer among many others, and in proportion.
+fn holds(name: &str, prepare: impl Fn(&mut World, u32), run: impl Fn(&mut World)) {
+    let steps = |others, concerned| steps(others, concerned, &prepare, &run);
+    let (few, many) = (steps(FEW, 20), steps(MANY, 20));
+    // Tables that grow and blocks that end now and then cost a step or two.
+    assert!(many <= few + few / 20 + 4, "{name}: {few} steps among {FEW}, {many} among {MANY}");
+    let (one, ten) = (steps(FEW, 20), steps(FEW, 200));
+    assert!(ten <= 10 * one + 50, "{name}: {one} steps for 20, {ten} for 200");
+}
+
+#[test]
+fn the_count_sees_a_scan() {
+    let scan = |world: &mut World| assert!(world.core.flows_from(SourceGroup::ALL).count() > 0);
+    let nothing = |_: &mut World, _| {};
+    assert!(steps(FEW, 0, &nothing, &scan) >= u64::from(FEW));
+    assert!(steps(MANY, 0, &nothing, &scan) >= u64::from(MANY));
+}
+
+#[test]
+fn a_membership_costs_as_much_as_its_groups_flows() {
+    holds("join", World::flows, |world| world.change(true, ANY, 3, JOIN).unwrap());
+    holds(
+        "leave",
+        |world, concerned| {
+            world.flows(concerned);
+            world.change(true, ANY, 3, JOIN).unwrap();
+        },
+        |world| world.change(false, ANY, 3, JOIN).unwrap(),
+    );
+    holds("prune", World::flows, |world| world.change(false, ANY, 3, FORWARD).unwrap());
+    // After a change of everything, one of something is as cheap as before.
+    holds(
+        "join after (*,*)",
+        |world, concerned| {
+            world.change(true, SourceGroup::ALL, 4, JOIN).unwrap();
+            world.change(false, SourceGroup::ALL, 4, JOIN).unwrap();
+            world.flows(concerned);
+        },
+        |world| world.change(true, ANY, 3, JOIN).unwrap(),
+    );
+}
+
+#[test]
+fn a_release_costs_as_much_as_the_interfaces_own() {
+    let release = |world: &mut World| {
+        let (now, client) = (world.now, world.members);
+        world.core.release(now, client, interface(3), &mut RouteBook::new()).unwrap();
+        world.settle();
+    };
+    holds(
+        "release with memberships",
+        |world, concerned| {
+            for group in 1..=concerned {
+                world.change(true, flow(0, GROUP + (group << 4) + 1), 3, JOIN).unwrap();
+            }
+        },
+        release,
+    );
+    holds(
+        "release with vetoes",
+        |world, concerned| {
+            world.flows(concerned);
+            world.change(true, ANY, 3, FORWARD).unwrap();
+        },
+        release,
+    );
+}
+
+#[test]
+fn an_expiry_costs_as_much_as_what_expires() {
+    holds(
+        "tick",
+        |world, concerned| {
+            // Those that end are five seconds older than the others are.
+            let created = world.now;
+            let others: Vec<_> = world.core.flows_from(SourceGroup::ALL).collect();
+            world.now = created.plus(Seconds(5));
+            for of in others {
+                let id = world.core.mfes.find(of).unwrap();
+                world.core.set_lifetime(world.now, id, super::mfe::LIFETIME);
+            }
+            world.now = created;
+            world.flows(concerned);
+            world.now = created.plus(Seconds(901));
+            // The wheel has turned up to the second before.
+            assert!(world.core.ended(created.plus(Seconds(899))).is_none());
+        },
+        |world| {
+            let mut expired = 0;
+            while let Some(of) = world.core.ended(world.now) {
+                world.core.expire(world.now, of, 0).unwrap();
+                expired += 1;
+            }
+            assert!(expired >= 20);
+            world.settle();
+        },
+    );
+}
+
+#[test]
+fn a_route_change_costs_as_much_as_what_lies_under_it() {
+    holds("routes", World::flows, |world| {
+        let (mut after, mut found) = (None, 0);
+        while let Some(of) = world.core.next_under(Ipv4Addr::from_bits(SOURCE), 8, after) {
+            after = Some(of);
+            found += 1;
+        }
+        assert!(found >= 20);
+    });
+}
+
+#[test]
+fn an_interface_that_goes_down_costs_as_much_as_what_used_it() {
+    holds(
+        "down",
+        |world, concerned| {
+            world.flows(concerned);
+            world.change(true, ANY, 3, JOIN).unwrap();
+        },
+        |world| {
+            world.core.interface_up(world.now, interface(3), false).unwrap();
+            world.settle();
+        },
+    );
+}
+
+#[test]
+fn packets_and_single_reads_cost_the_same_everywhere() {
+    let one = flow(SOURCE + 1, GROUP);
+    holds("new flow", |_, _| {}, |world| world.packet(one));
+    holds("wrong interface", World::flows, |world| {
+        world.core.wrong_interface(world.now, one, interface(2), &[0x45; 20]).unwrap();
+    });
+    holds("read", World::flows, |world| {
+        world.core.read_mfe(world.now, one, Counters::default(), &mut |_| ()).unwrap();
+    });
+    holds("upstream", World::flows, |world| {
+        let owner = world.owner;
+        world.core.set_upstream(owner, one, Ipv4Addr::LOCALHOST).unwrap();
+    });
+}
+
+#[test]
+fn a_page_costs_as_much_as_its_rows() {
+    holds("page", World::flows, |world| {
+        let mut left = 20;
+        let mut give = |_: &super::record::MfeRecord<'_>| {
+            left -= 1;
+            left > 0
+        };
+        let middle = flow(0, GROUP + (FEW << 3));
+        world.core.read_mfes(world.now, middle, 1000, &mut give).unwrap();
+    });
+    holds("rows", World::flows, |world| {
+        let members = world.members;
+        let id = world.core.start_enumeration(members, true).unwrap();
+        world.core.next_groups(id, 20, &mut |_| ()).unwrap();
+    });
+}

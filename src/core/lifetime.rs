@@ -114,7 +114,7 @@ impl Core {
 
     /// A flow whose entry's lifetime has ended. It is to be handled with [`Self::expire`].
     pub fn ended(&mut self, now: Millis) -> Option<SourceGroup> {
-        self.lifetimes.ended(&mut self.mfes, now).map(|id| self.mfes[id].flow)
+        self.lifetimes.ended(&mut self.mfes, now).map(|id| self.mfes[id].flow())
     }
 
     /// Rule E8: an entry whose lifetime has ended and that carried packets meanwhile is built
@@ -229,7 +229,7 @@ impl Core {
                 && iif == at.0
                 && id < RESOLVED
             {
-                return Some((self.mfes[id].flow, Waiting(iif, id)));
+                return Some((self.mfes[id].flow(), Waiting(iif, id)));
             }
             at = (self.interfaces.next_of_index(at.0)?, 0);
         }
@@ -292,7 +292,7 @@ impl Core {
                 entries.push(entry);
             }
         }
-        entries.sort_unstable_by_key(|entry| self.mfes[*entry].flow);
+        entries.sort_unstable_by_key(|entry| self.mfes[*entry].flow());
         entries.dedup();
         self.reserve_refresh(&entries, id, 0)?;
         self.plane.reserve(2 * entries.len() + of_iif)?;

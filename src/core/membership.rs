@@ -3,7 +3,7 @@
 use super::client::ClientInfo;
 use super::outbox::Action;
 use super::slab::NONE;
-use super::table::Keyed;
+use super::table::{Key, Keyed};
 use super::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use super::{Core, Note};
 use crate::error::Error;
@@ -58,7 +58,7 @@ struct Counted {
 
 /// Everybody who has one (S,G), (*,G) or (*,*).
 pub(super) struct Entry {
-    of: SourceGroup,
+    of: Key,
     holders: SmallVec<[Holder; 4]>,
     /// Ordered by client.
     counted: SmallVec<[Counted; 1]>,
@@ -66,13 +66,13 @@ pub(super) struct Entry {
 
 impl Keyed for Entry {
     fn key(&self) -> SourceGroup {
-        self.of
+        self.of.get()
     }
 }
 
 impl Entry {
     fn new(of: SourceGroup) -> Self {
-        Self { of, holders: SmallVec::new(), counted: SmallVec::new() }
+        Self { of: Key::new(of), holders: SmallVec::new(), counted: SmallVec::new() }
     }
 
     fn place_of(&self, interface: u32) -> Result<usize, usize> {
@@ -85,7 +85,7 @@ impl Entry {
 
     /// What it is an entry of.
     pub(super) const fn of(&self) -> SourceGroup {
-        self.of
+        self.of.get()
     }
 
     /// The interfaces that have members.
@@ -573,7 +573,7 @@ impl Core {
         let mut list = Vec::new();
         list.try_reserve(self.interfaces[interface].memberships.len())?;
         let held = self.interfaces[interface].memberships.iter().map(|id| &self.groups[id]);
-        list.extend(held.filter(|entry| entry.holds(interface, role)).map(|entry| entry.of));
+        list.extend(held.filter(|entry| entry.holds(interface, role)).map(|entry| entry.of()));
         list.sort_unstable();
         Ok(list)
     }

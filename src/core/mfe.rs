@@ -5,7 +5,7 @@ use super::Core;
 use super::outbox::Action;
 use super::plane::Stale;
 use super::slab::NONE;
-use super::table::{Keyed, Table};
+use super::table::{Key, Keyed, Table};
 use super::types::{Counters, IfKey, Millis, Seconds, SourceGroup};
 use crate::error::Error;
 use smallvec::SmallVec;
@@ -68,7 +68,7 @@ impl Oif {
 
 /// A forwarding entry.
 pub(super) struct Mfe {
-    pub flow: SourceGroup,
+    key: Key,
     pub created: Millis,
     pub deadline: Millis,
     pub lifetime: Seconds,
@@ -91,7 +91,7 @@ pub(super) struct Mfe {
 
 impl Keyed for Mfe {
     fn key(&self) -> SourceGroup {
-        self.flow
+        self.flow()
     }
 }
 
@@ -113,7 +113,7 @@ impl Mfe {
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
-            flow,
+            key: Key::new(flow),
             created: now,
             deadline: now,
             lifetime: LIFETIME,
@@ -130,6 +130,11 @@ impl Mfe {
             route_prefix_len: 0,
             marks: 0,
         }
+    }
+
+    /// Its source and group.
+    pub const fn flow(&self) -> SourceGroup {
+        self.key.get()
     }
 
     pub const fn is(&self, mark: u8) -> bool {
@@ -185,7 +190,7 @@ impl Mfe {
     }
 
     pub const fn source_place(&self) -> u64 {
-        self.flow.to_bits().rotate_left(32)
+        self.flow().to_bits().rotate_left(32)
     }
 }
 
@@ -288,7 +293,7 @@ impl Core {
         let was_negative = mfe.is_negative();
         set_active(mfe, interface, wanted);
         let is_negative = mfe.is_negative();
-        self.plane.push(Stale::Entry(mfe.flow));
+        self.plane.push(Stale::Entry(mfe.flow()));
         match (was_negative, is_negative) {
             (true, false) => self.turn_positive(now, id, cause),
             (false, true) => self.turn_negative(now, id, cause, self.interfaces[interface].key),
@@ -303,7 +308,7 @@ impl Core {
             && !mfe.is(Mfe::UNRESOLVED)
             && self.can_send(interface)
             && (mfe.has_mark(interface, Oif::FORCED)
-                || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow, interface)))
+                || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow(), interface)))
     }
 
     /// Whether packets can leave an interface at all.
@@ -314,7 +319,7 @@ impl Core {
     fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
         self.negatives.remove(&mut self.mfes, id);
         self.set_lifetime(now, id, LIFETIME);
-        let of = self.mfes[id].flow;
+        let of = self.mfes[id].flow();
         if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
             self.outbox.push(owner, Action::Join { of, member: false });
         }
@@ -330,7 +335,7 @@ impl Core {
 
     /// Rule E4: the prune alert that sets the entry's lifetime; 900 s until it is answered.
     pub(super) fn ask_lifetime(&mut self, now: Millis, id: u32, owner: u32, interface: IfKey) {
-        let of = self.mfes[id].flow;
+        let of = self.mfes[id].flow();
         self.set_lifetime(now, id, LIFETIME);
         self.outbox.push(owner, Action::Prune { of, interface, member: false });
     }
@@ -448,7 +453,7 @@ impl Core {
         }
         self.interfaces[mfe.iif].iif_users -= 1;
         self.interfaces.forget_unused(mfe.iif);
-        self.plane.push(Stale::Entry(mfe.flow));
+        self.plane.push(Stale::Entry(mfe.flow()));
     }
 
     /// MgmSetMfe (rule E10).
@@ -549,4 +554,17 @@ pub struct PlaneEntry {
     pub oifs: usize,
     /// Interfaces joined an entry that the plane has: the packet count before is needed.
     pub needs_count: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::membership::Entry;
+    use crate::core::slab::Slab;
+
+    #[test]
+    fn entries_stay_small() {
+        assert_eq!(Slab::<Mfe>::PLACE, 96);
+        assert_eq!(Slab::<Entry>::PLACE, 56);
+    }
 }

@@ -26,6 +26,10 @@ pub struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// The size of a place in octets.
+    #[cfg(test)]
+    pub const PLACE: usize = size_of::<Slot<T>>();
+
     /// An empty slab.
     pub const fn new() -> Self {
         Self { chunks: Vec::new(), used: 0, free_head: NONE, len: 0 }

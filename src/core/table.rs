@@ -7,12 +7,30 @@ use super::types::SourceGroup;
 use crate::error::Error;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
+use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
 
 /// A value that knows its own key, which never changes.
 pub trait Keyed {
     /// The key.
     fn key(&self) -> SourceGroup;
+}
+
+/// A key with a bit pattern that never occurs, so that a free place of the slab needs no mark of
+/// its own: eight octets a value. (255.255.255.255 is no group.)
+#[derive(Clone, Copy)]
+pub struct Key(NonZeroU64);
+
+impl Key {
+    /// A source and a group that is 0.0.0.0 or multicast.
+    pub const fn new(of: SourceGroup) -> Self {
+        Self(NonZeroU64::new(!of.to_bits()).expect("no group is 255.255.255.255"))
+    }
+
+    /// The same again.
+    pub const fn get(self) -> SourceGroup {
+        SourceGroup::from_bits(!self.0.get())
+    }
 }
 
 /// A table of values by (source, group). A value keeps its number as long as it is in the table.

@@ -6,6 +6,7 @@
 
 use super::mfe::{Links, Mfe};
 use super::slab::NONE;
+use super::steps::step;
 use super::table::Table;
 use super::types::Millis;
 
@@ -88,6 +89,7 @@ impl Wheel {
         let second = now.0 / 1000;
         let first = self.searched.max(second.saturating_sub(SECONDS as u64 - 1));
         for at in first..=second {
+            step();
             let mut id = self.heads[at as usize % SECONDS];
             while id != NONE {
                 let next = mfes[id].wheel.next;
