@@ -3,5 +3,13 @@
 
 mod netns;
 
+#[path = "kernel_plane/devices.rs"]
+mod devices;
 #[path = "kernel_plane/flows.rs"]
 mod flows;
+#[path = "kernel_plane/foreign.rs"]
+mod foreign;
+#[path = "kernel_plane/life.rs"]
+mod life;
+#[path = "kernel_plane/routes.rs"]
+mod routes;

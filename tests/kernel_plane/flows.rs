@@ -377,7 +377,7 @@ fn other_router_error(result: Result<Router, ForwarderError>) -> ForwarderError 
 }
 
 /// Takes all capabilities from the calling thread.
-fn give_up_capabilities() {
+pub fn give_up_capabilities() {
     let header = [0x2008_0522u32, 0];
     let none = [0u32; 6];
     // SAFETY: version 3 of the call reads a header of two and data of six numbers.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `mroute` | opens the socket, programs entries, reads counters |
 //! | `batch` | programs many entries at once |
+//! | `refused` | flows that get no entry for now |
 //! | `vifs`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `pump` | the threads, which client callbacks may block |
@@ -25,6 +26,7 @@ mod mroute;
 mod netlink;
 mod notify;
 mod pump;
+mod refused;
 mod report;
 mod routes;
 mod sys;
@@ -238,6 +240,12 @@ impl Forwarder for KernelForwarder {
         give("entries_lost", counted.entries_lost);
         give("notifications_lost", counted.notifications_lost);
         give("spare_threads", counted.spare_threads);
+    }
+
+    fn refuse(&self, flow: SourceGroup) {
+        if let Some(plane) = self.plane.get() {
+            plane.refuse(flow);
+        }
     }
 
     fn takes_packets(&self) -> bool {

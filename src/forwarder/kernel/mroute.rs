@@ -5,6 +5,7 @@
 use super::Plane;
 use super::foreign::Foreign;
 use super::netlink::Writer;
+use super::refused::Refused;
 use super::sys::{self, Errno, MAX_VIFS};
 use super::vifs::{NO_PARENT, Programmed};
 use crate::core::types::{Counters, SourceGroup};
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 
 /// The kernel reads the parent of an entry without oifs and does nothing with it; the last number
 /// is the one least likely to stand for a device whose packets would then count as forwarded.
-const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
+pub const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
 
 /// From how many changes on they are sent as netlink batches.
 const BATCH_FROM: usize = 8;
@@ -29,6 +30,8 @@ pub struct Entries {
     pub named: [u32; MAX_VIFS],
     /// The watch over changes that others make.
     pub foreign: Foreign,
+    /// Flows that got a negative entry though the group manager has none for them.
+    pub refused: Refused,
     /// Nothing may be changed any more: without an owner of the table, entries would stay behind
     /// in the kernel.
     pub stopped: bool,
@@ -46,6 +49,7 @@ impl Entries {
             programmed: HashMap::new(),
             named: [0; MAX_VIFS],
             foreign: Foreign::new(),
+            refused: Refused::new(),
             stopped: false,
             batch: Writer::new(super::batch::CAPACITY),
             batch_socket: sys::route_socket()?,
@@ -56,6 +60,7 @@ impl Entries {
 
     /// Notes what the kernel has for a flow now. Room for a new flow must have been reserved.
     pub fn note(&mut self, flow: SourceGroup, now: Option<Programmed>) {
+        self.refused.forget(flow);
         let before = match now {
             Some(now) => self.programmed.insert(flow, now),
             None => self.programmed.remove(&flow),
@@ -198,7 +203,7 @@ impl Plane {
         Ok(())
     }
 
-    fn check(&self, entries: &Entries, flow: SourceGroup) -> Result<(), ForwarderError> {
+    pub(super) fn check(&self, entries: &Entries, flow: SourceGroup) -> Result<(), ForwarderError> {
         if entries.stopped {
             return Err(ForwarderError::Refused("the forwarder has been stopped"));
         }

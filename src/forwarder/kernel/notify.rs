@@ -159,6 +159,7 @@ impl Watcher {
             // Before anybody is told: what is looked up from now on is new.
             plane.routes.lock().forget();
         }
+        plane.end_refused(&mut plane.entries.lock(), now, false);
         self.retry = !plane.reconcile(queue);
         self.tell_routes(queue);
         if watched {
@@ -169,9 +170,12 @@ impl Watcher {
     }
 
     fn timeout(&self, plane: &Plane, now: Instant) -> Option<u32> {
-        let busy = self.retry || plane.entries.lock().foreign.busy();
+        let entries = plane.entries.lock();
+        let busy = self.retry || entries.foreign.busy();
+        let refused = entries.refused.next_end();
+        drop(entries);
         let everything = self.changes.everything.then_some(self.everything_after);
-        let at = [busy.then(|| now + PAUSE), self.napping_until, everything];
+        let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused];
         let at = at.into_iter().flatten().min()?;
         // Rounded up, so that the moment has come when the wait is over.
         Some(at.saturating_duration_since(now).as_millis() as u32 + 1)

@@ -195,7 +195,8 @@ pub fn vif_exists(fd: &OwnedFd, vif: u8) -> Result<bool, Errno> {
     let mut request = VifReq { vif: vif.into(), counts: [0; 4] };
     match ioctl(fd, SIOCGETVIFCNT, &mut request) {
         Ok(()) => Ok(true),
-        Err(libc::EADDRNOTAVAIL) => Ok(false),
+        // EINVAL: greater than the number of any VIF that there is.
+        Err(libc::EADDRNOTAVAIL | libc::EINVAL) => Ok(false),
         Err(e) => Err(e),
     }
 }

@@ -1,0 +1,260 @@
+//! Devices as interfaces: numbers, limits, devices that go and come.
+
+use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
+use crate::netns::{Cable, index_of, run, try_run, wait_for};
+use crate::netns_tests;
+use mgm::core::types::IfKey;
+use mgm::forwarder::{Forwarder, ForwarderError};
+use mgm::log::Level;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+
+/// The devices that the kernel has as VIFs, by number.
+fn vifs() -> Vec<(u32, String)> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
+    };
+    table.lines().skip(1).filter_map(line).collect()
+}
+
+fn wait_up(router: &Router, key: IfKey, up: bool) {
+    router.seen.wait(&format!("{key} up {up}"), |e| *e == Event::Up(key, up));
+}
+
+netns_tests! {
+    fn only_what_is_in_use_is_a_vif() {
+        let router = Router::start(0);
+        let [a, b] = [Cable::new("a", None), Cable::new("b", None)];
+        assert_eq!(vifs(), []);
+        let far = |n| IfKey::new(b.index, Ipv4Addr::new(10, 2, 0, n));
+        router.take(&[&a, &a]);
+        for key in [far(1), far(2), b.key()] {
+            router.forwarder.add_interface(key).unwrap();
+        }
+        assert_eq!(vifs(), [(0, "a".into()), (1, "b".into())]);
+        // A report names the device itself where it was taken, else the lowest next hop.
+        send(&b, flow(2, 1), b"x");
+        let report = router.seen.wait_no_cache(flow(2, 1));
+        assert!(matches!(report, Event::NoCache { arrival, .. } if arrival == b.key()));
+        router.forwarder.remove_interface(b.key());
+        send(&b, flow(2, 2), b"x");
+        let report = router.seen.wait_no_cache(flow(2, 2));
+        assert!(matches!(report, Event::NoCache { arrival, .. } if arrival == far(1)));
+        // One VIF, on while any next hop is joined.
+        program(router.forwarder, flow(2, 3), Some((a.key(), &[far(2)])));
+        send(&a, flow(2, 3), b"to a next hop");
+        assert!(b.wait_receive().ends_with(b"to a next hop"));
+        router.forwarder.remove_interface(far(1));
+        assert_eq!(vifs().len(), 2);
+        router.delete(flow(2, 3));
+        router.forwarder.remove_interface(far(2));
+        router.forwarder.remove_interface(far(2));
+        assert_eq!(vifs(), [(0, "a".into())]);
+        let unknown = router.forwarder.add_interface(IfKey::new(4000, Ipv4Addr::UNSPECIFIED));
+        assert!(matches!(unknown, Err(ForwarderError::Os { errno: libc::ENODEV, .. })), "{unknown:?}");
+    }
+
+    fn the_33rd_interface_is_refused() {
+        let router = Router::start(0);
+        let cables: Vec<Cable> = (0..33).map(|n| Cable::new(&format!("v{n}"), None)).collect();
+        for cable in &cables[..32] {
+            router.take(&[cable]);
+        }
+        let refused = router.forwarder.add_interface(cables[32].key()).unwrap_err();
+        assert!(refused.to_string().contains("limit of 32"), "{refused}");
+        assert_eq!(vifs().len(), 32);
+        // All of them work.
+        let oifs: Vec<IfKey> = cables[1..32].iter().map(Cable::key).collect();
+        program(router.forwarder, flow(2, 1), Some((cables[0].key(), &oifs)));
+        send(&cables[0], flow(2, 1), b"x");
+        for cable in &cables[1..32] {
+            assert!(cable.wait_receive().ends_with(b"x"));
+        }
+        // One that was given up makes room.
+        program(router.forwarder, flow(2, 1), Some((cables[0].key(), &oifs[1..])));
+        router.forwarder.remove_interface(cables[1].key());
+        router.take(&[&cables[32]]);
+        assert!(vifs().contains(&(1, "v32".into())));
+        send(&cables[0], flow(2, 1), b"y");
+        assert!(cables[2].wait_receive().ends_with(b"y"));
+        assert_eq!(cables[32].receive(), None);
+    }
+
+    fn a_number_is_not_used_again_while_an_entry_names_it() {
+        let router = Router::start(0);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        send_until_received(&a, flow(2, 1), &b);
+        // Not what the group manager does, but a failed change may leave it like this.
+        router.forwarder.remove_interface(b.key());
+        router.take(&[&c]);
+        assert_eq!(vifs(), [(0, "a".into()), (2, "c".into())]);
+        router.program(flow(2, 2), &a, &[&c]);
+        send(&a, flow(2, 1), b"old flow");
+        send(&a, flow(2, 2), b"new flow");
+        assert!(c.wait_receive().ends_with(b"new flow"));
+        router.delete(flow(2, 1));
+        router.take(&[&b]);
+        assert_eq!(vifs().len(), 3);
+        assert!(vifs().contains(&(1, "b".into())));
+    }
+
+    fn a_link_goes_down_and_up() {
+        let router = Router::start(0);
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let hop = IfKey::new(b.index, Ipv4Addr::new(10, 2, 0, 7));
+        router.take(&[&a, &b]);
+        router.forwarder.add_interface(hop).unwrap();
+        router.program(flow(2, 1), &a, &[&b]);
+        for (down, up) in [
+            ("ip link set dev b down", "ip link set dev b up"),
+            // The cable's other end: no carrier.
+            ("ip link set dev bp down", "ip link set dev bp up"),
+        ] {
+            router.seen.clear();
+            run(down);
+            wait_up(&router, b.key(), false);
+            wait_up(&router, hop, false);
+            run(up);
+            wait_up(&router, b.key(), true);
+            wait_up(&router, hop, true);
+            send_until_received(&a, flow(2, 1), &b);
+        }
+        assert_eq!(router.seen.count(|e| matches!(e, Event::Up(key, _) if *key == a.key())), 0);
+        // A name means nothing.
+        router.seen.clear();
+        run("ip link set dev b name renamed");
+        run("ip link set dev a down");
+        wait_up(&router, a.key(), false);
+        assert_eq!(router.seen.count(|e| matches!(e, Event::Up(key, _) if *key == b.key())), 0);
+        assert_eq!(vifs(), [(0, "a".into()), (1, "renamed".into())]);
+    }
+
+    fn a_device_that_is_down_when_taken_is_told() {
+        let router = Router::start(0);
+        let a = Cable::new("a", None);
+        run("ip link set dev a down");
+        router.take(&[&a]);
+        wait_up(&router, a.key(), false);
+        run("ip link set dev a up");
+        wait_up(&router, a.key(), true);
+    }
+
+    fn a_device_goes_and_comes_back_with_its_number() {
+        let router = Router::start(0);
+        let a = Cable::new("a", None);
+        let b = Cable::with("b", None, "index 77");
+        let c = Cable::new("c", None);
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        send_until_received(&a, flow(2, 1), &b);
+        run("ip link delete dev b");
+        wait_up(&router, b.key(), false);
+        assert_eq!(vifs(), [(0, "a".into())]);
+        // Its number is kept: no other device gets the old flow.
+        router.take(&[&c]);
+        assert_eq!(vifs(), [(0, "a".into()), (2, "c".into())]);
+        router.seen.clear();
+        let b = Cable::with("b", None, "index 77");
+        wait_up(&router, b.key(), true);
+        assert!(vifs().contains(&(1, "b".into())));
+        send_until_received(&a, flow(2, 1), &b);
+        assert_eq!(c.receive(), None);
+        send(&b, flow(3, 1), b"x");
+        router.seen.wait_no_cache(flow(3, 1));
+        // Gone for good: the number is free once nobody is on it and no entry names it.
+        run("ip link delete dev b");
+        wait_up(&router, b.key(), false);
+        router.delete(flow(2, 1));
+        router.forwarder.remove_interface(b.key());
+        let d = Cable::new("d", None);
+        router.take(&[&d]);
+        assert!(vifs().contains(&(1, "d".into())));
+    }
+
+    fn a_device_moves_to_another_namespace_and_back() {
+        let router = Router::start(0);
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        let elsewhere = Elsewhere::new();
+        run(&format!("ip link set dev b netns {}", elsewhere.0.id()));
+        wait_up(&router, b.key(), false);
+        assert_eq!(vifs(), [(0, "a".into())]);
+        let back = format!("ip link set dev b netns {}", std::process::id());
+        elsewhere.run(&back);
+        run("ip link set dev b up");
+        assert_eq!(index_of("b"), b.index, "the index is free, so it comes back with it");
+        wait_up(&router, b.key(), true);
+        send_until_received(&a, flow(2, 1), &b);
+    }
+
+    fn leaving_a_bridge_is_not_leaving() {
+        let router = Router::start(0);
+        let a = Cable::new("a", None);
+        router.take(&[&a]);
+        run("ip link add name br0 type bridge && ip link set dev a master br0");
+        run("ip link set dev a nomaster");
+        // A change that is told comes after those.
+        run("ip link set dev a down");
+        wait_up(&router, a.key(), false);
+        assert_eq!(router.seen.count(|e| matches!(e, Event::Up(..))), 1);
+    }
+
+    fn strict_reverse_path_filtering_is_warned_of() {
+        let router = Router::start(0);
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let warned = |e: &Event| {
+            matches!(e, Event::Log(Level::Warn, text) if text.contains("rp_filter"))
+        };
+        router.take(&[&a]);
+        assert_eq!(router.seen.count(warned), 0);
+        let set = try_run("sysctl -w net.ipv4.conf.b.rp_filter=1");
+        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+        router.take(&[&b]);
+        assert_eq!(router.seen.count(warned), 1);
+    }
+
+    fn a_vif_that_somebody_deletes_is_made_again() {
+        let router = Router::start(0);
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        crate::foreign::Meddler::new().delete_vif(1);
+        wait_for("the VIF to be made again", || (vifs().len() == 2).then_some(()));
+        send_until_received(&a, flow(2, 1), &b);
+    }
+}
+
+/// A network namespace held by a process that waits.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    fn new() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["-n", "sh", "-c", "echo there && exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        assert_eq!(&line, b"there\n");
+        Self(child)
+    }
+
+    fn run(&self, line: &str) {
+        run(&format!("nsenter -t {} -n {line}", self.0.id()));
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // The process ends with its input.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,207 @@
+//! Start, stop and what is left behind.
+
+use crate::netns::recorder::{Event, Router, flow, send};
+use crate::netns::{Cable, run, wait_for};
+use crate::netns_tests;
+use mgm::forwarder::kernel::KernelForwarder;
+use mgm::forwarder::{EntryChange, EntryState, Forwarder};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+
+/// The names of this process's threads that are the forwarder's.
+fn threads() -> Vec<String> {
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
+    };
+    let mut names: Vec<String> = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(read)
+        .map(|name| name.trim().to_owned())
+        .filter(|name| name.starts_with("mgm-"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn descriptors() -> BTreeSet<i32> {
+    let number =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    // Without the one that reads the directory.
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(number)
+        .filter(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok())
+        .collect()
+}
+
+fn kernel_state() -> String {
+    let vifs = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
+    let vifs = vifs.lines().skip(1).collect::<Vec<_>>().join("\n");
+    format!("{vifs}{}", run("ip mroute show"))
+}
+
+fn with_an_entry() -> (Router, Cable, Cable) {
+    let router = Router::start(0);
+    let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+    router.take(&[&a, &b]);
+    router.program(flow(2, 1), &a, &[&b]);
+    assert!(kernel_state().contains("232.1.0.1"));
+    (router, a, b)
+}
+
+netns_tests! {
+    fn a_stop_leaves_nothing() {
+        let before = descriptors();
+        let (router, a, b) = with_an_entry();
+        let begun: Vec<i32> = descriptors().difference(&before).copied().collect();
+        for fd in begun {
+            // SAFETY: takes no pointers.
+            let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+            assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "descriptor {fd}");
+        }
+        assert_eq!(threads(), ["mgm-netlink", "mgm-netlink", "mgm-upcall", "mgm-upcall"]);
+        router.forwarder.stop();
+        router.seen.clear();
+        assert_eq!(kernel_state(), "");
+        assert_eq!(threads(), [""; 0]);
+        // Nothing can be left behind any more, and nothing is told.
+        let oifs = [b.key()];
+        let state = Some(EntryState { iif: a.key(), oifs: &oifs });
+        for count in [1, 20] {
+            let changes = vec![EntryChange { flow: flow(2, 1), state }; count];
+            let mut failed = 0;
+            router.forwarder.program(&changes, &mut |_, _| failed += 1);
+            assert_eq!(failed, count);
+        }
+        assert!(router.forwarder.add_interface(a.key()).is_err());
+        router.forwarder.remove_interface(a.key());
+        router.forwarder.stop();
+        assert_eq!(kernel_state(), "");
+        assert_eq!(router.forwarder.counters(flow(2, 1)), None);
+        send(&a, flow(2, 1), b"x");
+        run("ip link set dev a down");
+        assert_eq!(router.seen.count(|e| !matches!(e, Event::Log(..))), 0);
+    }
+
+    fn a_dropped_forwarder_closes_all() {
+        let before = descriptors();
+        let seen = Router::start(0).seen;
+        let kept = descriptors().len() - before.len();
+        // The first one is kept, by the test's own doing; another on a table of its own is not.
+        let forwarder = KernelForwarder::new(9);
+        assert_eq!(forwarder.route([10, 0, 0, 1].into(), None), None);
+        forwarder.start(seen).unwrap();
+        assert_eq!(descriptors().len(), before.len() + 2 * kept);
+        drop(forwarder);
+        assert_eq!(descriptors().len(), before.len() + kept);
+        let again = KernelForwarder::new(9);
+        again.start(seen).unwrap();
+        assert!(again.start(seen).is_err());
+        again.stop();
+    }
+
+    fn a_start_that_fails_leaves_nothing() {
+        let router = Router::start(0);
+        let (before, running) = (descriptors(), threads());
+        assert!(Router::try_start(0).is_err());
+        assert_eq!((descriptors(), threads()), (before, running));
+        let bad = Router::try_start(1_000_000_000).err().unwrap();
+        assert!(bad.to_string().contains("allowed: 1 to 999999999"), "{bad}");
+        router.forwarder.stop();
+    }
+
+    fn without_capabilities_the_error_names_them() {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                crate::flows::give_up_capabilities();
+                for table in [0, 7] {
+                    let refused = Router::try_start(table).err().unwrap().to_string();
+                    assert!(refused.contains("CAP_NET_ADMIN"), "{refused}");
+                }
+            });
+        });
+    }
+
+    fn threads_leave_signals_alone() {
+        let router = Router::start(0);
+        for entry in std::fs::read_dir("/proc/self/task").unwrap() {
+            let status = std::fs::read_to_string(entry.unwrap().path().join("status")).unwrap();
+            if !status.starts_with("Name:\tmgm-") {
+                continue;
+            }
+            let line = status.lines().find(|l| l.starts_with("SigBlk:")).unwrap();
+            let blocked = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1] {
+                assert_eq!(blocked >> (signal - 1) & 1, 1, "signal {signal} in {status}");
+            }
+        }
+        // Those of the starting thread are as they were.
+        let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(own.contains("SigBlk:\t0000000000000000"), "{own}");
+        router.forwarder.stop();
+    }
+
+    fn a_stop_from_inside_an_upcall() {
+        let (router, a, _b) = with_an_entry();
+        let forwarder = router.forwarder;
+        let (tell, told) = mpsc::channel();
+        router.seen.on_event(move |event| {
+            if matches!(event, Event::NoCache { .. }) {
+                forwarder.stop();
+                tell.send(threads()).unwrap();
+            }
+        });
+        send(&a, flow(3, 1), b"x");
+        let left = told.recv_timeout(crate::netns::DEADLINE).unwrap();
+        assert_eq!(left, ["mgm-upcall"], "the caller's own thread goes on");
+        assert_eq!(kernel_state(), "");
+        wait_for("the last thread to end", || threads().is_empty().then_some(()));
+    }
+
+    fn a_stop_does_not_wait_for_ever() {
+        let (router, a, _b) = with_an_entry();
+        let go_on = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&go_on);
+        router.seen.on_event(move |event| {
+            if matches!(event, Event::NoCache { .. }) {
+                wait_for("to be let go", || waits.load(SeqCst).then_some(()));
+            }
+        });
+        send(&a, flow(3, 1), b"x");
+        router.seen.wait_no_cache(flow(3, 1));
+        router.forwarder.stop();
+        assert_eq!(kernel_state(), "");
+        assert_eq!(threads(), ["mgm-upcall"]);
+        let told = |e: &Event| matches!(e, Event::Log(_, text) if text.contains("does not return"));
+        assert_eq!(router.seen.count(told), 1);
+        go_on.store(true, SeqCst);
+        wait_for("the last thread to end", || threads().is_empty().then_some(()));
+    }
+
+    fn a_killed_process_leaves_nothing() {
+        // The same test in a second process: it makes an entry and waits to be killed.
+        const VICTIM: &str = "MGM_TEST_VICTIM";
+        if std::env::var_os(VICTIM).is_some() {
+            let _running = with_an_entry();
+            println!("ready");
+            let _ = std::io::stdin().read(&mut [0]);
+            return;
+        }
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["life::a_killed_process_leaves_nothing", "--exact", "--nocapture"])
+            .env(VICTIM, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for("the other process's entry", || {
+            kernel_state().contains("232.1.0.1").then_some(())
+        });
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        wait_for("its state to go", || kernel_state().is_empty().then_some(()));
+    }
+}
