@@ -22,7 +22,7 @@ static void must(DWORD code, const char *call)
 int main(void)
 {
     /* IPv4 from 10.0.0.1 to 239.1.1.1: 28 octets, TTL 16, UDP. */
-    static const BYTE packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17, 0x66, 0xcf,
+    static const BYTE packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17, 0xb0, 0xce,
                                     10, 0, 0, 1, 239, 1, 1, 1};
     MGM_HOST_CONFIG host = {0};
     ROUTING_PROTOCOL_CONFIG config = {0};
