@@ -15,6 +15,7 @@ use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
 use crate::mgm::{Mgm, Running};
 use smallvec::SmallVec;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How many entries are programmed at a time.
@@ -166,6 +167,27 @@ impl Question {
     }
 }
 
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = |member: &bool| if *member { "membership" } else { "entry" };
+        match self {
+            Self::Rpf { of, route, .. } => write!(f, "RPF {of}, route by {}", route.interface),
+            Self::Creation { of, iif, out, .. } => {
+                write!(f, "creation alert {of} from {iif} to {} of its interfaces", out.len())
+            }
+            Self::Prune { of, interface, member, .. } => {
+                write!(f, "prune alert {of} {}, {interface}", about(member))
+            }
+            Self::Join { of, member } => write!(f, "join alert {of} {}", about(member)),
+            Self::WrongIf { of, arrival, .. } => write!(f, "wrong interface {of}, {arrival}"),
+            Self::LocalJoin { of, interface } => write!(f, "local join {of}, {interface}"),
+            Self::LocalLeave { of, interface } => write!(f, "local leave {of}, {interface}"),
+            Self::DisableIgmp { interface, .. } => write!(f, "disable IGMP, {interface}"),
+            Self::EnableIgmp { interface } => write!(f, "enable IGMP, {interface}"),
+        }
+    }
+}
+
 /// Answers for a client that has gone.
 pub(crate) fn answer_orphan(
     core: &mut Core,
@@ -274,6 +296,10 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Look(relook) => self.look(call, relook),
                 Work::Ask => {
                     if let Some(ask) = next {
+                        self.log(
+                            Level::Trace,
+                            format_args!("client in slot {}: {}", ask.slot, ask.question),
+                        );
                         context::inside_callback(self.address(), ask.job, || {
                             ask.question.put(&ask.client)
                         });
@@ -470,6 +496,15 @@ impl<C: Callbacks> Mgm<C> {
                 failures.push((at, error));
             }
         });
+        for EntryChange { flow, state } in &changes {
+            match state {
+                Some(EntryState { iif, oifs }) => self.log(
+                    Level::Debug,
+                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
+                ),
+                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
+            }
+        }
         for (at, error) in &failures {
             if let Some(change) = changes.get(*at) {
                 self.log(
