@@ -1,7 +1,7 @@
 //! Entries that somebody else changes.
 
-use crate::netns::Cable;
 use crate::netns::recorder::{Event, Router, flow, program, send};
+use crate::netns::{Cable, run};
 use crate::netns_tests;
 use mgm::core::types::{IfKey, SourceGroup};
 use mgm::forwarder::{EntryChange, EntryState, Forwarder};
@@ -103,13 +103,17 @@ netns_tests! {
             assert!(b.wait_receive().ends_with(b"x"));
         }
         router.delete(flow(9, 9));
-        // Made as it was, it is no change.
+        // Made as it was it would still outlive its owner.
         router.seen.clear();
         meddler.add(flow(2, 3), 0, &[1]);
+        seen(3);
         meddler.delete(flow(2, 0));
         seen(0);
-        assert_eq!(router.seen.count(lost), 1);
-        assert_eq!(router.forwarder.kernel_counters().unwrap().entries_lost, 5);
+        assert_eq!(router.seen.count(lost), 2);
+        router.program(flow(2, 3), &a, &[&b]);
+        router.forwarder.stop();
+        assert_eq!(run("ip mroute show"), "");
+        assert_eq!(router.forwarder.kernel_counters().unwrap().entries_lost, 6);
     }
 
     fn own_changes_are_not_taken_for_foreign() {

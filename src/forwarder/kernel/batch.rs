@@ -24,7 +24,7 @@ pub const CAPACITY: usize = CHUNK * MESSAGE + netlink::HEADER;
 /// `RTNL_FAMILY_IPMR`.
 pub const FAMILY: u8 = 128;
 /// Marks entries as the routing daemon's: they go when the table's owner goes.
-const RTPROT_MROUTED: u8 = 17;
+pub const RTPROT_MROUTED: u8 = 17;
 
 impl Plane {
     pub(super) fn program_in_batches(
@@ -41,7 +41,7 @@ impl Plane {
                     self.program_reporting(entries, n * CHUNK + i, change, failed);
                 }
             }
-            self.drain_own(entries, chunk.len());
+            self.drain_own(entries);
         }
     }
 

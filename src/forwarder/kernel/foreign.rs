@@ -1,16 +1,18 @@
 //! Entries that somebody else changed or deleted: noticed, and told to the group manager.
 //!
-//! The kernel notifies of every change of an entry, ours included, and does not say whose it was.
-//! So each notification is compared with what we programmed last; one that differs makes the flow
-//! suspect, and a suspect is looked up in the kernel before anybody is told. Our own changes fill
-//! the socket's buffer quickly, so whoever made many reads them. What is lost when the
-//! buffer does overflow is made up for by an audit: every entry is looked up, a few at a time.
+//! The kernel notifies of every change of an entry, ours included. Entries that somebody else made
+//! or changed are marked (MFC_STATIC, told as RTPROT_STATIC), so that notifications of our own
+//! additions are dropped in the kernel; deletions do not tell whose they were and are compared
+//! with what we programmed last. One that does not fit makes the flow suspect, and a suspect is
+//! looked up in the kernel before anybody is told. Our own deletions fill the socket's buffer
+//! quickly, so whoever made many reads their notifications. What is lost when the buffer does
+//! overflow is made up for by an audit: every entry is looked up, a few at a time.
 
 #![forbid(unsafe_code)]
 
-use super::batch::FAMILY;
+use super::batch::{FAMILY, RTPROT_MROUTED};
 use super::mroute::Entries;
-use super::netlink::{Attributes, Messages, NextHops, RTMSG, read_address, read_u32, rtmsg};
+use super::netlink::{Message, Messages, NextHops, RTMSG, read_address, read_u32, rtmsg};
 use super::notify::News;
 use super::sys::{self, Errno};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
@@ -25,7 +27,7 @@ use std::sync::atomic::Ordering::Relaxed;
 const UNRESOLVED: u32 = 32;
 /// How many suspects are kept; with more an audit is due.
 const MAX_SUSPECTS: usize = 1024;
-/// After how many of our own changes their notifications are read: about a quarter of what the
+/// After how many of our own deletions their notifications are read: about a quarter of what the
 /// default receive buffer holds.
 const DRAIN_AFTER: usize = 64;
 /// How many of them while the lock is held.
@@ -40,7 +42,8 @@ pub struct Foreign {
     suspects: Vec<SourceGroup>,
     audit: Vec<SourceGroup>,
     audit_due: bool,
-    own: usize,
+    /// Deletions of our own since notifications were read last.
+    pub(super) deletions: usize,
     buffers: Box<[[u8; NOTIFICATION]; sys::BATCH]>,
     lengths: [usize; sys::BATCH],
 }
@@ -52,7 +55,7 @@ impl Foreign {
             suspects: Vec::with_capacity(MAX_SUSPECTS),
             audit: Vec::new(),
             audit_due: false,
-            own: 0,
+            deletions: 0,
             buffers: Box::new([[0; NOTIFICATION]; sys::BATCH]),
             lengths: [0; sys::BATCH],
         }
@@ -72,18 +75,28 @@ impl Foreign {
     }
 }
 
-/// Subscribes to changes of the entries of one table. Flows that wait for an entry, and other
-/// tables, are filtered out in the kernel.
+/// Subscribes to changes of the entries of one table. Other tables, flows that wait for an entry,
+/// and what the owner of the table made are filtered out in the kernel.
 pub fn subscribe(table: u32) -> Result<OwnedFd, Errno> {
     const LOW_OCTET: u32 = if cfg!(target_endian = "little") { 0 } else { 3 };
+    let protocol_at = (netlink::HEADER + 5) as u32;
     let flags_at = (netlink::HEADER + 8) as u32 + LOW_OCTET;
     let table_at = (netlink::HEADER + RTMSG + 4) as u32;
     let program = [
         sys::bpf(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, flags_at),
-        sys::bpf(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 3, 0, UNRESOLVED),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 7, 0, UNRESOLVED),
         // The first attribute is RTA_TABLE. Loads are in network order.
         sys::bpf(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, table_at),
-        sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, table.to_be()),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 5, table.to_be()),
+        sys::bpf(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 4),
+        sys::bpf(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            2,
+            0,
+            libc::RTM_DELROUTE.to_be().into(),
+        ),
+        sys::bpf(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, protocol_at),
+        sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, RTPROT_MROUTED.into()),
         sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
         sys::bpf(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];
@@ -94,10 +107,9 @@ pub fn subscribe(table: u32) -> Result<OwnedFd, Errno> {
 }
 
 impl Plane {
-    /// Reads the notifications of our own changes once there are enough of them.
-    pub(super) fn drain_own(&self, entries: &mut Entries, changes: usize) {
-        entries.foreign.own += changes;
-        if entries.foreign.own >= DRAIN_AFTER {
+    /// Reads the notifications of our own deletions once there are enough of them.
+    pub(super) fn drain_own(&self, entries: &mut Entries) {
+        if entries.foreign.deletions >= DRAIN_AFTER {
             self.drain_notifications(entries);
             if entries.foreign.busy() {
                 sys::signal(&self.wake);
@@ -107,7 +119,7 @@ impl Plane {
 
     /// Reads what notifications there are and finds suspects.
     pub(super) fn drain_notifications(&self, entries: &mut Entries) {
-        entries.foreign.own = 0;
+        entries.foreign.deletions = 0;
         let vifs = self.vifs.read();
         loop {
             let foreign = &mut entries.foreign;
@@ -126,7 +138,7 @@ impl Plane {
                 let foreign = &entries.foreign;
                 let Some(datagram) = foreign.buffers[i].get(..foreign.lengths[i]) else { continue };
                 let told = Messages(datagram).next().and_then(|message| {
-                    let entry = read_entry(&vifs, message.attributes(RTMSG))?;
+                    let entry = read_entry(&vifs, &message)?;
                     Some((entry.flow, (message.kind == libc::RTM_NEWROUTE).then_some(entry.state)))
                 });
                 let Some((flow, state)) = told else { continue };
@@ -189,8 +201,7 @@ impl Plane {
         !foreign.suspects.is_empty()
     }
 
-    /// Whether the kernel's entry for a flow is not what we programmed. It is noted as it is, so
-    /// that this is found once.
+    /// Whether the kernel's entry for a flow is not what we programmed. If so it is deleted.
     fn look_up(&self, entries: &mut Entries, flow: SourceGroup) -> bool {
         if entries.stopped {
             return false;
@@ -204,7 +215,7 @@ impl Plane {
         let header = rtmsg(FAMILY, 32, 32, 0);
         let answer = self.asker.lock().ask(libc::RTM_GETROUTE, &header, &attributes, |message| {
             let waits = read_u32(message.payload, 8) & UNRESOLVED != 0;
-            read_entry(&vifs, message.attributes(RTMSG)).filter(|e| !waits && e.flow == flow)
+            read_entry(&vifs, message).filter(|e| !waits && e.flow == flow)
         });
         let kernel = match answer {
             Ok(entry) => entry.map(|e| e.state),
@@ -218,10 +229,12 @@ impl Plane {
             return false;
         }
         drop(vifs);
-        // Where there is no memory to note an entry that we never made, it is told all the same.
-        if kernel.is_none() || entries.programmed.try_reserve(1).is_ok() {
-            entries.note(flow, kernel);
+        // An entry that somebody else changed keeps its mark and would outlive the table's owner.
+        // Without it the flow's packets wait until it is programmed again.
+        if kernel.is_some() {
+            let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
         }
+        entries.note(flow, None);
         true
     }
 }
@@ -238,12 +251,15 @@ struct Entry {
     state: Programmed,
 }
 
-/// Reads an entry as the kernel tells it. A VIF that is not ours makes it one that goes out of all
-/// VIFs, the iif's among them: never what we programmed.
-fn read_entry(vifs: &Vifs, attributes: Attributes<'_>) -> Option<Entry> {
+/// Reads an entry as the kernel tells it. Somebody else's mark, or a VIF that is not ours, makes it
+/// one that goes out of all VIFs, the iif's among them: never what we programmed.
+fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
     let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
-    for (kind, value) in attributes {
+    if message.payload.get(5) != Some(&RTPROT_MROUTED) {
+        state.oifs = u32::MAX;
+    }
+    for (kind, value) in message.attributes(RTMSG) {
         match kind {
             libc::RTA_SRC => source = read_address(value)?,
             libc::RTA_DST => group = read_address(value)?,

@@ -63,21 +63,25 @@ impl Entries {
         self.refused.forget(flow);
         let before = match now {
             Some(now) => self.programmed.insert(flow, now),
-            None => self.programmed.remove(&flow),
+            None => {
+                self.foreign.deletions += 1;
+                self.programmed.remove(&flow)
+            }
         };
         // An entry without a VIF for its iif names none.
         let bits = |p: Option<Programmed>| {
             p.map_or(0, |p| p.oifs | 1u32.checked_shl(p.parent.into()).unwrap_or(0))
         };
         let (before, now) = (bits(before), bits(now));
-        for vif in 0..MAX_VIFS {
-            if (before ^ now) >> vif & 1 == 1 {
-                if now >> vif & 1 == 1 {
-                    self.named[vif] += 1;
-                } else {
-                    self.named[vif] -= 1;
-                }
+        let mut differ = before ^ now;
+        while differ != 0 {
+            let vif = differ.trailing_zeros() as usize;
+            if now >> vif & 1 == 1 {
+                self.named[vif] += 1;
+            } else {
+                self.named[vif] -= 1;
             }
+            differ &= differ - 1;
         }
         if now == 0 && self.programmed.len() < self.programmed.capacity() / 8 {
             self.give_back();
@@ -161,7 +165,7 @@ impl Plane {
                 self.program_reporting(&mut entries, position, change, failed);
             }
         }
-        self.drain_own(&mut entries, changes.len());
+        self.drain_own(&mut entries);
     }
 
     /// Makes one change through the socket and reports a failure with no lock held.

@@ -85,7 +85,7 @@ impl Plane {
         }
         entries.refused.queue.push_back((now, flow));
         entries.refused.flows.insert(flow);
-        self.drain_own(&mut entries, 2);
+        self.drain_own(&mut entries);
     }
 
     /// Deletes the entries of refused flows whose time is over and, where `room` is wanted, the
