@@ -5,6 +5,8 @@
 //! are veth pairs with both ends in that namespace: frames written to a peer end with a packet
 //! socket come in on the other end as from outside, and what leaves there is read on the peer.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 pub mod recorder;
 
 use std::ffi::CString;

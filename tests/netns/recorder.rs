@@ -1,6 +1,6 @@
 //! A kernel forwarder under test, and a record of all that it reports.
 
-use super::{Cable, wait_for};
+use crate::netns::{Cable, DEADLINE, udp, wait_for};
 use mgm::core::types::{IfKey, SourceGroup};
 use mgm::forwarder::kernel::KernelForwarder;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
@@ -74,7 +74,7 @@ impl Recorder {
     /// Waits for an event like this and gives the first.
     pub fn wait(&self, what: &str, like: impl Fn(&Event) -> bool) -> Event {
         let find = || self.events.lock().unwrap().iter().find(|e| like(e)).cloned();
-        let end = std::time::Instant::now() + super::DEADLINE;
+        let end = std::time::Instant::now() + DEADLINE;
         while std::time::Instant::now() < end {
             if let Some(event) = find() {
                 return event;
@@ -170,7 +170,7 @@ pub fn flow(host: u8, n: u16) -> SourceGroup {
 
 /// Sends a packet of a flow into a cable.
 pub fn send(cable: &Cable, flow: SourceGroup, data: &[u8]) {
-    cable.send(&super::udp(flow.source(), flow.group(), data));
+    cable.send(&udp(flow.source(), flow.group(), data));
 }
 
 /// Sends packets of a flow until one arrives at the other cable.
