@@ -103,6 +103,9 @@ pub trait Forwarder: Send + Sync {
     /// host's transmit function runs inside.
     fn flush(&self) {}
 
+    /// The flow gets no entry for now (rule G1): packets of it that wait are dropped.
+    fn refuse(&self, _flow: SourceGroup) {}
+
     /// What it is called, in the log and in the state.
     fn name(&self) -> &'static str {
         "custom"
