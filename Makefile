@@ -5,6 +5,7 @@ CC      ?= cc
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR  ?= $(PREFIX)/share/man
 INSTALL ?= install
 
 # Where cargo puts what it builds, and where the finished pieces are laid out as they will be used.
@@ -84,6 +85,14 @@ install: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	$(INSTALL) -m 644 include/compat/*.h $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' tools/libmgm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libmgm.pc
+	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
+	$(INSTALL) -m 644 docs/man/*.3 $(DESTDIR)$(MANDIR)/man3
+	$(INSTALL) -m 644 docs/man/*.7 $(DESTDIR)$(MANDIR)/man7
+	@cd $(DESTDIR)$(MANDIR)/man3 && for page in $(notdir $(wildcard docs/man/*.3)); do \
+	    for name in $$(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([A-Za-z_]*\).*/\1/p' $$page); do \
+	        [ $$name.3 = $$page ] || ln -sfn $$page $$name.3; \
+	    done; \
+	done
 
 clean:
 	$(CARGO) clean

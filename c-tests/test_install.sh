@@ -46,5 +46,9 @@ COMPAT=$T/$(pkg-config --variable=compatdir libmgm | sed "s|^$T||")
 # shellcheck disable=SC2046
 cc $(pkg-config --cflags libmgm) -I"$COMPAT" \
     -c c-tests/headers_windows.c -o "$T/windows.o"
+# Each function has its page.
+grep -o 'Mgm[A-Za-z]*(' include/mgm.h include/mgm_host.h -h | tr -d '(' | sort -u |
+    while IFS= read -r name; do [ -e "$T/usr/share/man/man3/$name.3" ]; done
+[ -e "$T/usr/share/man/man7/mgm.7" ]
 [ ! -e "$T/usr/include/windows.h" ] # would hide a real one
 [ "$(pkg-config --modversion libmgm)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" ]

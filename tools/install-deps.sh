@@ -9,7 +9,7 @@ case "${1:-test}" in
     demo) needs="cc:gcc make:make ip:iproute2 unshare:util-linux nsenter:util-linux" ;;
     test) needs="gcc:gcc g++:g++ clang:clang make:make ip:iproute2 unshare:util-linux
                  nsenter:util-linux setpriv:util-linux pkg-config:pkg-config nm:binutils
-                 valgrind:valgrind" ;;
+                 valgrind:valgrind mandoc:mandoc" ;;
     *)
         echo "usage: install-deps.sh [demo|test]" >&2
         exit 2
