@@ -60,7 +60,7 @@ pub fn here(manager: usize) -> Here {
             token: here.token(),
             job: (frame.manager == manager && frame.depth > 0).then_some(frame.job),
             inside_forwarder: here.programming.get(),
-            too_deep: frame.depth >= MAX_DEPTH,
+            too_deep: frame.manager == manager && frame.depth >= MAX_DEPTH,
         }
     })
 }
@@ -85,12 +85,23 @@ pub fn current_job(manager: usize) -> Option<u32> {
     here(manager).job
 }
 
-/// Runs a callback that belongs to a job.
-pub fn inside_callback<R>(manager: usize, job: u32, callback: impl FnOnce() -> R) -> R {
+/// Runs a callback that belongs to a job. Calls from inside it may run the lanes that wait for
+/// this thread; gives those that are left.
+pub fn inside_callback(
+    manager: usize,
+    job: u32,
+    epoch: u64,
+    waiting: Claims,
+    callback: impl FnOnce(),
+) -> Claims {
     let outer = HERE.with(|here| here.frame.get());
     let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
     HERE.with(|here| here.frame.set(Frame { manager, depth: outer.depth + 1, job }));
-    callback()
+    // Those of another manager, whose callback is further up the stack, are not lost.
+    let others = HERE.with(|here| here.deferred.replace((epoch, waiting)));
+    callback();
+    let (left_in, left) = HERE.with(|here| here.deferred.replace(others));
+    if left_in == epoch { left } else { Claims::NONE }
 }
 
 /// Runs the forwarder's programming functions, which may call back into the library.
@@ -110,10 +121,15 @@ pub fn defer(epoch: u64, claims: Claims) {
     HERE.with(|here| here.deferred.set((epoch, claims)));
 }
 
-/// Takes the lanes that inner calls left. Those of a run that has ended are forgotten.
+/// Takes the lanes that inner or outer calls of this run left.
 pub fn take_deferred(epoch: u64) -> Claims {
-    let (left_in, claims) = HERE.with(|here| here.deferred.replace((0, Claims::NONE)));
-    if left_in == epoch { claims } else { Claims::NONE }
+    HERE.with(|here| match here.deferred.get() {
+        (left_in, claims) if left_in == epoch => {
+            here.deferred.set((0, Claims::NONE));
+            claims
+        }
+        _ => Claims::NONE,
+    })
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.
@@ -132,10 +148,11 @@ mod tests {
     #[test]
     fn callbacks_nest_and_unwind() {
         assert_eq!(current_job(1), None);
-        inside_callback(1, 7, || {
+        inside_callback(1, 7, 1, Claims::NONE, || {
             assert_eq!((current_job(1), current_job(2)), (Some(7), None));
-            let panicked =
-                std::panic::catch_unwind(|| inside_callback(1, 8, || panic!("on purpose")));
+            let panicked = std::panic::catch_unwind(|| {
+                inside_callback(1, 8, 1, Claims::NONE, || panic!("on purpose"))
+            });
             assert!(panicked.is_err());
             assert_eq!(current_job(1), Some(7));
         });

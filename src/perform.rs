@@ -300,9 +300,14 @@ impl<C: Callbacks> Mgm<C> {
                             Level::Trace,
                             format_args!("client in slot {}: {}", ask.slot, ask.question),
                         );
-                        context::inside_callback(self.address(), ask.job, || {
-                            ask.question.put(&ask.client)
-                        });
+                        let waiting = std::mem::replace(&mut call.claims, Claims::NONE);
+                        call.claims = context::inside_callback(
+                            self.address(),
+                            ask.job,
+                            call.epoch,
+                            waiting,
+                            || ask.question.put(&ask.client),
+                        );
                     }
                 }
             }

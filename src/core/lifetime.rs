@@ -276,12 +276,18 @@ impl Core {
     /// go, and it leaves every list. Memberships stay. An unknown interface is no error.
     pub fn interface_up(&mut self, now: Millis, key: IfKey, up: bool) -> Result<(), Error> {
         match self.interfaces.find(key) {
-            Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up),
+            Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up, None),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn set_up(&mut self, now: Millis, id: u32, up: bool) -> Result<(), Error> {
+    pub(super) fn set_up(
+        &mut self,
+        now: Millis,
+        id: u32,
+        up: bool,
+        cause: Option<u32>,
+    ) -> Result<(), Error> {
         let mut entries = Vec::new();
         let of_iif = self.by_iif.from((id, 0)).take_while(|((iif, _), ())| *iif == id).count();
         entries.try_reserve(self.interfaces[id].marked.len())?;
@@ -297,7 +303,7 @@ impl Core {
         self.reserve_refresh(&entries, id, 0)?;
         self.plane.reserve(2 * entries.len() + of_iif)?;
         self.interfaces[id].up = up;
-        self.refresh_all(now, &entries, id, None);
+        self.refresh_all(now, &entries, id, cause);
         if !up {
             while let Some(((iif, place), ())) = self.by_iif.next_from((id, 0)) {
                 if iif != id {

@@ -72,7 +72,7 @@ impl Core {
         routes: &mut RouteBook,
     ) -> Result<Taking, Error> {
         if !self.interfaces[id].up {
-            self.set_up(now, id, true)?;
+            self.set_up(now, id, true, Some(slot))?;
         }
         if self.is_igmp(slot) {
             let alone = !self.interfaces[id].in_use();
