@@ -96,6 +96,7 @@ impl<C: Callbacks> Mgm<C> {
         arrival: IfKey,
         header: &[u8],
     ) -> Result<(), Error> {
+        self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
         let forwarder = self
             .with(|running| running.core.is_new(flow).then(|| running.forwarder.clone()))
             .ok_or(Error::NotRunning)?;
@@ -175,6 +176,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
         self.unattended("wrong interface", |call| {
             self.ask_core(call, |core, now, _| core.wrong_interface(now, flow, arrival, header))
         });
