@@ -1,0 +1,51 @@
+//! Property test: random programs against the model of semantics.md (see `model/state.rs`).
+//!
+//! 2,000 programs for each of the two interfaces in an ordinary run; the environment variable
+//! PROPTEST_CASES sets another number. What failed once is kept: the seeds in
+//! `model/regressions.txt`.
+
+#[path = "model/compare.rs"]
+mod compare;
+#[path = "model/mod.rs"]
+mod model;
+#[path = "model/programs.rs"]
+mod programs;
+
+use programs::{Level, Program, program};
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
+
+/// How many programs an ordinary run tries.
+const CASES: u32 = 2_000;
+
+fn hold_against_the_model(level: Level) {
+    let cases = std::env::var("PROPTEST_CASES").ok().map(|n| n.parse().expect("PROPTEST_CASES"));
+    let kept = FileFailurePersistence::Direct("tests/model/regressions.txt");
+    let config = Config {
+        cases: cases.unwrap_or(CASES),
+        failure_persistence: Some(Box::new(kept)),
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let run = |program: Program| {
+        let subject = match level {
+            Level::Rust => model::rust_api::subject(),
+            Level::C => model::c_abi::subject(),
+        };
+        compare::compare(subject, &program).map_err(TestCaseError::fail)
+    };
+    match TestRunner::new(config).run(&program(level), run) {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
+        Err(TestError::Abort(reason)) => panic!("gave up: {reason}"),
+    }
+}
+
+#[test]
+fn random_programs_through_rust() {
+    hold_against_the_model(Level::Rust);
+}
+
+#[test]
+fn random_programs_through_c() {
+    hold_against_the_model(Level::C);
+}

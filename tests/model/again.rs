@@ -1,0 +1,142 @@
+//! Model: what time, routes and interfaces do to entries (E5, E8, E9), lifetimes (E4).
+
+use super::flows::Entry;
+use super::members::PRUNE_TIMEOUT;
+use super::net::{prefix_holds, upstream_of};
+use super::state::{Id, Model};
+use super::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use std::net::Ipv4Addr;
+
+/// Rule E4: the longest lifetime that a prune callback can ask for.
+const LONGEST_LIFETIME: u32 = 86_400;
+
+/// Why an entry is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    LifetimeEnds,
+    RouteChanged,
+    OwnerCame,
+}
+
+impl Model {
+    /// Decision 12.
+    pub fn turned_positive(&mut self, flow: SourceGroup) {
+        let now = self.now;
+        let stand = self.next_serial();
+        if let Some(entry) = self.mfes.get_mut(&flow) {
+            entry.stand = stand;
+            entry.begin_lifetime(now, PRUNE_TIMEOUT);
+        }
+    }
+
+    /// Rule E4: a prune callback has returned.
+    pub fn set_lifetime(&mut self, flow: SourceGroup, stand: u64, timeout: Option<u32>) {
+        let now = self.now;
+        let Some(entry) = self.mfes.get_mut(&flow).filter(|e| e.stand == stand) else { return };
+        let seconds = match timeout.unwrap_or(PRUNE_TIMEOUT) {
+            0 => PRUNE_TIMEOUT,
+            seconds => seconds.min(LONGEST_LIFETIME),
+        };
+        entry.lifetime_began = now;
+        entry.lifetime = seconds;
+    }
+
+    /// Rule E8: what ends goes, or is built anew if packets came meanwhile.
+    pub fn end_lifetimes(&mut self) {
+        let ends = |e: &Entry| e.lifetime_began + u64::from(e.lifetime);
+        let due = self.mfes.iter().filter(|(_, e)| ends(e) <= self.now);
+        let mut due: Vec<(u64, SourceGroup)> = due.map(|(flow, e)| (ends(e), *flow)).collect();
+        due.sort();
+        self.look_again(due.into_iter().map(|(_, flow)| (flow, Why::LifetimeEnds)));
+    }
+
+    /// Rules E5 and E9.
+    pub fn route_changed(&mut self, network: Ipv4Addr, len: u8) -> u32 {
+        let over = |flow: &SourceGroup| prefix_holds(network, len, flow.source());
+        let flows: Vec<SourceGroup> = self.mfes.keys().copied().filter(over).collect();
+        self.look_again(flows.into_iter().map(|flow| (flow, Why::RouteChanged)));
+        code::NO_ERROR
+    }
+
+    /// Rule E5: an ownership that concerns it.
+    pub fn owner_came(&mut self, on: IfKey) {
+        let waits = |e: &Entry| !e.is_normal() && e.iif.index == on.index;
+        let flows: Vec<SourceGroup> =
+            self.mfes.iter().filter(|(_, e)| waits(e)).map(|(flow, _)| *flow).collect();
+        self.look_again(flows.into_iter().map(|flow| (flow, Why::OwnerCame)));
+    }
+
+    /// Entries to be looked at again. No rule orders what is said about one against what is said
+    /// about another. The library looks at all that wait for an owner at once, and at others one
+    /// after the other: what one causes is delivered before the next is looked at. The model
+    /// follows its order.
+    fn look_again(&mut self, entries: impl Iterator<Item = (SourceGroup, Why)>) {
+        let cause = self.cause;
+        self.again.extend(entries.map(|(flow, why)| (cause, flow, why)));
+    }
+
+    /// Looks at the next one that is due to this call; false where there is none.
+    pub fn look_at_next(&mut self, call: usize) -> bool {
+        let due = |e: &(usize, SourceGroup, Why)| e.0 >= call;
+        let candidates = self.again.iter().enumerate().filter(|(_, e)| due(e));
+        let first = candidates
+            .min_by_key(|(_, e)| self.shown_at(e.1).unwrap_or(usize::MAX))
+            .map(|(at, _)| at);
+        let Some((cause, flow, why)) = first.and_then(|at| self.again.remove(at)) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut self.cause, cause);
+        let route = self.route(flow.source(), None);
+        let now = self.now;
+        let named = self.route_named(flow.source(), None);
+        let has_owner = route.is_some_and(|r| self.owner(r.to).is_some());
+        if let Some(entry) = self.mfes.get_mut(&flow) {
+            let ended = entry.lifetime_began + u64::from(entry.lifetime) <= now;
+            let idle = entry.packets == entry.packets_then;
+            // Decision 34.
+            let chosen = entry.is_normal() && entry.route.map(|r| r.to) != Some(entry.iif);
+            let moved = if entry.is_normal() {
+                route.map(|r| r.to) != entry.route.map(|r| r.to) || chosen
+            } else {
+                has_owner || named.is_some_and(|r| r.to != entry.iif)
+            };
+            match why {
+                Why::LifetimeEnds if !ended => {}
+                Why::LifetimeEnds if idle => _ = self.mfes.remove(&flow),
+                Why::OwnerCame if !moved || entry.is_normal() => {}
+                Why::RouteChanged if !moved => {
+                    entry.route = route.or(entry.route);
+                    if let Some(named) = named.filter(|_| !entry.upstream_chosen) {
+                        entry.upstream = upstream_of(named.to);
+                    }
+                }
+                _ => {
+                    if why == Why::LifetimeEnds {
+                        entry.packets_then = entry.packets;
+                    }
+                    self.build(flow, None, Vec::new());
+                }
+            }
+        }
+        self.cause = before;
+        true
+    }
+
+    /// Decision 22.
+    pub fn interface_down(&mut self, on: IfKey) -> u32 {
+        // Nothing is remembered of an interface that nobody is on.
+        if self.owner(on).is_some() && !self.down.insert(on) {
+            return code::NO_ERROR;
+        }
+        self.mfes.retain(|_, e| e.iif != on);
+        self.update_all(None);
+        code::NO_ERROR
+    }
+
+    pub fn came_up(&mut self, on: IfKey, by: Option<Id>) {
+        if self.down.remove(&on) {
+            self.update_all(by);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Model: registration (B), interfaces (C), MgmSetMfe (E10).
+
+use super::deliver::Item;
+use super::state::{Id, Interface, Model, Registration};
+use super::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+/// A take or release that IGMP is told of (rule C3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Take(Id),
+    Release(Id),
+}
+
+impl Model {
+    pub fn register(&mut self, client: Client) -> u32 {
+        let wanted = &self.world.profiles[client];
+        let pair = (wanted.protocol, wanted.component);
+        let taken = (0..self.clients.len()).filter(|id| self.clients[*id].alive).any(|id| {
+            let p = self.profile(id);
+            (p.protocol, p.component) == pair
+        });
+        if taken {
+            return code::ALREADY_EXISTS;
+        }
+        let queue = VecDeque::new();
+        self.clients.push(Registration { client, alive: true, busy: false, queue });
+        code::NO_ERROR
+    }
+
+    pub fn deregister(&mut self, handle: Handle) -> u32 {
+        let Some(id) = self.client(handle) else { return code::INVALID_PARAMETER };
+        let on_one = self.interfaces.keys().any(|on| self.is_on(id, *on));
+        let taking = self.interfaces.values().any(|i| i.change == Some(Change::Take(id)));
+        if on_one || taking {
+            return code::CAN_NOT_COMPLETE;
+        }
+        self.clients[id].alive = false;
+        self.enumerations.iter_mut().filter(|e| e.of == id).for_each(|e| e.open = false);
+        self.forget_queue(id); // rule A8
+        code::NO_ERROR
+    }
+
+    pub fn owner_query(&self, on: IfKey) -> Reply {
+        match self.owner(on) {
+            Some(id) => {
+                let Profile { protocol, component, .. } = *self.profile(id);
+                Reply { code: code::NO_ERROR, data: Data::Owner(protocol, component) }
+            }
+            None => Reply::code(code::NOT_FOUND),
+        }
+    }
+
+    pub fn take(&mut self, handle: Handle, on: IfKey) -> u32 {
+        let Some(id) = self.client(handle) else { return code::INVALID_PARAMETER };
+        let now = self.interfaces.entry(on).or_default();
+        let igmp_there = now.igmp;
+        let place_taken =
+            if self.is_igmp(id) { igmp_there.is_some() } else { self.routing_on(on).is_some() };
+        if place_taken || self.interfaces[&on].change.is_some() {
+            return code::ALREADY_EXISTS; // rule C1, decisions 1 and 2
+        }
+        if self.is_igmp(id) {
+            let was_owned = self.routing_on(on).is_some();
+            self.interface_mut(on).igmp = Some(id);
+            if !was_owned {
+                self.owner_came(on);
+            }
+            self.came_up(on, Some(id));
+        } else if let Some(igmp) = igmp_there {
+            self.begin_change(on, igmp, Change::Take(id));
+        } else {
+            self.interface_mut(on).routing = Some(id);
+            self.owner_came(on);
+            self.came_up(on, Some(id));
+        }
+        code::NO_ERROR
+    }
+
+    pub fn release(&mut self, handle: Handle, on: IfKey) -> u32 {
+        let Some(id) = self.client(handle) else { return code::INVALID_PARAMETER };
+        if !self.is_on(id, on) {
+            return code::INVALID_PARAMETER; // rule C4
+        }
+        let Interface { routing, igmp, change, .. } = *self.interface_mut(on);
+        if change == Some(Change::Release(id)) {
+            return code::INVALID_PARAMETER; // decision 2
+        }
+        if igmp == Some(id) {
+            self.drop_memberships(id, on, true);
+            if routing.is_none() {
+                self.owner_goes(on, true);
+            }
+            let interface = self.interface_mut(on);
+            interface.igmp = None;
+            interface.igmp_off = false;
+            self.update_all(Some(id));
+        } else if let Some(igmp) = igmp {
+            self.begin_change(on, igmp, Change::Release(id));
+        } else {
+            self.drop_memberships(id, on, true);
+            self.owner_goes(on, true);
+            self.interface_mut(on).routing = None;
+            self.update_all(Some(id));
+        }
+        self.forget_unused(on);
+        code::NO_ERROR
+    }
+
+    /// An interface that nobody is on is not known to be down.
+    fn forget_unused(&mut self, on: IfKey) {
+        if self.owner(on).is_none() {
+            self.down.remove(&on);
+        }
+    }
+
+    fn routing_on(&self, on: IfKey) -> Option<Id> {
+        self.interfaces.get(&on).and_then(|i| i.routing)
+    }
+
+    fn interface_mut(&mut self, on: IfKey) -> &mut Interface {
+        self.interfaces.entry(on).or_default()
+    }
+
+    /// Rule C3 with decisions 2 and 3.
+    fn begin_change(&mut self, on: IfKey, igmp: Id, change: Change) {
+        self.interface_mut(on).change = Some(change);
+        let older = self.clients[igmp].queue.front().is_some_and(|q| q.cause < self.cause);
+        let completes = !self.clients[igmp].busy && !older; // KNOWN F12
+        self.enqueue(igmp, Item::Disable { on, completes });
+        if completes {
+            // The caller waits until IGMP has been disabled.
+            while self.interfaces[&on].change.is_some() {
+                let next = self.choose(self.cause).unwrap_or(igmp);
+                self.deliver_one(next);
+            }
+        } else {
+            self.complete_change(on);
+        }
+    }
+
+    /// The ownership changes; then IGMP is enabled.
+    pub fn complete_change(&mut self, on: IfKey) {
+        let Some(change) = self.interface_mut(on).change.take() else { return };
+        let igmp = self.interface_mut(on).igmp;
+        let (Change::Take(id) | Change::Release(id)) = change;
+        if let Change::Release(id) = change {
+            self.drop_memberships(id, on, true);
+        }
+        if let Some(igmp) = igmp {
+            self.drop_memberships(igmp, on, false); // decision 4: no LOCAL_LEAVE
+        }
+        self.owner_goes(on, matches!(change, Change::Release(_)));
+        match change {
+            Change::Take(id) => {
+                self.interface_mut(on).routing = Some(id);
+                self.came_up(on, Some(id));
+            }
+            Change::Release(_) => self.interface_mut(on).routing = None,
+        }
+        self.update_all(Some(id));
+        if let Some(igmp) = igmp {
+            self.enqueue(igmp, Item::Enable { on });
+        }
+        self.forget_unused(on);
+    }
+
+    /// Rule C4: its memberships on the interface go, with the alerts of deleting them one by
+    /// one. In order of group, then source; (*,*) comes first.
+    fn drop_memberships(&mut self, id: Id, on: IfKey, tell_owner: bool) {
+        let its: Vec<SourceGroup> =
+            self.members.iter().filter(|m| (m.1, m.2) == (on, id)).map(|m| m.0).collect();
+        for of in its {
+            self.leave(id, of, on, tell_owner);
+        }
+    }
+
+    /// Rule C4, decisions 5 and 6: entries with this iif go, marks of the owner end.
+    /// With a take over IGMP those of rule E5 stay: nobody was asked about them.
+    fn owner_goes(&mut self, on: IfKey, all: bool) {
+        self.mfes.retain(|_, e| e.iif != on || !(all || e.is_normal()));
+        for entry in self.mfes.values_mut() {
+            entry.vetoed.remove(&on);
+            entry.forced.remove(&on);
+        }
+        for flow in self.pending.values_mut() {
+            flow.vetoed.remove(&on);
+        }
+    }
+
+    pub fn set_upstream(&mut self, handle: Handle, flow: SourceGroup, to: Ipv4Addr) -> u32 {
+        let Some(id) = self.client(handle) else { return code::INVALID_PARAMETER };
+        let Some(entry) = self.mfes.get(&flow) else { return code::NOT_FOUND };
+        if self.owner(entry.iif) != Some(id) {
+            return code::INVALID_PARAMETER;
+        }
+        if let Some(entry) = self.mfes.get_mut(&flow) {
+            entry.upstream = to;
+            entry.upstream_chosen = true;
+        }
+        code::NO_ERROR
+    }
+}

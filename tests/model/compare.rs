@@ -1,0 +1,58 @@
+//! Holds a library against the model, step by step.
+
+use crate::model::state::Model;
+use crate::model::subject::{Driver, Subject};
+use crate::model::words::*;
+use crate::programs::Program;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+/// Runs a program on both. The error tells the first step at which they part, and all before it.
+pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<(), String> {
+    let mut library = Driver::start(subject, &program.world);
+    let mut model = Model::new(&program.world);
+    for (at, op) in program.ops.iter().enumerate() {
+        let got = library.run(op);
+        let wanted = follow(&mut model, op, &got);
+        let strip = |o: &Outcome| o.sent.iter().map(|s| (s.on, s.flow, s.ttl)).collect::<Vec<_>>();
+        same("events", &wanted.events, &got.events, program, at)?;
+        same("reply", &wanted.reply, &got.reply, program, at)?;
+        same("packets", &strip(&wanted), &strip(&got), program, at)?;
+        let (should, is) = (model.look(), library.look());
+        same("owners", &should.owners, &is.owners, program, at)?;
+        same("entries", &should.mfes, &is.mfes, program, at)?;
+    }
+    Ok(())
+}
+
+/// Lets the model do the same, choosing between clients as the library chose.
+fn follow(model: &mut Model, op: &Op, shown: &Outcome) -> Outcome {
+    model.shown = shown.events.clone();
+    model.shown.push(Event::Return(shown.reply.clone()));
+    let outcome = model.run(op);
+    model.shown.clear();
+    outcome
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    model: &T,
+    library: &T,
+    program: &Program,
+    at: usize,
+) -> Result<(), String> {
+    if model == library {
+        return Ok(());
+    }
+    let mut text = format!("{what} differ at step {at}\n");
+    for (n, profile) in program.world.profiles.iter().enumerate() {
+        if profile.script != Script::default() {
+            let _ = writeln!(text, "  client {n}: {:?}", profile.script);
+        }
+    }
+    for (n, op) in program.ops[..=at].iter().enumerate() {
+        let _ = writeln!(text, "  {n}: {op:?}");
+    }
+    let _ = write!(text, "model:   {model:?}\nlibrary: {library:?}");
+    Err(text)
+}

@@ -1,0 +1,203 @@
+//! Model: callbacks, one at a time for each client, in the order of their causes (rule A7).
+
+use super::again::Why;
+use super::state::{Id, Model};
+use super::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use std::net::Ipv4Addr;
+
+/// Something that a client is to be told or asked, and the call that caused it.
+pub struct Queued {
+    pub cause: usize,
+    pub what: Item,
+}
+
+/// What happens when a callback returns, besides the call itself.
+pub enum Item {
+    Alert(Callback),
+    /// Prune(S,G,FALSE): what the timeout holds afterwards is the lifetime of the entry, if it
+    /// still stands as it did (rule E4).
+    Prune {
+        alert: Callback,
+        flow: SourceGroup,
+        stand: u64,
+    },
+    /// The answer carries the flow on; `pending` tells this question from a later one.
+    Rpf {
+        question: Callback,
+        flow: SourceGroup,
+        pending: u64,
+    },
+    Creation {
+        question: Callback,
+        flow: SourceGroup,
+        pending: u64,
+    },
+    /// `completes`: the ownership changes when the callback has returned (decision 2).
+    Disable {
+        on: IfKey,
+        completes: bool,
+    },
+    Enable {
+        on: IfKey,
+    },
+}
+
+/// What a client's callback writes through its pointers.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub iif: Option<IfKey>,
+    pub upstream: Option<Ipv4Addr>,
+    pub veto: Vec<IfKey>,
+    pub timeout: Option<u32>,
+}
+
+impl Answer {
+    /// What a script answers to any callback; where it does not apply it is not looked at.
+    pub fn of(script: &Script) -> Self {
+        Self {
+            iif: script.rpf_iif,
+            upstream: script.rpf_upstream,
+            veto: script.veto.clone(),
+            timeout: script.prune_timeout,
+        }
+    }
+}
+
+impl Model {
+    pub fn enqueue(&mut self, id: Id, what: Item) {
+        let alert = matches!(what, Item::Alert(_) | Item::Prune { .. });
+        if alert && self.is_null(id, callback_of(&what).kind()) {
+            return; // rule A9; nothing comes of it
+        }
+        let cause = self.cause;
+        self.clients[id].queue.push_back(Queued { cause, what });
+    }
+
+    pub fn alert(&mut self, id: Id, callback: Callback) {
+        self.enqueue(id, Item::Alert(callback));
+    }
+
+    /// Delivers what the call with this number has caused, to every client that is not inside a
+    /// callback itself. What earlier calls left may come along: no rule says when, between
+    /// different clients.
+    pub fn deliver_for(&mut self, call: usize) {
+        loop {
+            let at_once = |e: &(usize, SourceGroup, Why)| e.0 >= call && e.2 == Why::OwnerCame;
+            while self.again.iter().any(at_once) {
+                self.look_at_next(call);
+            }
+            if let Some(id) = self.choose(call) {
+                self.deliver_one(id);
+            } else if !self.look_at_next(call) {
+                return;
+            }
+        }
+    }
+
+    pub fn choose(&self, call: usize) -> Option<Id> {
+        let can = |id: &Id| {
+            let c = &self.clients[*id];
+            let older = c.queue.front().is_some_and(|q| q.cause < call); // KNOWN F12
+            c.alive && !c.busy && !c.queue.is_empty() && !older
+        };
+        let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
+        let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
+        if let Some(Event::Begin(client, _)) = self.shown_next() {
+            let silent = |id: &&Id| self.next_is_silent(**id);
+            let same =
+                |id: &&Id| self.clients[**id].client == *client && !self.next_is_silent(**id);
+            if let Some(id) = ready.iter().find(same) {
+                return Some(*id);
+            }
+            // The shown client is not ready yet: a null callback may be in the way.
+            if let Some(id) = ready.iter().find(silent) {
+                return Some(*id);
+            }
+        }
+        ready.into_iter().find(must)
+    }
+
+    fn next_is_silent(&self, id: Id) -> bool {
+        let first = self.clients[id].queue.front();
+        first.is_some_and(|q| self.is_null(id, callback_of(&q.what).kind()))
+    }
+
+    pub fn deliver_one(&mut self, id: Id) {
+        let Some(Queued { cause, what }) = self.clients[id].queue.pop_front() else { return };
+        let before = std::mem::replace(&mut self.cause, cause);
+        match what {
+            // Rule C3: IGMP's adds and deletes are refused between the two.
+            Item::Disable { on, .. } => self.set_igmp_off(on, true),
+            Item::Enable { on } => self.set_igmp_off(on, false),
+            _ => {}
+        }
+        let callback = callback_of(&what);
+        let kind = callback.kind();
+        let answer = if self.is_null(id, kind) {
+            Answer::default()
+        } else {
+            self.run_callback(id, callback)
+        };
+        self.returned(id, what, &answer);
+        self.cause = before;
+    }
+
+    fn returned(&mut self, id: Id, what: Item, answer: &Answer) {
+        match what {
+            Item::Alert(_) | Item::Enable { .. } => {}
+            Item::Prune { flow, stand, .. } => self.set_lifetime(flow, stand, answer.timeout),
+            Item::Rpf { flow, pending, .. } => self.rpf_answered(id, flow, pending, answer),
+            Item::Creation { flow, pending, .. } => {
+                self.creation_answered(id, flow, pending, answer);
+            }
+            Item::Disable { on, completes } => {
+                if completes {
+                    self.complete_change(on);
+                }
+            }
+        }
+    }
+
+    fn run_callback(&mut self, id: Id, callback: Callback) -> Answer {
+        let client = self.clients[id].client;
+        let kind = callback.kind();
+        self.clients[id].busy = true;
+        self.events.push(Event::Begin(client, callback));
+        if let Some(op) = self.scripts[client].take_nested(kind) {
+            self.events.push(Event::Call(op.clone()));
+            let reply = self.call(&op);
+            self.events.push(Event::Return(reply));
+        }
+        let answer = Answer::of(&self.scripts[client]);
+        self.events.push(Event::End(client));
+        self.clients[id].busy = false;
+        answer
+    }
+
+    /// A client is gone before it could be told or asked: what waits for it goes on without.
+    pub fn forget_queue(&mut self, id: Id) {
+        for Queued { cause, what } in std::mem::take(&mut self.clients[id].queue) {
+            let before = std::mem::replace(&mut self.cause, cause);
+            self.returned(id, what, &Answer::default());
+            self.cause = before;
+        }
+    }
+
+    fn set_igmp_off(&mut self, on: IfKey, off: bool) {
+        if let Some(interface) = self.interfaces.get_mut(&on) {
+            interface.igmp_off = off;
+        }
+    }
+}
+
+fn callback_of(item: &Item) -> Callback {
+    match item {
+        Item::Alert(callback)
+        | Item::Prune { alert: callback, .. }
+        | Item::Rpf { question: callback, .. }
+        | Item::Creation { question: callback, .. } => callback.clone(),
+        Item::Disable { on, .. } => Callback::Disable(*on),
+        Item::Enable { on } => Callback::Enable(*on),
+    }
+}

@@ -1,0 +1,363 @@
+//! Model: packets, forwarding entries and their lifetimes (E), limits (G1).
+
+use super::deliver::{Answer, Item};
+use super::members::PRUNE_TIMEOUT;
+use super::net::{RouteEntry, upstream_of};
+use super::state::{Id, Model};
+use super::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// Rule E5, in seconds.
+const UNROUTED_LIFETIME: u32 = 60;
+/// Decision 27.
+const WAITING_PACKETS: usize = 4;
+
+/// Why an entry is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Rules E1 to E4.
+    Normal,
+    /// Rule E5.
+    Unresolved,
+}
+
+/// A forwarding entry.
+pub struct Entry {
+    pub state: State,
+    pub iif: IfKey,
+    pub upstream: Ipv4Addr,
+    /// A client named it, in its RPF callback or with MgmSetMfe: a route does not change it.
+    pub upstream_chosen: bool,
+    pub route: Option<RouteEntry>,
+    pub vetoed: BTreeSet<IfKey>,
+    pub forced: BTreeSet<IfKey>,
+    pub made: u64,
+    pub lifetime_began: u64,
+    pub lifetime: u32,
+    /// The packet count when it was made or when its lifetime last ended: what came since then
+    /// came "meanwhile" (rule E8).
+    pub packets_then: u32,
+    /// Changes whenever an earlier prune's answer no longer applies.
+    pub stand: u64,
+    pub packets: u32,
+    pub octets: u32,
+    pub wrong_if: u32,
+    /// Each with the packets it sent.
+    pub oifs: BTreeMap<IfKey, u32>,
+    pub last_wrong_if: Option<u64>,
+}
+
+impl Entry {
+    pub fn is_normal(&self) -> bool {
+        self.state == State::Normal
+    }
+
+    pub fn oif_set(&self) -> BTreeSet<IfKey> {
+        self.oifs.keys().copied().collect()
+    }
+
+    /// Rule E13: a count lasts as long as its interface stays.
+    pub fn set_oifs(&mut self, wanted: &BTreeSet<IfKey>) {
+        self.oifs.retain(|i, _| wanted.contains(i));
+        for i in wanted {
+            self.oifs.entry(*i).or_insert(0);
+        }
+    }
+
+    pub fn begin_lifetime(&mut self, now: u64, seconds: u32) {
+        self.lifetime_began = now;
+        self.lifetime = seconds;
+    }
+}
+
+/// A flow whose RPF or creation questions are open.
+#[derive(Clone)]
+pub struct Pending {
+    pub serial: u64,
+    /// In place of an entry.
+    pub rebuild: bool,
+    pub arrival: Option<IfKey>,
+    pub packets: Vec<(IfKey, u8, u16)>,
+    pub route: Option<RouteEntry>,
+    pub owner: Option<Id>,
+    pub iif: IfKey,
+    pub upstream: Ipv4Addr,
+    pub upstream_chosen: bool,
+    /// Creation alerts not answered yet.
+    pub open: usize,
+    /// Interfaces that creation alerts are about, and those vetoed.
+    pub asked: BTreeSet<IfKey>,
+    pub vetoed: BTreeSet<IfKey>,
+}
+
+impl Model {
+    /// The route toward a source, leading to the interface that its route means: the one it
+    /// names where somebody is on that, else one of the same index.
+    pub fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<RouteEntry> {
+        let named = self.route_named(source, arrival)?;
+        let same_index = |on: &&IfKey| on.index == named.to.index;
+        let mut used = self.interfaces.keys().filter(same_index);
+        let fits = |on: &IfKey| self.owner(*on).is_some();
+        if fits(&named.to) {
+            return Some(named);
+        }
+        let to = used.find(|on| fits(on)).copied().unwrap_or(named.to);
+        Some(RouteEntry { to, ..named })
+    }
+
+    /// The route as such (decision 28 where there is no pfnRoute).
+    pub fn route_named(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<RouteEntry> {
+        if !self.world.null_route {
+            return self.routes.find(source);
+        }
+        let of_source = self.mfes.iter().find(|(flow, _)| flow.source() == source);
+        let to = arrival.or(of_source.map(|(_, e)| e.iif))?;
+        Some(RouteEntry { network: source, len: 32, to })
+    }
+
+    pub fn packet(&mut self, on: IfKey, flow: SourceGroup, ttl: u8, octets: u16) -> u32 {
+        self.came_up(on, None); // decision 22: any packet, forwarded or not
+        if ttl <= 1 || !flow.group().is_multicast() || flow.is_link_local() {
+            return code::NO_ERROR; // host.md: dropped
+        }
+        if self.mfes.contains_key(&flow) {
+            self.forward(flow, (on, ttl, octets));
+        } else if let Some(pending) = self.pending.get_mut(&flow) {
+            if pending.packets.len() < WAITING_PACKETS {
+                pending.packets.push((on, ttl, octets));
+            }
+        } else if self.room_for_one() {
+            self.build(flow, Some(on), vec![(on, ttl, octets)]);
+        }
+        code::NO_ERROR
+    }
+
+    /// A packet whose flow has an entry.
+    fn forward(&mut self, flow: SourceGroup, (on, ttl, octets): (IfKey, u8, u16)) {
+        let now = self.now;
+        let owner = self.owner(on);
+        let after = self.events.len();
+        let Some(entry) = self.mfes.get_mut(&flow) else { return };
+        if on == entry.iif {
+            entry.packets += 1;
+            entry.octets += u32::from(octets);
+            for (oif, count) in &mut entry.oifs {
+                *count += 1;
+                self.sent.push(Sent { on: *oif, flow, ttl: ttl - 1, after });
+            }
+            return;
+        }
+        entry.wrong_if += 1;
+        let lately = entry.last_wrong_if.is_some_and(|then| now - then < 3);
+        let Some(owner) = owner else { return };
+        if entry.is_normal() && !lately {
+            entry.last_wrong_if = Some(now);
+            let header = header_of(flow);
+            self.alert(owner, Callback::WrongIf { flow, on, header });
+        }
+    }
+
+    /// Rule E1 from its start, for a new flow or in place of an entry (rules E5, E8, E9).
+    pub fn build(
+        &mut self,
+        flow: SourceGroup,
+        arrival: Option<IfKey>,
+        packets: Vec<(IfKey, u8, u16)>,
+    ) {
+        let route = self.route(flow.source(), arrival);
+        let serial = self.next_serial();
+        let there = self.mfes.get(&flow);
+        let iif = route.map(|r| r.to).or(arrival).or(there.map(|e| e.iif));
+        let Some(iif) = iif else { return };
+        let owner = route.and_then(|r| self.owner(r.to));
+        let named = self.route_named(flow.source(), arrival);
+        let upstream = named.map_or(flow.source(), |r| upstream_of(r.to));
+        // Where a route went away the record shows the last one there was.
+        let (shown, upstream) = match (route, there) {
+            (None, Some(entry)) => (entry.route, entry.upstream),
+            _ => (route, upstream),
+        };
+        let vetoed = BTreeSet::new();
+        let pending = Pending {
+            serial,
+            rebuild: there.is_some(),
+            arrival,
+            packets,
+            route: shown,
+            owner,
+            iif,
+            upstream,
+            upstream_chosen: false,
+            open: 0,
+            asked: BTreeSet::new(),
+            vetoed,
+        };
+        self.pending.insert(flow, pending);
+        match (route, owner) {
+            (Some(route), Some(owner)) => {
+                let RouteEntry { network, len, .. } = route;
+                let header = header_of(flow);
+                let question = Callback::Rpf { flow, iif, upstream, header, network, len };
+                self.enqueue(owner, Item::Rpf { question, flow, pending: serial });
+            }
+            _ => self.install(flow, State::Unresolved),
+        }
+    }
+
+    fn owner_toward(&self, flow: SourceGroup, arrival: Option<IfKey>) -> Option<Id> {
+        self.route(flow.source(), arrival).and_then(|r| self.owner(r.to))
+    }
+
+    /// Asks again (decision 35), because what was answered is no longer true.
+    fn build_again(&mut self, flow: SourceGroup) {
+        if let Some(Pending { arrival, packets, .. }) = self.pending.remove(&flow) {
+            self.build(flow, arrival, packets);
+        }
+    }
+
+    /// Rule E2.
+    pub fn rpf_answered(&mut self, id: Id, flow: SourceGroup, serial: u64, answer: &Answer) {
+        if self.pending.get(&flow).is_none_or(|p| p.serial != serial) {
+            return;
+        }
+        let its = answer.iif.filter(|i| self.owner(*i) == Some(id));
+        let Some(pending) = self.pending.get_mut(&flow) else { return };
+        pending.iif = its.unwrap_or(pending.iif);
+        if let Some(named) = answer.upstream.filter(|named| *named != pending.upstream) {
+            pending.upstream = named;
+            pending.upstream_chosen = true;
+        }
+        let iif = pending.iif;
+        self.ask_creation(flow, iif, serial);
+    }
+
+    /// Rule E3, with the forced interfaces of an entry that is built anew (decision 16).
+    fn ask_creation(&mut self, flow: SourceGroup, iif: IfKey, serial: u64) {
+        let mut would_be = self.member_interfaces(flow);
+        would_be.extend(self.mfes.get(&flow).iter().flat_map(|e| e.forced.iter().copied()));
+        would_be.retain(|i| *i != iif && !self.down.contains(i));
+        let mut asked: BTreeMap<Id, Vec<(IfKey, bool, bool)>> = BTreeMap::new();
+        for on in would_be {
+            let igmp = self.interfaces.get(&on).is_some_and(|i| i.igmp.is_some());
+            if let Some(pending) = self.pending.get_mut(&flow) {
+                pending.asked.insert(on);
+            }
+            if let Some(owner) = self.owner(on) {
+                asked.entry(owner).or_default().push((on, igmp, true));
+            }
+        }
+        if let Some(pending) = self.pending.get_mut(&flow) {
+            pending.open = asked.len();
+        }
+        if asked.is_empty() {
+            return self.all_answered(flow);
+        }
+        for (owner, out) in asked {
+            let question = Callback::Creation { flow, iif, out };
+            self.enqueue(owner, Item::Creation { question, flow, pending: serial });
+        }
+    }
+
+    pub fn creation_answered(&mut self, id: Id, flow: SourceGroup, serial: u64, answer: &Answer) {
+        let vetoes = answer.veto.iter().copied().filter(|i| self.owner(*i) == Some(id));
+        let vetoes: Vec<IfKey> = vetoes.collect();
+        let Some(pending) = self.pending.get_mut(&flow) else { return };
+        if pending.serial != serial {
+            return;
+        }
+        pending.vetoed.extend(vetoes);
+        pending.open -= 1;
+        if pending.open > 0 {
+            return;
+        }
+        self.all_answered(flow);
+    }
+
+    fn all_answered(&mut self, flow: SourceGroup) {
+        let Some(p) = self.pending.get(&flow) else { return };
+        if p.rebuild && !self.mfes.contains_key(&flow) {
+            // It was deleted meanwhile; the next packet makes it anew.
+            self.pending.remove(&flow);
+        } else if self.owner(p.iif) == p.owner && self.owner_toward(flow, p.arrival) == p.owner {
+            self.install(flow, State::Normal);
+        } else {
+            self.build_again(flow);
+        }
+    }
+
+    /// The entry is made, or made anew in place, and the packets that waited go through it.
+    fn install(&mut self, flow: SourceGroup, state: State) {
+        let Some(p) = self.pending.remove(&flow) else { return };
+        let now = self.now;
+        let old = self.mfes.remove(&flow);
+        let lifetime = if state == State::Normal { PRUNE_TIMEOUT } else { UNROUTED_LIFETIME };
+        let entry = Entry {
+            state,
+            iif: p.iif,
+            upstream: p.upstream,
+            upstream_chosen: p.upstream_chosen,
+            route: p.route,
+            vetoed: p.vetoed,
+            forced: old.iter().flat_map(|e| e.forced.iter().copied()).collect(),
+            made: old.as_ref().map_or(now, |e| e.made),
+            lifetime_began: now,
+            lifetime,
+            packets_then: old.as_ref().map_or(0, |e| e.packets_then),
+            stand: self.next_serial(),
+            packets: old.as_ref().map_or(0, |e| e.packets),
+            octets: old.as_ref().map_or(0, |e| e.octets),
+            wrong_if: old.as_ref().map_or(0, |e| e.wrong_if),
+            oifs: old.as_ref().map_or_else(BTreeMap::new, |e| e.oifs.clone()),
+            last_wrong_if: old.as_ref().and_then(|e| e.last_wrong_if),
+        };
+        self.mfes.insert(flow, entry);
+        let wanted = self.wanted_oifs(flow);
+        if let Some(entry) = self.mfes.get_mut(&flow) {
+            entry.set_oifs(&wanted);
+        }
+        self.tell_built(flow, old.as_ref(), &wanted);
+        for packet in p.packets {
+            self.forward(flow, packet);
+        }
+        self.keep_limits(flow);
+    }
+
+    /// Rule E4 for a new entry, decisions 16 to 18 for one made anew.
+    fn tell_built(&mut self, flow: SourceGroup, old: Option<&Entry>, wanted: &BTreeSet<IfKey>) {
+        let (iif, state) = (self.mfes[&flow].iif, self.mfes[&flow].state);
+        let owner = self.owner(iif).filter(|_| state == State::Normal);
+        let old = old.filter(|e| e.is_normal());
+        let had = old.map(Entry::oif_set).unwrap_or_default();
+        let join = Callback::Join { of: flow, member: false };
+        let now = self.now;
+        if let Some(old) = old {
+            let moved = old.iif != iif || state != State::Normal;
+            if moved && let Some(before) = self.owner(old.iif).filter(|_| !had.is_empty()) {
+                let (of, on) = (flow, old.iif);
+                let prune = Callback::Prune { of, on, member: false, timeout: PRUNE_TIMEOUT };
+                self.alert(before, prune);
+            }
+            let Some(owner) = owner else { return };
+            if wanted.is_empty() {
+                // Of several interfaces that left at once the first is named.
+                let left = had.first().copied().filter(|_| !moved);
+                self.prune_flow(owner, flow, left.unwrap_or(iif), now);
+            } else if moved || had.is_empty() {
+                self.alert(owner, join);
+            }
+            return;
+        }
+        let Some(owner) = owner else { return };
+        if wanted.is_empty() {
+            self.prune_flow(owner, flow, iif, now);
+        } else if wanted.iter().any(|oif| self.owner(*oif) != Some(owner)) {
+            self.alert(owner, join);
+        }
+    }
+}
+
+pub fn header_of(flow: SourceGroup) -> Header {
+    Header { octets: 20, source: flow.source(), group: flow.group() }
+}

@@ -1,0 +1,14 @@
+//! The model of the specification, and what is needed to hold a library against it.
+
+pub mod again;
+pub mod c_abi;
+pub mod calls;
+pub mod deliver;
+pub mod flows;
+pub mod members;
+pub mod net;
+pub mod reads;
+pub mod rust_api;
+pub mod state;
+pub mod subject;
+pub mod words;

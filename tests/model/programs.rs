@@ -1,0 +1,177 @@
+//! Random programs for the property test.
+
+use crate::model::net::*;
+use crate::model::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use proptest::collection::vec;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, prop_oneof};
+use proptest::sample::{select, subsequence};
+use std::net::Ipv4Addr;
+
+/// A world and what is done in it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub world: World,
+    pub ops: Vec<Op>,
+}
+
+/// Which arguments can be expressed: the Rust API has no flag words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Rust,
+    C,
+}
+
+/// Protocol id, component id: three routing protocols (two of them share an id), three that are
+/// IGMP by the three ways of recognising it, and one more routing protocol that only looks a
+/// little like it.
+const CLIENTS: [(u32, u32); 7] =
+    [(100, 1), (100, 2), (200, 1), (0x4137_000A, 0), (10, 0), (0x4BAD_000A, 7), (0x8137_000A, 0)];
+
+const INVALID: [SourceGroup; 4] = [
+    SourceGroup::new(S1, Ipv4Addr::new(10, 1, 1, 1)),
+    SourceGroup::new(S1, Ipv4Addr::UNSPECIFIED),
+    SourceGroup::new(Ipv4Addr::new(224, 1, 1, 1), G1),
+    SourceGroup::new(Ipv4Addr::new(127, 0, 0, 1), G1),
+];
+
+fn interfaces() -> impl Strategy<Value = IfKey> {
+    select(&INTERFACES[..])
+}
+
+fn handle() -> impl Strategy<Value = Handle> {
+    prop_oneof![40 => (0..8usize).prop_map(Handle::Nth), 1 => Just(Handle::Forged)]
+}
+
+fn flow() -> impl Strategy<Value = SourceGroup> {
+    let flows = vec![
+        sg(S1, G1),
+        sg(S1, G1),
+        sg(S2, G1),
+        sg(S1B, G1),
+        sg(S1, G2),
+        sg(S2, G2),
+        sg(S1, LINK_LOCAL),
+    ];
+    select(flows)
+}
+
+fn membership() -> impl Strategy<Value = SourceGroup> {
+    prop_oneof![
+        6 => select(vec![any(G1), any(G1), any(G2), any(LINK_LOCAL)]),
+        4 => flow(),
+        2 => Just(ALL),
+        1 => select(&INVALID[..]),
+    ]
+}
+
+fn flags(level: Level) -> BoxedStrategy<u32> {
+    let good = select(vec![JOIN, JOIN, JOIN, FORWARD, JOIN | FORWARD]);
+    match level {
+        Level::Rust => good.boxed(),
+        Level::C => prop_oneof![20 => good, 1 => select(vec![0, 4, 7])].boxed(),
+    }
+}
+
+/// What may also be done from inside a callback.
+fn call(level: Level) -> BoxedStrategy<Op> {
+    let argument = || (handle(), membership(), interfaces(), flags(level));
+    prop_oneof![
+        2 => (0..CLIENTS.len()).prop_map(Op::Register),
+        2 => handle().prop_map(Op::Deregister),
+        7 => (handle(), interfaces()).prop_map(|(h, i)| Op::Take(h, i)),
+        5 => (handle(), interfaces()).prop_map(|(h, i)| Op::Release(h, i)),
+        1 => interfaces().prop_map(Op::Owner),
+        22 => argument().prop_map(|(h, of, on, f)| Op::Add(h, of, on, f)),
+        12 => argument().prop_map(|(h, of, on, f)| Op::Delete(h, of, on, f)),
+        2 => (handle(), flow()).prop_map(|(h, f)| {
+            Op::SetUpstream(h, f, Ipv4Addr::new(10, 7, 7, 7))
+        }),
+        1 => flow().prop_map(Op::ReadMfe),
+        1 => (handle(), proptest::bool::ANY).prop_map(|(h, all)| Op::StartEnum(h, all)),
+        3 => (handle(), 0..4usize).prop_map(|(e, max)| Op::NextGroups(e, max)),
+        1 => handle().prop_map(Op::EndEnum),
+    ]
+    .boxed()
+}
+
+fn prefix() -> impl Strategy<Value = (Ipv4Addr, u8)> {
+    select(vec![(NET1, 24), (NET1, 24), (NET2, 24), (S1, 32), (Ipv4Addr::UNSPECIFIED, 0)])
+}
+
+fn op(level: Level) -> impl Strategy<Value = Op> {
+    let to = prop_oneof![5 => interfaces().prop_map(Some), 1 => Just(None)];
+    prop_oneof![
+        60 => call(level),
+        22 => (interfaces(), flow(), select(vec![64, 64, 64, 64, 64, 2, 1]), 28..99u16)
+            .prop_map(|(on, flow, ttl, octets)| Op::Packet { on, flow, ttl, octets }),
+        4 => (prefix(), to).prop_map(|((network, len), to)| Op::Route { network, len, to }),
+        1 => prefix().prop_map(|(network, len)| Op::RouteChanged { network, len }),
+        2 => interfaces().prop_map(Op::Down),
+        5 => select(vec![1, 2, 3, 30, 60, 300, 900, 1000]).prop_map(Op::Advance),
+    ]
+}
+
+fn script(level: Level) -> impl Strategy<Value = Script> {
+    let nulls = prop_oneof![
+        3 => Just(Vec::new()),
+        2 => subsequence(Kind::EVERY.to_vec(), 1..4),
+    ];
+    let veto = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(INTERFACES.to_vec(), 1..3)];
+    let iif = prop_oneof![5 => Just(None), 1 => interfaces().prop_map(Some)];
+    let upstream = prop_oneof![5 => Just(None), 1 => Just(Some(Ipv4Addr::new(10, 8, 8, 8)))];
+    let timeout = select(vec![None, None, Some(0), Some(7), Some(120), Some(90_000)]);
+    let nested = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => vec((select(&Kind::EVERY[..]), call(level)), 1..4),
+    ];
+    (nulls, veto, iif, upstream, timeout, nested).prop_map(
+        |(nulls, veto, rpf_iif, rpf_upstream, prune_timeout, nested)| Script {
+            nulls,
+            veto,
+            rpf_iif,
+            rpf_upstream,
+            prune_timeout,
+            nested,
+        },
+    )
+}
+
+/// Most of the clients register, routes are set and interfaces taken: without that little would
+/// happen. All of it can be shrunk away.
+fn beginning() -> impl Strategy<Value = Vec<Op>> {
+    let clients = subsequence((0..CLIENTS.len()).collect::<Vec<_>>(), 3..=CLIENTS.len());
+    let routes = (interfaces(), interfaces());
+    let takes = vec((0..6usize, interfaces()), 3..9);
+    (clients, routes, takes).prop_map(|(clients, (to1, to2), takes)| {
+        let mut ops: Vec<Op> = clients.into_iter().map(Op::Register).collect();
+        ops.push(Op::Route { network: NET1, len: 24, to: Some(to1) });
+        ops.push(Op::Route { network: NET2, len: 24, to: Some(to2) });
+        ops.extend(takes.into_iter().map(|(h, on)| Op::Take(Handle::Nth(h), on)));
+        ops
+    })
+}
+
+/// Everything that the property test may do to a subject.
+pub fn program(level: Level) -> impl Strategy<Value = Program> {
+    let scripts = vec(script(level), CLIENTS.len());
+    (scripts, beginning(), vec(op(level), 1..40)).prop_map(move |(scripts, mut ops, more)| {
+        ops.extend(more);
+        let profiles = CLIENTS.iter().zip(scripts);
+        let profile = |((protocol, component), script): (&(u32, u32), Script)| Profile {
+            protocol: *protocol,
+            component: *component,
+            script,
+        };
+        let profiles = profiles.map(profile).collect();
+        Program {
+            world: World {
+                profiles,
+                max_mfes: 0,
+                null_route: false,
+                seen_from_c: level == Level::C,
+            },
+            ops,
+        }
+    })
+}

@@ -1,0 +1,295 @@
+//! Subject: the safe Rust API.
+
+use super::net::{ROUTE_PROTOCOL, upstream_of};
+use super::subject::{Subject, Word, called_back, clock, route, transmit};
+use super::words::*;
+use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::core::record::{MfeRecord, Rest};
+use mgm::core::types::{
+    ClientId, EnumId, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
+};
+use mgm::error::Error;
+use mgm::forwarder::memory::MemoryConfig;
+use mgm::mgm::Mgm;
+use mgm::settings::{ForwarderChoice, Settings};
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A test client, by the number of its profile.
+#[derive(Clone)]
+pub struct TestClient {
+    client: Client,
+    nulls: Vec<Kind>,
+}
+
+impl TestClient {
+    fn has(&self, kind: Kind) -> bool {
+        !self.nulls.contains(&kind)
+    }
+
+    fn tell(&self, callback: Callback) {
+        if self.has(callback.kind()) {
+            called_back(self.client, callback);
+        }
+    }
+}
+
+/// The fields of an IP header that callbacks are compared by.
+pub fn header_seen(bytes: &[u8]) -> Header {
+    let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    assert_eq!(bytes[0] >> 4, 4, "an IPv4 header");
+    assert_eq!(usize::from(bytes[0] & 15) * 4, bytes.len(), "the whole header");
+    Header { octets: bytes.len(), source: address(12), group: address(16) }
+}
+
+impl Callbacks for TestClient {
+    fn has_local_join(&self) -> bool {
+        self.has(Kind::LocalJoin)
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+        if !self.has(Kind::Rpf) {
+            return;
+        }
+        let RpfAnswer { iif, upstream } = *answer;
+        let (network, len) = (route.network, route.prefix_len);
+        let header = header_seen(header);
+        let given =
+            called_back(self.client, Callback::Rpf { flow, iif, upstream, header, network, len });
+        answer.iif = given.iif.unwrap_or(iif);
+        answer.upstream = given.upstream.unwrap_or(upstream);
+    }
+
+    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
+        if !self.has(Kind::Creation) {
+            return;
+        }
+        let mut seen: Vec<_> = out.iter().map(|o| (o.interface, o.igmp, o.enabled)).collect();
+        seen.sort();
+        let given = called_back(self.client, Callback::Creation { flow, iif, out: seen });
+        for o in out.iter_mut().filter(|o| given.veto.contains(&o.interface)) {
+            o.enabled = false;
+        }
+    }
+
+    fn prune(&self, of: SourceGroup, on: IfKey, member: bool, timeout: &mut Seconds) {
+        if !self.has(Kind::Prune) {
+            return;
+        }
+        let callback = Callback::Prune { of, on, member, timeout: timeout.0 };
+        let given = called_back(self.client, callback);
+        timeout.0 = given.timeout.unwrap_or(timeout.0);
+    }
+
+    fn join(&self, of: SourceGroup, member: bool) {
+        self.tell(Callback::Join { of, member });
+    }
+
+    fn wrong_interface(&self, flow: SourceGroup, on: IfKey, header: &[u8]) {
+        self.tell(Callback::WrongIf { flow, on, header: header_seen(header) });
+    }
+
+    fn local_join(&self, of: SourceGroup, on: IfKey) {
+        self.tell(Callback::LocalJoin { of, on });
+    }
+
+    fn local_leave(&self, of: SourceGroup, on: IfKey) {
+        self.tell(Callback::LocalLeave { of, on });
+    }
+
+    fn disable_igmp(&self, on: IfKey) {
+        self.tell(Callback::Disable(on));
+    }
+
+    fn enable_igmp(&self, on: IfKey) {
+        self.tell(Callback::Enable(on));
+    }
+}
+
+struct RustApi(&'static Mgm<TestClient>);
+
+thread_local! {
+    /// One for each thread of the test runner, started and stopped for each test.
+    static MANAGER: &'static Mgm<TestClient> = Box::leak(Box::new(Mgm::new()));
+}
+
+/// The Rust API on this thread's own group manager.
+pub fn subject() -> Rc<dyn Subject> {
+    Rc::new(RustApi(MANAGER.with(|m| *m)))
+}
+
+fn word(slot: u32, generation: u32) -> Word {
+    u64::from(generation) << 32 | u64::from(slot)
+}
+
+fn client(word: Word) -> ClientId {
+    ClientId { slot: word as u32, generation: (word >> 32) as u32 }
+}
+
+fn enumeration(word: Word) -> EnumId {
+    EnumId { slot: word as u32, generation: (word >> 32) as u32 }
+}
+
+/// The code C would see.
+fn code_of(result: Result<(), Error>) -> u32 {
+    result.map_or_else(|error| error.code(), |()| code::NO_ERROR)
+}
+
+fn flags_of(flags: u32) -> MembershipFlags {
+    assert!((1..=3).contains(&flags), "the Rust API has no other flags");
+    MembershipFlags { join: flags & JOIN != 0, forward: flags & FORWARD != 0 }
+}
+
+fn mfe(r: &MfeRecord<'_>) -> Mfe {
+    let seconds = |ms: u64| (ms / 1000) as u32;
+    Mfe {
+        flow: r.flow,
+        iif: r.iif,
+        iif_protocol: r.iif_protocol,
+        upstream: r.upstream,
+        route_protocol: r.route_protocol,
+        route_network: r.route_network,
+        route_len: r.route_prefix_len,
+        up: seconds(r.up_time_ms),
+        expiry: seconds(r.expiry_ms),
+        lifetime: r.lifetime.0,
+        packets: r.counters.packets,
+        octets: r.counters.octets,
+        wrong_if: r.counters.wrong_interface,
+        oifs: r.oifs.iter().map(|o| (o.interface, o.packets)).collect(),
+    }
+}
+
+impl Subject for RustApi {
+    fn start(&self, world: &World) {
+        let find = |source: Ipv4Addr, _: Option<IfKey>| {
+            route(source).map(|r| Route {
+                interface: r.to,
+                upstream: upstream_of(r.to),
+                protocol: ROUTE_PROTOCOL,
+                network: r.network,
+                prefix_len: r.len,
+            })
+        };
+        let mut memory = MemoryConfig { route: None, transmit: Some(Box::new(transmit)) };
+        if !world.null_route {
+            memory.route = Some(Box::new(find));
+        }
+        let settings = Settings {
+            max_mfes: world.max_mfes,
+            log_level: mgm::log::Level::Off,
+            clock: Some(Arc::new(|| Millis(clock()))),
+            forwarder: ForwarderChoice::Memory(memory),
+            ..Settings::default()
+        };
+        self.0.start(settings).unwrap();
+    }
+
+    fn stop(&self) {
+        self.0.stop().unwrap();
+    }
+
+    fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32> {
+        let callbacks = TestClient { client, nulls: profile.script.nulls.clone() };
+        let id = self.0.register(callbacks, profile.protocol, profile.component);
+        id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())
+    }
+
+    fn deregister(&self, handle: Word) -> u32 {
+        code_of(self.0.deregister(client(handle)))
+    }
+
+    fn take(&self, handle: Word, on: IfKey) -> u32 {
+        code_of(self.0.take_interface(client(handle), on))
+    }
+
+    fn release(&self, handle: Word, on: IfKey) -> u32 {
+        code_of(self.0.release_interface(client(handle), on))
+    }
+
+    fn owner(&self, on: IfKey) -> Result<(u32, u32), u32> {
+        self.0.protocol_on_interface(on).map_err(|error| error.code())
+    }
+
+    fn add(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32 {
+        code_of(self.0.add_membership(client(handle), of, on, flags_of(flags)))
+    }
+
+    fn delete(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32 {
+        code_of(self.0.delete_membership(client(handle), of, on, flags_of(flags)))
+    }
+
+    fn set_upstream(&self, handle: Word, flow: SourceGroup, to: Ipv4Addr) -> u32 {
+        code_of(self.0.set_upstream(client(handle), flow, to))
+    }
+
+    fn read_mfe(&self, flow: SourceGroup) -> Result<Mfe, u32> {
+        let mut found = None;
+        let result = self.0.read_mfe(flow, true, &mut |r| found = Some(mfe(r)));
+        match code_of(result) {
+            code::NO_ERROR => Ok(found.expect("the entry that was found")),
+            code => Err(code),
+        }
+    }
+
+    /// In steps of two, so that reading goes on from a key again and again (rule E11).
+    fn read_all(&self) -> Vec<Mfe> {
+        let mut all: Vec<Mfe> = Vec::new();
+        loop {
+            let after = all.last().map(|m| m.flow);
+            let mut room = 2;
+            let rest = self.0.read_mfes(after, true, &mut |r| {
+                if room == 0 {
+                    return ControlFlow::Break(());
+                }
+                room -= 1;
+                all.push(mfe(r));
+                ControlFlow::Continue(())
+            });
+            match rest.unwrap() {
+                Rest::More => assert_eq!(room, 0, "rule E11: as many as fit"),
+                Rest::End => return all,
+            }
+        }
+    }
+
+    fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32> {
+        let id = self.0.start_enumeration(client(handle), all_sources);
+        id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())
+    }
+
+    fn next_groups(&self, handle: Word, max: usize) -> (u32, Vec<SourceGroup>) {
+        let mut rows = Vec::new();
+        let code = match self.0.next_groups(enumeration(handle), max, &mut |row| rows.push(row)) {
+            Ok(Rest::End) => code::NO_MORE_ITEMS,
+            // What the C border makes of it (rule F2).
+            Ok(Rest::More) if max == 0 => code::INSUFFICIENT_BUFFER,
+            Ok(Rest::More) => code::MORE_DATA,
+            Err(error) => error.code(),
+        };
+        (code, rows)
+    }
+
+    fn end_enum(&self, handle: Word) -> u32 {
+        code_of(self.0.end_enumeration(enumeration(handle)))
+    }
+
+    fn receive(&self, on: IfKey, packet: &[u8]) -> u32 {
+        code_of(self.0.receive(on, packet))
+    }
+
+    fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32 {
+        code_of(self.0.routes_changed(network, len))
+    }
+
+    fn interface_down(&self, on: IfKey) -> u32 {
+        code_of(self.0.interface_down(on))
+    }
+
+    fn tick(&self) -> u32 {
+        // A prefix that no source lies in: nothing but the time has changed.
+        code_of(self.0.routes_changed(Ipv4Addr::BROADCAST, 32))
+    }
+}

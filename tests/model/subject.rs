@@ -1,0 +1,232 @@
+//! What a library under test must offer, and the driver that runs [`Op`]s on it and writes down
+//! what it does in return.
+
+use super::deliver::Answer;
+use super::net::{INTERFACES, RouteEntry, Routes, packet};
+use super::words::*;
+use mgm::core::types::{IfKey, SourceGroup};
+use std::cell::{Cell, RefCell};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+/// A handle of the library's, whatever it is there.
+pub type Word = u64;
+
+/// A word that no library hands out.
+pub const FORGED: Word = 0x0012_3457_0000_0017;
+
+/// A group manager on the memory forwarder. Its callbacks, its pfnRoute, pfnTransmit and pfnClock
+/// lead to the functions of this module.
+pub trait Subject {
+    fn start(&self, world: &World);
+    fn stop(&self);
+    fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32>;
+    fn deregister(&self, handle: Word) -> u32;
+    fn take(&self, handle: Word, on: IfKey) -> u32;
+    fn release(&self, handle: Word, on: IfKey) -> u32;
+    fn owner(&self, on: IfKey) -> Result<(u32, u32), u32>;
+    fn add(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32;
+    fn delete(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32;
+    fn set_upstream(&self, handle: Word, flow: SourceGroup, to: Ipv4Addr) -> u32;
+    fn read_mfe(&self, flow: SourceGroup) -> Result<Mfe, u32>;
+    fn read_all(&self) -> Vec<Mfe>;
+    fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32>;
+    fn next_groups(&self, handle: Word, max: usize) -> (u32, Vec<SourceGroup>);
+    fn end_enum(&self, handle: Word) -> u32;
+    fn receive(&self, on: IfKey, packet: &[u8]) -> u32;
+    fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32;
+    fn interface_down(&self, on: IfKey) -> u32;
+    /// Lets the library see that the clock has moved.
+    fn tick(&self) -> u32;
+}
+
+/// A running subject and the world around it.
+struct Session {
+    subject: Rc<dyn Subject>,
+    world: World,
+    scripts: RefCell<Vec<Script>>,
+    handles: RefCell<Vec<Word>>,
+    enumerations: RefCell<Vec<Word>>,
+    routes: RefCell<Routes>,
+    /// Milliseconds.
+    now: Cell<u64>,
+    events: RefCell<Vec<Event>>,
+    sent: RefCell<Vec<Sent>>,
+}
+
+thread_local! {
+    /// The one that callbacks on this thread belong to: C callbacks have no context argument.
+    static SESSION: RefCell<Option<Rc<Session>>> = const { RefCell::new(None) };
+}
+
+fn session() -> Option<Rc<Session>> {
+    SESSION.with(|s| s.borrow().clone())
+}
+
+/// A client of the test is called back.
+pub fn called_back(client: Client, callback: Callback) -> Answer {
+    let Some(s) = session() else {
+        eprintln!("client {client} was called back outside the test's thread: {callback:?}");
+        std::process::abort();
+    };
+    let kind = callback.kind();
+    s.events.borrow_mut().push(Event::Begin(client, callback));
+    let nested = s.scripts.borrow_mut()[client].take_nested(kind);
+    if let Some(op) = nested {
+        s.events.borrow_mut().push(Event::Call(op.clone()));
+        let reply = s.call(&op);
+        s.events.borrow_mut().push(Event::Return(reply));
+    }
+    let answer = Answer::of(&s.scripts.borrow()[client]);
+    s.events.borrow_mut().push(Event::End(client));
+    answer
+}
+
+/// pfnRoute.
+pub fn route(source: Ipv4Addr) -> Option<RouteEntry> {
+    session().and_then(|s| s.routes.borrow().find(source))
+}
+
+/// pfnTransmit.
+pub fn transmit(on: IfKey, bytes: &[u8]) {
+    let Some(s) = session() else { return };
+    let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    assert_eq!(super::net::checksum(&bytes[..20]), 0, "host.md: header checksum right");
+    let flow = SourceGroup::new(address(12), address(16));
+    let after = s.events.borrow().len();
+    s.sent.borrow_mut().push(Sent { on, flow, ttl: bytes[8], after });
+}
+
+/// pfnClock: milliseconds.
+pub fn clock() -> u64 {
+    session().map_or(0, |s| s.now.get())
+}
+
+impl Session {
+    fn handle(&self, handle: Handle) -> Word {
+        nth(&self.handles.borrow(), handle)
+    }
+
+    fn enumeration(&self, handle: Handle) -> Word {
+        nth(&self.enumerations.borrow(), handle)
+    }
+
+    /// Keeps a new handle; says what the call gave.
+    fn keep(list: &RefCell<Vec<Word>>, got: Result<Word, u32>) -> u32 {
+        match got {
+            Ok(word) => {
+                assert_ne!(word, 0, "rule A3: a handle is never 0");
+                list.borrow_mut().push(word);
+                code::NO_ERROR
+            }
+            Err(code) => code,
+        }
+    }
+
+    fn call(&self, op: &Op) -> Reply {
+        let s = &self.subject;
+        let code = match *op {
+            Op::Register(client) => {
+                Self::keep(&self.handles, s.register(client, &self.world.profiles[client]))
+            }
+            Op::Deregister(h) => s.deregister(self.handle(h)),
+            Op::Take(h, on) => s.take(self.handle(h), on),
+            Op::Release(h, on) => s.release(self.handle(h), on),
+            Op::Owner(on) => return owner_reply(s.owner(on)),
+            Op::Add(h, of, on, flags) => s.add(self.handle(h), of, on, flags),
+            Op::Delete(h, of, on, flags) => s.delete(self.handle(h), of, on, flags),
+            Op::SetUpstream(h, flow, to) => s.set_upstream(self.handle(h), flow, to),
+            Op::ReadMfe(flow) => match s.read_mfe(flow) {
+                Ok(mfe) => {
+                    return Reply { code: code::NO_ERROR, data: Data::Mfe(Box::new(mfe)) };
+                }
+                Err(code) => code,
+            },
+            Op::StartEnum(h, all) => {
+                Self::keep(&self.enumerations, s.start_enum(self.handle(h), all))
+            }
+            Op::NextGroups(e, max) => {
+                let (code, rows) = s.next_groups(self.enumeration(e), max);
+                if code == code::INVALID_PARAMETER {
+                    return Reply::code(code);
+                }
+                return Reply { code, data: Data::Groups(rows) };
+            }
+            Op::EndEnum(e) => s.end_enum(self.enumeration(e)),
+            Op::Packet { on, flow, ttl, octets } => s.receive(on, &packet(flow, ttl, octets)),
+            Op::Route { network, len, to } => {
+                self.routes.borrow_mut().set(network, len, to);
+                s.route_changed(network, len)
+            }
+            Op::RouteChanged { network, len } => s.route_changed(network, len),
+            Op::Down(on) => s.interface_down(on),
+            Op::Advance(seconds) => {
+                self.now.set(self.now.get() + u64::from(seconds) * 1000);
+                s.tick()
+            }
+        };
+        Reply::code(code)
+    }
+}
+
+fn nth(list: &[Word], handle: Handle) -> Word {
+    match handle {
+        Handle::Nth(n) if !list.is_empty() => list[n % list.len()],
+        _ => FORGED,
+    }
+}
+
+fn owner_reply(got: Result<(u32, u32), u32>) -> Reply {
+    match got {
+        Ok((protocol, component)) => {
+            Reply { code: code::NO_ERROR, data: Data::Owner(protocol, component) }
+        }
+        Err(code) => Reply::code(code),
+    }
+}
+
+/// Runs a subject from start to stop. One at a time on a thread.
+pub struct Driver(Rc<Session>);
+
+impl Driver {
+    pub fn start(subject: Rc<dyn Subject>, world: &World) -> Self {
+        let session = Rc::new(Session {
+            subject: subject.clone(),
+            world: world.clone(),
+            scripts: RefCell::new(world.profiles.iter().map(|p| p.script.clone()).collect()),
+            handles: RefCell::default(),
+            enumerations: RefCell::default(),
+            routes: RefCell::default(),
+            now: Cell::new(1_000_000),
+            events: RefCell::default(),
+            sent: RefCell::default(),
+        });
+        SESSION.with(|s| *s.borrow_mut() = Some(session.clone()));
+        subject.start(world);
+        Self(session)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.subject.stop();
+        SESSION.with(|s| *s.borrow_mut() = None);
+    }
+}
+
+impl Drive for Driver {
+    fn run(&mut self, op: &Op) -> Outcome {
+        let reply = self.0.call(op);
+        let mut sent = self.0.sent.take();
+        sent.sort();
+        Outcome { reply, events: self.0.events.take(), sent }
+    }
+
+    fn look(&mut self) -> Snapshot {
+        let s = &self.0.subject;
+        Snapshot {
+            mfes: s.read_all(),
+            owners: INTERFACES.iter().map(|on| (*on, owner_reply(s.owner(*on)))).collect(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The rules of semantics.md as scenarios: given, when, then. Each is played on the model of the
+//! specification, through the Rust API, and through the C ABI of libmgm.so.
+
+#[path = "model/mod.rs"]
+mod model;
+#[path = "scenarios/stage.rs"]
+#[macro_use]
+mod stage;
+
+#[path = "scenarios/alerts.rs"]
+mod alerts;
+#[path = "scenarios/clients.rs"]
+mod clients;
+#[path = "scenarios/entries.rs"]
+mod entries;
+#[path = "scenarios/interfaces.rs"]
+mod interfaces;
+#[path = "scenarios/lifetimes.rs"]
+mod lifetimes;
+#[path = "scenarios/memberships.rs"]
+mod memberships;
+
+use stage::scenarios;

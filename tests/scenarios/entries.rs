@@ -1,0 +1,427 @@
+//! Rules E1 to E7: how an entry comes about, and what packets do.
+
+use crate::model::net::*;
+use crate::model::words::*;
+use crate::stage::*;
+use mgm::core::types::SourceGroup;
+use std::net::Ipv4Addr;
+
+crate::scenarios!(
+    e1_a_new_flow_asks_in_order_and_forwards_its_first_packet,
+    e1_a_known_flow_asks_nothing,
+    e1_a_membership_during_the_questions_is_in_from_the_start,
+    e1_packets_that_must_not_be_forwarded_make_no_entry,
+    e2_rpf_goes_to_the_owner_toward_the_source,
+    e2_rpf_may_name_another_interface_of_its_own,
+    e2_rpf_naming_a_foreign_interface_is_ignored,
+    e2_rpf_may_change_the_upstream_neighbour,
+    e2_without_rpf_callback_the_route_stands,
+    e3_creation_goes_to_each_owner_with_its_own_interfaces,
+    e3_creation_tells_whether_igmp_is_there,
+    e3_the_iif_owner_is_asked_about_its_other_interfaces,
+    e3_a_veto_of_a_foreign_interface_is_ignored,
+    e4_first_oif_of_another_joins_the_iif_owner,
+    e4_created_with_a_foreign_oif_joins_the_iif_owner,
+    e4_created_without_oifs_prunes_the_iif_owner,
+    e4_created_with_only_own_oifs_alerts_nobody,
+    e4_last_oif_gone_prunes_and_sets_the_lifetime,
+    e4_timeout_zero_is_900_and_the_most_is_a_day,
+    e4_what_the_owner_does_itself_alerts_nobody,
+    e4_a_list_that_stays_non_empty_alerts_nobody,
+    e4_member_alerts_come_before_flow_alerts,
+    e5_without_a_route_there_are_no_callbacks,
+    e5_without_an_owner_there_are_no_callbacks,
+    e5_an_owner_takes_the_flow_up,
+    e5_a_route_takes_the_flow_up,
+    e6_a_negative_entry_stops_further_callbacks,
+    e6_a_membership_turns_it_positive,
+    e7_wrong_interface_goes_to_the_arrival_owner,
+    e7_wrong_interface_comes_at_most_once_in_three_seconds,
+    e7_nobody_is_told_where_nobody_owns_the_arrival,
+);
+
+const FLOW: SourceGroup = sg(S1, G1);
+
+pub fn e1_a_new_flow_asks_in_order_and_forwards_its_first_packet(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    s.join(C, any(G1), IF3).ok();
+    let done = s.packet(FLOW, IF1);
+    let kinds: Vec<Kind> = done.callbacks().iter().map(|(_, c)| c.kind()).collect();
+    assert_eq!(kinds, [Kind::Rpf, Kind::Creation, Kind::Creation, Kind::Join]);
+    let last_creation =
+        done.0.events.iter().rposition(|e| matches!(e, Event::Begin(_, Callback::Creation { .. })));
+    assert!(done.0.sent.iter().all(|sent| Some(sent.after) > last_creation), "{:?}", done.0);
+    assert!(done.0.sent.iter().all(|sent| sent.ttl == 63));
+    done.sent(&[IF2, IF3]).ok_calls(&[
+        (A, rpf(FLOW, IF1)),
+        (B, creation(FLOW, IF1, &[IF2])),
+        (C, creation(FLOW, IF1, &[IF3])),
+        (A, flow_join(FLOW)),
+    ]);
+}
+
+pub fn e1_a_known_flow_asks_nothing(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let _ = s.packet(FLOW, IF1);
+    s.packet(FLOW, IF1).sent(&[IF2]).ok_calls(&[]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.packets, m.octets, m.wrong_if, m.oifs), (2, 200, 0, vec![(IF2, 2)]));
+}
+
+/// Decision 10: C joins while B is asked; IF3 is in, C is not asked.
+pub fn e1_a_membership_during_the_questions_is_in_from_the_start(on: On) {
+    let add = Op::Add(Handle::Nth(C), any(G1), IF3, JOIN);
+    let mut s = Stage::new(on, |w| w.profiles[B].script.nested.push((Kind::Creation, add)));
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let done = s.packet(FLOW, IF1);
+    assert_eq!(done.of_kind(Kind::Creation), [(B, creation(FLOW, IF1, &[IF2]))]);
+    let _ = done.sent(&[IF2, IF3]);
+    assert_eq!(s.oifs(FLOW), [IF2, IF3]);
+}
+
+pub fn e1_packets_that_must_not_be_forwarded_make_no_entry(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    for ttl in [0, 1] {
+        let packet = Op::Packet { on: IF1, flow: FLOW, ttl, octets: 60 };
+        s.run(packet).sent(&[]).ok_calls(&[]);
+    }
+    s.packet(sg(S1, S2), IF1).sent(&[]).ok_calls(&[]);
+    assert_eq!(s.look().mfes, []);
+    // A TTL of 2 goes one hop further.
+    let done = s.run(Op::Packet { on: IF1, flow: FLOW, ttl: 2, octets: 60 });
+    assert!(done.0.sent.iter().all(|sent| sent.ttl == 1));
+    let _ = done.sent(&[IF2]);
+}
+
+/// The packet arrives on IF3, the route leads to IF1: its owner is asked, and the packet fails
+/// the check of the interface (rule E7).
+pub fn e2_rpf_goes_to_the_owner_toward_the_source(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let done = s.packet(FLOW, IF3);
+    assert_eq!(done.of_kind(Kind::Rpf), [(A, rpf(FLOW, IF1))]);
+    assert_eq!(done.of_kind(Kind::WrongIf), [(C, wrong_if(FLOW, IF3))]);
+    done.sent(&[]).ok();
+    let m = s.mfe(FLOW);
+    assert_eq!((m.iif, m.upstream, m.packets, m.wrong_if), (IF1, upstream_of(IF1), 0, 1));
+}
+
+pub fn e2_rpf_may_name_another_interface_of_its_own(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[A].script.rpf_iif = Some(IF4_HOP));
+    s.one_each();
+    s.take(A, IF4_HOP).ok();
+    s.join(B, any(G1), IF2).ok();
+    let done = s.packet(FLOW, IF4_HOP).sent(&[IF2]);
+    assert_eq!(done.of_kind(Kind::Creation), [(B, creation(FLOW, IF4_HOP, &[IF2]))]);
+    s.comes_from(FLOW, IF4_HOP);
+}
+
+pub fn e2_rpf_naming_a_foreign_interface_is_ignored(on: On) {
+    for foreign in [IF2, IF4_HOP] {
+        let mut s = Stage::new(on, |w| {
+            w.profiles[A].script.rpf_iif = Some(foreign);
+            w.profiles[A].script.rpf_upstream = Some(S2);
+        });
+        s.one_each();
+        let _ = s.packet(FLOW, IF1);
+        let m = s.mfe(FLOW);
+        assert_eq!((m.iif, m.upstream), (IF1, S2));
+    }
+}
+
+pub fn e2_rpf_may_change_the_upstream_neighbour(on: On) {
+    let neighbour = Ipv4Addr::new(10, 0, 1, 77);
+    let mut s = Stage::new(on, |w| w.profiles[A].script.rpf_upstream = Some(neighbour));
+    s.one_each();
+    let _ = s.packet(FLOW, IF1);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.upstream, m.route_network, m.route_len), (neighbour, NET1, 24));
+}
+
+/// Decision 11.
+pub fn e2_without_rpf_callback_the_route_stands(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[A].script.nulls = vec![Kind::Rpf]);
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    s.packet(FLOW, IF1)
+        .sent(&[IF2])
+        .ok_calls(&[(B, creation(FLOW, IF1, &[IF2])), (A, flow_join(FLOW))]);
+    assert_eq!(s.mfe(FLOW).upstream, upstream_of(IF1));
+}
+
+pub fn e3_creation_goes_to_each_owner_with_its_own_interfaces(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.take(B, IF4_HOP).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.join(B, FLOW, IF4_HOP).ok();
+    s.join(IGMP, ALL, IF4).ok();
+    s.join(C, any(G2), IF3).ok();
+    let done = s.packet(FLOW, IF1);
+    let alone = Callback::Creation { flow: FLOW, iif: IF1, out: vec![(IF4, true, true)] };
+    let mut asked = done.of_kind(Kind::Creation);
+    asked.sort_by_key(|(client, _)| *client);
+    assert_eq!(asked, [(B, creation(FLOW, IF1, &[IF2, IF4_HOP])), (IGMP, alone)]);
+}
+
+pub fn e3_creation_tells_whether_igmp_is_there(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.take(IGMP, IF2).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.join(C, any(G1), IF3).ok();
+    let done = s.packet(FLOW, IF1);
+    let with_igmp = Callback::Creation { flow: FLOW, iif: IF1, out: vec![(IF2, true, true)] };
+    let mut asked = done.of_kind(Kind::Creation);
+    asked.sort_by_key(|(client, _)| *client);
+    assert_eq!(asked, [(B, with_igmp), (C, creation(FLOW, IF1, &[IF3]))]);
+}
+
+pub fn e3_the_iif_owner_is_asked_about_its_other_interfaces(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.take(A, IF4_HOP).ok();
+    s.join(A, any(G1), IF4_HOP).ok();
+    s.join(A, any(G1), IF1).ok();
+    let done = s.packet(FLOW, IF1);
+    assert_eq!(done.of_kind(Kind::Creation), [(A, creation(FLOW, IF1, &[IF4_HOP]))]);
+}
+
+pub fn e3_a_veto_of_a_foreign_interface_is_ignored(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[B].script.veto = vec![IF2, IF3]);
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    s.join(C, any(G1), IF3).ok();
+    s.packet(FLOW, IF1).sent(&[IF3]).ok();
+    assert_eq!(s.oifs(FLOW), [IF3]);
+}
+
+/// Given: a negative entry for (S1,G1) from IF1.
+fn negative(on: On, change: impl FnOnce(&mut World)) -> Stage {
+    let mut s = Stage::new(on, change);
+    s.one_each();
+    let _ = s.packet(FLOW, IF1);
+    s
+}
+
+pub fn e4_first_oif_of_another_joins_the_iif_owner(on: On) {
+    let mut s = negative(on, |_| {});
+    s.forward(B, FLOW, IF2).ok_calls(&[(A, flow_join(FLOW))]);
+    s.join(C, sg(S1, G1), IF3).ok_calls(&[(A, join(FLOW))]);
+}
+
+pub fn e4_created_with_a_foreign_oif_joins_the_iif_owner(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, FLOW, IF2).ok();
+    s.packet(FLOW, IF1).ok_calls(&[
+        (A, rpf(FLOW, IF1)),
+        (B, creation(FLOW, IF1, &[IF2])),
+        (A, flow_join(FLOW)),
+    ]);
+}
+
+/// Decision 9: the alert names the iif.
+pub fn e4_created_without_oifs_prunes_the_iif_owner(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[A].script.prune_timeout = Some(120));
+    s.one_each();
+    s.packet(FLOW, IF1).sent(&[]).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.lifetime, m.expiry, m.oifs), (120, 120, vec![]));
+}
+
+pub fn e4_created_with_only_own_oifs_alerts_nobody(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.take(A, IF4_HOP).ok();
+    s.join(A, any(G1), IF4_HOP).ok();
+    s.packet(FLOW, IF1)
+        .sent(&[IF4_HOP])
+        .ok_calls(&[(A, rpf(FLOW, IF1)), (A, creation(FLOW, IF1, &[IF4_HOP]))]);
+}
+
+pub fn e4_last_oif_gone_prunes_and_sets_the_lifetime(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[A].script.prune_timeout = Some(30));
+    s.one_each();
+    s.forward(B, FLOW, IF2).ok();
+    s.join(C, any(G2), IF3).ok();
+    let _ = s.packet(sg(S1, G2), IF2); // not from the iif: nothing is carried
+    s.advance(100).ok();
+    let done = s.leave(C, any(G2), IF3);
+    assert!(done.callbacks().contains(&(A, flow_prune(sg(S1, G2), IF3))));
+    let m = s.mfe(sg(S1, G2));
+    assert_eq!((m.lifetime, m.expiry, m.up), (30, 30, 100));
+    s.advance(29).ok();
+    assert!(s.find(sg(S1, G2)).is_some());
+    s.advance(1).ok_calls(&[]);
+    assert_eq!(s.find(sg(S1, G2)), None);
+}
+
+pub fn e4_timeout_zero_is_900_and_the_most_is_a_day(on: On) {
+    for (written, lifetime) in [(0, 900), (1, 1), (86_400, 86_400), (86_401, 86_400)] {
+        let s = negative(on, |w| w.profiles[A].script.prune_timeout = Some(written));
+        assert_eq!({ s }.mfe(FLOW).lifetime, lifetime, "for {written}");
+    }
+}
+
+pub fn e4_what_the_owner_does_itself_alerts_nobody(on: On) {
+    let mut s = negative(on, |w| w.profiles[A].script.prune_timeout = Some(77));
+    s.take(A, IF4_HOP).ok();
+    s.forward(A, FLOW, IF4_HOP).ok_calls(&[]);
+    assert_eq!(s.mfe(FLOW).lifetime, 900, "decision 12");
+    s.advance(10).ok();
+    s.stop_forward(A, FLOW, IF4_HOP).ok_calls(&[]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.lifetime, m.expiry), (900, 890), "decision 12");
+}
+
+pub fn e4_a_list_that_stays_non_empty_alerts_nobody(on: On) {
+    let mut s = negative(on, |_| {});
+    s.forward(B, FLOW, IF2).ok();
+    s.forward(C, FLOW, IF3).ok_calls(&[]);
+    s.stop_forward(B, FLOW, IF2).ok_calls(&[]);
+    s.stop_forward(C, FLOW, IF3).ok_calls(&[(A, flow_prune(FLOW, IF3))]);
+}
+
+pub fn e4_member_alerts_come_before_flow_alerts(on: On) {
+    let mut s = negative(on, |_| {});
+    let j = join(any(G1));
+    s.join(B, any(G1), IF2).ok_calls(&[
+        (A, j.clone()),
+        (A, flow_join(FLOW)),
+        (C, j.clone()),
+        (IGMP, j),
+    ]);
+    let p = prune(any(G1), IF2);
+    s.leave(B, any(G1), IF2).ok_calls(&[
+        (A, p.clone()),
+        (A, flow_prune(FLOW, IF2)),
+        (C, p.clone()),
+        (IGMP, p),
+    ]);
+}
+
+/// Decision 14: the iif is the arrival interface.
+pub fn e5_without_a_route_there_are_no_callbacks(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.route(NET1, None).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.packet(FLOW, IF3).sent(&[]).ok_calls(&[]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.iif, m.iif_protocol, m.lifetime, &m.oifs[..]), (IF3, IDS[C], 60, &[][..]));
+    s.packet(FLOW, IF1).sent(&[]).ok_calls(&[]);
+    s.join(C, any(G1), IF3).ok_calls(&[(B, join(any(G1)))]);
+    assert_eq!(s.oifs(FLOW), []);
+    s.advance(59).ok();
+    assert!(s.find(FLOW).is_some());
+}
+
+/// Decision 14: the iif is the route's interface.
+pub fn e5_without_an_owner_there_are_no_callbacks(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.route(NET1, IF5).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.packet(FLOW, IF5).sent(&[]).ok_calls(&[]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.iif.index, m.iif_protocol, m.lifetime), (5, 0, 60));
+    assert_eq!((m.upstream, m.route_network), (upstream_of(IF5), NET1));
+    s.packet(FLOW, IF2).sent(&[]).ok_calls(&[]);
+    s.advance(30).ok();
+    assert_eq!(s.mfe(FLOW).expiry, 30);
+    s.forward(B, FLOW, IF2).ok_calls(&[]);
+    assert_eq!(s.oifs(FLOW), []);
+}
+
+pub fn e5_an_owner_takes_the_flow_up(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.route(NET1, IF5).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.packet(FLOW, IF5).ok_calls(&[]);
+    s.take(C, IF5).ok_calls(&[
+        (C, rpf(FLOW, IF5)),
+        (B, creation(FLOW, IF5, &[IF2])),
+        (C, flow_join(FLOW)),
+    ]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.iif_protocol, m.lifetime), (IDS[C], 900));
+    s.packet(FLOW, IF5).sent(&[IF2]).ok_calls(&[]);
+}
+
+pub fn e5_a_route_takes_the_flow_up(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.route(NET1, None).ok();
+    s.packet(FLOW, IF1).ok_calls(&[]);
+    s.route(NET2, IF3).ok_calls(&[]);
+    s.route(NET1, IF1).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    assert_eq!(s.mfe(FLOW).route_network, NET1);
+}
+
+pub fn e6_a_negative_entry_stops_further_callbacks(on: On) {
+    let mut s = negative(on, |_| {});
+    for _ in 0..3 {
+        s.packet(FLOW, IF1).sent(&[]).ok_calls(&[]);
+    }
+    assert_eq!(s.mfe(FLOW).packets, 4);
+}
+
+pub fn e6_a_membership_turns_it_positive(on: On) {
+    let mut s = negative(on, |w| w.profiles[A].script.prune_timeout = Some(50));
+    s.advance(20).ok();
+    let done = s.join(B, any(G1), IF2);
+    assert_eq!(done.of_kind(Kind::Creation), []);
+    assert!(done.callbacks().contains(&(A, flow_join(FLOW))));
+    let m = s.mfe(FLOW);
+    assert_eq!((m.lifetime, m.expiry, m.up), (900, 900, 20), "decision 12");
+    s.packet(FLOW, IF1).sent(&[IF2]).ok_calls(&[]);
+}
+
+pub fn e7_wrong_interface_goes_to_the_arrival_owner(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let _ = s.packet(FLOW, IF1);
+    s.packet(FLOW, IF3).sent(&[]).ok_calls(&[(C, wrong_if(FLOW, IF3))]);
+    let m = s.mfe(FLOW);
+    assert_eq!((m.packets, m.octets, m.wrong_if), (1, 100, 1));
+    s.advance(3).ok();
+    s.packet(FLOW, IF2).sent(&[]).ok_calls(&[(B, wrong_if(FLOW, IF2))]);
+}
+
+/// Decision 19: for the entry, whatever the arrival interface.
+pub fn e7_wrong_interface_comes_at_most_once_in_three_seconds(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let _ = s.packet(FLOW, IF1);
+    let _ = s.packet(sg(S1B, G1), IF1);
+    s.packet(FLOW, IF3).ok_calls(&[(C, wrong_if(FLOW, IF3))]);
+    s.packet(FLOW, IF3).ok_calls(&[]);
+    s.packet(FLOW, IF2).ok_calls(&[]);
+    s.packet(sg(S1B, G1), IF3).ok_calls(&[(C, wrong_if(sg(S1B, G1), IF3))]);
+    s.advance(2).ok();
+    s.packet(FLOW, IF3).ok_calls(&[]);
+    s.advance(1).ok();
+    s.packet(FLOW, IF3).ok_calls(&[(C, wrong_if(FLOW, IF3))]);
+    assert_eq!(s.mfe(FLOW).wrong_if, 5);
+}
+
+pub fn e7_nobody_is_told_where_nobody_owns_the_arrival(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    let _ = s.packet(FLOW, IF1);
+    s.packet(FLOW, IF4_HOP).sent(&[]).ok_calls(&[]);
+    assert_eq!(s.mfe(FLOW).wrong_if, 1);
+}
