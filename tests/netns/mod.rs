@@ -12,7 +12,7 @@ pub mod recorder;
 use std::ffi::CString;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long anything awaited may take before a test fails.
@@ -153,15 +153,10 @@ extern "C" fn remove_copy() {
 
 /// Runs a command line; it must succeed. Gives what it printed.
 pub fn run(line: &str) -> String {
-    let output = try_run(line);
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// Runs a command line.
-pub fn try_run(line: &str) -> Output {
-    Command::new("sh").args(["-c", line]).output().unwrap()
 }
 
 /// Waits until `condition` gives something.
