@@ -119,10 +119,8 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn refuse(&'static self, flow: SourceGroup) {
-        if let Some(forwarder) = self.with(|running| running.forwarder.clone())
-            && let Some(memory) = forwarder.as_memory()
-        {
-            memory.refuse(flow);
+        if let Some(forwarder) = self.with(|running| running.forwarder.clone()) {
+            forwarder.refuse(flow);
         }
     }
 

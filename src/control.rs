@@ -356,19 +356,14 @@ impl PrivateDirectory {
         let parent = path.parent().unwrap_or(Path::new(""));
         let mut number = 0;
         loop {
-            let name = format!(".mgm{}-{number}", std::process::id());
-            let private = Self(parent.join(name));
-            match fs::DirBuilder::new().mode(0o700).create(&private.0) {
-                Ok(()) => return Ok(private),
+            let place = parent.join(format!(".mgm{}-{number}", std::process::id()));
+            match fs::DirBuilder::new().mode(0o700).create(&place) {
+                Ok(()) => return Ok(Self(place)),
                 // A process of the same number died while it started.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => {
-                    std::mem::forget(private);
                     number += 1;
                 }
-                Err(error) => {
-                    std::mem::forget(private);
-                    return Err(os("control socket: writing to its directory")(error));
-                }
+                Err(error) => return Err(os("control socket: writing to its directory")(error)),
             }
         }
     }

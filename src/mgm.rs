@@ -25,6 +25,7 @@ use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
@@ -36,6 +37,8 @@ use std::time::{Duration, Instant};
 /// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
 /// membership change or a new flow).
 const READ_CHUNK: usize = 256;
+/// How many log lines wait for the forwarder's functions to return; more are dropped.
+const KEPT_LINES: usize = 256;
 /// How many entries' counters are asked for at a time.
 const COUNTER_CHUNK: usize = 64;
 
@@ -107,6 +110,7 @@ pub struct Mgm<C: 'static> {
     broken: AtomicBool,
     level: AtomicU32,
     sink: RwLock<LogSink>,
+    kept_lines: Mutex<VecDeque<(Level, Line)>>,
     pub(crate) host_clock: AtomicBool,
     /// The last run that has ended, for the timer, which waits for nothing else: it must not be
     /// woken by every event.
@@ -135,6 +139,7 @@ impl<C: Callbacks> Mgm<C> {
             broken: AtomicBool::new(false),
             level: AtomicU32::new(Level::Error as u32),
             sink: RwLock::new(LogSink::Stderr),
+            kept_lines: Mutex::new(VecDeque::new()),
             host_clock: AtomicBool::new(false),
             ended: Mutex::new(0),
             ended_event: Condvar::new(),
@@ -281,18 +286,22 @@ impl<C: Callbacks> Mgm<C> {
         if context::is_inside_forwarder() {
             return Err(Error::InsideForwarder);
         }
-        let _programming = self.programming.lock();
-        context::inside_forwarder(|| {
-            forwarder
-                .add_interface(interface)
-                .map_err(|reason| Error::Forwarder { interface, reason })?;
-            let (taken, used) =
-                self.ask_only(call, take, |running, _| running.core.uses(interface))?;
-            if !used {
-                forwarder.remove_interface(interface);
-            }
-            taken
-        })
+        let taken = {
+            let _programming = self.programming.lock();
+            context::inside_forwarder(|| {
+                forwarder
+                    .add_interface(interface)
+                    .map_err(|reason| Error::Forwarder { interface, reason })?;
+                let (taken, used) =
+                    self.ask_only(call, take, |running, _| running.core.uses(interface))?;
+                if !used {
+                    forwarder.remove_interface(interface);
+                }
+                taken
+            })
+        };
+        self.give_kept_lines();
+        taken
     }
 
     /// MgmReleaseInterfaceOwnership (rules C3, C4).
@@ -589,7 +598,8 @@ impl<C: Callbacks> Mgm<C> {
 
     // ---- log and faults ----
 
-    /// Writes a line to the log. Never called with anything locked: the sink may be the host's.
+    /// Writes a line to the log. The host's function is called with nothing locked: a line from
+    /// inside the forwarder's functions is kept until these have returned.
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
         if level as u32 > self.level.load(Ordering::Relaxed) {
             return;
@@ -597,7 +607,24 @@ impl<C: Callbacks> Mgm<C> {
         let sink = self.sink.read().clone();
         match sink {
             LogSink::Stderr => to_stderr(level, message),
+            LogSink::Host(_) if context::is_inside_forwarder() => {
+                let mut kept = self.kept_lines.lock();
+                if kept.len() < KEPT_LINES && kept.try_reserve(1).is_ok() {
+                    kept.push_back((level, Line::new(message)));
+                }
+            }
             LogSink::Host(host) => host(level, &Line::new(message)),
+        }
+    }
+
+    /// Gives the host the lines that were kept.
+    pub(crate) fn give_kept_lines(&self) {
+        loop {
+            let line = self.kept_lines.lock().pop_front();
+            let Some((level, line)) = line else { return };
+            if let LogSink::Host(host) = self.sink.read().clone() {
+                host(level, &line);
+            }
         }
     }
 

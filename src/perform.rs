@@ -433,13 +433,21 @@ impl<C: Callbacks> Mgm<C> {
         else {
             return;
         };
-        {
-            let mut batch = self.programming.lock();
-            context::inside_forwarder(|| {
-                while self.collect(&mut batch, epoch) {
-                    self.program_batch(&mut batch, &*forwarder, epoch);
-                }
-            });
+        loop {
+            let more = {
+                let mut batch = self.programming.lock();
+                context::inside_forwarder(|| {
+                    let some = self.collect(&mut batch, epoch);
+                    if some {
+                        self.program_batch(&mut batch, &*forwarder, epoch);
+                    }
+                    some
+                })
+            };
+            self.give_kept_lines();
+            if !more {
+                break;
+            }
         }
         forwarder.flush();
     }

@@ -143,10 +143,18 @@ fn the_readme_s_protocol_runs() {
     lines.read_line(&mut first).unwrap();
     // The entry is made when the callbacks have returned.
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !ask(&control, "mfes").is_some_and(|answer| answer.contains("239.1.1.1")) {
-        assert!(Instant::now() < deadline && !first.is_empty(), "there is no entry: {first:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let state = loop {
+        match ask(&control, "state") {
+            Some(state) if state["mfes"][0]["packets"].as_u64() > Some(0) => break state,
+            state => {
+                let go_on = Instant::now() < deadline && !first.is_empty();
+                assert!(go_on, "there is no entry that carries packets: {first:?} {state:?}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    };
+    assert_eq!(state["forwarder"], "kernel");
+    assert_eq!(state["counters"]["forwarder"]["malformed_reports"], 0);
     drop(child.stdin.take());
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
@@ -160,12 +168,12 @@ fn the_readme_s_protocol_runs() {
 }
 
 /// What the control socket answers; None where it is not served.
-fn ask(path: &Path, request: &str) -> Option<String> {
+fn ask(path: &Path, request: &str) -> Option<Value> {
     let mut client = UnixStream::connect(path).ok()?;
     writeln!(client, "{request}").ok()?;
     let mut answer = String::new();
     client.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    serde_json::from_str(&answer).ok()
 }
 
 fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {

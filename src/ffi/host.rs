@@ -178,10 +178,10 @@ struct StateText<'a> {
 impl io::Write for StateText<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.size += text.len();
-        if let Some(out) = &mut self.out {
-            if text.len() <= out.left() {
-                out.write(text);
-            }
+        if let Some(out) = &mut self.out
+            && text.len() <= out.left()
+        {
+            out.write(text);
         }
         Ok(text.len())
     }

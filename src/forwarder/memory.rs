@@ -124,14 +124,6 @@ impl MemoryForwarder {
         Ok(None)
     }
 
-    /// Drops what waits for a flow that will get no entry.
-    pub fn refuse(&self, flow: SourceGroup) {
-        let mut plane = self.plane.lock();
-        if let Some(waiting) = plane.waiting.remove(&flow) {
-            plane.held -= waiting.len();
-        }
-    }
-
     fn transmit(&self, packet: &Packet<'_>, oifs: &[IfKey]) -> Result<(), Error> {
         let Some(transmit) = &self.config.transmit else { return Ok(()) };
         let mut copy = Vec::new();
@@ -234,6 +226,13 @@ impl Forwarder for MemoryForwarder {
             if let Err(error) = plane.set(change) {
                 failed(at, error);
             }
+        }
+    }
+
+    fn refuse(&self, flow: SourceGroup) {
+        let mut plane = self.plane.lock();
+        if let Some(waiting) = plane.waiting.remove(&flow) {
+            plane.held -= waiting.len();
         }
     }
 

@@ -79,6 +79,26 @@ netns_tests! {
         assert_eq!((header.len(), &header[20..]), (24, &[0x94, 4, 0, 0][..]));
     }
 
+    fn packets_of_our_own_are_routed_too() {
+        let router = Router::start(0);
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        run("ip route add 232.0.0.0/8 dev a");
+        let own = Ipv4Addr::new(10, 1, 0, 1);
+        let f = SourceGroup::new(own, Ipv4Addr::new(232, 1, 1, 1));
+        let socket = std::net::UdpSocket::bind((own, 0)).unwrap();
+        socket.set_multicast_ttl_v4(8).unwrap();
+        socket.send_to(b"from here", (f.group(), 5000)).unwrap();
+        let Event::NoCache { arrival, .. } = router.seen.wait_no_cache(f) else { unreachable!() };
+        assert_eq!(arrival, a.key());
+        let route = router.forwarder.route(own, Some(arrival)).unwrap();
+        assert_eq!((route.interface, route.upstream), (a.key(), own));
+        router.program(f, &a, &[&b]);
+        assert!(b.wait_receive().ends_with(b"from here"));
+        assert!(a.wait_receive().ends_with(b"from here"), "as sent, not forwarded");
+        assert_eq!(a.receive(), None);
+    }
+
     fn a_negative_entry_stops_reports() {
         let router = Router::start(0);
         let [a, b, _] = three_cables();

@@ -190,7 +190,7 @@ netns_tests! {
             let _ = std::io::stdin().read(&mut [0]);
             return;
         }
-        let mut victim = Command::new(std::env::current_exe().unwrap())
+        let mut victim = Command::new("/proc/self/exe")
             .args(["life::a_killed_process_leaves_nothing", "--exact", "--nocapture"])
             .env(VICTIM, "1")
             .stdin(Stdio::piped())

@@ -127,7 +127,7 @@ netns_tests! {
         assert_eq!(got, Some(route(&b, "10.2.0.7", "10.2.0.7", 13, "198.51.101.0/24")));
         assert_eq!(router.forwarder.route(ip("198.51.102.1"), None), None);
         // Without the compatibility mode an answer holds the next hop's number only.
-        run("sysctl -w net.ipv4.nexthop_compat_mode=0");
+        run("echo 0 > /proc/sys/net/ipv4/nexthop_compat_mode");
         let again = Router::start(5);
         let got = again.forwarder.route(ip("198.51.101.1"), None);
         assert_eq!(got, Some(route(&b, "10.2.0.7", "10.2.0.7", 13, "198.51.101.0/24")));

@@ -11,8 +11,8 @@ pub mod recorder;
 
 use std::ffi::CString;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::{Command, Output};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long anything awaited may take before a test fails.
@@ -48,10 +48,9 @@ pub fn in_namespace(module: &str, name: &str, body: fn()) {
         return;
     }
     for user in users() {
-        let program = program_for(*user);
         let output = user
             .unshare()
-            .arg(&program)
+            .arg(program())
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(INSIDE, "1")
             .output()
@@ -123,45 +122,24 @@ fn possible() -> Result<(), String> {
     POSSIBLE.get_or_init(try_it).clone()
 }
 
-/// This test program, where `user` can run it: the build directory may be root's alone.
-fn program_for(user: User) -> std::path::PathBuf {
-    static COPY: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
-    let own = std::env::current_exe().unwrap();
-    if user != User::Nobody {
-        return own;
-    }
-    let copy = || {
-        let directory = std::env::temp_dir().join(format!("mgm-test-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let copy = directory.join(own.file_name().unwrap());
-        std::fs::copy(&own, &copy).unwrap();
-        for path in [&directory, &copy] {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            std::fs::set_permissions(path, mode).unwrap();
-        }
-        // SAFETY: the function takes nothing and touches nothing but the file system.
-        unsafe { libc::atexit(remove_copy) };
-        copy
-    };
-    COPY.get_or_init(copy).clone()
-}
-
-extern "C" fn remove_copy() {
-    let directory = std::env::temp_dir().join(format!("mgm-test-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(directory);
+/// This test program by a name that every user may run it by: the way to it may be root's alone,
+/// so it is opened here, and the descriptor handed on.
+fn program() -> &'static str {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| {
+        let fd = std::fs::File::open("/proc/self/exe").unwrap().into_raw_fd();
+        // SAFETY: takes no pointers. The descriptor stays open over an exec from here on.
+        assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }, 0);
+        format!("/proc/self/fd/{fd}")
+    })
 }
 
 /// Runs a command line; it must succeed. Gives what it printed.
 pub fn run(line: &str) -> String {
-    let output = try_run(line);
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// Runs a command line.
-pub fn try_run(line: &str) -> Output {
-    Command::new("sh").args(["-c", line]).output().unwrap()
 }
 
 /// Waits until `condition` gives something.

@@ -128,10 +128,10 @@ impl Plane {
                 Ok(n) => n,
                 Err(libc::EAGAIN) => return,
                 Err(_) => {
-                    // ENOBUFS: some were lost. The error is told once, so reading goes on.
+                    // ENOBUFS: some were lost. What is still there makes the socket readable.
                     self.counters.notifications_lost.fetch_add(1, Relaxed);
                     foreign.audit_due = true;
-                    continue;
+                    return;
                 }
             };
             for i in 0..n {

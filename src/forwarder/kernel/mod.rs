@@ -54,6 +54,10 @@ use upcall::{Reader, Reports};
 use vifs::Vifs;
 
 /// Linux's multicast forwarding as a [`Forwarder`].
+///
+/// The header that comes with a report has its source, group, options and type of service as the
+/// packet had them. The kernel writes over the rest: time to live and protocol are 0, the total
+/// length is that of the kernel's report, and the checksum is made right for that.
 pub struct KernelForwarder {
     table: u32,
     plane: OnceLock<Arc<Plane>>,

@@ -193,12 +193,13 @@ impl Watcher {
                 }
                 Err(libc::EAGAIN) => break,
                 Err(_) => {
-                    // ENOBUFS: some were lost.
+                    // ENOBUFS: some were lost. What is still there makes the socket readable.
                     plane.counters.notifications_lost.fetch_add(1, Relaxed);
                     self.changes.everything();
                     self.links.clear();
                     let mut vifs = plane.vifs.write();
                     vifs.recheck |= vifs.wanted;
+                    break;
                 }
             }
         }

@@ -248,7 +248,10 @@ pub fn sg_count(fd: &OwnedFd, source: Ipv4Addr, group: Ipv4Addr) -> Result<SgCou
     let mut request =
         SgReq { src: source.octets(), grp: group.octets(), pktcnt: 0, bytecnt: 0, wrong_if: 0 };
     ioctl(fd, SIOCGETSGCNT, &mut request)?;
-    #[expect(clippy::useless_conversion, reason = "an unsigned long has 32 bits on some machines")]
+    #[cfg_attr(
+        target_pointer_width = "64",
+        expect(clippy::useless_conversion, reason = "an unsigned long has 32 bits elsewhere")
+    )]
     Ok(SgCount {
         packets: request.pktcnt.into(),
         octets: request.bytecnt.into(),

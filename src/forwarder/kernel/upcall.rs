@@ -19,13 +19,15 @@ const LONG: usize = 16;
 pub struct Reader {
     buffers: Box<[[u8; SIZE]; BATCH]>,
     lengths: [usize; BATCH],
+    /// The last batch was full.
+    full: bool,
     dropped: u32,
 }
 
 impl Reader {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self { buffers: Box::new([[0; SIZE]; BATCH]), lengths: [0; BATCH], dropped: 0 }
+        Self { buffers: Box::new([[0; SIZE]; BATCH]), lengths: [0; BATCH], full: false, dropped: 0 }
     }
 }
 
@@ -77,14 +79,17 @@ impl Plane {
         loop {
             match sys::receive_many(&self.socket, &mut reader.buffers, &mut reader.lengths) {
                 Ok(n) => {
-                    if n == BATCH {
+                    // The buffer holds more than a batch: without a full one nothing was lost.
+                    if n == BATCH || reader.full {
                         self.count_dropped(reader);
                     }
+                    reader.full = n == BATCH;
                     return n;
                 }
                 Err(libc::EAGAIN) => {
-                    // What was dropped after the last full batch.
-                    self.count_dropped(reader);
+                    if std::mem::take(&mut reader.full) {
+                        self.count_dropped(reader);
+                    }
                     match sys::wait_readable([&self.stop, &self.socket], None) {
                         Ok([false, _]) => {}
                         _ => return 0,

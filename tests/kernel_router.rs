@@ -1,0 +1,19 @@
+//! The whole library on the kernel forwarder: real packets and real changes of devices, routes
+//! and entries, in network namespaces of the tests' own. Each test runs as root and as an
+//! ordinary user.
+
+mod netns;
+
+#[path = "kernel_router/stage.rs"]
+mod stage;
+
+#[path = "kernel_router/devices.rs"]
+mod devices;
+#[path = "kernel_router/divergence.rs"]
+mod divergence;
+#[path = "kernel_router/process.rs"]
+mod process;
+#[path = "kernel_router/routes.rs"]
+mod routes;
+#[path = "kernel_router/statistics.rs"]
+mod statistics;

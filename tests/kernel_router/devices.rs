@@ -1,0 +1,218 @@
+//! Devices that go, come back, change their name, their place and their state; next hops; the
+//! kernel's limit.
+
+use crate::netns::recorder::{flow, send, send_until_received};
+use crate::netns::{Cable, run, wait_for};
+use crate::netns_tests;
+use crate::stage::{JOIN, Router, any, three_cables};
+use mgm::core::types::IfKey;
+use mgm::error::Error;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command};
+
+netns_tests! {
+    fn an_outgoing_device_is_deleted_and_comes_back() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        router.join(any(f), c.key());
+        send_until_received(&a, f, &b);
+        run("ip link del dev b");
+        router.wait_entry(f, a.key(), &[c.key()]);
+        // Another device in its place gets nothing of the old flow, though the number is free.
+        let d = Cable::new("d", Some("10.4.0.1/24"));
+        router.take(&[&d]);
+        send_until_received(&a, f, &c);
+        while c.receive().is_some() {}
+        assert_eq!(d.receive(), None);
+        // Its memberships have stayed; the same index makes it the same interface.
+        let b = Cable::with("b", Some("10.2.0.1/24"), &format!("index {}", b.index));
+        router.wait_entry(f, a.key(), &[b.key(), c.key()]);
+        send_until_received(&a, f, &b);
+        assert_eq!(d.receive(), None);
+        router.agrees_with_kernel();
+    }
+
+    fn an_incoming_device_is_deleted_and_comes_back() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let f = flow(2, 2);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        run("ip link del dev a");
+        router.wait_gone(f);
+        let a = Cable::with("a", Some("10.1.0.1/24"), &format!("index {}", a.index));
+        send_until_received(&a, f, &b);
+        router.wait_entry(f, a.key(), &[b.key()]);
+        router.agrees_with_kernel();
+    }
+
+    fn a_device_comes_back_as_another_interface() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let f = flow(2, 3);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        let old = b.key();
+        run("ip link del dev b");
+        router.wait_entry(f, a.key(), &[]);
+        let b = Cable::with("b", Some("10.2.0.1/24"), "index 4321");
+        router.take(&[&b]);
+        router.join(any(f), b.key());
+        router.wait_entry(f, a.key(), &[b.key()]);
+        send_until_received(&a, f, &b);
+        // What is left of the old one can be given up as if it were there.
+        router.leave(any(f), old);
+        router.mgm.release_interface(router.id, old).unwrap();
+        router.agrees_with_kernel();
+    }
+
+    fn a_new_name_changes_nothing() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let f = flow(2, 4);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        router.protocol.clear();
+        run("ip link set dev b down");
+        router.wait_entry(f, a.key(), &[]);
+        run("ip link set dev b name renamed && ip link set dev renamed up");
+        router.wait_entry(f, a.key(), &[b.key()]);
+        send_until_received(&a, f, &b);
+        router.agrees_with_kernel();
+    }
+
+    fn a_device_moves_to_another_namespace_and_back() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let f = flow(2, 5);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        let elsewhere = Elsewhere::new();
+        run(&format!("ip link set dev b netns {}", elsewhere.0.id()));
+        router.wait_entry(f, a.key(), &[]);
+        run(&format!(
+            "nsenter --net=/proc/{}/ns/net ip link set dev b netns {}",
+            elsewhere.0.id(),
+            std::process::id()
+        ));
+        run("ip address add 10.2.0.1/24 dev b && ip link set dev b up");
+        router.wait_entry(f, a.key(), &[b.key()]);
+        send_until_received(&a, f, &b);
+        router.agrees_with_kernel();
+    }
+
+    fn links_go_down_and_up() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 6);
+        router.join(any(f), b.key());
+        router.join(any(f), c.key());
+        send_until_received(&a, f, &b);
+        // By the carrier, too: the other end goes down.
+        for (down, up) in [("b", "b"), ("bp", "bp")] {
+            run(&format!("ip link set dev {down} down"));
+            router.wait_entry(f, a.key(), &[c.key()]);
+            run(&format!("ip link set dev {up} up"));
+            router.wait_entry(f, a.key(), &[b.key(), c.key()]);
+        }
+        send_until_received(&a, f, &b);
+        run("ip link set dev a down");
+        router.wait_gone(f);
+        run("ip link set dev a up");
+        send_until_received(&a, f, &c);
+        router.agrees_with_kernel();
+    }
+
+    fn next_hops_on_one_device_share_it() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        let hop = |n| IfKey::new(b.index, Ipv4Addr::new(10, 2, 0, n));
+        router.take(&[&a]);
+        for n in 1..=3 {
+            router.mgm.take_interface(router.id, hop(n)).unwrap();
+        }
+        assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 2);
+        let f = flow(2, 7);
+        router.join(any(f), hop(2));
+        send_until_received(&a, f, &b);
+        router.join(any(f), hop(1));
+        router.wait_entry(f, a.key(), &[hop(1), hop(2)]);
+        router.leave(any(f), hop(2));
+        router.wait_entry(f, a.key(), &[hop(1)]);
+        send_until_received(&a, f, &b);
+        router.leave(any(f), hop(1));
+        router.wait_entry(f, a.key(), &[]);
+        // The device is given up with its last next hop.
+        for n in 1..=3 {
+            assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 2);
+            router.mgm.release_interface(router.id, hop(n)).unwrap();
+        }
+        assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 1);
+        router.agrees_with_kernel();
+    }
+
+    fn the_33rd_interface_is_refused() {
+        let router = Router::start();
+        let cables: Vec<Cable> = (0..33)
+            .map(|n| Cable::new(&format!("v{n}"), Some(&format!("10.{}.0.1/24", n + 1))))
+            .collect();
+        for cable in &cables[..32] {
+            router.take(&[cable]);
+        }
+        let last = cables[32].key();
+        let refused = router.mgm.take_interface(router.id, last).unwrap_err();
+        assert!(matches!(&refused, Error::Forwarder { interface, .. } if *interface == last));
+        assert_eq!(refused.code(), mgm::error::code::ERROR_CAN_NOT_COMPLETE);
+        assert!(refused.to_string().contains("limit of 32"), "{refused}");
+        assert!(router.mgm.protocol_on_interface(last).is_err());
+        assert!(router.mgm.add_membership(router.id, any(flow(2, 8)), last, JOIN).is_err());
+        // All the others work, all at once.
+        let f = flow(2, 8);
+        for cable in &cables[1..32] {
+            router.join(any(f), cable.key());
+        }
+        for cable in &cables[1..32] {
+            send_until_received(&cables[0], f, cable);
+        }
+        router.mgm.release_interface(router.id, cables[31].key()).unwrap();
+        router.take(&[&cables[32]]);
+        send(&cables[0], f, b"not for the new one");
+        assert!(!router.entry(f).unwrap().oifs.contains(&last));
+        router.join(any(f), last);
+        while cables[32].receive().is_some() {
+            panic!("a packet before the join");
+        }
+        send_until_received(&cables[0], f, &cables[32]);
+        router.agrees_with_kernel();
+    }
+}
+
+/// A process in another network namespace.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    fn new() -> Self {
+        let child = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
+        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let theirs = format!("/proc/{}/ns/net", child.id());
+        wait_for("another namespace", || {
+            std::fs::read_link(&theirs).ok().filter(|theirs| *theirs != ours)
+        });
+        Self(child)
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

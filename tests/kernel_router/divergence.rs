@@ -1,0 +1,150 @@
+//! The kernel's table is not what it should be: others change it, or the kernel refuses.
+
+use crate::netns::recorder::{flow, send_until_received};
+use crate::netns::{run, wait_for};
+use crate::netns_tests;
+use crate::stage::{JOIN, Router, any, kernel_entries, three_cables};
+use mgm::core::types::SourceGroup;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+const MRT_DEL_VIF: i32 = 203;
+const MRT_ADD_MFC: i32 = 204;
+const MRT_DEL_MFC: i32 = 205;
+const MRT_FLUSH: i32 = 212;
+
+netns_tests! {
+    fn entries_that_somebody_else_changes_are_mended() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        let other = Other::new();
+        other.mfc(MRT_DEL_MFC, f, 0, &[]);
+        wait_for("the line in the log", || {
+            router.logged("somebody else changed or deleted").then_some(())
+        });
+        router.wait_entry(f, a.key(), &[b.key()]);
+        send_until_received(&a, f, &b);
+        // From c (VIF 2) to a (VIF 0).
+        other.mfc(MRT_ADD_MFC, f, 2, &[0]);
+        router.wait_entry(f, a.key(), &[b.key()]);
+        send_until_received(&a, f, &b);
+        // One that the library never made.
+        let g = flow(3, 2);
+        other.mfc(MRT_ADD_MFC, g, 0, &[1]);
+        router.wait_gone(g);
+        router.agrees_with_kernel();
+    }
+
+    fn a_table_that_somebody_else_empties_is_filled_again() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        router.join(SourceGroup::ALL, b.key());
+        for n in 0..300 {
+            send_until_received(&a, flow(2, n), &b);
+        }
+        // All entries.
+        Other::new().option(MRT_FLUSH, &3i32.to_ne_bytes());
+        wait_for("300 entries in the kernel", || (kernel_entries().len() == 300).then_some(()));
+        router.agrees_with_kernel();
+        // A VIF, which the entries name.
+        let mut vif = [0u8; 16];
+        vif[0] = 1;
+        Other::new().option(MRT_DEL_VIF, &vif);
+        wait_for("the VIF", || {
+            let vifs = run("tail -n +2 /proc/net/ip_mr_vif");
+            (vifs.lines().count() == 3).then_some(())
+        });
+        send_until_received(&a, flow(2, 7), &b);
+        router.agrees_with_kernel();
+    }
+
+    fn what_the_kernel_refuses_is_told_and_tried_again() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        send_until_received(&a, f, &b);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                refuse_option(MRT_ADD_MFC, libc::ENOBUFS);
+                router.mgm.add_membership(router.id, any(f), c.key(), JOIN).unwrap();
+            });
+        });
+        assert!(router.logged("no buffer space"), "{:?}", router.lines());
+        assert!(router.logged("tried again"));
+        router.wait_entry(f, a.key(), &[b.key(), c.key()]);
+        send_until_received(&a, f, &c);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                refuse_option(MRT_ADD_MFC, libc::EPERM);
+                router.leave(any(f), b.key());
+                router.leave(any(f), c.key());
+            });
+        });
+        router.wait_entry(f, a.key(), &[]);
+        router.agrees_with_kernel();
+    }
+}
+
+/// Another program that meddles with the table.
+struct Other(OwnedFd);
+
+impl Other {
+    fn new() -> Self {
+        // SAFETY: takes no pointers; the descriptor is new and ours.
+        unsafe {
+            let fd = libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP);
+            assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+            Self(OwnedFd::from_raw_fd(fd))
+        }
+    }
+
+    fn option(&self, name: i32, value: &[u8]) {
+        // SAFETY: the value is valid for its length.
+        let result = unsafe {
+            let value_at = value.as_ptr().cast();
+            let length = value.len() as u32;
+            libc::setsockopt(self.0.as_raw_fd(), libc::IPPROTO_IP, name, value_at, length)
+        };
+        assert_eq!(result, 0, "{name}: {}", std::io::Error::last_os_error());
+    }
+
+    /// `struct mfcctl`.
+    fn mfc(&self, name: i32, flow: SourceGroup, parent: u16, oifs: &[usize]) {
+        let mut value = [0u8; 60];
+        value[..4].copy_from_slice(&flow.source().octets());
+        value[4..8].copy_from_slice(&flow.group().octets());
+        value[8..10].copy_from_slice(&parent.to_ne_bytes());
+        for oif in oifs {
+            value[10 + oif] = 1;
+        }
+        self.option(name, &value);
+    }
+}
+
+/// From now on this socket option fails for the calling thread.
+fn refuse_option(name: i32, errno: i32) {
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    // struct seccomp_data: the system call's number, and the lower half of its third argument.
+    let third = if cfg!(target_endian = "little") { 32 } else { 36 };
+    let mut program = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, libc::SYS_setsockopt as u32),
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, third),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, name as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program is valid for the call, which copies it.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    assert_eq!(result, 0, "seccomp: {}", std::io::Error::last_os_error());
+}

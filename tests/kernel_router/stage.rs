@@ -1,0 +1,345 @@
+//! A group manager on the kernel forwarder, with clients that record what they are told.
+
+use crate::netns::{Cable, DEADLINE, run, wait_for};
+use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::core::types::{
+    ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
+};
+use mgm::log::Level;
+use mgm::mgm::Mgm;
+use mgm::settings::{ForwarderChoice, LogSink, Settings};
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// One callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Rpf(SourceGroup),
+    Creation(SourceGroup),
+    Prune { of: SourceGroup, member: bool },
+    Join { of: SourceGroup, member: bool },
+    WrongIf(SourceGroup, IfKey),
+}
+
+type Hook = Arc<dyn Fn(&Told) + Send + Sync>;
+
+/// A routing protocol that records its callbacks and may do something inside of them.
+#[derive(Clone, Default)]
+pub struct Protocol(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    told: Mutex<Vec<Told>>,
+    hook: Mutex<Option<Hook>>,
+}
+
+impl Protocol {
+    /// Runs `hook` inside every callback, after it has been recorded.
+    pub fn on_call(&self, hook: impl Fn(&Told) + Send + Sync + 'static) {
+        *self.0.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// How many callbacks are like this.
+    pub fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
+        self.0.told.lock().unwrap().iter().filter(|told| like(told)).count()
+    }
+
+    /// Forgets what was recorded.
+    pub fn clear(&self) {
+        self.0.told.lock().unwrap().clear();
+    }
+
+    fn tell(&self, told: Told) {
+        let hook = self.0.hook.lock().unwrap().clone();
+        self.0.told.lock().unwrap().push(told.clone());
+        if let Some(hook) = hook {
+            hook(&told);
+        }
+    }
+}
+
+impl Callbacks for Protocol {
+    fn has_local_join(&self) -> bool {
+        true
+    }
+    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, header: &[u8], _: &Route) {
+        assert!(header.len() >= 20);
+        self.tell(Told::Rpf(flow));
+    }
+    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
+        self.tell(Told::Creation(flow));
+    }
+    fn prune(&self, of: SourceGroup, _: IfKey, member: bool, _: &mut Seconds) {
+        self.tell(Told::Prune { of, member });
+    }
+    fn join(&self, of: SourceGroup, member: bool) {
+        self.tell(Told::Join { of, member });
+    }
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, _: &[u8]) {
+        self.tell(Told::WrongIf(flow, arrival));
+    }
+    fn local_join(&self, _: SourceGroup, _: IfKey) {}
+    fn local_leave(&self, _: SourceGroup, _: IfKey) {}
+    fn disable_igmp(&self, _: IfKey) {}
+    fn enable_igmp(&self, _: IfKey) {}
+}
+
+/// An entry as the library shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub flow: SourceGroup,
+    pub iif: IfKey,
+    pub oifs: Vec<IfKey>,
+    pub out_packets: Vec<u32>,
+    pub counters: Counters,
+    pub resolved: bool,
+    pub upstream: Ipv4Addr,
+    pub route: (u32, Ipv4Addr, u8),
+}
+
+/// A router: a group manager with one protocol that owns what it takes.
+pub struct Router {
+    pub mgm: &'static Mgm<Protocol>,
+    pub protocol: Protocol,
+    pub id: ClientId,
+    log: Arc<Mutex<Vec<(Level, String)>>>,
+}
+
+/// JOIN.
+pub const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+
+/// A clock of the test's own, in milliseconds.
+pub static CLOCK: AtomicU64 = AtomicU64::new(1_000_000);
+
+impl Router {
+    /// On the default table.
+    pub fn start() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let mut settings = Settings {
+            forwarder: ForwarderChoice::Kernel { table: 0 },
+            log_level: Level::Info,
+            log: LogSink::Host(Arc::new(move |level, line| {
+                lines.lock().unwrap().push((level, line.as_str().to_owned()));
+            })),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let mgm: &'static Mgm<Protocol> = Box::leak(Box::new(Mgm::new()));
+        mgm.start(settings).unwrap();
+        let protocol = Protocol::default();
+        let id = mgm.register(protocol.clone(), 100, 1).unwrap();
+        Self { mgm, protocol, id, log }
+    }
+
+    /// With a clock that stands until [`Self::pass`].
+    pub fn with_clock() -> Self {
+        Self::with(|settings| {
+            settings.clock = Some(Arc::new(|| Millis(CLOCK.load(SeqCst))));
+        })
+    }
+
+    /// Time passes, and what is due is done.
+    pub fn pass(&self, seconds: u64) {
+        CLOCK.fetch_add(seconds * 1000, SeqCst);
+        // Refused on this forwarder, but a call of the host's.
+        assert!(self.mgm.routes_changed(Ipv4Addr::UNSPECIFIED, 0).is_err());
+    }
+
+    /// Another protocol on the same manager.
+    pub fn another(&self, number: u32) -> (Protocol, ClientId) {
+        let protocol = Protocol::default();
+        let id = self.mgm.register(protocol.clone(), number, 1).unwrap();
+        (protocol, id)
+    }
+
+    pub fn take(&self, cables: &[&Cable]) {
+        for cable in cables {
+            self.mgm.take_interface(self.id, cable.key()).unwrap();
+        }
+    }
+
+    pub fn join(&self, of: SourceGroup, on: IfKey) {
+        self.mgm.add_membership(self.id, of, on, JOIN).unwrap();
+    }
+
+    pub fn leave(&self, of: SourceGroup, on: IfKey) {
+        self.mgm.delete_membership(self.id, of, on, JOIN).unwrap();
+    }
+
+    /// The entry of a flow, with its counters.
+    pub fn entry(&self, flow: SourceGroup) -> Option<Entry> {
+        let mut found = None;
+        let _ = self.mgm.read_mfe(flow, true, &mut |record| found = Some(read(record)));
+        found
+    }
+
+    /// All entries, with their counters.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut all = Vec::new();
+        self.mgm
+            .read_mfes(None, true, &mut |record| {
+                all.push(read(record));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        all
+    }
+
+    /// Waits until the flow's entry has this iif and these oifs, in the library and the kernel.
+    pub fn wait_entry(&self, flow: SourceGroup, iif: IfKey, oifs: &[IfKey]) -> Entry {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let entry = self.entry(flow);
+            let right = entry.as_ref().is_some_and(|e| e.iif == iif && e.oifs == oifs);
+            let kernel = kernel_entries();
+            let there = kernel.iter().find(|k| k.flow == flow);
+            if right && there.is_some_and(|k| k.is(iif, oifs)) {
+                return entry.unwrap();
+            }
+            assert!(
+                Instant::now() < end,
+                "{flow} should come from {iif} and go to {oifs:?}; it is {entry:?}, in the kernel \
+                 {there:?}; log: {:#?}",
+                self.lines()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until there is no entry for the flow, in the library and the kernel.
+    pub fn wait_gone(&self, flow: SourceGroup) {
+        wait_for(&format!("{flow} to go"), || {
+            let kernel = kernel_entries().iter().any(|k| k.flow == flow);
+            (self.entry(flow).is_none() && !kernel).then_some(())
+        });
+    }
+
+    /// The library's entries and the kernel's are the same, counters included. Waits for it, for
+    /// things may be on their way.
+    pub fn agrees_with_kernel(&self) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let (ours, kernel) = (self.entries(), kernel_entries());
+            let same = ours.len() == kernel.len()
+                && ours.iter().all(|e| {
+                    let there = kernel.iter().find(|k| k.flow == e.flow);
+                    there.is_some_and(|k| {
+                        k.is(e.iif, &e.oifs)
+                            && k.packets == e.counters.packets + e.counters.wrong_interface
+                    })
+                });
+            if same {
+                return;
+            }
+            assert!(Instant::now() < end, "ours {ours:#?}\nthe kernel's {kernel:#?}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    pub fn lines(&self) -> Vec<(Level, String)> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Whether a line of the log says this.
+    pub fn logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|(_, line)| line.contains(text))
+    }
+}
+
+fn read(record: &mgm::core::record::MfeRecord<'_>) -> Entry {
+    Entry {
+        flow: record.flow,
+        iif: record.iif,
+        oifs: record.oifs.iter().map(|oif| oif.interface).collect(),
+        out_packets: record.oifs.iter().map(|oif| oif.packets).collect(),
+        counters: record.counters,
+        resolved: record.resolved,
+        upstream: record.upstream,
+        route: (record.route_protocol, record.route_network, record.route_prefix_len),
+    }
+}
+
+/// An entry as `ip -s mroute` shows it.
+#[derive(Clone, Debug)]
+pub struct KernelEntry {
+    pub flow: SourceGroup,
+    pub iif: Option<String>,
+    /// Names, sorted.
+    pub oifs: Vec<String>,
+    /// Those on a wrong interface included.
+    pub packets: u32,
+}
+
+impl KernelEntry {
+    /// Whether it is this. Two next hops on one device are one there.
+    pub fn is(&self, iif: IfKey, oifs: &[IfKey]) -> bool {
+        let mut names: Vec<String> = oifs.iter().filter_map(|oif| name_of(oif.index)).collect();
+        names.sort();
+        names.dedup();
+        self.oifs == names && (self.iif.is_none() || self.iif == name_of(iif.index))
+    }
+}
+
+fn name_of(index: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the name has room for what the function writes.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    let bytes = name.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+    String::from_utf8(bytes).ok()
+}
+
+/// The resolved entries of the default table.
+pub fn kernel_entries() -> Vec<KernelEntry> {
+    let text = run("ip -s mroute show table default");
+    let mut entries: Vec<KernelEntry> = Vec::new();
+    let mut resolved = false;
+    for line in text.lines() {
+        if line.starts_with('(') {
+            let (flow, rest) = line[1..].split_once(')').unwrap();
+            let (source, group) = flow.split_once(',').unwrap();
+            let flow = SourceGroup::new(source.parse().unwrap(), group.parse().unwrap());
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let after =
+                |word: &str| words.iter().position(|w| *w == word).map(|at| &words[at + 1..]);
+            let iif = after("Iif:").map(|w| w[0]).filter(|w| *w != "unresolved");
+            let names = after("Oifs:").unwrap_or(&[]).iter().take_while(|w| **w != "State:");
+            // With a TTL threshold other than 1 it would show as "name(ttl N)".
+            let mut oifs: Vec<String> = names.map(|w| (*w).to_owned()).collect();
+            oifs.sort();
+            resolved = !line.contains("State: unresolved");
+            if resolved {
+                entries.push(KernelEntry { flow, iif: iif.map(str::to_owned), oifs, packets: 0 });
+            }
+        } else if resolved && line.contains(" packets,") {
+            entries.last_mut().unwrap().packets =
+                line.split_whitespace().next().unwrap().parse().unwrap();
+        }
+    }
+    entries
+}
+
+/// Three devices: a toward 10.1/24, b toward 10.2/24, c toward 10.3/24.
+pub fn three_cables() -> [Cable; 3] {
+    [
+        Cable::new("a", Some("10.1.0.1/24")),
+        Cable::new("b", Some("10.2.0.1/24")),
+        Cable::new("c", Some("10.3.0.1/24")),
+    ]
+}
+
+/// (*,G) of a flow.
+pub fn any(flow: SourceGroup) -> SourceGroup {
+    flow.any_source()
+}

@@ -1,0 +1,129 @@
+//! What is counted, over changes of the outgoing list and over lifetimes (rules E8, E13).
+
+use crate::netns::recorder::{flow, send};
+use crate::netns::{Cable, wait_for};
+use crate::netns_tests;
+use crate::stage::{Entry, Router, Told, any, three_cables};
+use mgm::core::types::SourceGroup;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+fn counted(router: &Router, flow: SourceGroup, packets: u32) -> Entry {
+    wait_for(&format!("{packets} packets counted"), || {
+        router.entry(flow).filter(|e| e.counters.packets == packets)
+    })
+}
+
+fn send_many(cable: &Cable, flow: SourceGroup, count: u32) {
+    for _ in 0..count {
+        send(cable, flow, b"0123456789");
+    }
+}
+
+/// Packets that have come out of the cable by now.
+fn drain(cable: &Cable) -> u32 {
+    let mut count = 0;
+    while cable.receive().is_some() {
+        count += 1;
+    }
+    count
+}
+
+netns_tests! {
+    fn each_interface_counts_from_when_it_joined() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        send(&a, f, b"0123456789");
+        counted(&router, f, 1);
+        send_many(&a, f, 9);
+        let entry = counted(&router, f, 10);
+        assert_eq!(entry.out_packets, [10]);
+        assert_eq!(entry.counters.octets, 10 * 38);
+        router.join(any(f), c.key());
+        send_many(&a, f, 5);
+        assert_eq!(counted(&router, f, 15).out_packets, [15, 5]);
+        router.leave(any(f), b.key());
+        send_many(&a, f, 3);
+        assert_eq!(counted(&router, f, 18).out_packets, [8]);
+        router.join(any(f), b.key());
+        send_many(&a, f, 2);
+        assert_eq!(counted(&router, f, 20).out_packets, [2, 10]);
+        // On a wrong interface: counted, but not as forwarded.
+        send_many(&c, f, 4);
+        let entry = wait_for("four on a wrong interface", || {
+            router.entry(f).filter(|e| e.counters.wrong_interface == 4)
+        });
+        assert_eq!(entry.counters.packets, 20);
+        assert_eq!(entry.counters.octets, 20 * 38);
+        assert_eq!(entry.out_packets, [2, 10]);
+        // What was really sent.
+        assert_eq!((drain(&b), drain(&c)), (17, 10));
+        router.agrees_with_kernel();
+    }
+
+    fn lifetimes_rebuild_what_is_used_and_end_what_is_idle() {
+        let router = Router::with_clock();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let (used, idle) = (flow(2, 1), flow(2, 2));
+        router.join(any(used), b.key());
+        router.join(any(idle), b.key());
+        for f in [idle, used] {
+            send(&a, f, b"x");
+            counted(&router, f, 1);
+            b.wait_receive();
+        }
+        let before = 1;
+
+        router.protocol.clear();
+        let go_on = AtomicBool::new(true);
+        let (sent, mut received) = std::thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let (mut sent, start) = (0, Instant::now());
+                while go_on.load(SeqCst) {
+                    // 2,000 a second.
+                    if start.elapsed() >= Duration::from_micros(500) * sent {
+                        send(&a, used, b"x");
+                        sent += 1;
+                    }
+                }
+                sent
+            });
+            let receiver = scope.spawn(|| {
+                let mut received = 0;
+                while go_on.load(SeqCst) {
+                    received += drain(&b);
+                    std::thread::yield_now();
+                }
+                received
+            });
+            // It carried packets before each end, so it is built anew in place.
+            for round in 1..=5 {
+                let packets = router.entry(used).unwrap().counters.packets;
+                wait_for("some more packets", || {
+                    router.entry(used).filter(|e| e.counters.packets > packets + 100)
+                });
+                router.pass(900);
+                let asked = router.protocol.count(|told| *told == Told::Rpf(used));
+                assert_eq!(asked, round, "asked anew at each end");
+            }
+            go_on.store(false, SeqCst);
+            (sender.join().unwrap(), receiver.join().unwrap())
+        });
+        wait_for(&format!("all {sent} packets"), || {
+            received += drain(&b);
+            (received == sent).then_some(())
+        });
+        assert_eq!(counted(&router, used, before + sent).out_packets, [before + sent]);
+        assert_eq!(router.entry(idle), None, "nothing came for it");
+        router.wait_gone(idle);
+        // In the end it is idle too.
+        router.pass(900);
+        router.pass(900);
+        router.wait_gone(used);
+        router.agrees_with_kernel();
+    }
+}
