@@ -82,9 +82,14 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         if let Some(path) = settings.control_path {
-            match Control::start(self, path) {
-                Ok(control) => drop(self.with(|running| running.control = Some(control))),
+            match Control::start(self, path.clone()) {
+                Ok(control) => {
+                    self.with(|running| running.control = Some(control));
+                    self.log(Level::Info, format_args!("control socket {}", path.display()));
+                }
                 Err(error) => {
+                    let path = path.display();
+                    self.log(Level::Error, format_args!("control socket {path} is not served"));
                     self.take_down(&*forwarder, false);
                     return Err(Error::Start(error));
                 }
