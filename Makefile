@@ -21,7 +21,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help build lib programs demo test check header install clean deps-demo deps-test
+.PHONY: all help bench bench-peers build lib programs demo test check header install clean deps-demo deps-test
 all: build
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
+	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX)"
 	@echo "make clean"
 
@@ -69,6 +70,12 @@ test: deps-test
 
 check:
 	@CARGO='$(CARGO)' tools/check.sh
+
+bench:
+	@CARGO='$(CARGO)' CC='$(CC)' benches/run.sh
+
+bench-peers:
+	@CARGO='$(CARGO)' CC='$(CC)' benches/run.sh peers
 
 header:
 	UPDATE_HEADERS=1 $(CARGO) test --test header

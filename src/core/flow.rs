@@ -372,7 +372,10 @@ impl Core {
         let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, None) else {
             return self.note(Note::FlowGivenUp(pending.flow));
         };
-        if mfe.oifs.try_reserve(would_be.len() + pending.asked.len()).is_err() {
+        // Vetoes of interfaces that are no would-be oifs any more need room of their own.
+        let vetoed = pending.asked.iter().filter(|asked| !asked.enabled);
+        let beside = vetoed.filter(|asked| !would_be.contains(&asked.interface)).count();
+        if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
             return self.note(Note::FlowGivenUp(pending.flow));
         }
         take_route(&mut mfe, pending);

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The measurements, run by `make bench` and `make bench-peers` as root. Prints a table and writes
+# benches/results.tsv (each value), benches/RESULTS.md and docs/plots.
+#
+#     benches/run.sh [peers]
+#
+# ROUNDS=5: how often each is measured; library and reference take turns.
+set -eu
+cd "$(dirname "$0")/.."
+ROUNDS=${ROUNDS:-5}
+PATH=$PATH:/usr/sbin:/sbin
+WORK=$PWD/build/bench
+MODE=${1:-all}
+
+# ---- in namespaces of our own: the kernel's part ----
+
+in_router() { timeout 90 ip netns exec rtr "$@"; }
+
+kernel_round() {
+    local who
+    for what in "flows 10000 paced" "flows 10000 burst" "flows 10000 single" "flows 50000 burst" \
+        "table 10000" "table 100000"; do
+        # shellcheck disable=SC2086 # words of a command
+        set -- $what
+        for who in bare mgm; do
+            in_router "$WORK/kernel" "$1" "$who" "$2" ${3:+"$3"} ||
+                echo "bench: $what by $who failed" >&2
+        done
+    done
+}
+
+# wait_for COMMAND...: until it succeeds, 10 s at most.
+wait_for() {
+    local n
+    for n in $(seq 100); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        read -rt 0.1 <> <(:) || :
+    done
+    return 1
+}
+
+# peer NAME FLOWS COMMAND...: resolves flows with another router, which is started and ended.
+peer() {
+    local name=$1 flows=$2 router joined=
+    shift 2
+    ip netns exec rtr "$@" >"$WORK/$name.log" 2>&1 &
+    router=$!
+    # IGMP routers learn of the receiver by its report.
+    ip netns exec rcv1 python3 benches/peers/join.py &
+    joined=$!
+    wait_for ip netns exec rtr grep -q to-rcv1 /proc/net/ip_mr_vif || :
+    in_router "$WORK/kernel" flows "$name" "$flows" burst || echo "bench: $name failed" >&2
+    kill "$joined" "$router" 2>/dev/null || :
+    wait "$joined" "$router" 2>/dev/null || :
+}
+
+if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
+    # shellcheck source=benches/hosts.sh
+    . benches/hosts.sh
+    export LD_LIBRARY_PATH=$WORK
+    if [ "$MODE" = all ]; then
+        make_bench_hosts 3
+        for _ in $(seq "$ROUNDS"); do kernel_round; done
+    else
+        make_bench_hosts 1
+        P=$WORK/peers
+        for _ in $(seq "$ROUNDS"); do
+            for flows in 1000 10000; do
+                for who in bare mgm; do in_router "$WORK/kernel" flows $who $flows burst; done
+                [ ! -x "$P/usr/sbin/smcrouted" ] || peer smcroute $flows "$P/usr/sbin/smcrouted" \
+                    -n -N -f benches/peers/smcroute.conf -l none -P "$WORK/smc.pid" -u "$WORK/smc.sock"
+                [ ! -x "$P/usr/sbin/pimd" ] || peer pimd $flows "$P/usr/sbin/pimd" \
+                    -f -c "$PWD/benches/peers/pimd.conf"
+            done
+            [ ! -x "$P/usr/sbin/igmpproxy" ] || peer igmpproxy 1000 "$P/usr/sbin/igmpproxy" -n \
+                "$PWD/benches/peers/igmpproxy.conf"
+        done
+    fi
+    exit
+fi
+
+# ---- outside ----
+
+[ "$(id -u)" = 0 ] || { echo "bench: run as root: the kernel's part needs network namespaces" >&2; exit 1; }
+mkdir -p "$WORK"
+CARGO=${CARGO:-cargo}
+$CARGO build --release
+$CARGO bench --bench capi --no-run
+TARGET=${CARGO_TARGET_DIR:-target}
+cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
+ln -sf libmgm.so.1 "$WORK/libmgm.so"
+strip -s -o "$WORK/stripped.so" "$WORK/libmgm.so.1"
+CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
+${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude benches/kernel.c -o "$WORK/kernel" \
+    -L"$WORK" -lmgm -pthread
+
+RESULTS=benches/results.tsv
+[ "$MODE" = all ] || RESULTS=benches/results-peers.tsv
+: >"$RESULTS"
+
+if [ "$MODE" = all ]; then
+    for round in $(seq "$ROUNDS"); do
+        echo "round $round of $ROUNDS: in the process" >&2
+        "$CAPI" "$WORK/stripped.so" start >>"$RESULTS"
+        for entries in 1000 100000 1000000; do
+            "$CAPI" "$WORK/libmgm.so.1" "$entries" >>"$RESULTS"
+        done
+    done
+else
+    # Debian's packages are only unpacked: nothing is installed, no service starts.
+    mkdir -p "$WORK/peers"
+    for package in smcroute pimd igmpproxy; do
+        (cd "$WORK/peers" && { ls "${package}"_*.deb >/dev/null 2>&1 || apt-get download -q "$package"; } &&
+            dpkg -x "${package}"_*.deb .) >/dev/null 2>&1 || echo "bench: no package $package" >&2
+    done
+fi
+echo "with the kernel" >&2
+BENCH_IN_NAMESPACE=1 unshare -nm bash "$0" "$MODE" >>"$RESULTS"
+python3 benches/report.py
