@@ -85,21 +85,20 @@ pub fn current_job(manager: usize) -> Option<u32> {
     here(manager).job
 }
 
-/// Runs a callback that belongs to a job. Calls from inside it may run the lanes that wait for
-/// this thread; gives those that are left.
-pub fn inside_callback(
-    manager: usize,
-    job: u32,
-    epoch: u64,
-    waiting: Claims,
-    callback: impl FnOnce(),
-) -> Claims {
+/// Runs a callback that belongs to a job.
+pub fn inside_callback(manager: usize, job: u32, callback: impl FnOnce()) {
     let outer = HERE.with(|here| here.frame.get());
     let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
     HERE.with(|here| here.frame.set(Frame { manager, depth: outer.depth + 1, job }));
+    callback();
+}
+
+/// Does something during which calls of this thread may run the lanes that wait for it. Gives
+/// those that are left.
+pub fn lending(epoch: u64, waiting: Claims, work: impl FnOnce()) -> Claims {
     // Those of another manager, whose callback is further up the stack, are not lost.
     let others = HERE.with(|here| here.deferred.replace((epoch, waiting)));
-    callback();
+    work();
     let (left_in, left) = HERE.with(|here| here.deferred.replace(others));
     if left_in == epoch { left } else { Claims::NONE }
 }
@@ -148,11 +147,10 @@ mod tests {
     #[test]
     fn callbacks_nest_and_unwind() {
         assert_eq!(current_job(1), None);
-        inside_callback(1, 7, 1, Claims::NONE, || {
+        inside_callback(1, 7, || {
             assert_eq!((current_job(1), current_job(2)), (Some(7), None));
-            let panicked = std::panic::catch_unwind(|| {
-                inside_callback(1, 8, 1, Claims::NONE, || panic!("on purpose"))
-            });
+            let panicked =
+                std::panic::catch_unwind(|| inside_callback(1, 8, || panic!("on purpose")));
             assert!(panicked.is_err());
             assert_eq!(current_job(1), Some(7));
         });

@@ -187,6 +187,18 @@ impl<C: Clone> Delivery<C> {
         Some(slot)
     }
 
+    /// The runner leaves a lane for a moment; it is the first of its claims.
+    pub fn set_aside(&mut self, slot: u32, claims: &mut Claims) {
+        let lane = &mut self.lanes[slot as usize];
+        lane.runner = None;
+        lane.claimed = true;
+        lane.next_claimed = claims.head;
+        claims.head = slot;
+        if claims.tail == NONE {
+            claims.tail = slot;
+        }
+    }
+
     /// The next action of a lane, for its runner, with the callbacks to call.
     pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
         let lane = &mut self.lanes[slot as usize];
@@ -335,6 +347,24 @@ mod tests {
         delivery.next_action(0, &mut outbox);
         delivery.done(job);
         assert_eq!(delivery.begin_job().unwrap(), job);
+    }
+
+    #[test]
+    fn a_lane_set_aside_comes_first() {
+        let (mut delivery, mut outbox) = setup(2);
+        let job = delivery.begin_job().unwrap();
+        send(&mut outbox, job, 0);
+        send(&mut outbox, job, 1);
+        let mut claims = Claims::NONE;
+        delivery.post(&mut outbox, &mut claims);
+        assert_eq!(delivery.run_next(&mut claims, ME), Some(0));
+        delivery.set_aside(0, &mut claims);
+        assert_eq!(delivery.runner(0), None);
+        assert_eq!(delivery.run_next(&mut claims, OTHER), Some(0));
+        assert_eq!(delivery.run_next(&mut claims, ME), Some(1));
+        assert!(claims.is_empty());
+        delivery.set_aside(1, &mut claims);
+        assert_eq!(delivery.run_next(&mut claims, ME), Some(1));
     }
 
     #[test]

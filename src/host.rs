@@ -6,7 +6,7 @@ use crate::callbacks::Callbacks;
 use crate::context;
 use crate::control::Control;
 use crate::core::Core;
-use crate::core::types::IfKey;
+use crate::core::types::{IfKey, Millis};
 use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
@@ -28,18 +28,45 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 static RUNS: AtomicU64 = AtomicU64::new(1);
 
 impl<C: Callbacks> Mgm<C> {
-    /// MgmHostStart.
+    /// MgmHostStart. A start that fails leaves nothing of the host's behind, its log function
+    /// included.
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
         // The clock is the host's code: asked before anything is locked.
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
-        let _starting = self.starting.lock();
+        let result = {
+            let _starting = self.starting.lock();
+            // The log's lines are kept until nothing is locked.
+            context::inside_forwarder(|| self.start_locked(settings, started))
+        };
+        self.give_kept_lines();
+        match result {
+            Ok(name) => self.log(Level::Info, format_args!("started with the {name} forwarder")),
+            Err(Error::AlreadyRunning) => return Err(Error::AlreadyRunning),
+            Err(error) => {
+                // Standard error hears of it from the failing call.
+                if self.logs_to_host() {
+                    self.log(Level::Error, format_args!("not started: {error}"));
+                }
+                self.set_log(Level::Error, LogSink::Stderr);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the forwarder's name.
+    fn start_locked(
+        &'static self,
+        settings: Settings,
+        started: Millis,
+    ) -> Result<&'static str, Error> {
         if self.state.write().whole().is_some() {
             return Err(Error::AlreadyRunning);
         }
         self.set_log(settings.log_level, settings.log.clone());
         let limits = settings.limits();
         let host_clock = settings.clock.is_some();
-        let (name, forwarder): (&str, Arc<dyn Forwarder>) = match settings.forwarder {
+        let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {
             ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
             ForwarderChoice::Kernel { table } => ("kernel", Arc::new(KernelForwarder::new(table))),
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
@@ -82,16 +109,20 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         if let Some(path) = settings.control_path {
-            match Control::start(self, path) {
-                Ok(control) => drop(self.with(|running| running.control = Some(control))),
+            match Control::start(self, path.clone()) {
+                Ok(control) => {
+                    self.with(|running| running.control = Some(control));
+                    self.log(Level::Info, format_args!("control socket {}", path.display()));
+                }
                 Err(error) => {
+                    let path = path.display();
+                    self.log(Level::Error, format_args!("control socket {path} is not served"));
                     self.take_down(&*forwarder, false);
                     return Err(Error::Start(error));
                 }
             }
         }
-        self.log(Level::Info, format_args!("started with the {name} forwarder"));
-        Ok(())
+        Ok(name)
     }
 
     /// Sleeps for a while, or until the run ends: then gives true. It is for the timer, which
@@ -106,11 +137,23 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
-        let _starting = match context::current_job(self.address()) {
-            // Another thread may be stopping already and be waiting for this one.
-            Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
-            None => self.starting.lock(),
+        let stopped = {
+            let _starting = match context::current_job(self.address()) {
+                // Another thread may be stopping already and be waiting for this one.
+                Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
+                None => self.starting.lock(),
+            };
+            // The log's lines are kept until nothing is locked.
+            context::inside_forwarder(|| self.stop_locked())
         };
+        self.give_kept_lines();
+        stopped?;
+        self.log(Level::Info, format_args!("stopped"));
+        self.set_log(Level::Error, LogSink::Stderr);
+        Ok(())
+    }
+
+    fn stop_locked(&'static self) -> Result<(), Error> {
         let (forwarder, control) = {
             let mut state = self.state.write();
             let running = state.running().ok_or(Error::NotRunning)?;
@@ -137,8 +180,6 @@ impl<C: Callbacks> Mgm<C> {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
         self.take_down(&*forwarder, stuck);
-        self.log(Level::Info, format_args!("stopped"));
-        self.set_log(Level::Error, LogSink::Stderr);
         Ok(())
     }
 

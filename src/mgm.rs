@@ -628,6 +628,10 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
+    pub(crate) fn logs_to_host(&self) -> bool {
+        matches!(*self.sink.read(), LogSink::Host(_))
+    }
+
     pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
         self.level.store(level as u32, Ordering::Relaxed);
         *self.sink.write() = sink;

@@ -292,7 +292,7 @@ impl<C: Callbacks> Mgm<C> {
             match work {
                 Work::Nothing => break,
                 Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
-                Work::Program => self.program(),
+                Work::Program => self.lend(call, || self.program()),
                 Work::Look(relook) => self.look(call, relook),
                 Work::Ask => {
                     if let Some(ask) = next {
@@ -300,20 +300,22 @@ impl<C: Callbacks> Mgm<C> {
                             Level::Trace,
                             format_args!("client in slot {}: {}", ask.slot, ask.question),
                         );
-                        let waiting = std::mem::replace(&mut call.claims, Claims::NONE);
-                        call.claims = context::inside_callback(
-                            self.address(),
-                            ask.job,
-                            call.epoch,
-                            waiting,
-                            || ask.question.put(&ask.client),
-                        );
+                        let call_it = || ask.question.put(&ask.client);
+                        self.lend(call, || {
+                            context::inside_callback(self.address(), ask.job, call_it)
+                        });
                     }
                 }
             }
             work = self.after(call, next);
             self.wake();
         }
+    }
+
+    /// Does something that may run C code, whose calls may run the lanes that wait for this one.
+    fn lend(&'static self, call: &mut Call, work: impl FnOnce()) {
+        let waiting = std::mem::replace(&mut call.claims, Claims::NONE);
+        call.claims = context::lending(call.epoch, waiting, work);
     }
 
     /// Takes an answer, if there is one, and chooses what comes next.
@@ -625,6 +627,10 @@ impl<C: Callbacks> Running<C> {
         }
         // A thread that programs sees what was added meanwhile.
         if !self.core.plane.is_empty() && !call.here.inside_forwarder {
+            // Programming can end in upcalls, whose callbacks may call: the lane is free meanwhile.
+            if let Some(slot) = call.lane.take() {
+                self.delivery.set_aside(slot, &mut call.claims);
+            }
             return Work::Program;
         }
         if let Some(relook) = self.core.relook.pop_front() {

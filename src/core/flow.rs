@@ -7,7 +7,7 @@
 use super::Core;
 use super::Note;
 use super::Relook;
-use super::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME, set_active};
+use super::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME, by_source, set_active};
 use super::outbox::Action;
 use super::plane::Stale;
 use super::table::Keyed;
@@ -151,6 +151,11 @@ impl Core {
         };
         self.flows.reserve_one()?;
         self.outbox.reserve(1)?;
+        if !rebuild {
+            // So that a change of routes finds it too.
+            self.by_source.reserve_one()?;
+            self.by_source.insert(by_source(flow), ());
+        }
         self.interfaces[iif].iif_users += 1;
         let id = self.flows.insert(Flow {
             flow,
@@ -305,6 +310,9 @@ impl Core {
 
     fn take_flow(&mut self, id: u32) -> Option<Flow> {
         let pending = self.flows.remove(id)?;
+        if !pending.rebuild {
+            self.by_source.remove(by_source(pending.flow));
+        }
         self.interfaces[pending.iif].iif_users -= 1;
         self.interfaces.forget_unused(pending.iif);
         Some(pending)

@@ -190,7 +190,12 @@ impl Core {
 
     /// The iif of an entry of this source: what the route toward it is where there are no routes.
     pub fn iif_of_source(&self, source: Ipv4Addr) -> Option<IfKey> {
-        self.next_under(source, 32, None).and_then(|flow| self.iif_of(flow))
+        let mut flow = self.next_under(source, 32, None);
+        // Flows whose questions are open have no entry yet.
+        while flow.is_some_and(|flow| self.mfes.find(flow).is_none()) {
+            flow = self.next_under(source, 32, flow);
+        }
+        flow.and_then(|flow| self.iif_of(flow))
     }
 
     /// The next flow, after one if given, whose source lies under a prefix: a walk through what a

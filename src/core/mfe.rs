@@ -190,8 +190,13 @@ impl Mfe {
     }
 
     pub const fn source_place(&self) -> u64 {
-        self.flow().to_bits().rotate_left(32)
+        by_source(self.flow())
     }
+}
+
+/// The place of a flow in the order of source, then group.
+pub(super) const fn by_source(flow: SourceGroup) -> u64 {
+    flow.to_bits().rotate_left(32)
 }
 
 /// Set in [`Mfe::iif_place`] for entries that have an owner.

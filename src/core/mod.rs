@@ -116,7 +116,7 @@ pub struct Core {
     /// The number of the one for everything, (*,*), if it has members.
     everything: Option<u32>,
     mfes: Table<Mfe>,
-    /// Forwarding entries by source, then group.
+    /// Forwarding entries, and new flows whose questions are open, by source, then group.
     by_source: OrderedMap<u64, ()>,
     /// Forwarding entries by iif: its number, then [`Mfe::iif_place`].
     by_iif: OrderedMap<(u32, u32), ()>,

@@ -8,6 +8,7 @@ use mgm::core::types::{
 use mgm::log::Level;
 use mgm::mgm::Mgm;
 use mgm::settings::{ForwarderChoice, LogSink, Settings};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -229,10 +230,10 @@ impl Router {
         let end = Instant::now() + DEADLINE;
         loop {
             let (ours, kernel) = (self.entries(), kernel_entries());
+            let by_flow: HashMap<_, _> = kernel.iter().map(|k| (k.flow, k)).collect();
             let same = ours.len() == kernel.len()
                 && ours.iter().all(|e| {
-                    let there = kernel.iter().find(|k| k.flow == e.flow);
-                    there.is_some_and(|k| {
+                    by_flow.get(&e.flow).is_some_and(|k| {
                         k.is(e.iif, &e.oifs)
                             && k.packets == e.counters.packets + e.counters.wrong_interface
                     })

@@ -71,7 +71,7 @@ impl Model {
     /// about another. The library looks at all that wait for an owner at once, and at others one
     /// after the other: what one causes is delivered before the next is looked at. The model
     /// follows its order.
-    fn look_again(&mut self, entries: impl Iterator<Item = (SourceGroup, Why)>) {
+    pub fn look_again(&mut self, entries: impl Iterator<Item = (SourceGroup, Why)>) {
         let cause = self.cause;
         self.again.extend(entries.map(|(flow, why)| (cause, flow, why)));
     }
@@ -80,12 +80,14 @@ impl Model {
     pub fn look_at_next(&mut self, call: usize) -> bool {
         let due = |e: &(usize, SourceGroup, Why)| e.0 >= call;
         let candidates = self.again.iter().enumerate().filter(|(_, e)| due(e));
-        let first = candidates
-            .min_by_key(|(_, e)| self.shown_at(e.1).unwrap_or(usize::MAX))
-            .map(|(at, _)| at);
+        let first = candidates.min_by_key(|(_, e)| self.shown_at(e.1, None)).map(|(at, _)| at);
         let Some((cause, flow, why)) = first.and_then(|at| self.again.remove(at)) else {
             return false;
         };
+        if let Some(pending) = self.pending.get_mut(&flow) {
+            pending.outdated = true;
+            return true;
+        }
         let before = std::mem::replace(&mut self.cause, cause);
         let route = self.route(flow.source(), None);
         let now = self.now;

@@ -62,19 +62,18 @@ impl Model {
         if place_taken || self.interfaces[&on].change.is_some() {
             return code::ALREADY_EXISTS; // rule C1, decisions 1 and 2
         }
+        self.came_up(on, Some(id)); // decision 22
         if self.is_igmp(id) {
             let was_owned = self.routing_on(on).is_some();
             self.interface_mut(on).igmp = Some(id);
             if !was_owned {
                 self.owner_came(on);
             }
-            self.came_up(on, Some(id));
         } else if let Some(igmp) = igmp_there {
             self.begin_change(on, igmp, Change::Take(id));
         } else {
             self.interface_mut(on).routing = Some(id);
             self.owner_came(on);
-            self.came_up(on, Some(id));
         }
         code::NO_ERROR
     }
@@ -127,8 +126,7 @@ impl Model {
     /// Rule C3 with decisions 2 and 3.
     fn begin_change(&mut self, on: IfKey, igmp: Id, change: Change) {
         self.interface_mut(on).change = Some(change);
-        let older = self.clients[igmp].queue.front().is_some_and(|q| q.cause < self.cause);
-        let completes = !self.clients[igmp].busy && !older; // KNOWN F12
+        let completes = !self.clients[igmp].busy && !self.left_for_later(igmp);
         self.enqueue(igmp, Item::Disable { on, completes });
         if completes {
             // The caller waits until IGMP has been disabled.
@@ -137,6 +135,8 @@ impl Model {
                 self.deliver_one(next);
             }
         } else {
+            // Decision 3: it does not wait for IGMP.
+            self.deliver_for(self.cause);
             self.complete_change(on);
         }
     }
@@ -156,7 +156,6 @@ impl Model {
         match change {
             Change::Take(id) => {
                 self.interface_mut(on).routing = Some(id);
-                self.came_up(on, Some(id));
             }
             Change::Release(_) => self.interface_mut(on).routing = None,
         }

@@ -98,10 +98,16 @@ impl Model {
     pub fn choose(&self, call: usize) -> Option<Id> {
         let can = |id: &Id| {
             let c = &self.clients[*id];
-            let older = c.queue.front().is_some_and(|q| q.cause < call); // KNOWN F12
-            c.alive && !c.busy && !c.queue.is_empty() && !older
+            c.alive && !c.busy && !c.queue.is_empty()
         };
-        let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
+        // A call inside a callback need not clear away what an earlier call left for a client:
+        // its own alerts, behind that, may come right after that callback (rule A7).
+        let must = |id: &Id| {
+            let queue = &self.clients[*id].queue;
+            let own_first = queue.front().is_some_and(|q| q.cause >= call);
+            let patient = !own_first && !self.shown.is_empty();
+            queue.iter().any(|q| q.cause >= call) && !patient && !self.left_for_later(*id)
+        };
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
         if let Some(Event::Begin(client, _)) = self.shown_next() {
             let silent = |id: &&Id| self.next_is_silent(**id);
@@ -116,6 +122,23 @@ impl Model {
             }
         }
         ready.into_iter().find(must)
+    }
+
+    /// KNOWN F15: a call inside WRONG_IF may leave everything for a client for later (the plane is
+    /// being programmed then). Whether this one does.
+    pub fn left_for_later(&self, id: Id) -> bool {
+        let Some(ahead) = self.shown.get(self.events.len()..) else { return false };
+        let mut depth = 0;
+        for event in ahead {
+            match event {
+                Event::Begin(client, _) if *client == self.clients[id].client => return false,
+                Event::Call(_) => depth += 1,
+                Event::Return(_) if depth == 0 => break,
+                Event::Return(_) => depth -= 1,
+                _ => {}
+            }
+        }
+        self.inside.contains(&Kind::WrongIf)
     }
 
     fn next_is_silent(&self, id: Id) -> bool {
@@ -163,6 +186,7 @@ impl Model {
         let client = self.clients[id].client;
         let kind = callback.kind();
         self.clients[id].busy = true;
+        self.inside.push(kind);
         self.events.push(Event::Begin(client, callback));
         if let Some(op) = self.scripts[client].take_nested(kind) {
             self.events.push(Event::Call(op.clone()));
@@ -171,6 +195,7 @@ impl Model {
         }
         let answer = Answer::of(&self.scripts[client]);
         self.events.push(Event::End(client));
+        self.inside.pop();
         self.clients[id].busy = false;
         answer
     }

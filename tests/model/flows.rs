@@ -1,5 +1,6 @@
 //! Model: packets, forwarding entries and their lifetimes (E), limits (G1).
 
+use super::again::Why;
 use super::deliver::{Answer, Item};
 use super::members::PRUNE_TIMEOUT;
 use super::net::{RouteEntry, upstream_of};
@@ -85,6 +86,8 @@ pub struct Pending {
     pub iif: IfKey,
     pub upstream: Ipv4Addr,
     pub upstream_chosen: bool,
+    /// The entry is to be looked at again when the questions are answered.
+    pub outdated: bool,
     /// Creation alerts not answered yet.
     pub open: usize,
     /// Interfaces that creation alerts are about, and those vetoed.
@@ -190,6 +193,7 @@ impl Model {
             iif,
             upstream,
             upstream_chosen: false,
+            outdated: false,
             open: 0,
             asked: BTreeSet::new(),
             vetoed,
@@ -261,8 +265,9 @@ impl Model {
     }
 
     pub fn creation_answered(&mut self, id: Id, flow: SourceGroup, serial: u64, answer: &Answer) {
-        let vetoes = answer.veto.iter().copied().filter(|i| self.owner(*i) == Some(id));
-        let vetoes: Vec<IfKey> = vetoes.collect();
+        let Some(asked) = self.pending.get(&flow).map(|p| &p.asked) else { return };
+        let its = |i: &IfKey| self.owner(*i) == Some(id) && asked.contains(i);
+        let vetoes: Vec<IfKey> = answer.veto.iter().copied().filter(its).collect();
         let Some(pending) = self.pending.get_mut(&flow) else { return };
         if pending.serial != serial {
             return;
@@ -276,6 +281,10 @@ impl Model {
     }
 
     fn all_answered(&mut self, flow: SourceGroup) {
+        let Some(p) = self.pending.get(&flow) else { return };
+        if p.outdated {
+            self.look_again([(flow, Why::RouteChanged)].into_iter());
+        }
         let Some(p) = self.pending.get(&flow) else { return };
         if p.rebuild && !self.mfes.contains_key(&flow) {
             // It was deleted meanwhile; the next packet makes it anew.

@@ -88,11 +88,11 @@ impl Model {
         let counted = self.counts(id, on);
         self.members.remove(&(of, on, id));
         self.note_groups();
-        if tell_owner {
-            self.tell_local(id, of, on, false);
-        }
         if counted {
             self.tell_change(id, of, on, &before);
+        }
+        if tell_owner {
+            self.tell_local(id, of, on, false);
         }
     }
 
@@ -196,8 +196,11 @@ impl Model {
     /// Brings every entry's list up to date and gives rule E4's alerts. `by`: whose doing it is.
     pub fn update_all(&mut self, by: Option<Id>) {
         let mut flows: Vec<SourceGroup> = self.mfes.keys().copied().collect();
-        // No rule orders the alerts about different entries.
-        flows.sort_by_key(|flow| self.shown_at(*flow).unwrap_or(usize::MAX));
+        // No rule orders the alerts about different entries: as shown.
+        flows.sort_by_key(|flow| {
+            let kind = if self.wanted_oifs(*flow).is_empty() { Kind::Prune } else { Kind::Join };
+            self.shown_at(*flow, Some(kind))
+        });
         for flow in flows {
             let wanted = self.wanted_oifs(flow);
             let now = self.now;

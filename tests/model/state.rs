@@ -57,6 +57,8 @@ pub struct Model {
     pub calls: usize,
     /// The call on whose account things happen now.
     pub cause: usize,
+    /// The callbacks that are running, the outermost first.
+    pub inside: Vec<Kind>,
     /// Counts what must be told apart though it looks the same.
     pub serial: u64,
     pub events: Vec<Event>,
@@ -82,6 +84,7 @@ impl Model {
             routes: Routes::default(),
             calls: 0,
             cause: 0,
+            inside: Vec::new(),
             serial: 0,
             events: Vec::new(),
             sent: Vec::new(),
@@ -95,11 +98,17 @@ impl Model {
         if self.shown.get(..at)? == self.events.as_slice() { self.shown.get(at) } else { None }
     }
 
-    /// Where, from here on, the library began to speak of an entry.
-    pub fn shown_at(&self, flow: SourceGroup) -> Option<usize> {
+    /// Where, from here on, the library began to speak of an entry: at all, or with this callback.
+    /// Far away if it did not.
+    pub fn shown_at(&self, flow: SourceGroup, kind: Option<Kind>) -> usize {
         let ahead = self.shown.get(self.events.len()..).unwrap_or_default();
-        let about = |e: &Event| matches!(e, Event::Begin(_, c) if c.flow() == Some(flow));
-        ahead.iter().position(about)
+        let about = |e: &Event| match e {
+            Event::Begin(_, c) => {
+                c.flow() == Some(flow) && kind.is_none_or(|kind| c.kind() == kind)
+            }
+            _ => false,
+        };
+        ahead.iter().position(about).unwrap_or(usize::MAX)
     }
 
     pub fn next_serial(&mut self) -> u64 {

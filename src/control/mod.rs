@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod socket_file;
+
 use crate::callbacks::Callbacks;
 use crate::error::{Error, StartError};
 use crate::forwarder::kernel::{Body, Thread};
@@ -13,15 +15,14 @@ use crate::mgm::Mgm;
 use crate::state::Part;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
-use std::fs;
+use socket_file::{SocketFile, bind, os};
 use std::io::{self, ErrorKind, Read, Write};
 use std::marker::PhantomData;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,7 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// A control socket that is served.
 pub(crate) struct Control {
-    path: PathBuf,
-    file: FileId,
+    file: SocketFile,
     shared: Arc<Shared>,
     thread: Thread,
 }
@@ -61,39 +61,20 @@ struct Now {
 impl Control {
     /// Serves `path`. A socket file that a dead process left there is replaced; nothing else is.
     pub fn start<C: Callbacks>(mgm: &'static Mgm<C>, path: PathBuf) -> Result<Self, StartError> {
-        let started = Self::serve(mgm, &path);
-        match &started {
-            Ok(_) => mgm.log(Level::Info, format_args!("control socket at {}", path.display())),
-            Err(_) => mgm.log(
-                Level::Error,
-                format_args!("the control socket {} cannot be served", path.display()),
-            ),
-        }
-        let (file, shared, thread) = started?;
-        Ok(Self { path, file, shared, thread })
-    }
-
-    fn serve<C: Callbacks>(
-        mgm: &'static Mgm<C>,
-        path: &Path,
-    ) -> Result<(FileId, Arc<Shared>, Thread), StartError> {
         let (listener, file) = bind(path)?;
-        // So that the file is removed where the rest fails.
-        let mut unlink = Unlink { path, file, armed: true };
         let handle = listener.try_clone().map_err(os("control socket: duplicating it"))?;
         let now = Now { listener: Some(OwnedFd::from(handle).into()), ..Now::default() };
         let shared = Arc::new(Shared { now: Mutex::new(now), changed: Condvar::new() });
         let server = Arc::new(Server { mgm, listener, shared: Arc::clone(&shared) });
         let thread = Thread::spawn::<Serving<C>>(c"mgm-control", server)
             .map_err(|errno| StartError::Os { what: "the control socket's thread", errno })?;
-        unlink.armed = false;
-        Ok((file, shared, thread))
+        Ok(Self { file, shared, thread })
     }
 
     /// Removes the socket and ends the thread, cutting off a client. False: the thread is inside
     /// a function of the host's that does not return.
     pub fn stop(self) -> bool {
-        drop(Unlink { path: &self.path, file: self.file, armed: true });
+        drop(self.file);
         let mut now = self.shared.now.lock();
         now.stopping = true;
         for socket in [now.listener.take(), now.connection.take()].into_iter().flatten() {
@@ -279,118 +260,4 @@ impl Write for Answer<'_> {
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-// ---- the socket file ----
-
-/// Tells a file from another that has its name later.
-type FileId = (u64, u64);
-
-const LIVE: StartError = StartError::Control("another process serves it");
-
-fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |error| StartError::Os { what, errno: error.raw_os_error().unwrap_or(0) }
-}
-
-/// Makes the listening socket. Its file has mode 0600 and is listened on from the moment it can be
-/// found: it is made in a directory that only its owner can enter, and linked to its place.
-fn bind(path: &Path) -> Result<(UnixListener, FileId), StartError> {
-    let private = PrivateDirectory::beside(path)?;
-    let new = private.0.join("s");
-    for path in [path, &new] {
-        SocketAddr::from_pathname(path).map_err(|_| StartError::Control("the path is too long"))?;
-    }
-    let listener = UnixListener::bind(&new).map_err(os("control socket: binding it"))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
-        .map_err(os("control socket: setting its mode"))?;
-    take_place(path, &private)?;
-    fs::hard_link(&new, path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => LIVE,
-        _ => os("control socket: linking it to its path")(error),
-    })?;
-    let file =
-        fs::symlink_metadata(&new).map_err(os("control socket: reading its file's number"))?;
-    Ok((listener, (file.dev(), file.ino())))
-}
-
-/// Frees the path where a dead process's socket is there.
-fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(os("control socket: looking at its path")(error)),
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(StartError::Control("there is a file at its path that is no socket"));
-        }
-        Ok(_) if is_live(path)? => return Err(LIVE),
-        Ok(_) => {}
-    }
-    // Looked at again where nobody can replace it: another process may have been faster.
-    let old = private.0.join("o");
-    fs::rename(path, &old).map_err(os("control socket: removing a dead process's"))?;
-    if is_live(&old)? {
-        fs::hard_link(&old, path).map_err(os("control socket: putting another process's back"))?;
-        return Err(LIVE);
-    }
-    Ok(())
-}
-
-/// Whether a process has the socket open. A datagram socket cannot be connected to it, but the
-/// kernel tells why not, without disturbing whoever listens.
-fn is_live(path: &Path) -> Result<bool, StartError> {
-    let probe = UnixDatagram::unbound().map_err(os("control socket: making a socket"))?;
-    match probe.connect(path) {
-        Ok(()) => Ok(true),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EPROTOTYPE) => Ok(true),
-            Some(libc::ECONNREFUSED | libc::ENOENT) => Ok(false),
-            _ => Err(os("control socket: looking at the socket at its path")(error)),
-        },
-    }
-}
-
-/// A directory that only its owner can enter, in the directory of a path. Goes with its files.
-struct PrivateDirectory(PathBuf);
-
-impl PrivateDirectory {
-    fn beside(path: &Path) -> Result<Self, StartError> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        let mut number = 0;
-        loop {
-            let place = parent.join(format!(".mgm{}-{number}", std::process::id()));
-            match fs::DirBuilder::new().mode(0o700).create(&place) {
-                Ok(()) => return Ok(Self(place)),
-                // A process of the same number died while it started.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => {
-                    number += 1;
-                }
-                Err(error) => return Err(os("control socket: writing to its directory")(error)),
-            }
-        }
-    }
-}
-
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        // What is not there need not be removed; what cannot be removed does no harm.
-        let _ = fs::remove_file(self.0.join("s"));
-        let _ = fs::remove_file(self.0.join("o"));
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-/// Removes the socket file, unless another has taken its place.
-struct Unlink<'a> {
-    path: &'a Path,
-    file: FileId,
-    armed: bool,
-}
-
-impl Drop for Unlink<'_> {
-    fn drop(&mut self) {
-        let same = |file: fs::Metadata| (file.dev(), file.ino()) == self.file;
-        if self.armed && fs::symlink_metadata(self.path).is_ok_and(same) {
-            // There is nobody to tell; the next start finds it dead and replaces it.
-            let _ = fs::remove_file(self.path);
-        }
-    }
 }

@@ -1,0 +1,120 @@
+//! The socket's file: made so that nobody else can use it, and nothing of others is overwritten.
+
+#![forbid(unsafe_code)]
+
+use crate::error::StartError;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+/// The file of a listening socket. Goes when this is dropped.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: tell it from another that has its name later.
+    id: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let same = |file: fs::Metadata| (file.dev(), file.ino()) == self.id;
+        if fs::symlink_metadata(&self.path).is_ok_and(same) {
+            // There is nobody to tell; the next start finds it dead and replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+const LIVE: StartError = StartError::Control("another process serves it");
+
+/// Names what was attempted when it failed.
+pub fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::Os { what, errno: error.raw_os_error().unwrap_or(0) }
+}
+
+/// Makes the listening socket. Its file has mode 0600 and is listened on from the moment it can be
+/// found: it is made in a directory that only its owner can enter, and linked to its place.
+pub fn bind(path: PathBuf) -> Result<(UnixListener, SocketFile), StartError> {
+    let private = PrivateDirectory::beside(&path)?;
+    let new = private.0.join("s");
+    for path in [&path, &new] {
+        SocketAddr::from_pathname(path).map_err(|_| StartError::Control("the path is too long"))?;
+    }
+    let listener = UnixListener::bind(&new).map_err(os("control socket: binding it"))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
+        .map_err(os("control socket: setting its mode"))?;
+    take_place(&path, &private)?;
+    fs::hard_link(&new, &path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => LIVE,
+        _ => os("control socket: linking it to its path")(error),
+    })?;
+    let file =
+        fs::symlink_metadata(&new).map_err(os("control socket: reading its file's number"))?;
+    Ok((listener, SocketFile { path, id: (file.dev(), file.ino()) }))
+}
+
+/// Frees the path where a dead process's socket is there.
+fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(os("control socket: looking at its path")(error)),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(StartError::Control("there is a file at its path that is no socket"));
+        }
+        Ok(_) if is_live(path)? => return Err(LIVE),
+        Ok(_) => {}
+    }
+    // Looked at again where nobody can replace it: another process may have been faster.
+    let old = private.0.join("o");
+    fs::rename(path, &old).map_err(os("control socket: removing a dead process's"))?;
+    if is_live(&old)? {
+        fs::hard_link(&old, path).map_err(os("control socket: putting another process's back"))?;
+        return Err(LIVE);
+    }
+    Ok(())
+}
+
+/// Whether a process has the socket open. A datagram socket cannot be connected to it, but the
+/// kernel tells why not, without disturbing whoever listens.
+fn is_live(path: &Path) -> Result<bool, StartError> {
+    let probe = UnixDatagram::unbound().map_err(os("control socket: making a socket"))?;
+    match probe.connect(path) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EPROTOTYPE) => Ok(true),
+            Some(libc::ECONNREFUSED | libc::ENOENT) => Ok(false),
+            _ => Err(os("control socket: looking at the socket at its path")(error)),
+        },
+    }
+}
+
+/// A directory that only its owner can enter, in the directory of a path. Goes with its files.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    fn beside(path: &Path) -> Result<Self, StartError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let mut number = 0;
+        loop {
+            let place = parent.join(format!(".mgm{}-{number}", std::process::id()));
+            match fs::DirBuilder::new().mode(0o700).create(&place) {
+                Ok(()) => return Ok(Self(place)),
+                // A process of the same number died while it started.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => {
+                    number += 1;
+                }
+                Err(error) => return Err(os("control socket: writing to its directory")(error)),
+            }
+        }
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        // What is not there need not be removed; what cannot be removed does no harm.
+        let _ = fs::remove_file(self.0.join("s"));
+        let _ = fs::remove_file(self.0.join("o"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}

@@ -1,0 +1,274 @@
+//! Many new flows, slow clients, and floods of spoofed ones (rules E1, G1).
+
+use crate::netns::recorder::{flow, send, send_until_received};
+use crate::netns::{Cable, udp, wait_for};
+use crate::netns_tests;
+use crate::stage::{JOIN, Router, Told, any, kernel_entries, three_cables};
+use mgm::core::types::SourceGroup;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// How long a flood lasts; longer by hand.
+fn flood_time() -> Duration {
+    let seconds = std::env::var("MGM_FLOOD_SECONDS").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+/// The `n`th spoofed flow: directly connected sources, any group.
+fn spoofed(n: u64) -> SourceGroup {
+    let [.., a, b, c] = (n as u32).to_be_bytes();
+    SourceGroup::new(
+        Ipv4Addr::new(10, 1, (n % 3) as u8, 10 + (n % 240) as u8),
+        Ipv4Addr::new(238, a, b, c),
+    )
+}
+
+/// Flows that wait for an entry, in the kernel.
+fn unresolved() -> usize {
+    let cache = std::fs::read_to_string("/proc/net/ip_mr_cache").unwrap();
+    cache.lines().skip(1).filter(|line| line.split_whitespace().nth(2) == Some("-1")).count()
+}
+
+/// What a flood did.
+struct Flood {
+    packets: u64,
+    /// Of the established flow: sent, and arrived.
+    sent: u64,
+    arrived: u64,
+    /// How long it took until a join showed as a packet, worst and middle.
+    worst: Duration,
+    middle: Duration,
+    /// The most flows that were seen waiting in the kernel, and the most entries in the library.
+    waiting: usize,
+    entries: usize,
+}
+
+/// Floods the router through `a` while an established flow goes from `a` to `b` at 1,000 packets
+/// a second, and joins and leaves of another group are made on `c`.
+fn flood(router: &Router, cables: [&Cable; 3], kept: SourceGroup) -> Flood {
+    let [a, b, c] = cables;
+    let over = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
+    let packets = AtomicU64::new(0);
+    let toggled = SourceGroup::new(Ipv4Addr::new(10, 1, 0, 3), Ipv4Addr::new(232, 9, 9, 9));
+    send(a, toggled, b"x");
+    wait_for("the entry", || router.entry(toggled));
+    while b.receive().is_some() {}
+    let flooding = Cable::existing("a");
+    let sending = Cable::existing("a");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if over.load(SeqCst) {
+                    break;
+                }
+                let f = spoofed(n);
+                flooding.send(&udp(f.source(), f.group(), b""));
+                packets.fetch_add(1, SeqCst);
+            }
+        });
+        // The established flow, and the one that is joined and left.
+        let sender = scope.spawn(|| {
+            let (start, mut sent) = (Instant::now(), 0);
+            while !over.load(SeqCst) {
+                if start.elapsed() >= Duration::from_millis(sent) {
+                    send(&sending, kept, b"kept");
+                    send(&sending, toggled, b"toggled");
+                    sent += 1;
+                } else {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+            sent
+        });
+        let receiver = scope.spawn(|| {
+            let mut arrived = 0;
+            loop {
+                // Before the last look, so that nothing is missed.
+                let last = done.load(SeqCst);
+                while b.receive().is_some() {
+                    arrived += 1;
+                }
+                if last {
+                    return arrived;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let (mut took, mut waiting, mut entries) = (Vec::new(), 0, 0);
+        let end = Instant::now() + flood_time();
+        while Instant::now() < end {
+            while c.receive().is_some() {}
+            let begun = Instant::now();
+            router.mgm.add_membership(router.id, any(toggled), c.key(), JOIN).unwrap();
+            while c.receive().is_none() {
+                assert!(begun.elapsed() < crate::netns::DEADLINE, "the join takes no effect");
+            }
+            took.push(begun.elapsed());
+            router.leave(any(toggled), c.key());
+            waiting = waiting.max(unresolved());
+            entries = entries.max(router.entries().len());
+        }
+        over.store(true, SeqCst);
+        let sent = sender.join().unwrap();
+        // What is on its way arrives while nothing else does.
+        let counted = || router.entry(kept).unwrap().counters.packets;
+        let mut before = counted();
+        wait_for("the flow to end", || {
+            std::thread::sleep(Duration::from_millis(50));
+            (std::mem::replace(&mut before, counted()) == before).then_some(())
+        });
+        done.store(true, SeqCst);
+        took.sort();
+        let flood = Flood {
+            packets: packets.load(SeqCst),
+            sent,
+            arrived: receiver.join().unwrap(),
+            worst: *took.last().unwrap(),
+            middle: took[took.len() / 2],
+            waiting,
+            entries,
+        };
+        let seconds = flood_time().as_secs_f64();
+        eprintln!(
+            "{:.0} spoofed packets/s; established flow: {} sent, {} lost; {} joins, effective \
+             after {:?} (middle), {:?} (worst); at most {} entries, {} waiting in the kernel; \
+             {} log lines",
+            flood.packets as f64 / seconds,
+            flood.sent,
+            flood.sent - flood.arrived,
+            took.len(),
+            flood.middle,
+            flood.worst,
+            flood.entries,
+            flood.waiting,
+            router.lines().len(),
+        );
+        flood
+    })
+}
+
+/// What must hold of any flood.
+fn bore_it(router: &Router, cables: [&Cable; 3], flood: &Flood) {
+    assert_eq!(flood.arrived, flood.sent, "the established flow loses nothing");
+    assert!(flood.middle < Duration::from_millis(100), "{:?}", flood.middle);
+    assert!(flood.worst < Duration::from_secs(1), "{:?}", flood.worst);
+    assert!(router.lines().len() < 20, "{:#?}", router.lines());
+    // Normal again: a new flow is forwarded with its first packet.
+    let [a, b, _] = cables;
+    wait_for("the kernel's list to empty", || (unresolved() == 0).then_some(()));
+    // New entries of this very second count for a limit.
+    let calm = Instant::now() + Duration::from_secs(2);
+    wait_for("the flood's last second to end", || (Instant::now() > calm).then_some(()));
+    let new = flow(77, 77);
+    router.join(any(new), b.key());
+    let begun = Instant::now();
+    send(a, new, b"new");
+    assert!(b.wait_receive().ends_with(b"new"));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    router.wait_entry(new, a.key(), &[b.key()]);
+}
+
+netns_tests! {
+    fn fifty_thousand_new_flows() {
+        let router = Router::start();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        router.join(SourceGroup::ALL, b.key());
+        const FLOWS: u16 = 50_000;
+        let begun = Instant::now();
+        for n in 0..FLOWS {
+            send(&a, flow(2, n), b"x");
+        }
+        let mut sent = usize::from(FLOWS);
+        // A report may be lost, and is counted then; the flow's next packet brings another.
+        let known = |n: u16| router.mgm.read_mfe(flow(2, n), false, &mut |_| ()).is_ok();
+        let mut missing: Vec<u16> = (0..FLOWS).collect();
+        while !missing.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(90), "{} are lost", missing.len());
+            missing.retain(|n| !known(*n));
+            for n in missing.iter().take(1000) {
+                send(&a, flow(2, *n), b"x");
+                sent += 1;
+            }
+        }
+        eprintln!("50,000 flows in {:?} with {sent} packets", begun.elapsed());
+        assert_eq!(router.entries().len(), usize::from(FLOWS));
+        router.agrees_with_kernel();
+    }
+
+    fn slow_clients_hold_up_nobody_else() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a]);
+        let (other, other_id) = router.another(200);
+        router.mgm.take_interface(other_id, c.key()).unwrap();
+        router.mgm.take_interface(other_id, b.key()).unwrap();
+        router.mgm.add_membership(other_id, SourceGroup::ALL, b.key(), JOIN).unwrap();
+        // One that never returns, as far as this test goes.
+        let hangs = flow(66, 1);
+        let (inside, go_on) = (&*Box::leak(Box::new(AtomicBool::new(false))),
+            &*Box::leak(Box::new(AtomicBool::new(false))));
+        router.protocol.on_call(move |told| {
+            if *told == Told::Rpf(hangs) {
+                inside.store(true, SeqCst);
+                wait_for("the end of the test", || go_on.load(SeqCst).then_some(()));
+            }
+        });
+        send(&a, hangs, b"x");
+        wait_for("the client to hang", || inside.load(SeqCst).then_some(()));
+        // Its flows wait …
+        let waits = flow(2, 2);
+        send(&a, waits, b"waits");
+        // … others' flows are resolved, their alerts come, reads work.
+        let begun = Instant::now();
+        for n in 0..100 {
+            let f = SourceGroup::new(Ipv4Addr::new(10, 3, 0, 2), Ipv4Addr::new(232, 3, 0, n));
+            send(&c, f, b"other");
+            assert!(b.wait_receive().ends_with(b"other"));
+            wait_for("its RPF callback", || {
+                (other.count(|told| *told == Told::Rpf(f)) == 1).then_some(())
+            });
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(router.entries().len(), 100);
+        assert_eq!(router.entry(waits), None);
+        // Devices and routes are seen to as well.
+        crate::netns::run("ip link set dev c down");
+        wait_for("the entries to go", || router.entries().is_empty().then_some(()));
+        go_on.store(true, SeqCst);
+        assert!(b.wait_receive().ends_with(b"x"));
+        assert!(b.wait_receive().ends_with(b"waits"));
+        router.agrees_with_kernel();
+    }
+
+    fn a_flood_of_spoofed_flows() {
+        let router = Router::with(|settings| settings.max_mfes = 4096);
+        let cables = three_cables();
+        let cables = cables.each_ref();
+        router.take(&cables);
+        let kept = flow(2, 1);
+        router.join(any(kept), cables[1].key());
+        send_until_received(cables[0], kept, cables[1]);
+        let flood = flood(&router, cables, kept);
+        assert!(flood.entries <= 4096);
+        assert!(kernel_entries().len() <= 4096);
+        bore_it(&router, cables, &flood);
+    }
+
+    fn a_flood_of_flows_that_are_refused() {
+        let router = Router::with(|settings| settings.max_new_mfes_per_second = 20);
+        let cables = three_cables();
+        let cables = cables.each_ref();
+        router.take(&cables);
+        let kept = flow(2, 1);
+        router.join(any(kept), cables[1].key());
+        send_until_received(cables[0], kept, cables[1]);
+        let flood = flood(&router, cables, kept);
+        assert!(flood.entries as u64 <= 20 * (flood_time().as_secs() + 5));
+        assert!(kernel_entries().len() <= flood.entries + 40 + 1024);
+        assert!(flood.waiting <= 2000, "{} flows wait in the kernel", flood.waiting);
+        bore_it(&router, cables, &flood);
+    }
+}
