@@ -88,12 +88,12 @@ fi
 mkdir -p "$WORK"
 CARGO=${CARGO:-cargo}
 $CARGO build --release
-$CARGO bench --bench capi --no-run
+[ "$MODE" = peers ] || $CARGO bench --bench capi --no-run
 TARGET=${CARGO_TARGET_DIR:-target}
 cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
 ln -sf libmgm.so.1 "$WORK/libmgm.so"
 strip -s -o "$WORK/stripped.so" "$WORK/libmgm.so.1"
-CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
+[ "$MODE" = peers ] || CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
 ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude benches/kernel.c -o "$WORK/kernel" \
     -L"$WORK" -lmgm -pthread
 
