@@ -77,7 +77,9 @@ def against_targets():
         ours = median(what, entries)
         if ours is not None:
             wanted, met = verdict(ours, how, target)
-            rows.append((what, entries, f"{ours:.4g}", "", "", wanted, met))
+            bare = median(what, entries, "bare")
+            beside = (f"{bare:.4g}", f"{ours / bare:.2f}") if bare else ("", "")
+            rows.append((what, entries, f"{ours:.4g}", *beside, wanted, met))
     return rows
 
 

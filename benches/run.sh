@@ -29,15 +29,18 @@ kernel_round() {
     done
 }
 
-# wait_for COMMAND...: until it succeeds, 10 s at most.
+# wait_for COMMAND...: until it succeeds, at most 40 times.
 wait_for() {
     local n
-    for n in $(seq 100); do
+    for n in $(seq 40); do
         ! "$@" >/dev/null 2>&1 || return 0
         read -rt 0.1 <> <(:) || :
     done
     return 1
 }
+
+# forwards NAME: whether a packet of one flow gets through.
+forwards() { in_router "$WORK/kernel" flows "$1" 1 single | grep -q 'lost.*[^0-9.]0\.000$'; }
 
 # peer NAME FLOWS COMMAND...: resolves flows with another router, which is started and ended.
 peer() {
@@ -48,7 +51,7 @@ peer() {
     # IGMP routers learn of the receiver by its report.
     ip netns exec rcv1 python3 benches/peers/join.py &
     joined=$!
-    wait_for ip netns exec rtr grep -q to-rcv1 /proc/net/ip_mr_vif || :
+    wait_for forwards "$name" || echo "bench: $name forwards nothing" >&2
     in_router "$WORK/kernel" flows "$name" "$flows" burst || echo "bench: $name failed" >&2
     kill "$joined" "$router" 2>/dev/null || :
     wait "$joined" "$router" 2>/dev/null || :
