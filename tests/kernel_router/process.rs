@@ -120,7 +120,8 @@ netns_tests! {
                         libc::pthread_kill(me as libc::pthread_t, libc::SIGUSR1);
                         libc::kill(libc::getpid(), libc::SIGCHLD);
                     }
-                    std::thread::yield_now();
+                    // A storm without a pause would leave no time for the calls it interrupts.
+                    std::thread::park_timeout(std::time::Duration::from_micros(200));
                 }
             });
             for n in 0..200 {
