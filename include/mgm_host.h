@@ -217,6 +217,13 @@ struct _MGM_HOST_CONFIG {
     DWORD dwLogLevel;
     /** Must be 0. */
     DWORD dwReserved;
+    /**
+     * Kernel: the descriptor of a raw IGMP socket (AF_INET, SOCK_RAW, IPPROTO_IGMP) to use instead
+     * of a new one; 0: none. It is duplicated. If an earlier program made it the owner of the
+     * table, and has ended without MgmHostStop, the kernel has gone on forwarding: its interfaces
+     * and entries are taken over, and after 20 seconds what no client wants is removed.
+     */
+    DWORD dwMulticastSocket;
 };
 
 /** What MgmHostStart is told. */

@@ -68,7 +68,10 @@ impl<C: Callbacks> Mgm<C> {
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {
             ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
-            ForwarderChoice::Kernel { table } => ("kernel", Arc::new(KernelForwarder::new(table))),
+            ForwarderChoice::Kernel { table } => {
+                let given = settings.multicast_socket;
+                ("kernel", Arc::new(KernelForwarder::with_socket(table, given)))
+            }
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
         let epoch = {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub control_path: Option<PathBuf>,
     /// The forwarding plane.
     pub forwarder: ForwarderChoice,
+    /// Kernel: a raw IGMP socket that was handed over, instead of a new one.
+    pub multicast_socket: Option<i32>,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             clock: None,
             control_path: None,
             forwarder: ForwarderChoice::Memory(MemoryConfig::default()),
+            multicast_socket: None,
         }
     }
 }
@@ -97,6 +100,9 @@ impl Settings {
                     _ => return Err(bad("MGM_FORWARDER", ALLOWED)),
                 },
             };
+        }
+        if matches!(settings.forwarder, ForwarderChoice::Kernel { .. }) {
+            settings.multicast_socket = passed_socket(&get, std::process::id());
         }
         if let Some(value) = get("MGM_LOG") {
             settings.log_level =
@@ -124,6 +130,19 @@ impl Settings {
             new_per_source: self.max_new_mfes_per_source,
         }
     }
+}
+
+/// The descriptor called "mgm" that a service manager passed (sd_listen_fds: LISTEN_PID,
+/// LISTEN_FDS, LISTEN_FDNAMES), if there is one and it is meant for this process.
+fn passed_socket(get: &impl Fn(&str) -> Option<OsString>, own_pid: u32) -> Option<i32> {
+    let number_of = |name| get(name).as_ref().map(text).and_then(number);
+    if number_of("LISTEN_PID") != Some(own_pid) {
+        return None;
+    }
+    let names = get("LISTEN_FDNAMES")?;
+    let at = text(&names).split(':').position(|name| name == "mgm")?;
+    // They begin after standard error.
+    (at < number_of("LISTEN_FDS")? as usize).then(|| 3 + at as i32)
 }
 
 fn bad(name: &'static str, allowed: &'static str) -> Error {
@@ -164,6 +183,25 @@ mod tests {
         assert_eq!(with("MGM_LOG", "trace").unwrap().log_level, Level::Trace);
         assert_eq!(with("MGM_MAX_MFES", "5").unwrap().limits().max_mfes, 5);
         assert_eq!(with("MGM_CONTROL", "/run/x").unwrap().control_path, Some("/run/x".into()));
+    }
+
+    #[test]
+    fn a_socket_that_was_passed() {
+        let passed = |pid: &str, count: &str, names: &str| {
+            let get = |name: &str| match name {
+                "LISTEN_PID" => Some(pid.into()),
+                "LISTEN_FDS" => Some(count.into()),
+                "LISTEN_FDNAMES" => Some(names.into()),
+                _ => None,
+            };
+            passed_socket(&get, 77)
+        };
+        assert_eq!(passed("77", "1", "mgm"), Some(3));
+        assert_eq!(passed("77", "3", "web:mgm:log"), Some(4));
+        assert_eq!(passed("78", "1", "mgm"), None, "another process's");
+        assert_eq!(passed("77", "1", "web:mgm"), None, "fewer than names");
+        assert_eq!(passed("77", "1", "igmp"), None);
+        assert_eq!(passed("", "", ""), None);
     }
 
     #[test]

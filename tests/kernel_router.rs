@@ -15,6 +15,8 @@ mod divergence;
 mod load;
 #[path = "kernel_router/process.rs"]
 mod process;
+#[path = "kernel_router/restart.rs"]
+mod restart;
 #[path = "kernel_router/routes.rs"]
 mod routes;
 #[path = "kernel_router/statistics.rs"]

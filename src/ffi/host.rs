@@ -255,6 +255,11 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
         log,
         clock: clock.map(|clock| Arc::new(move || clock.now()) as _),
         control_path,
+        multicast_socket: match config.dwMulticastSocket {
+            0 => None,
+            // What is no descriptor is refused when it is used.
+            descriptor => Some(i32::try_from(descriptor).unwrap_or(-1)),
+        },
         // SAFETY: the caller's promise about pForwarder.
         forwarder: unsafe { forwarder(&config)? },
     })

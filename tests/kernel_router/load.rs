@@ -3,7 +3,7 @@
 use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, udp, wait_for};
 use crate::netns_tests;
-use crate::stage::{JOIN, Router, Told, any, kernel_entries, three_cables};
+use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, three_cables};
 use mgm::core::types::SourceGroup;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -58,6 +58,8 @@ fn flood(router: &Router, cables: [&Cable; 3], kept: SourceGroup) -> Flood {
     let flooding = Cable::existing("a");
     let sending = Cable::existing("a");
     std::thread::scope(|scope| {
+        let _over = SetOnDrop(&over);
+        let _done = SetOnDrop(&done);
         scope.spawn(|| {
             for n in 0.. {
                 if over.load(SeqCst) {

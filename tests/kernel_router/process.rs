@@ -110,6 +110,8 @@ netns_tests! {
         let me = unsafe { libc::pthread_self() } as usize;
         let go_on = AtomicBool::new(true);
         std::thread::scope(|scope| {
+            // A check that fails ends the other thread too.
+            let _stop = StopOnDrop(&go_on);
             scope.spawn(|| {
                 while go_on.load(SeqCst) {
                     // SAFETY: the thread lives until this scope ends. To the thread, and to the
@@ -118,7 +120,8 @@ netns_tests! {
                         libc::pthread_kill(me as libc::pthread_t, libc::SIGUSR1);
                         libc::kill(libc::getpid(), libc::SIGCHLD);
                     }
-                    std::thread::yield_now();
+                    // A storm without a pause would leave no time for the calls it interrupts.
+                    std::thread::park_timeout(std::time::Duration::from_micros(200));
                 }
             });
             for n in 0..200 {
@@ -128,13 +131,20 @@ netns_tests! {
                 send_until_received(&a, f, &b);
                 router.leave(any(f), c.key());
             }
-            go_on.store(false, SeqCst);
         });
         assert!(SIGNALS.load(SeqCst) > 100);
         router.agrees_with_kernel();
         let complaints: Vec<_> =
             router.lines().into_iter().filter(|line| line.0 <= mgm::log::Level::Warn).collect();
         assert!(complaints.is_empty(), "{complaints:?}");
+    }
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, SeqCst);
     }
 }
 

@@ -11,7 +11,7 @@ use mgm::settings::{ForwarderChoice, LogSink, Settings};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -307,8 +307,8 @@ pub fn kernel_entries() -> Vec<KernelEntry> {
     let mut entries: Vec<KernelEntry> = Vec::new();
     let mut resolved = false;
     for line in text.lines() {
-        if line.starts_with('(') {
-            let (flow, rest) = line[1..].split_once(')').unwrap();
+        if let Some(entry) = line.strip_prefix('(') {
+            let (flow, rest) = entry.split_once(')').unwrap();
             let (source, group) = flow.split_once(',').unwrap();
             let flow = SourceGroup::new(source.parse().unwrap(), group.parse().unwrap());
             let words: Vec<&str> = rest.split_whitespace().collect();
@@ -343,4 +343,13 @@ pub fn three_cables() -> [Cable; 3] {
 /// (*,G) of a flow.
 pub fn any(flow: SourceGroup) -> SourceGroup {
     flow.any_source()
+}
+
+/// Sets a flag in the end, also when the test fails: threads that wait for it end.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::netns::recorder::{flow, send};
 use crate::netns::{Cable, wait_for};
 use crate::netns_tests;
-use crate::stage::{Entry, Router, Told, any, three_cables};
+use crate::stage::{Entry, Router, SetOnDrop, Told, any, three_cables};
 use mgm::core::types::SourceGroup;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -79,11 +79,12 @@ netns_tests! {
         let before = 1;
 
         router.protocol.clear();
-        let go_on = AtomicBool::new(true);
+        let over = AtomicBool::new(false);
         let (sent, mut received) = std::thread::scope(|scope| {
+            let ended = SetOnDrop(&over);
             let sender = scope.spawn(|| {
                 let (mut sent, start) = (0, Instant::now());
-                while go_on.load(SeqCst) {
+                while !over.load(SeqCst) {
                     // 2,000 a second.
                     if start.elapsed() >= Duration::from_micros(500) * sent {
                         send(&a, used, b"x");
@@ -94,7 +95,7 @@ netns_tests! {
             });
             let receiver = scope.spawn(|| {
                 let mut received = 0;
-                while go_on.load(SeqCst) {
+                while !over.load(SeqCst) {
                     received += drain(&b);
                     std::thread::yield_now();
                 }
@@ -110,7 +111,7 @@ netns_tests! {
                 let asked = router.protocol.count(|told| *told == Told::Rpf(used));
                 assert_eq!(asked, round, "asked anew at each end");
             }
-            go_on.store(false, SeqCst);
+            drop(ended);
             (sender.join().unwrap(), receiver.join().unwrap())
         });
         wait_for(&format!("all {sent} packets"), || {

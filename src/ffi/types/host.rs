@@ -213,6 +213,11 @@ pub struct _MGM_HOST_CONFIG {
     pub dwLogLevel: DWORD,
     /// Must be 0.
     pub dwReserved: DWORD,
+    /// Kernel: the descriptor of a raw IGMP socket (AF_INET, SOCK_RAW, IPPROTO_IGMP) to use instead
+    /// of a new one; 0: none. It is duplicated. If an earlier program made it the owner of the
+    /// table, and has ended without MgmHostStop, the kernel has gone on forwarding: its interfaces
+    /// and entries are taken over, and after 20 seconds what no client wants is removed.
+    pub dwMulticastSocket: DWORD,
 }
 /// What MgmHostStart is told.
 pub type MGM_HOST_CONFIG = _MGM_HOST_CONFIG;
@@ -229,9 +234,10 @@ layout!(_MGM_HOST_FORWARDER, (72 / 36), {
     pfnSetMfe (32 / 16), pfnDeleteMfe (40 / 20), pfnGetMfeCounters (48 / 24),
     pfnRoute (56 / 28), pfnStop (64 / 32),
 });
-layout!(_MGM_HOST_CONFIG, (88 / 60), {
+layout!(_MGM_HOST_CONFIG, (96 / 64), {
     dwSize 0, dwForwarder 4, dwTableId 8, dwMaxMfes 12, pvContext 16,
     pfnRoute (24 / 20), pfnTransmit (32 / 24), pfnLog (40 / 28), pForwarder (48 / 32),
     pszControlPath (56 / 36), pfnClock (64 / 40), dwMaxNewMfesPerSecond (72 / 44),
     dwMaxNewMfesPerSource (76 / 48), dwLogLevel (80 / 52), dwReserved (84 / 56),
+    dwMulticastSocket (88 / 60),
 });

@@ -246,6 +246,19 @@ fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>)
     }
 }
 
+/// An entry that the program before left (see `takeover`). One with somebody else's mark names no
+/// VIF: it is not kept.
+pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Programmed)> {
+    if read_u32(message.payload, 8) & UNRESOLVED != 0 {
+        return None;
+    }
+    let Entry { flow, mut state } = read_entry(vifs, message)?;
+    if state.oifs & !vifs.in_kernel != 0 {
+        state = Programmed { parent: NO_PARENT, oifs: 0 };
+    }
+    Some((flow, state))
+}
+
 struct Entry {
     flow: SourceGroup,
     state: Programmed,

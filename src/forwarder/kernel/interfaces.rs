@@ -65,10 +65,12 @@ impl Plane {
                 ));
             };
             let known = vifs.wanted >> vif & 1 == 1 && vifs.device(vif) == ifindex;
-            if known && vifs.in_kernel >> vif & 1 == 1 {
+            let there = vifs.in_kernel >> vif & 1 == 1 && vifs.device(vif) == ifindex;
+            drop(vifs);
+            // One that was taken over may have gone with its device meanwhile.
+            if there && (known || sys::vif_exists(&self.socket, vif) == Ok(true)) {
                 return Ok(vif);
             }
-            drop(vifs);
             match sys::add_vif(&self.socket, vif, ifindex) {
                 Ok(()) => {
                     let mut vifs = self.vifs.write();
@@ -92,6 +94,9 @@ impl Plane {
         let entries = self.entries.lock();
         let mut vifs = self.vifs.write();
         let Some(vif) = vifs.remove(key) else { return };
+        if entries.takeover.needs(vif) {
+            return;
+        }
         let delete = vifs.in_kernel >> vif & 1 == 1 && !entries.stopped;
         vifs.in_kernel &= !(1 << vif);
         drop(vifs);

@@ -8,6 +8,7 @@
 //! | `mroute` | opens the socket, programs entries, reads counters |
 //! | `batch` | programs many entries at once |
 //! | `refused` | flows that get no entry for now |
+//! | `takeover` | a restart with the socket of the program before |
 //! | `vifs`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `pump` | the threads, which client callbacks may block |
@@ -30,6 +31,7 @@ mod refused;
 mod report;
 mod routes;
 mod sys;
+mod takeover;
 mod throttle;
 mod upcall;
 mod vifs;
@@ -60,6 +62,7 @@ use vifs::Vifs;
 /// length is that of the kernel's report, and the checksum is made right for that.
 pub struct KernelForwarder {
     table: u32,
+    socket: Option<i32>,
     plane: OnceLock<Arc<Plane>>,
 }
 
@@ -126,8 +129,15 @@ struct PlaneCounters {
 impl KernelForwarder {
     /// A forwarder for a multicast routing table, 0 for the default one. Nothing is opened yet.
     pub const fn new(table: u32) -> Self {
+        Self::with_socket(table, None)
+    }
+
+    /// The same with a raw IGMP socket that somebody else opened, where there is one. It may own
+    /// the table already: then the kernel's interfaces and entries are taken over. It is
+    /// duplicated.
+    pub const fn with_socket(table: u32, descriptor: Option<i32>) -> Self {
         let table = if table == 0 { sys::DEFAULT_TABLE } else { table };
-        Self { table, plane: OnceLock::new() }
+        Self { table, socket: descriptor, plane: OnceLock::new() }
     }
 
     /// What was counted so far; None before the start.
@@ -145,11 +155,16 @@ impl KernelForwarder {
 }
 
 impl Plane {
-    fn open(table: u32, upcalls: &'static dyn Upcalls) -> Result<Arc<Self>, ForwarderError> {
+    fn open(
+        table: u32,
+        given: Option<i32>,
+        upcalls: &'static dyn Upcalls,
+    ) -> Result<Arc<Self>, ForwarderError> {
         let os = |operation| move |errno| ForwarderError::Os { operation, errno };
-        Ok(Arc::new(Self {
+        let (socket, owner) = mroute::open(table, given)?;
+        let plane = Arc::new(Self {
             table,
-            socket: mroute::open(table)?,
+            socket,
             upcalls,
             entries: Mutex::new(Entries::new().map_err(os("opening a netlink socket"))?),
             vifs: RwLock::new(Vifs::default()),
@@ -169,7 +184,11 @@ impl Plane {
             lost_reports: Throttle::new(),
             failed_reads: Throttle::new(),
             failed_look_ups: Throttle::new(),
-        }))
+        });
+        if owner {
+            plane.find_left()?;
+        }
+        Ok(plane)
     }
 
     fn start(self: &Arc<Self>) -> Result<(), ForwarderError> {
@@ -197,7 +216,7 @@ impl Plane {
 
 impl Forwarder for KernelForwarder {
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
-        let plane = Plane::open(self.table, upcalls)?;
+        let plane = Plane::open(self.table, self.socket, upcalls)?;
         if let Err(reason) = plane.start() {
             plane.stop();
             return Err(reason);

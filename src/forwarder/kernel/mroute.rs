@@ -7,6 +7,7 @@ use super::foreign::Foreign;
 use super::netlink::Writer;
 use super::refused::Refused;
 use super::sys::{self, Errno, MAX_VIFS};
+use super::takeover::Takeover;
 use super::vifs::{NO_PARENT, Programmed};
 use crate::core::types::{Counters, SourceGroup};
 use crate::forwarder::{EntryChange, ForwarderError};
@@ -32,6 +33,8 @@ pub struct Entries {
     pub foreign: Foreign,
     /// Flows that got a negative entry though the group manager has none for them.
     pub refused: Refused,
+    /// What the program before left.
+    pub takeover: Takeover,
     /// Nothing may be changed any more: without an owner of the table, entries would stay behind
     /// in the kernel.
     pub stopped: bool,
@@ -50,6 +53,7 @@ impl Entries {
             named: [0; MAX_VIFS],
             foreign: Foreign::new(),
             refused: Refused::new(),
+            takeover: Takeover::new(),
             stopped: false,
             batch: Writer::new(super::batch::CAPACITY),
             batch_socket: sys::route_socket()?,
@@ -97,12 +101,18 @@ impl Entries {
     }
 }
 
-/// Opens the socket and makes it the owner of `table`.
-pub fn open(table: u32) -> Result<OwnedFd, ForwarderError> {
-    let fd = sys::igmp_socket().map_err(|e| match e {
-        libc::EPERM | libc::EACCES => ForwarderError::Refused(NO_CAPABILITY),
-        errno => ForwarderError::Os { operation: "opening a raw IGMP socket", errno },
-    })?;
+/// Makes a socket the owner of `table`: a new one, or one that was handed over. True: that one is
+/// the owner already, and keeps what it has.
+pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), ForwarderError> {
+    let fd = match given {
+        Some(fd) => sys::take_igmp_socket(fd).map_err(|_| {
+            ForwarderError::Refused("the descriptor handed over is not a raw IGMP socket")
+        })?,
+        None => sys::igmp_socket().map_err(|e| match e {
+            libc::EPERM | libc::EACCES => ForwarderError::Refused(NO_CAPABILITY),
+            errno => ForwarderError::Os { operation: "opening a raw IGMP socket", errno },
+        })?,
+    };
     // IGMP packets would displace the kernel's reports in the receive buffer. Reports have
     // protocol 0 at that place of their IP header, packets never have.
     let accept_reports = [
@@ -113,6 +123,12 @@ pub fn open(table: u32) -> Result<OwnedFd, ForwarderError> {
     ];
     sys::attach_filter(&fd, &accept_reports)
         .map_err(|errno| ForwarderError::Os { operation: "filtering IGMP packets out", errno })?;
+    // MRT_INIT does not tell an owner from a stranger, but only an owner may not choose a table.
+    if given.is_some() && sys::mrt_table(&fd, table) == Err(libc::EBUSY) {
+        sys::mrt_assert(&fd)
+            .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
+        return Ok((fd, true));
+    }
     // What came in before the filter was there.
     while sys::receive(&fd, &mut [0; 64]).is_ok() {}
     if table != sys::DEFAULT_TABLE {
@@ -137,7 +153,7 @@ pub fn open(table: u32) -> Result<OwnedFd, ForwarderError> {
     })?;
     sys::mrt_assert(&fd)
         .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
-    Ok(fd)
+    Ok((fd, false))
 }
 
 const NO_CAPABILITY: &str = "multicast forwarding needs the capabilities CAP_NET_ADMIN and \
@@ -158,7 +174,8 @@ impl Plane {
         failed: &mut dyn FnMut(usize, ForwarderError),
     ) {
         let mut entries = self.entries.lock();
-        if changes.len() >= BATCH_FROM && !entries.no_batches && !entries.stopped {
+        let batches = !entries.no_batches && !entries.takeover.is_under_way();
+        if changes.len() >= BATCH_FROM && batches && !entries.stopped {
             self.program_in_batches(&mut entries, changes, failed);
         } else {
             for (position, change) in changes.iter().enumerate() {
@@ -190,6 +207,9 @@ impl Plane {
         self.check(entries, flow)?;
         let (source, group) = (flow.source(), flow.group());
         let Some(state) = &change.state else {
+            if entries.takeover.keeps(flow) {
+                return Ok(());
+            }
             return match sys::del_mfc(&self.socket, source, group) {
                 Ok(()) | Err(libc::ENOENT) => {
                     entries.note(flow, None);
@@ -199,7 +219,7 @@ impl Plane {
             };
         };
         entries.programmed.try_reserve(1).map_err(|_| ForwarderError::OutOfMemory)?;
-        let state = self.vifs.read().resolve(state);
+        let state = entries.takeover.merge(flow, self.vifs.read().resolve(state));
         let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
         sys::add_mfc(&self.socket, source, group, parent, state.oifs)
             .map_err(|errno| ForwarderError::Os { operation: "MRT_ADD_MFC", errno })?;

@@ -231,6 +231,40 @@ impl Asker {
     }
 }
 
+impl Asker {
+    /// Asks for everything of a kind and hands each message of the answer to `read`. For the start
+    /// only: it waits for the kernel.
+    pub fn dump(
+        &mut self,
+        kind: u16,
+        family_header: &[u8],
+        read: &mut dyn FnMut(&Message<'_>),
+    ) -> Result<(), Errno> {
+        self.seq = self.seq.wrapping_add(1);
+        self.writer.clear();
+        self.writer.begin(kind, libc::NLM_F_DUMP as u16, self.seq, family_header);
+        sys::send(&self.fd, self.writer.bytes().ok_or(libc::EMSGSIZE)?)?;
+        loop {
+            let length = match sys::receive(&self.fd, &mut self.buffer) {
+                Ok(length) => length,
+                Err(libc::EAGAIN) => {
+                    sys::wait_readable([&self.fd], None)?;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            let datagram = self.buffer.get(..length).ok_or(libc::EMSGSIZE)?;
+            for message in Messages(datagram).filter(|m| m.seq == self.seq) {
+                match message.error() {
+                    Some(e) if e != 0 => return Err(e),
+                    _ if message.kind == libc::NLMSG_DONE as u16 => return Ok(()),
+                    _ => read(&message),
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

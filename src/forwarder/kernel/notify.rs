@@ -6,7 +6,8 @@
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
 use super::pump::{Pump, Work};
 use super::sys::{self, Errno};
-use super::{Plane, foreign};
+use super::{Plane, foreign, takeover};
+use crate::core::Header;
 use crate::core::types::{SourceGroup, mask_of};
 use hashbrown::HashMap;
 use std::ffi::CStr;
@@ -59,6 +60,8 @@ pub enum News {
     Routes { network: u32, len: u8 },
     /// An entry is not what it should be.
     Lost(SourceGroup),
+    /// The program before left an entry whose packets come in on this VIF.
+    Found { flow: SourceGroup, vif: u8 },
 }
 
 /// Notifications, as a kind of work.
@@ -67,7 +70,7 @@ pub struct Notifications;
 impl Work for Notifications {
     type Item = News;
     const NAME: &'static CStr = c"mgm-netlink";
-    const ITEMS: usize = MAX_PREFIXES + sys::MAX_VIFS + foreign::STEP;
+    const ITEMS: usize = MAX_PREFIXES + sys::MAX_VIFS + foreign::STEP + takeover::STEP;
     // Long enough that a thread that only did not get to run is not overtaken: the news of one
     // device must not change their order.
     const PATIENCE: Duration = Duration::from_millis(200);
@@ -96,6 +99,13 @@ impl Work for Notifications {
                 plane.upcalls.routes_changed(Ipv4Addr::from_bits(network), len);
             }
             News::Lost(flow) => plane.upcalls.entry_lost(flow),
+            News::Found { flow, vif } => {
+                let arrival = plane.vifs.read().arrival(vif.into());
+                if let Some(arrival) = arrival {
+                    let header = Header::of_flow(flow);
+                    plane.upcalls.no_cache(flow, arrival, header.as_bytes());
+                }
+            }
         }
     }
 }
@@ -167,15 +177,17 @@ impl Watcher {
             plane.drain_notifications(&mut plane.entries.lock());
         }
         plane.look_up_suspects(queue);
+        plane.take_over(queue);
     }
 
     fn timeout(&self, plane: &Plane, now: Instant) -> Option<u32> {
         let entries = plane.entries.lock();
         let busy = self.retry || entries.foreign.busy();
         let refused = entries.refused.next_end();
+        let takeover = entries.takeover.next_step();
         drop(entries);
         let everything = self.changes.everything.then_some(self.everything_after);
-        let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused];
+        let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused, takeover];
         let at = at.into_iter().flatten().min()?;
         // Rounded up, so that the moment has come when the wait is over.
         Some(at.saturating_duration_since(now).as_millis() as u32 + 1)

@@ -143,6 +143,30 @@ pub fn igmp_socket() -> Result<OwnedFd, Errno> {
     socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP)
 }
 
+/// A duplicate of a descriptor that must be a raw IGMP socket.
+pub fn take_igmp_socket(fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no pointers; a number that is no descriptor of ours gives EBADF.
+    let fd = retry(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) } as isize).map(owned)?;
+    let wanted = [
+        (libc::SO_DOMAIN, libc::AF_INET),
+        (libc::SO_TYPE, libc::SOCK_RAW),
+        (libc::SO_PROTOCOL, libc::IPPROTO_IGMP),
+    ];
+    for (name, value) in wanted {
+        let mut got = 0;
+        let mut size = size_of::<c_int>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `size` octets to `got`, which is that large.
+        retry(|| unsafe {
+            let (got, size) = ((&raw mut got).cast(), &raw mut size);
+            libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, got, size)
+        } as isize)?;
+        if got != value {
+            return Err(libc::EPROTOTYPE);
+        }
+    }
+    Ok(fd)
+}
+
 /// MRT_TABLE: the table this socket is about; before [`mrt_init`].
 pub fn mrt_table(fd: &OwnedFd, table: u32) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_TABLE, &table)

@@ -1,0 +1,241 @@
+//! A restart without a gap: the table's socket is handed over by the program before, and the
+//! kernel goes on forwarding by the entries that it left.
+//!
+//! Each entry found is reported as a new flow once its incoming interface has been taken: the
+//! group manager then makes its own of it. Clients take a while to add their memberships again
+//! (IGMP hears of them within ten seconds of its query), so until [`GRACE`] is over an entry keeps
+//! the outgoing interfaces that it was found with. Then every entry becomes just what the group
+//! manager wants, and what nobody claimed goes.
+
+#![forbid(unsafe_code)]
+
+use super::Plane;
+use super::batch::FAMILY;
+use super::mroute::{Entries, HARMLESS_PARENT};
+use super::netlink::{Asker, Attributes, IFINFOMSG, RTMSG, read_u32, rtmsg};
+use super::notify::News;
+use super::sys::{self, Errno, MAX_VIFS};
+use super::vifs::{NO_PARENT, Programmed};
+use crate::core::types::SourceGroup;
+use crate::forwarder::ForwarderError;
+use crate::log::Level;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// How long entries keep the outgoing interfaces that they were found with.
+const GRACE: Duration = Duration::from_secs(20);
+/// How often it is looked whether interfaces have been taken.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many flows are reported in one step.
+pub const STEP: usize = 64;
+
+const IFLA_AF_SPEC: u16 = 26;
+const IPMRA_TABLE_ID: u16 = 1;
+const IPMRA_TABLE_VIFS: u16 = 6;
+const IPMRA_VIF: u16 = 1;
+const IPMRA_VIFA_IFINDEX: u16 = 1;
+const IPMRA_VIFA_VIF_ID: u16 = 2;
+
+/// An entry that the program before left.
+#[derive(Clone, Copy)]
+struct Left {
+    state: Programmed,
+    reported: bool,
+}
+
+/// What is being taken over. Empty in the common case.
+pub struct Takeover {
+    left: HashMap<SourceGroup, Left>,
+    /// VIFs that were found.
+    vifs: u32,
+    /// When the time of grace is over; None: there is nothing to take over.
+    end: Option<Instant>,
+    next_look: Instant,
+}
+
+impl Takeover {
+    /// Nothing is taken over.
+    pub fn new() -> Self {
+        Self { left: HashMap::new(), vifs: 0, end: None, next_look: Instant::now() }
+    }
+
+    /// Whether something still is.
+    pub const fn is_under_way(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Whether the VIF stays for now: entries that were found name it.
+    pub const fn needs(&self, vif: u8) -> bool {
+        self.is_under_way() && self.vifs >> vif & 1 == 1
+    }
+
+    /// When there is something to do.
+    pub fn next_step(&self) -> Option<Instant> {
+        self.end.map(|end| end.min(self.next_look))
+    }
+
+    /// Whether the entry stays though the group manager wants it gone: it may only have changed
+    /// its mind about whose the interface is. It is reported again.
+    pub fn keeps(&mut self, flow: SourceGroup) -> bool {
+        let left = self.left.get_mut(&flow);
+        left.is_some_and(|left| {
+            left.reported = false;
+            true
+        })
+    }
+
+    /// What an entry is to be, as long as it keeps what it was found with.
+    pub fn merge(&self, flow: SourceGroup, wanted: Programmed) -> Programmed {
+        match self.left.get(&flow) {
+            // Without an iif or with another one the found list would loop or leak.
+            Some(left) if wanted.parent == left.state.parent => {
+                Programmed { parent: wanted.parent, oifs: wanted.oifs | left.state.oifs }
+            }
+            // The route or its owner may be known in a moment.
+            Some(left) if wanted.oifs == 0 && wanted.parent == NO_PARENT => left.state,
+            _ => wanted,
+        }
+    }
+}
+
+/// Reads the VIFs that a table has: for each number its device, 0 for none.
+fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno> {
+    let mut devices = [0; MAX_VIFS];
+    let mut header = [0; IFINFOMSG];
+    header[0] = FAMILY;
+    asker.dump(libc::RTM_GETLINK, &header, &mut |message| {
+        let spec = message.attributes(IFINFOMSG).find(|a| a.0 == IFLA_AF_SPEC);
+        let Some((_, spec)) = spec else { return };
+        let of_table = Attributes(spec).any(|a| a == (IPMRA_TABLE_ID, &table.to_ne_bytes()[..]));
+        if !of_table {
+            return;
+        }
+        for (_, vifs) in Attributes(spec).filter(|a| a.0 == IPMRA_TABLE_VIFS) {
+            for (_, vif) in Attributes(vifs).filter(|a| a.0 == IPMRA_VIF) {
+                let number = |kind| Attributes(vif).find(|a| a.0 == kind).map(|a| read_u32(a.1, 0));
+                if let (Some(id), Some(ifindex)) =
+                    (number(IPMRA_VIFA_VIF_ID), number(IPMRA_VIFA_IFINDEX))
+                    && let Some(device) = devices.get_mut(id as usize)
+                {
+                    *device = ifindex;
+                }
+            }
+        }
+    })?;
+    Ok(devices)
+}
+
+impl Plane {
+    /// Finds what the program before left. Called at the start, before any thread runs.
+    pub(super) fn find_left(&self) -> Result<(), ForwarderError> {
+        let operation = "reading what the table holds";
+        let os = |errno| ForwarderError::Os { operation, errno };
+        if !self.owns_table().map_err(os)? {
+            return Err(ForwarderError::Refused("the socket handed over owns another table"));
+        }
+        self.read_left().map_err(os)
+    }
+
+    /// Whether the table that the socket owns is the one that was asked for: the kernel does not
+    /// tell, so an entry of an address for documentation is made and looked for.
+    fn owns_table(&self) -> Result<bool, Errno> {
+        let (source, group) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(233, 252, 0, 1));
+        let attributes: [(u16, &[u8]); 3] = [
+            (libc::RTA_SRC, &source.octets()),
+            (libc::RTA_DST, &group.octets()),
+            (libc::RTA_TABLE, &self.table.to_ne_bytes()),
+        ];
+        sys::add_mfc(&self.socket, source, group, HARMLESS_PARENT, 0)?;
+        let header = rtmsg(FAMILY, 32, 32, 0);
+        let found = self.asker.lock().ask(libc::RTM_GETROUTE, &header, &attributes, |_| ()).is_ok();
+        sys::del_mfc(&self.socket, source, group)?;
+        Ok(found)
+    }
+
+    fn read_left(&self) -> Result<(), Errno> {
+        let mut entries = self.entries.lock();
+        let mut vifs = self.vifs.write();
+        let mut asker = self.asker.lock();
+        for (vif, ifindex) in (0u8..).zip(read_vifs(&mut asker, self.table)?) {
+            if ifindex != 0 {
+                vifs.assign(vif, ifindex);
+                vifs.in_kernel |= 1 << vif;
+            }
+        }
+        let header = rtmsg(FAMILY, 0, 0, 0);
+        let mut found: Vec<(SourceGroup, Programmed)> = Vec::new();
+        asker.dump(libc::RTM_GETROUTE, &header, &mut |message| {
+            let table = message.attributes(RTMSG).find(|a| a.0 == libc::RTA_TABLE);
+            if table.is_some_and(|a| read_u32(a.1, 0) == self.table) {
+                found.extend(super::foreign::found(&vifs, message));
+            }
+        })?;
+        for (flow, state) in found {
+            entries.note(flow, Some(state));
+            entries.takeover.left.insert(flow, Left { state, reported: false });
+        }
+        entries.takeover.vifs = vifs.in_kernel;
+        entries.takeover.end = Some(Instant::now() + GRACE);
+        let (count, devices) = (entries.takeover.left.len(), vifs.in_kernel.count_ones());
+        drop((asker, vifs, entries));
+        self.upcalls.log(
+            Level::Info,
+            format_args!(
+                "taking over the table's socket with {count} entries on {devices} interfaces"
+            ),
+        );
+        Ok(())
+    }
+
+    /// Reports found entries whose interface has been taken, and in the end lets go of what was
+    /// found.
+    pub(super) fn take_over(&self, queue: &mut Vec<News>) {
+        let now = Instant::now();
+        let mut entries = self.entries.lock();
+        let Some(end) = entries.takeover.end.filter(|_| !entries.stopped) else { return };
+        if now >= end {
+            self.end_takeover(&mut entries, queue);
+            return;
+        }
+        if now < entries.takeover.next_look {
+            return;
+        }
+        entries.takeover.next_look = now + LOOK_EVERY;
+        let vifs = self.vifs.read();
+        let due = |left: &Left| !left.reported && vifs.arrival(left.state.parent.into()).is_some();
+        let takeover = &mut entries.takeover;
+        for (&flow, left) in takeover.left.iter_mut().filter(|(_, l)| due(l)).take(STEP) {
+            left.reported = true;
+            queue.push(News::Found { flow, vif: left.state.parent });
+        }
+    }
+
+    /// The time of grace is over. A step at a time, since all entries may be concerned.
+    fn end_takeover(&self, entries: &mut Entries, queue: &mut Vec<News>) {
+        let some: SmallVec<[(SourceGroup, Left); STEP]> =
+            entries.takeover.left.iter().take(STEP).map(|(flow, left)| (*flow, *left)).collect();
+        for (flow, left) in &some {
+            entries.takeover.left.remove(flow);
+            if left.reported {
+                // The group manager programs it, or deletes it, as it wants it.
+                queue.push(News::Lost(*flow));
+            } else {
+                let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
+                entries.note(*flow, None);
+            }
+        }
+        if !entries.takeover.left.is_empty() {
+            return;
+        }
+        let mut vifs = self.vifs.write();
+        let unused = entries.takeover.vifs & vifs.in_kernel & !vifs.wanted;
+        for (vif, _) in vifs.each(unused) {
+            let _ = sys::del_vif(&self.socket, vif);
+        }
+        vifs.in_kernel &= !unused;
+        drop(vifs);
+        entries.takeover = Takeover::new();
+    }
+}

@@ -1,0 +1,177 @@
+//! A restart without a gap: the next program gets the socket of the one that was killed.
+
+use crate::netns::recorder::{flow, send, send_until_received};
+use crate::netns::{Cable, run, wait_for};
+use crate::netns_tests;
+use crate::stage::{KernelEntry, Router, SetOnDrop, any, kernel_entries, three_cables};
+use mgm::core::types::SourceGroup;
+use mgm::settings::Settings;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const RUN: &str = "MGM_TEST_RUN";
+
+/// Flows that both runs want, that the second does not want any more, and whose incoming interface
+/// it does not take.
+fn flows() -> [SourceGroup; 3] {
+    [flow(2, 1), flow(2, 2), SourceGroup::new([10, 4, 0, 2].into(), [232, 1, 0, 3].into())]
+}
+
+netns_tests! {
+    fn a_restart_with_the_old_socket_loses_nothing() {
+        match std::env::var(RUN).as_deref() {
+            Ok("first") => return router_process(true),
+            Ok(_) => return router_process(false),
+            Err(_) => {}
+        }
+        let [a, b, _c] = three_cables();
+        let d = Cable::new("d", Some("10.4.0.1/24"));
+        let [kept, left, unclaimed] = flows();
+        let socket = igmp_socket();
+        let mut first = start(&socket, "first");
+        send_until_received(&a, kept, &b);
+        send_until_received(&a, left, &b);
+        send_until_received(&d, unclaimed, &b);
+        wait_for("three entries", || (kernel_entries().len() == 3).then_some(()));
+        while b.receive().is_some() {}
+
+        let over = AtomicBool::new(false);
+        let sending = Cable::existing("a");
+        let (sent, mut received) = std::thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let (begun, mut sent) = (Instant::now(), 0u64);
+                while !over.load(SeqCst) {
+                    if begun.elapsed() >= Duration::from_millis(sent) {
+                        send(&sending, kept, b"kept");
+                        sent += 1;
+                    } else {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                }
+                sent
+            });
+            let receiver = scope.spawn(|| {
+                let mut received = 0u64;
+                while !over.load(SeqCst) {
+                    received += drain(&b);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                received
+            });
+            let ended = SetOnDrop(&over);
+            let before = packets(kept);
+            first.kill().unwrap();
+            first.wait().unwrap();
+            wait_for("the kernel to go on alone", || (packets(kept) > before + 200).then_some(()));
+            let mut second = start(&socket, "second");
+            // Now it is the second one's: it changes with its memberships. What it does not want
+            // goes when its clients have had their time.
+            let entry = |f| kernel_entries().into_iter().find(|k| k.flow == f);
+            let begun = Instant::now();
+            loop {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", kernel_entries());
+                let goes_on = entry(kept).is_some_and(|k| k.oifs == ["b", "c"]);
+                let stopped = entry(left).is_some_and(|k| k.oifs.is_empty());
+                if goes_on && stopped && entry(unclaimed).is_none() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 3);
+            send(&a, flow(2, 9), b"a new one");
+            wait_for("an entry for a new flow", || entry(flow(2, 9)));
+            second.kill().unwrap();
+            second.wait().unwrap();
+            drop(ended);
+            (sender.join().unwrap(), receiver.join().unwrap())
+        });
+        received += drain(&b);
+        assert!(sent > 1000);
+        assert_eq!(received, sent, "packets of the flow that both want");
+        // With the last copy of the socket everything goes.
+        drop(socket);
+        wait_for("an empty table", || kernel_entries().is_empty().then_some(()));
+        assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
+    }
+}
+
+fn packets(flow: SourceGroup) -> u32 {
+    let find = |k: &KernelEntry| k.flow == flow;
+    kernel_entries().into_iter().find(find).map_or(0, |k| k.packets)
+}
+
+fn drain(cable: &Cable) -> u64 {
+    std::iter::from_fn(|| cable.receive()).count() as u64
+}
+
+fn igmp_socket() -> OwnedFd {
+    // SAFETY: takes no pointers; the descriptor is new and ours.
+    unsafe {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+        let fd = libc::socket(libc::AF_INET, kind, libc::IPPROTO_IGMP);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+/// This test again, as a router: the socket is passed as a service manager would.
+fn start(socket: &OwnedFd, which: &str) -> Child {
+    let fd = socket.as_raw_fd();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "mgm")
+        .env("MGM_FORWARDER", "kernel")
+        .env(RUN, which)
+        .stdout(Stdio::piped());
+    // SAFETY: between fork and exec it makes only a system call; the copy stays open over exec.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::dup2(fd, 3) == 3 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with("ready")), "the {which} router");
+    // It may go on printing.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+/// What the router does until it is killed.
+fn router_process(first: bool) {
+    let router = Router::with(|settings| {
+        let given = Settings::from_env().unwrap();
+        assert_eq!(given.multicast_socket, Some(3));
+        settings.forwarder = given.forwarder;
+        settings.multicast_socket = given.multicast_socket;
+    });
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(Cable::existing);
+    let [kept, left, unclaimed] = flows();
+    router.take(&[&a, &b]);
+    println!("ready");
+    if first {
+        router.take(&[&d]);
+        router.join(any(left), b.key());
+        router.join(any(unclaimed), b.key());
+        router.join(any(kept), b.key());
+    } else {
+        // As when IGMP hears of its members only after a while.
+        wait_for("the entries to be taken over", || {
+            (router.entry(kept).is_some() && router.entry(left).is_some()).then_some(())
+        });
+        router.join(any(kept), b.key());
+        router.mgm.take_interface(router.id, c.key()).unwrap();
+        router.join(any(kept), c.key());
+        router.mgm.release_interface(router.id, a.key()).unwrap();
+        router.take(&[&a]);
+    }
+    std::thread::sleep(Duration::from_secs(100));
+}
