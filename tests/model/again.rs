@@ -2,7 +2,7 @@
 
 use super::flows::Entry;
 use super::members::PRUNE_TIMEOUT;
-use super::net::{prefix_holds, upstream_of};
+use super::net::{RouteEntry, prefix_holds};
 use super::state::{Id, Model};
 use super::words::*;
 use mgm::core::types::{IfKey, SourceGroup};
@@ -17,6 +17,15 @@ pub enum Why {
     LifetimeEnds,
     RouteChanged,
     OwnerCame,
+    /// Its route may have changed while its questions were open.
+    Outdated,
+}
+
+impl Why {
+    /// These are looked at at once, the others one after the other.
+    pub fn at_once(self) -> bool {
+        matches!(self, Self::OwnerCame | Self::Outdated)
+    }
 }
 
 impl Model {
@@ -54,7 +63,10 @@ impl Model {
     /// Rules E5 and E9.
     pub fn route_changed(&mut self, network: Ipv4Addr, len: u8) -> u32 {
         let over = |flow: &SourceGroup| prefix_holds(network, len, flow.source());
-        let flows: Vec<SourceGroup> = self.mfes.keys().copied().filter(over).collect();
+        let known = self.mfes.keys().chain(self.pending.keys());
+        let mut flows: Vec<SourceGroup> = known.copied().filter(over).collect();
+        flows.sort_by_key(|flow| (flow.source(), flow.group())); // decision 41
+        flows.dedup();
         self.look_again(flows.into_iter().map(|flow| (flow, Why::RouteChanged)));
         code::NO_ERROR
     }
@@ -76,11 +88,21 @@ impl Model {
         self.again.extend(entries.map(|(flow, why)| (cause, flow, why)));
     }
 
+    /// Where the library was seen to begin with building an entry anew: with its RPF callback, or,
+    /// if that is null, with whatever else it said of it.
+    fn shown_being_built(&self, flow: SourceGroup) -> usize {
+        let arrival = self.mfes.get(&flow).map(|e| e.iif);
+        let toward = self.route_named(flow.source(), arrival).map(|r| self.meant(r.to));
+        let asked = toward.and_then(|on| self.owner(on));
+        let silent = asked.is_none_or(|id| self.is_null(id, Kind::Rpf));
+        self.shown_at(flow, if silent { None } else { Some(Kind::Rpf) })
+    }
+
     /// Looks at the next one that is due to this call; false where there is none.
-    pub fn look_at_next(&mut self, call: usize) -> bool {
-        let due = |e: &(usize, SourceGroup, Why)| e.0 >= call;
+    pub fn look_at_next(&mut self, call: usize, fits: impl Fn(Why) -> bool) -> bool {
+        let due = |e: &(usize, SourceGroup, Why)| e.0 >= call && fits(e.2);
         let candidates = self.again.iter().enumerate().filter(|(_, e)| due(e));
-        let first = candidates.min_by_key(|(_, e)| self.shown_at(e.1, None)).map(|(at, _)| at);
+        let first = candidates.min_by_key(|(_, e)| self.shown_being_built(e.1)).map(|(at, _)| at);
         let Some((cause, flow, why)) = first.and_then(|at| self.again.remove(at)) else {
             return false;
         };
@@ -89,9 +111,10 @@ impl Model {
             return true;
         }
         let before = std::mem::replace(&mut self.cause, cause);
-        let route = self.route(flow.source(), None);
+        let arrival = self.mfes.get(&flow).map(|e| e.iif); // decision 28
+        let named = self.route_named(flow.source(), arrival);
+        let route = named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
         let now = self.now;
-        let named = self.route_named(flow.source(), None);
         let has_owner = route.is_some_and(|r| self.owner(r.to).is_some());
         if let Some(entry) = self.mfes.get_mut(&flow) {
             let ended = entry.lifetime_began + u64::from(entry.lifetime) <= now;
@@ -107,17 +130,17 @@ impl Model {
                 Why::LifetimeEnds if !ended => {}
                 Why::LifetimeEnds if idle => _ = self.mfes.remove(&flow),
                 Why::OwnerCame if !moved || entry.is_normal() => {}
-                Why::RouteChanged if !moved => {
+                Why::RouteChanged | Why::Outdated if !moved => {
                     entry.route = route.or(entry.route);
                     if let Some(named) = named.filter(|_| !entry.upstream_chosen) {
-                        entry.upstream = upstream_of(named.to);
+                        entry.upstream = named.upstream;
                     }
                 }
                 _ => {
                     if why == Why::LifetimeEnds {
                         entry.packets_then = entry.packets;
                     }
-                    self.build(flow, None, Vec::new());
+                    self.build(flow, None, named);
                 }
             }
         }

@@ -126,7 +126,7 @@ impl Model {
     /// Rule C3 with decisions 2 and 3.
     fn begin_change(&mut self, on: IfKey, igmp: Id, change: Change) {
         self.interface_mut(on).change = Some(change);
-        let completes = !self.clients[igmp].busy && !self.left_for_later(igmp);
+        let completes = !self.clients[igmp].busy;
         self.enqueue(igmp, Item::Disable { on, completes });
         if completes {
             // The caller waits until IGMP has been disabled.

@@ -13,12 +13,13 @@ pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<(), String
     let mut model = Model::new(&program.world);
     for (at, op) in program.ops.iter().enumerate() {
         let got = library.run(op);
-        let wanted = follow(&mut model, op, &got);
+        let is = library.look();
+        let wanted = follow(&mut model, op, &got, &is);
         let strip = |o: &Outcome| o.sent.iter().map(|s| (s.on, s.flow, s.ttl)).collect::<Vec<_>>();
         same("events", &wanted.events, &got.events, program, at)?;
         same("reply", &wanted.reply, &got.reply, program, at)?;
         same("packets", &strip(&wanted), &strip(&got), program, at)?;
-        let (should, is) = (model.look(), library.look());
+        let should = model.look();
         same("owners", &should.owners, &is.owners, program, at)?;
         same("entries", &should.mfes, &is.mfes, program, at)?;
     }
@@ -26,11 +27,13 @@ pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<(), String
 }
 
 /// Lets the model do the same, choosing between clients as the library chose.
-fn follow(model: &mut Model, op: &Op, shown: &Outcome) -> Outcome {
+fn follow(model: &mut Model, op: &Op, shown: &Outcome, after: &Snapshot) -> Outcome {
+    model.shown_flows = after.mfes.iter().map(|m| m.flow).collect();
     model.shown = shown.events.clone();
     model.shown.push(Event::Return(shown.reply.clone()));
     let outcome = model.run(op);
     model.shown.clear();
+    model.shown_flows.clear();
     outcome
 }
 
@@ -45,6 +48,8 @@ fn same<T: PartialEq + std::fmt::Debug>(
         return Ok(());
     }
     let mut text = format!("{what} differ at step {at}\n");
+    let World { max_mfes, null_route, .. } = program.world;
+    let _ = writeln!(text, "  max_mfes {max_mfes}, null_route {null_route}");
     for (n, profile) in program.world.profiles.iter().enumerate() {
         if profile.script != Script::default() {
             let _ = writeln!(text, "  client {n}: {:?}", profile.script);

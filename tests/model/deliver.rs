@@ -83,13 +83,10 @@ impl Model {
     /// different clients.
     pub fn deliver_for(&mut self, call: usize) {
         loop {
-            let at_once = |e: &(usize, SourceGroup, Why)| e.0 >= call && e.2 == Why::OwnerCame;
-            while self.again.iter().any(at_once) {
-                self.look_at_next(call);
-            }
+            while self.look_at_next(0, Why::at_once) {}
             if let Some(id) = self.choose(call) {
                 self.deliver_one(id);
-            } else if !self.look_at_next(call) {
+            } else if !self.look_at_next(call, |_| true) {
                 return;
             }
         }
@@ -100,14 +97,7 @@ impl Model {
             let c = &self.clients[*id];
             c.alive && !c.busy && !c.queue.is_empty()
         };
-        // A call inside a callback need not clear away what an earlier call left for a client:
-        // its own alerts, behind that, may come right after that callback (rule A7).
-        let must = |id: &Id| {
-            let queue = &self.clients[*id].queue;
-            let own_first = queue.front().is_some_and(|q| q.cause >= call);
-            let patient = !own_first && !self.shown.is_empty();
-            queue.iter().any(|q| q.cause >= call) && !patient && !self.left_for_later(*id)
-        };
+        let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
         if let Some(Event::Begin(client, _)) = self.shown_next() {
             let silent = |id: &&Id| self.next_is_silent(**id);
@@ -122,23 +112,6 @@ impl Model {
             }
         }
         ready.into_iter().find(must)
-    }
-
-    /// KNOWN F15: a call inside WRONG_IF may leave everything for a client for later (the plane is
-    /// being programmed then). Whether this one does.
-    pub fn left_for_later(&self, id: Id) -> bool {
-        let Some(ahead) = self.shown.get(self.events.len()..) else { return false };
-        let mut depth = 0;
-        for event in ahead {
-            match event {
-                Event::Begin(client, _) if *client == self.clients[id].client => return false,
-                Event::Call(_) => depth += 1,
-                Event::Return(_) if depth == 0 => break,
-                Event::Return(_) => depth -= 1,
-                _ => {}
-            }
-        }
-        self.inside.contains(&Kind::WrongIf)
     }
 
     fn next_is_silent(&self, id: Id) -> bool {
@@ -186,7 +159,6 @@ impl Model {
         let client = self.clients[id].client;
         let kind = callback.kind();
         self.clients[id].busy = true;
-        self.inside.push(kind);
         self.events.push(Event::Begin(client, callback));
         if let Some(op) = self.scripts[client].take_nested(kind) {
             self.events.push(Event::Call(op.clone()));
@@ -195,9 +167,30 @@ impl Model {
         }
         let answer = Answer::of(&self.scripts[client]);
         self.events.push(Event::End(client));
-        self.inside.pop();
         self.clients[id].busy = false;
         answer
+    }
+
+    /// The MgmHost* functions begin with what is due: lifetimes, and what earlier calls left, as
+    /// far as the library is shown to deliver it here.
+    pub fn do_what_is_due(&mut self) {
+        loop {
+            while let Some(id) = self.shown_left_over() {
+                self.deliver_one(id);
+            }
+            if !self.look_at_next(0, |why| why == Why::LifetimeEnds) {
+                return;
+            }
+        }
+    }
+
+    fn shown_left_over(&self) -> Option<Id> {
+        let Some(Event::Begin(client, callback)) = self.shown_next() else { return None };
+        (0..self.clients.len()).find(|id| {
+            let c = &self.clients[*id];
+            let next = c.queue.front().map(|q| callback_of(&q.what));
+            c.client == *client && c.alive && !c.busy && next.as_ref() == Some(callback)
+        })
     }
 
     /// A client is gone before it could be told or asked: what waits for it goes on without.

@@ -3,7 +3,7 @@
 use super::again::Why;
 use super::deliver::{Answer, Item};
 use super::members::PRUNE_TIMEOUT;
-use super::net::{RouteEntry, upstream_of};
+use super::net::RouteEntry;
 use super::state::{Id, Model};
 use super::words::*;
 use mgm::core::types::{IfKey, SourceGroup};
@@ -40,6 +40,8 @@ pub struct Entry {
     /// The packet count when it was made or when its lifetime last ended: what came since then
     /// came "meanwhile" (rule E8).
     pub packets_then: u32,
+    /// The call that made it negative, if it is: the lower, the older (rule G1).
+    pub negative_since: usize,
     /// Changes whenever an earlier prune's answer no longer applies.
     pub stand: u64,
     pub packets: u32,
@@ -80,7 +82,8 @@ pub struct Pending {
     /// In place of an entry.
     pub rebuild: bool,
     pub arrival: Option<IfKey>,
-    pub packets: Vec<(IfKey, u8, u16)>,
+    /// As looked up, and leading to the interface it means.
+    pub named: Option<RouteEntry>,
     pub route: Option<RouteEntry>,
     pub owner: Option<Id>,
     pub iif: IfKey,
@@ -96,18 +99,20 @@ pub struct Pending {
 }
 
 impl Model {
-    /// The route toward a source, leading to the interface that its route means: the one it
-    /// names where somebody is on that, else one of the same index.
-    pub fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<RouteEntry> {
-        let named = self.route_named(source, arrival)?;
-        let same_index = |on: &&IfKey| on.index == named.to.index;
-        let mut used = self.interfaces.keys().filter(same_index);
-        let fits = |on: &IfKey| self.owner(*on).is_some();
-        if fits(&named.to) {
-            return Some(named);
+    /// The route toward a source, leading to the interface that it means.
+    pub fn route(&self, source: Ipv4Addr) -> Option<RouteEntry> {
+        let named = self.route_named(source, None)?;
+        Some(RouteEntry { to: self.meant(named.to), ..named })
+    }
+
+    /// Decision 31: the interface that a route means by naming one.
+    pub fn meant(&self, named: IfKey) -> IfKey {
+        let fits = |on: &&IfKey| self.owner(**on).is_some();
+        if fits(&&named) {
+            return named;
         }
-        let to = used.find(|on| fits(on)).copied().unwrap_or(named.to);
-        Some(RouteEntry { to, ..named })
+        let mut same_index = self.interfaces.keys().filter(|on| on.index == named.index);
+        same_index.find(fits).copied().unwrap_or(named)
     }
 
     /// The route as such (decision 28 where there is no pfnRoute).
@@ -117,22 +122,33 @@ impl Model {
         }
         let of_source = self.mfes.iter().find(|(flow, _)| flow.source() == source);
         let to = arrival.or(of_source.map(|(_, e)| e.iif))?;
-        Some(RouteEntry { network: source, len: 32, to })
+        Some(RouteEntry { network: source, len: 32, to, upstream: source, protocol: 0 })
     }
 
     pub fn packet(&mut self, on: IfKey, flow: SourceGroup, ttl: u8, octets: u16) -> u32 {
-        self.came_up(on, None); // decision 22: any packet, forwarded or not
+        if self.down.contains(&on) {
+            // Decision 22: any packet, forwarded or not. What comes of it comes first.
+            self.came_up(on, None);
+            self.deliver_for(self.cause);
+        }
         if ttl <= 1 || !flow.group().is_multicast() || flow.is_link_local() {
             return code::NO_ERROR; // host.md: dropped
         }
         if self.mfes.contains_key(&flow) {
             self.forward(flow, (on, ttl, octets));
-        } else if let Some(pending) = self.pending.get_mut(&flow) {
-            if pending.packets.len() < WAITING_PACKETS {
-                pending.packets.push((on, ttl, octets));
+            return code::NO_ERROR;
+        }
+        let held = self.held.entry(flow).or_default();
+        if held.len() < WAITING_PACKETS {
+            held.push((on, ttl, octets));
+        }
+        if !self.pending.contains_key(&flow) {
+            if self.room_for_one() {
+                let route = self.route_named(flow.source(), Some(on));
+                self.build(flow, Some(on), route);
+            } else {
+                self.held.remove(&flow);
             }
-        } else if self.room_for_one() {
-            self.build(flow, Some(on), vec![(on, ttl, octets)]);
         }
         code::NO_ERROR
     }
@@ -163,20 +179,14 @@ impl Model {
     }
 
     /// Rule E1 from its start, for a new flow or in place of an entry (rules E5, E8, E9).
-    pub fn build(
-        &mut self,
-        flow: SourceGroup,
-        arrival: Option<IfKey>,
-        packets: Vec<(IfKey, u8, u16)>,
-    ) {
-        let route = self.route(flow.source(), arrival);
+    pub fn build(&mut self, flow: SourceGroup, arrival: Option<IfKey>, named: Option<RouteEntry>) {
+        let route = named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
         let serial = self.next_serial();
         let there = self.mfes.get(&flow);
         let iif = route.map(|r| r.to).or(arrival).or(there.map(|e| e.iif));
         let Some(iif) = iif else { return };
         let owner = route.and_then(|r| self.owner(r.to));
-        let named = self.route_named(flow.source(), arrival);
-        let upstream = named.map_or(flow.source(), |r| upstream_of(r.to));
+        let upstream = named.map_or(flow.source(), |r| r.upstream);
         // Where a route went away the record shows the last one there was.
         let (shown, upstream) = match (route, there) {
             (None, Some(entry)) => (entry.route, entry.upstream),
@@ -187,7 +197,7 @@ impl Model {
             serial,
             rebuild: there.is_some(),
             arrival,
-            packets,
+            named,
             route: shown,
             owner,
             iif,
@@ -210,14 +220,10 @@ impl Model {
         }
     }
 
-    fn owner_toward(&self, flow: SourceGroup, arrival: Option<IfKey>) -> Option<Id> {
-        self.route(flow.source(), arrival).and_then(|r| self.owner(r.to))
-    }
-
     /// Asks again (decision 35), because what was answered is no longer true.
     fn build_again(&mut self, flow: SourceGroup) {
-        if let Some(Pending { arrival, packets, .. }) = self.pending.remove(&flow) {
-            self.build(flow, arrival, packets);
+        if let Some(Pending { arrival, named, .. }) = self.pending.remove(&flow) {
+            self.build(flow, arrival, named);
         }
     }
 
@@ -283,13 +289,14 @@ impl Model {
     fn all_answered(&mut self, flow: SourceGroup) {
         let Some(p) = self.pending.get(&flow) else { return };
         if p.outdated {
-            self.look_again([(flow, Why::RouteChanged)].into_iter());
+            self.look_again([(flow, Why::Outdated)].into_iter());
         }
         let Some(p) = self.pending.get(&flow) else { return };
+        let toward = p.named.and_then(|r| self.owner(self.meant(r.to)));
         if p.rebuild && !self.mfes.contains_key(&flow) {
             // It was deleted meanwhile; the next packet makes it anew.
             self.pending.remove(&flow);
-        } else if self.owner(p.iif) == p.owner && self.owner_toward(flow, p.arrival) == p.owner {
+        } else if self.owner(p.iif) == p.owner && toward == p.owner {
             self.install(flow, State::Normal);
         } else {
             self.build_again(flow);
@@ -302,6 +309,10 @@ impl Model {
         let now = self.now;
         let old = self.mfes.remove(&flow);
         let lifetime = if state == State::Normal { PRUNE_TIMEOUT } else { UNROUTED_LIFETIME };
+        // One that stays negative for want of a route or an owner keeps its place.
+        let stays = old.as_ref().filter(|e| state == State::Unresolved && e.oifs.is_empty());
+        let negative_since = stays.map(|e| e.negative_since);
+        let negative_since = negative_since.unwrap_or(self.calls);
         let entry = Entry {
             state,
             iif: p.iif,
@@ -314,6 +325,7 @@ impl Model {
             lifetime_began: now,
             lifetime,
             packets_then: old.as_ref().map_or(0, |e| e.packets_then),
+            negative_since,
             stand: self.next_serial(),
             packets: old.as_ref().map_or(0, |e| e.packets),
             octets: old.as_ref().map_or(0, |e| e.octets),
@@ -327,7 +339,7 @@ impl Model {
             entry.set_oifs(&wanted);
         }
         self.tell_built(flow, old.as_ref(), &wanted);
-        for packet in p.packets {
+        for packet in self.held.remove(&flow).unwrap_or_default() {
             self.forward(flow, packet);
         }
         self.keep_limits(flow);

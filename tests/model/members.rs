@@ -155,7 +155,7 @@ impl Model {
         let join = Callback::Join { of, member: true };
         let prune = Callback::Prune { of, on, member: true, timeout: PRUNE_TIMEOUT };
         if of.has_source() {
-            let toward = self.route(of.source(), None).and_then(|r| self.owner(r.to));
+            let toward = self.route(of.source()).and_then(|r| self.owner(r.to));
             let Some(owner) = toward.filter(|owner| *owner != by) else { return };
             let group_wanted = others(&self.wanting(of.any_source())).is_some();
             match (before.len(), now.len()) {
@@ -204,9 +204,13 @@ impl Model {
         for flow in flows {
             let wanted = self.wanted_oifs(flow);
             let now = self.now;
+            let call = self.calls;
             let Some(entry) = self.mfes.get_mut(&flow) else { continue };
             let had = entry.oif_set();
             entry.set_oifs(&wanted);
+            if wanted.is_empty() && !had.is_empty() {
+                entry.negative_since = call;
+            }
             let iif = entry.iif;
             let owner = self.owner(iif);
             let told = owner.filter(|_| owner != by);
@@ -222,6 +226,7 @@ impl Model {
                     if let Some(owner) = told {
                         self.prune_flow(owner, flow, *last, now);
                     }
+                    self.keep_limits(flow);
                 }
                 _ => {}
             }

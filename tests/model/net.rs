@@ -48,13 +48,14 @@ pub const ALL: SourceGroup = SourceGroup::ALL;
 /// The protocol that every route of the tests comes from.
 pub const ROUTE_PROTOCOL: u32 = 13;
 
-/// A route: a prefix and the interface it leads to. The upstream neighbour follows from the
-/// interface.
+/// A route: a prefix, the interface it leads to, the upstream neighbour, and where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteEntry {
     pub network: Ipv4Addr,
     pub len: u8,
     pub to: IfKey,
+    pub upstream: Ipv4Addr,
+    pub protocol: u32,
 }
 
 /// The neighbour that routes over this interface have.
@@ -79,7 +80,14 @@ impl Routes {
     /// Sets or removes the route of one prefix.
     pub fn set(&mut self, network: Ipv4Addr, len: u8, to: Option<IfKey>) {
         self.0.retain(|r| (r.network, r.len) != (network, len));
-        self.0.extend(to.map(|to| RouteEntry { network, len, to }));
+        let entry = |to| RouteEntry {
+            network,
+            len,
+            to,
+            upstream: upstream_of(to),
+            protocol: ROUTE_PROTOCOL,
+        };
+        self.0.extend(to.map(entry));
     }
 
     /// The longest prefix that holds the address.

@@ -73,7 +73,7 @@ fn flags(level: Level) -> BoxedStrategy<u32> {
     }
 }
 
-/// What may also be done from inside a callback.
+/// What a client may do.
 fn call(level: Level) -> BoxedStrategy<Op> {
     let argument = || (handle(), membership(), interfaces(), flags(level));
     prop_oneof![
@@ -99,17 +99,23 @@ fn prefix() -> impl Strategy<Value = (Ipv4Addr, u8)> {
     select(vec![(NET1, 24), (NET1, 24), (NET2, 24), (S1, 32), (Ipv4Addr::UNSPECIFIED, 0)])
 }
 
-fn op(level: Level) -> impl Strategy<Value = Op> {
+/// Whatever may be done from inside a callback too.
+fn nested(level: Level) -> BoxedStrategy<Op> {
     let to = prop_oneof![5 => interfaces().prop_map(Some), 1 => Just(None)];
     prop_oneof![
         60 => call(level),
-        22 => (interfaces(), flow(), select(vec![64, 64, 64, 64, 64, 2, 1]), 28..99u16)
+        20 => (interfaces(), flow(), select(vec![64, 64, 64, 64, 64, 2, 1]), 28..99u16)
             .prop_map(|(on, flow, ttl, octets)| Op::Packet { on, flow, ttl, octets }),
         4 => (prefix(), to).prop_map(|((network, len), to)| Op::Route { network, len, to }),
         1 => prefix().prop_map(|(network, len)| Op::RouteChanged { network, len }),
         2 => interfaces().prop_map(Op::Down),
-        5 => select(vec![1, 2, 3, 30, 60, 300, 900, 1000]).prop_map(Op::Advance),
     ]
+    .boxed()
+}
+
+fn op(level: Level) -> impl Strategy<Value = Op> {
+    let seconds = select(vec![1, 2, 3, 30, 60, 300, 900, 1000]);
+    prop_oneof![18 => nested(level), 1 => seconds.prop_map(Op::Advance)]
 }
 
 fn script(level: Level) -> impl Strategy<Value = Script> {
@@ -123,7 +129,7 @@ fn script(level: Level) -> impl Strategy<Value = Script> {
     let timeout = select(vec![None, None, Some(0), Some(7), Some(120), Some(90_000)]);
     let nested = prop_oneof![
         2 => Just(Vec::new()),
-        1 => vec((select(&Kind::EVERY[..]), call(level)), 1..4),
+        1 => vec((select(&Kind::EVERY[..]), nested(level)), 1..4),
     ];
     (nulls, veto, iif, upstream, timeout, nested).prop_map(
         |(nulls, veto, rpf_iif, rpf_upstream, prune_timeout, nested)| Script {
@@ -155,7 +161,12 @@ fn beginning() -> impl Strategy<Value = Vec<Op>> {
 /// Everything that the property test may do to a subject.
 pub fn program(level: Level) -> impl Strategy<Value = Program> {
     let scripts = vec(script(level), CLIENTS.len());
-    (scripts, beginning(), vec(op(level), 1..40)).prop_map(move |(scripts, mut ops, more)| {
+    let settings = (
+        select(vec![0, 0, 0, 0, 4, 8]),
+        select(vec![false, false, false, false, false, false, true]),
+    );
+    let all = (settings, scripts, beginning(), vec(op(level), 1..40));
+    all.prop_map(move |((max_mfes, null_route), scripts, mut ops, more)| {
         ops.extend(more);
         let profiles = CLIENTS.iter().zip(scripts);
         let profile = |((protocol, component), script): (&(u32, u32), Script)| Profile {
@@ -165,12 +176,7 @@ pub fn program(level: Level) -> impl Strategy<Value = Program> {
         };
         let profiles = profiles.map(profile).collect();
         Program {
-            world: World {
-                profiles,
-                max_mfes: 0,
-                null_route: false,
-                seen_from_c: level == Level::C,
-            },
+            world: World { profiles, max_mfes, null_route, seen_from_c: level == Level::C },
             ops,
         }
     })

@@ -1,6 +1,5 @@
 //! Model: reading entries (E11 to E13), enumerating groups (F), the cap (G1).
 
-use super::net::ROUTE_PROTOCOL;
 use super::state::{Id, Model};
 use super::words::*;
 use mgm::core::types::SourceGroup;
@@ -32,7 +31,7 @@ impl Model {
             iif: self.world.seen_iif(e.iif),
             iif_protocol: self.owner(e.iif).map_or(0, |id| self.profile(id).protocol),
             upstream: e.upstream,
-            route_protocol: e.route.map_or(0, |_| ROUTE_PROTOCOL),
+            route_protocol: e.route.map_or(0, |r| r.protocol),
             route_network: e.route.map_or(Ipv4Addr::UNSPECIFIED, |r| r.network),
             route_len: e.route.map_or(0, |r| r.len),
             up,
@@ -126,7 +125,7 @@ impl Model {
 
     /// Rule G1: whether one more flow fits, after the oldest negative entry made way if need be.
     pub fn room_for_one(&mut self) -> bool {
-        while self.mfes.len() + self.new_flows() >= self.max_mfes() {
+        while self.mfes.len() + self.pending.len() >= self.max_mfes() {
             if !self.drop_oldest_negative(None) {
                 return false;
             }
@@ -144,10 +143,6 @@ impl Model {
         }
     }
 
-    fn new_flows(&self) -> usize {
-        self.pending.keys().filter(|flow| !self.mfes.contains_key(flow)).count()
-    }
-
     fn max_mfes(&self) -> usize {
         match self.world.max_mfes {
             0 => DEFAULT_MAX_MFES,
@@ -157,7 +152,10 @@ impl Model {
 
     fn drop_oldest_negative(&mut self, but: Option<SourceGroup>) -> bool {
         let negative = self.mfes.iter().filter(|(f, e)| e.oifs.is_empty() && Some(**f) != but);
-        let oldest = negative.min_by_key(|(_, e)| (e.made, e.stand)).map(|(flow, _)| *flow);
+        // Of those that one call made negative, any may go: as shown.
+        let kept = |flow: &SourceGroup| self.shown_flows.contains(flow);
+        let oldest =
+            negative.min_by_key(|(flow, e)| (e.negative_since, kept(flow))).map(|(flow, _)| *flow);
         oldest.is_some_and(|flow| self.mfes.remove(&flow).is_some())
     }
 }

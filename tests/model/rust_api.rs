@@ -1,6 +1,5 @@
 //! Subject: the safe Rust API.
 
-use super::net::{ROUTE_PROTOCOL, upstream_of};
 use super::subject::{Subject, Word, called_back, clock, route, transmit};
 use super::words::*;
 use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
@@ -167,8 +166,8 @@ impl Subject for RustApi {
         let find = |source: Ipv4Addr, _: Option<IfKey>| {
             route(source).map(|r| Route {
                 interface: r.to,
-                upstream: upstream_of(r.to),
-                protocol: ROUTE_PROTOCOL,
+                upstream: r.upstream,
+                protocol: r.protocol,
                 network: r.network,
                 prefix_len: r.len,
             })

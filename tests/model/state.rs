@@ -49,6 +49,8 @@ pub struct Model {
     pub members: BTreeSet<(SourceGroup, IfKey, Id)>,
     pub mfes: BTreeMap<SourceGroup, super::flows::Entry>,
     pub pending: BTreeMap<SourceGroup, super::flows::Pending>,
+    /// The packets of flows without an entry: arrival interface, TTL, octets.
+    pub held: BTreeMap<SourceGroup, Vec<(IfKey, u8, u16)>>,
     /// Entries to look at again, with the call that is the cause.
     pub again: VecDeque<(usize, SourceGroup, super::again::Why)>,
     pub enumerations: Vec<super::reads::Enumeration>,
@@ -57,14 +59,14 @@ pub struct Model {
     pub calls: usize,
     /// The call on whose account things happen now.
     pub cause: usize,
-    /// The callbacks that are running, the outermost first.
-    pub inside: Vec<Kind>,
     /// Counts what must be told apart though it looks the same.
     pub serial: u64,
     pub events: Vec<Event>,
     pub sent: Vec<Sent>,
     /// What the library did, if there is one to follow.
     pub shown: Vec<Event>,
+    /// The entries that it then had.
+    pub shown_flows: BTreeSet<SourceGroup>,
 }
 
 impl Model {
@@ -79,16 +81,17 @@ impl Model {
             members: BTreeSet::new(),
             mfes: BTreeMap::new(),
             pending: BTreeMap::new(),
+            held: BTreeMap::new(),
             again: VecDeque::new(),
             enumerations: Vec::new(),
             routes: Routes::default(),
             calls: 0,
             cause: 0,
-            inside: Vec::new(),
             serial: 0,
             events: Vec::new(),
             sent: Vec::new(),
             shown: Vec::new(),
+            shown_flows: BTreeSet::new(),
         }
     }
 
@@ -157,6 +160,15 @@ impl Model {
         self.calls += 1;
         let number = self.calls;
         let before = std::mem::replace(&mut self.cause, number);
+        if let Op::Route { network, len, to } = *op {
+            self.routes.set(network, len, to);
+        }
+        if matches!(
+            op,
+            Op::Packet { .. } | Op::Route { .. } | Op::RouteChanged { .. } | Op::Down(_)
+        ) {
+            self.do_what_is_due();
+        }
         let reply = match *op {
             Op::Register(client) => Reply::code(self.register(client)),
             Op::Deregister(h) => Reply::code(self.deregister(h)),
@@ -171,11 +183,9 @@ impl Model {
             Op::NextGroups(e, max) => self.next_groups(e, max),
             Op::EndEnum(e) => Reply::code(self.end_enum(e)),
             Op::Packet { on, flow, ttl, octets } => Reply::code(self.packet(on, flow, ttl, octets)),
-            Op::Route { network, len, to } => {
-                self.routes.set(network, len, to);
+            Op::Route { network, len, .. } | Op::RouteChanged { network, len } => {
                 Reply::code(self.route_changed(network, len))
             }
-            Op::RouteChanged { network, len } => Reply::code(self.route_changed(network, len)),
             Op::Down(on) => Reply::code(self.interface_down(on)),
             Op::Advance(seconds) => {
                 self.now += u64::from(seconds);

@@ -6,7 +6,6 @@ mod callbacks;
 mod library;
 mod records;
 
-use super::net::{ROUTE_PROTOCOL, upstream_of};
 use super::subject::{Subject, Word, clock, route, transmit};
 use super::words::*;
 use library::Library;
@@ -77,8 +76,8 @@ extern "C" fn route_of(_: *mut c_void, source: u32, out: *mut MgmRoute) -> u32 {
     let filled = MgmRoute {
         index: found.to.index,
         hop: raw(found.to.next_hop),
-        upstream: raw(upstream_of(found.to)),
-        protocol: ROUTE_PROTOCOL,
+        upstream: raw(found.upstream),
+        protocol: found.protocol,
         network: raw(found.network),
         mask: raw(mask_of(found.len)),
     };
