@@ -31,8 +31,7 @@ kernel_round() {
 
 # wait_for COMMAND...: until it succeeds, at most 40 times.
 wait_for() {
-    local n
-    for n in $(seq 40); do
+    for _ in $(seq 40); do
         ! "$@" >/dev/null 2>&1 || return 0
         read -rt 0.1 <> <(:) || :
     done
@@ -58,7 +57,7 @@ peer() {
 }
 
 if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
-    # shellcheck source=benches/hosts.sh
+    # shellcheck source=benches/hosts.sh disable=SC1091
     . benches/hosts.sh
     export LD_LIBRARY_PATH=$WORK
     if [ "$MODE" = all ]; then
