@@ -21,13 +21,14 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs demo test check header install clean deps-demo deps-test
+.PHONY: all help bench bench-peers build lib programs demo test soak check header install clean deps-demo deps-test
 all: build
 
 help:
 	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts"
 	@echo "make test     runs every test"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
+	@echo "make soak     everything at random on the kernel for ten minutes (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
@@ -67,6 +68,9 @@ demo: deps-demo
 test: deps-test
 	@$(MAKE) --no-print-directory build
 	@CARGO='$(CARGO)' tools/test.sh
+
+soak: deps-test
+	MGM_SOAK_SECONDS=$${MGM_SOAK_SECONDS:-300} $(CARGO) test --test kernel_router soak -- --nocapture
 
 check:
 	@CARGO='$(CARGO)' tools/check.sh

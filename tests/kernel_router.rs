@@ -19,5 +19,9 @@ mod process;
 mod restart;
 #[path = "kernel_router/routes.rs"]
 mod routes;
+#[path = "kernel_router/soak.rs"]
+mod soak;
 #[path = "kernel_router/statistics.rs"]
 mod statistics;
+#[path = "kernel_router/tables.rs"]
+mod tables;
