@@ -204,7 +204,7 @@ fn functions_link_and_work() {
     let mut config =
         rras::ROUTING_PROTOCOL_CONFIG { pfnJoinAlertCallback: Some(on_join), ..Default::default() };
     let (mut first, mut second, mut rows) = (null_mut(), null_mut(), null_mut());
-    let (mut size, mut count, mut protocol, mut component) = (0, 99, 0, 0);
+    let (mut count, mut protocol, mut component) = (99, 0, 0);
     let mut entries = [rras::SOURCE_GROUP_ENTRY::default(); 2];
     // SAFETY: every pointer is to a local variable of the declared type that outlives the call.
     unsafe {
@@ -220,7 +220,7 @@ fn functions_link_and_work() {
         assert_eq!(JOINS.load(Ordering::SeqCst), 1, "the other client was alerted");
 
         assert_eq!(rras::MgmGroupEnumerationStart(second, rras::ALL_SOURCES, &mut rows), 0);
-        size = size_of_val(&entries) as u32;
+        let mut size = size_of_val(&entries) as u32;
         let next = rras::MgmGroupEnumerationGetNext;
         let end_of_rows = next(rows, &mut size, entries.as_mut_ptr().cast(), &mut count);
         assert_eq!((end_of_rows, count), (win::ERROR_NO_MORE_ITEMS, 1));
