@@ -246,6 +246,14 @@ impl Router {
         }
     }
 
+    /// How many entries there are at one moment; a walk may see more while they come and go.
+    pub fn total_entries(&self) -> usize {
+        let mut text = Vec::new();
+        self.mgm.write_state(&mut text).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        state["counters"]["mfes"].as_u64().unwrap() as usize
+    }
+
     pub fn lines(&self) -> Vec<(Level, String)> {
         self.log.lock().unwrap().clone()
     }
