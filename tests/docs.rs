@@ -207,7 +207,7 @@ fn every_environment_variable_is_described() {
     let (code, _) = settings.split_once("#[cfg(test)]").unwrap();
     let names: BTreeSet<_> =
         code.split("get(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
     for name in names {
         assert!(read("README.md").contains(&format!("| `{name}` |")), "README.md: {name}");
         assert!(read("docs/man/mgm.7").contains(&format!(".It Ev {name}\n")), "mgm.7: {name}");
