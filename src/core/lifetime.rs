@@ -308,15 +308,10 @@ impl Core {
         self.reserve_refresh(&entries, id, 0)?;
         self.plane.reserve(2 * entries.len() + of_iif)?;
         self.interfaces[id].up = up;
-        self.refresh_all(now, &entries, id, cause);
         if !up {
-            while let Some(((iif, place), ())) = self.by_iif.next_from((id, 0)) {
-                if iif != id {
-                    break;
-                }
-                self.delete_mfe(place & !RESOLVED);
-            }
+            self.delete_entries_of(id, true);
         }
+        self.refresh_all(now, &entries, id, cause);
         Ok(())
     }
 

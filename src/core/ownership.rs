@@ -241,9 +241,10 @@ impl Core {
                 if let Some(igmp) = igmp {
                     // They counted under the old owner, which is IGMP itself (rule C3).
                     self.leave_all(id, igmp, Role::Igmp, &leaving[0], routes, false);
-                    self.refresh_left(now, id, slot, &leaving[0]);
                 }
-                self.owner_went(now, id, Some(slot), false);
+                self.delete_entries_of(id, false);
+                self.refresh_left(now, id, slot, &leaving[0]);
+                self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
                 self.count_interface(slot, 1);
                 self.owner_came(id);
@@ -255,9 +256,10 @@ impl Core {
                 if let Some(igmp) = igmp {
                     self.leave_all(id, igmp, Role::Igmp, &leaving[1], routes, false);
                 }
+                self.delete_entries_of(id, true);
                 self.refresh_left(now, id, slot, &leaving[0]);
                 self.refresh_left(now, id, slot, &leaving[1]);
-                self.owner_went(now, id, Some(slot), true);
+                self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = None;
                 self.count_interface(slot, -1);
                 self.left(id);
@@ -275,9 +277,13 @@ impl Core {
     ) -> Result<(), Error> {
         let leaving = self.prepare_leave(id, &[(Role::Igmp, Some(slot))], routes)?;
         self.leave_all(id, slot, Role::Igmp, &leaving[0], routes, true);
+        let alone = self.interfaces[id].protocol.is_none();
+        if alone {
+            self.delete_entries_of(id, true);
+        }
         self.refresh_left(now, id, slot, &leaving[0]);
-        if self.interfaces[id].protocol.is_none() {
-            self.owner_went(now, id, Some(slot), true);
+        if alone {
+            self.clear_marks(now, id, Some(slot));
         }
         self.interfaces[id].igmp = None;
         self.interfaces[id].igmp_disabled = false;
@@ -343,11 +349,9 @@ impl Core {
         }
     }
 
-    /// What the interface's owner made goes with it: vetoes and forced oifs, entries whose iif it
-    /// is; with `released` also those that have no owner toward their source. Room must have
-    /// been reserved.
-    fn owner_went(&mut self, now: Millis, id: u32, owner: Option<u32>, released: bool) {
-        self.clear_marks(now, id, owner);
+    /// Entries whose iif it is go with the interface's owner; with `released` also those that have
+    /// no owner toward their source. Room must have been reserved.
+    pub(super) fn delete_entries_of(&mut self, id: u32, released: bool) {
         let first = if released { 0 } else { RESOLVED };
         while let Some(((iif, place), ())) = self.by_iif.next_from((id, first)) {
             if iif != id {
