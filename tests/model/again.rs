@@ -1,6 +1,6 @@
 //! Model: what time, routes and interfaces do to entries (E5, E8, E9), lifetimes (E4).
 
-use super::flows::Entry;
+use super::flows::{Entry, header_made};
 use super::members::PRUNE_TIMEOUT;
 use super::net::{RouteEntry, prefix_holds};
 use super::state::{Id, Model};
@@ -140,7 +140,7 @@ impl Model {
                     if why == Why::LifetimeEnds {
                         entry.packets_then = entry.packets;
                     }
-                    self.build(flow, None, named);
+                    self.build(flow, None, header_made(flow), named);
                 }
             }
         }
@@ -154,8 +154,8 @@ impl Model {
         if self.owner(on).is_some() && !self.down.insert(on) {
             return code::NO_ERROR;
         }
-        self.mfes.retain(|_, e| e.iif != on);
         self.update_all(None);
+        self.mfes.retain(|_, e| e.iif != on);
         code::NO_ERROR
     }
 

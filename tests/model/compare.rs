@@ -48,8 +48,9 @@ fn same<T: PartialEq + std::fmt::Debug>(
         return Ok(());
     }
     let mut text = format!("{what} differ at step {at}\n");
-    let World { max_mfes, null_route, .. } = program.world;
-    let _ = writeln!(text, "  max_mfes {max_mfes}, null_route {null_route}");
+    let World { max_mfes, max_new, max_new_of_source, null_route, .. } = program.world;
+    let limits = (max_mfes, max_new, max_new_of_source);
+    let _ = writeln!(text, "  limits {limits:?}, null_route {null_route}");
     for (n, profile) in program.world.profiles.iter().enumerate() {
         if profile.script != Script::default() {
             let _ = writeln!(text, "  client {n}: {:?}", profile.script);

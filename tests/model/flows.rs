@@ -82,6 +82,7 @@ pub struct Pending {
     /// In place of an entry.
     pub rebuild: bool,
     pub arrival: Option<IfKey>,
+    pub header: Header,
     /// As looked up, and leading to the interface it means.
     pub named: Option<RouteEntry>,
     pub route: Option<RouteEntry>,
@@ -125,7 +126,8 @@ impl Model {
         Some(RouteEntry { network: source, len: 32, to, upstream: source, protocol: 0 })
     }
 
-    pub fn packet(&mut self, on: IfKey, flow: SourceGroup, ttl: u8, octets: u16) -> u32 {
+    pub fn packet(&mut self, on: IfKey, packet: Packet) -> u32 {
+        let Packet { flow, ttl, .. } = packet;
         if self.down.contains(&on) {
             // Decision 22: any packet, forwarded or not. What comes of it comes first.
             self.came_up(on, None);
@@ -135,17 +137,17 @@ impl Model {
             return code::NO_ERROR; // host.md: dropped
         }
         if self.mfes.contains_key(&flow) {
-            self.forward(flow, (on, ttl, octets));
+            self.forward(on, packet);
             return code::NO_ERROR;
         }
         let held = self.held.entry(flow).or_default();
         if held.len() < WAITING_PACKETS {
-            held.push((on, ttl, octets));
+            held.push((on, packet));
         }
         if !self.pending.contains_key(&flow) {
-            if self.room_for_one() {
+            if self.room_for_one(flow.source()) {
                 let route = self.route_named(flow.source(), Some(on));
-                self.build(flow, Some(on), route);
+                self.build(flow, Some(on), header_of(&packet), route);
             } else {
                 self.held.remove(&flow);
             }
@@ -154,7 +156,8 @@ impl Model {
     }
 
     /// A packet whose flow has an entry.
-    fn forward(&mut self, flow: SourceGroup, (on, ttl, octets): (IfKey, u8, u16)) {
+    fn forward(&mut self, on: IfKey, packet: Packet) {
+        let Packet { flow, ttl, octets, .. } = packet;
         let now = self.now;
         let owner = self.owner(on);
         let after = self.events.len();
@@ -173,13 +176,19 @@ impl Model {
         let Some(owner) = owner else { return };
         if entry.is_normal() && !lately {
             entry.last_wrong_if = Some(now);
-            let header = header_of(flow);
+            let header = header_of(&packet);
             self.alert(owner, Callback::WrongIf { flow, on, header });
         }
     }
 
     /// Rule E1 from its start, for a new flow or in place of an entry (rules E5, E8, E9).
-    pub fn build(&mut self, flow: SourceGroup, arrival: Option<IfKey>, named: Option<RouteEntry>) {
+    pub fn build(
+        &mut self,
+        flow: SourceGroup,
+        arrival: Option<IfKey>,
+        header: Header,
+        named: Option<RouteEntry>,
+    ) {
         let route = named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
         let serial = self.next_serial();
         let there = self.mfes.get(&flow);
@@ -197,6 +206,7 @@ impl Model {
             serial,
             rebuild: there.is_some(),
             arrival,
+            header,
             named,
             route: shown,
             owner,
@@ -212,7 +222,6 @@ impl Model {
         match (route, owner) {
             (Some(route), Some(owner)) => {
                 let RouteEntry { network, len, .. } = route;
-                let header = header_of(flow);
                 let question = Callback::Rpf { flow, iif, upstream, header, network, len };
                 self.enqueue(owner, Item::Rpf { question, flow, pending: serial });
             }
@@ -222,8 +231,8 @@ impl Model {
 
     /// Asks again (decision 35), because what was answered is no longer true.
     fn build_again(&mut self, flow: SourceGroup) {
-        if let Some(Pending { arrival, named, .. }) = self.pending.remove(&flow) {
-            self.build(flow, arrival, named);
+        if let Some(Pending { arrival, header, named, .. }) = self.pending.remove(&flow) {
+            self.build(flow, arrival, header, named);
         }
     }
 
@@ -339,10 +348,10 @@ impl Model {
             entry.set_oifs(&wanted);
         }
         self.tell_built(flow, old.as_ref(), &wanted);
-        for packet in self.held.remove(&flow).unwrap_or_default() {
-            self.forward(flow, packet);
+        for (on, packet) in self.held.remove(&flow).unwrap_or_default() {
+            self.forward(on, packet);
         }
-        self.keep_limits(flow);
+        self.keep_limits();
     }
 
     /// Rule E4 for a new entry, decisions 16 to 18 for one made anew.
@@ -379,6 +388,14 @@ impl Model {
     }
 }
 
-pub fn header_of(flow: SourceGroup) -> Header {
+/// The header of a packet, options included.
+fn header_of(packet: &Packet) -> Header {
+    let Packet { flow, options, .. } = *packet;
+    let octets = 20 + 4 * usize::from(options);
+    Header { octets, source: flow.source(), group: flow.group() }
+}
+
+/// Decision 16: the header that stands for one where there is no packet.
+pub fn header_made(flow: SourceGroup) -> Header {
     Header { octets: 20, source: flow.source(), group: flow.group() }
 }

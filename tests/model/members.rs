@@ -226,7 +226,7 @@ impl Model {
                     if let Some(owner) = told {
                         self.prune_flow(owner, flow, *last, now);
                     }
-                    self.keep_limits(flow);
+                    self.keep_limits();
                 }
                 _ => {}
             }

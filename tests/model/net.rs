@@ -1,5 +1,6 @@
 //! The small network of the tests: its interfaces, groups, sources, routes and packets.
 
+use super::words::Packet;
 use mgm::core::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -97,16 +98,19 @@ impl Routes {
     }
 }
 
-/// A UDP packet: an IPv4 header with a right checksum, and zeros.
-pub fn packet(flow: SourceGroup, ttl: u8, octets: u16) -> Vec<u8> {
+/// An IPv4 header with a right checksum, and zeros.
+pub fn bytes_of(packet: &Packet) -> Vec<u8> {
+    let Packet { flow, ttl, options, octets } = *packet;
     let mut p = vec![0; usize::from(octets)];
-    p[0] = 0x45;
+    p[0] = 0x45 + options;
     p[2..4].copy_from_slice(&octets.to_be_bytes());
     p[8] = ttl;
     p[9] = 17;
     p[12..16].copy_from_slice(&flow.source().octets());
     p[16..20].copy_from_slice(&flow.group().octets());
-    let sum = checksum(&p[..20]);
+    let header = 20 + 4 * usize::from(options);
+    p[20..header].fill(1); // "no operation"
+    let sum = checksum(&p[..header]);
     p[10..12].copy_from_slice(&sum.to_be_bytes());
     p
 }

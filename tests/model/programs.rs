@@ -99,13 +99,23 @@ fn prefix() -> impl Strategy<Value = (Ipv4Addr, u8)> {
     select(vec![(NET1, 24), (NET1, 24), (NET2, 24), (S1, 32), (Ipv4Addr::UNSPECIFIED, 0)])
 }
 
+fn packet() -> impl Strategy<Value = Packet> {
+    let ttl = select(vec![64, 64, 64, 64, 64, 2, 1]);
+    let options = select(vec![0, 0, 0, 1, 10]);
+    (flow(), ttl, options, 68..99u16).prop_map(|(flow, ttl, options, octets)| Packet {
+        flow,
+        ttl,
+        options,
+        octets,
+    })
+}
+
 /// Whatever may be done from inside a callback too.
 fn nested(level: Level) -> BoxedStrategy<Op> {
     let to = prop_oneof![5 => interfaces().prop_map(Some), 1 => Just(None)];
     prop_oneof![
         60 => call(level),
-        20 => (interfaces(), flow(), select(vec![64, 64, 64, 64, 64, 2, 1]), 28..99u16)
-            .prop_map(|(on, flow, ttl, octets)| Op::Packet { on, flow, ttl, octets }),
+        20 => (interfaces(), packet()).prop_map(|(on, packet)| Op::Packet(on, packet)),
         4 => (prefix(), to).prop_map(|((network, len), to)| Op::Route { network, len, to }),
         1 => prefix().prop_map(|(network, len)| Op::RouteChanged { network, len }),
         2 => interfaces().prop_map(Op::Down),
@@ -161,23 +171,31 @@ fn beginning() -> impl Strategy<Value = Vec<Op>> {
 /// Everything that the property test may do to a subject.
 pub fn program(level: Level) -> impl Strategy<Value = Program> {
     let scripts = vec(script(level), CLIENTS.len());
-    let settings = (
-        select(vec![0, 0, 0, 0, 4, 8]),
-        select(vec![false, false, false, false, false, false, true]),
-    );
+    let rates = select(vec![(0, 0), (0, 0), (0, 0), (3, 0), (0, 1)]);
+    let null_route = select(vec![false, false, false, false, false, false, true]);
+    let settings = (select(vec![0, 0, 0, 0, 4, 8]), rates, null_route);
     let all = (settings, scripts, beginning(), vec(op(level), 1..40));
-    all.prop_map(move |((max_mfes, null_route), scripts, mut ops, more)| {
-        ops.extend(more);
-        let profiles = CLIENTS.iter().zip(scripts);
-        let profile = |((protocol, component), script): (&(u32, u32), Script)| Profile {
-            protocol: *protocol,
-            component: *component,
-            script,
-        };
-        let profiles = profiles.map(profile).collect();
-        Program {
-            world: World { profiles, max_mfes, null_route, seen_from_c: level == Level::C },
-            ops,
-        }
-    })
+    all.prop_map(
+        move |((max_mfes, (max_new, max_new_of_source), null_route), scripts, mut ops, more)| {
+            ops.extend(more);
+            let profiles = CLIENTS.iter().zip(scripts);
+            let profile = |((protocol, component), script): (&(u32, u32), Script)| Profile {
+                protocol: *protocol,
+                component: *component,
+                script,
+            };
+            let profiles = profiles.map(profile).collect();
+            Program {
+                world: World {
+                    profiles,
+                    max_mfes,
+                    max_new,
+                    max_new_of_source,
+                    null_route,
+                    seen_from_c: level == Level::C,
+                },
+                ops,
+            }
+        },
+    )
 }

@@ -3,7 +3,7 @@
 use super::state::{Id, Model};
 use super::words::*;
 use mgm::core::types::SourceGroup;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// Rule G1: the default.
@@ -124,20 +124,30 @@ impl Model {
     }
 
     /// Rule G1: whether one more flow fits, after the oldest negative entry made way if need be.
-    pub fn room_for_one(&mut self) -> bool {
+    pub fn room_for_one(&mut self, source: Ipv4Addr) -> bool {
+        let (max, of_source) = (self.world.max_new, self.world.max_new_of_source);
+        if self.new_flows.0 != self.now {
+            self.new_flows = (self.now, 0, BTreeMap::new());
+        }
+        let its = self.new_flows.2.entry(source).or_insert(0);
+        if (max > 0 && self.new_flows.1 >= max) || (of_source > 0 && *its >= of_source) {
+            return false;
+        }
         while self.mfes.len() + self.pending.len() >= self.max_mfes() {
-            if !self.drop_oldest_negative(None) {
+            if !self.drop_oldest_negative() {
                 return false;
             }
         }
+        self.new_flows.1 += 1;
+        *self.new_flows.2.entry(source).or_insert(0) += 1;
         true
     }
 
     /// Rule G1: at most a quarter are negative.
-    pub fn keep_limits(&mut self, newest: SourceGroup) {
+    pub fn keep_limits(&mut self) {
         let most = (self.max_mfes() / 4).max(1);
         while self.mfes.values().filter(|e| e.oifs.is_empty()).count() > most {
-            if !self.drop_oldest_negative(Some(newest)) {
+            if !self.drop_oldest_negative() {
                 return;
             }
         }
@@ -150,8 +160,8 @@ impl Model {
         }
     }
 
-    fn drop_oldest_negative(&mut self, but: Option<SourceGroup>) -> bool {
-        let negative = self.mfes.iter().filter(|(f, e)| e.oifs.is_empty() && Some(**f) != but);
+    fn drop_oldest_negative(&mut self) -> bool {
+        let negative = self.mfes.iter().filter(|(_, e)| e.oifs.is_empty());
         // Of those that one call made negative, any may go: as shown.
         let kept = |flow: &SourceGroup| self.shown_flows.contains(flow);
         let oldest =

@@ -11,6 +11,7 @@ use super::net::{INTERFACES, Routes};
 use super::words::*;
 use mgm::core::types::{IfKey, SourceGroup};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 
 /// A registration: the n-th handle that was given out.
 pub type Id = usize;
@@ -49,8 +50,10 @@ pub struct Model {
     pub members: BTreeSet<(SourceGroup, IfKey, Id)>,
     pub mfes: BTreeMap<SourceGroup, super::flows::Entry>,
     pub pending: BTreeMap<SourceGroup, super::flows::Pending>,
-    /// The packets of flows without an entry: arrival interface, TTL, octets.
-    pub held: BTreeMap<SourceGroup, Vec<(IfKey, u8, u16)>>,
+    /// The packets of flows without an entry, with their arrival interfaces.
+    pub held: BTreeMap<SourceGroup, Vec<(IfKey, Packet)>>,
+    /// Rule G1: the second it is, and the new flows in it: in all, and of each source.
+    pub new_flows: (u64, u32, BTreeMap<Ipv4Addr, u32>),
     /// Entries to look at again, with the call that is the cause.
     pub again: VecDeque<(usize, SourceGroup, super::again::Why)>,
     pub enumerations: Vec<super::reads::Enumeration>,
@@ -82,6 +85,7 @@ impl Model {
             mfes: BTreeMap::new(),
             pending: BTreeMap::new(),
             held: BTreeMap::new(),
+            new_flows: (0, 0, BTreeMap::new()),
             again: VecDeque::new(),
             enumerations: Vec::new(),
             routes: Routes::default(),
@@ -163,10 +167,7 @@ impl Model {
         if let Op::Route { network, len, to } = *op {
             self.routes.set(network, len, to);
         }
-        if matches!(
-            op,
-            Op::Packet { .. } | Op::Route { .. } | Op::RouteChanged { .. } | Op::Down(_)
-        ) {
+        if matches!(op, Op::Packet(..) | Op::Route { .. } | Op::RouteChanged { .. } | Op::Down(_)) {
             self.do_what_is_due();
         }
         let reply = match *op {
@@ -182,7 +183,7 @@ impl Model {
             Op::StartEnum(h, all_sources) => Reply::code(self.start_enum(h, all_sources)),
             Op::NextGroups(e, max) => self.next_groups(e, max),
             Op::EndEnum(e) => Reply::code(self.end_enum(e)),
-            Op::Packet { on, flow, ttl, octets } => Reply::code(self.packet(on, flow, ttl, octets)),
+            Op::Packet(on, packet) => Reply::code(self.packet(on, packet)),
             Op::Route { network, len, .. } | Op::RouteChanged { network, len } => {
                 Reply::code(self.route_changed(network, len))
             }

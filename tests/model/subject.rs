@@ -2,7 +2,7 @@
 //! what it does in return.
 
 use super::deliver::Answer;
-use super::net::{INTERFACES, RouteEntry, Routes, packet};
+use super::net::{INTERFACES, RouteEntry, Routes, bytes_of};
 use super::words::*;
 use mgm::core::types::{IfKey, SourceGroup};
 use std::cell::{Cell, RefCell};
@@ -91,7 +91,8 @@ pub fn route(source: Ipv4Addr) -> Option<RouteEntry> {
 pub fn transmit(on: IfKey, bytes: &[u8]) {
     let Some(s) = session() else { return };
     let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
-    assert_eq!(super::net::checksum(&bytes[..20]), 0, "host.md: header checksum right");
+    let header = usize::from(bytes[0] & 15) * 4;
+    assert_eq!(super::net::checksum(&bytes[..header]), 0, "host.md: header checksum right");
     let flow = SourceGroup::new(address(12), address(16));
     let after = s.events.borrow().len();
     s.sent.borrow_mut().push(Sent { on, flow, ttl: bytes[8], after });
@@ -153,7 +154,7 @@ impl Session {
                 return Reply { code, data: Data::Groups(rows) };
             }
             Op::EndEnum(e) => s.end_enum(self.enumeration(e)),
-            Op::Packet { on, flow, ttl, octets } => s.receive(on, &packet(flow, ttl, octets)),
+            Op::Packet(on, packet) => s.receive(on, &bytes_of(&packet)),
             Op::Route { network, len, to } => {
                 self.routes.borrow_mut().set(network, len, to);
                 s.route_changed(network, len)

@@ -51,13 +51,8 @@ pub enum Op {
     StartEnum(Handle, bool),
     NextGroups(Handle, usize),
     EndEnum(Handle),
-    /// A UDP packet of this flow, with this TTL and so many octets in all, comes in.
-    Packet {
-        on: IfKey,
-        flow: SourceGroup,
-        ttl: u8,
-        octets: u16,
-    },
+    /// A packet comes in.
+    Packet(IfKey, Packet),
     /// The route to this prefix now leads to this interface, or is gone.
     Route {
         network: Ipv4Addr,
@@ -72,6 +67,17 @@ pub enum Op {
     Down(IfKey),
     /// So many seconds pass, and lifetimes that end are dealt with.
     Advance(u32),
+}
+
+/// A UDP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub flow: SourceGroup,
+    pub ttl: u8,
+    /// How many 4-octet words of options its header has.
+    pub options: u8,
+    /// In all.
+    pub octets: u16,
 }
 
 /// The nine callbacks.
@@ -148,6 +154,9 @@ pub struct World {
     pub profiles: Vec<Profile>,
     /// The cap of rule G1; 0: the default.
     pub max_mfes: u32,
+    /// The limits of rule G1 on new entries in one second, in all and for one source; 0: none.
+    pub max_new: u32,
+    pub max_new_of_source: u32,
     /// Without pfnRoute the arrival interface is the route.
     pub null_route: bool,
     /// Entries are seen through mgm.h, whose records lack the next hop of the iif.

@@ -37,6 +37,7 @@ crate::scenarios!(
     e6_a_membership_turns_it_positive,
     e7_wrong_interface_goes_to_the_arrival_owner,
     e7_wrong_interface_comes_at_most_once_in_three_seconds,
+    e7_headers_come_with_their_options,
     e7_nobody_is_told_where_nobody_owns_the_arrival,
 );
 
@@ -89,13 +90,13 @@ pub fn e1_packets_that_must_not_be_forwarded_make_no_entry(on: On) {
     s.one_each();
     s.join(B, any(G1), IF2).ok();
     for ttl in [0, 1] {
-        let packet = Op::Packet { on: IF1, flow: FLOW, ttl, octets: 60 };
+        let packet = Op::Packet(IF1, Packet { flow: FLOW, ttl, options: 0, octets: 60 });
         s.run(packet).sent(&[]).ok_calls(&[]);
     }
     s.packet(sg(S1, S2), IF1).sent(&[]).ok_calls(&[]);
     assert_eq!(s.look().mfes, []);
     // A TTL of 2 goes one hop further.
-    let done = s.run(Op::Packet { on: IF1, flow: FLOW, ttl: 2, octets: 60 });
+    let done = s.run(Op::Packet(IF1, Packet { flow: FLOW, ttl: 2, options: 0, octets: 60 }));
     assert!(done.0.sent.iter().all(|sent| sent.ttl == 1));
     let _ = done.sent(&[IF2]);
 }
@@ -424,4 +425,22 @@ pub fn e7_nobody_is_told_where_nobody_owns_the_arrival(on: On) {
     let _ = s.packet(FLOW, IF1);
     s.packet(FLOW, IF4_HOP).sent(&[]).ok_calls(&[]);
     assert_eq!(s.mfe(FLOW).wrong_if, 1);
+}
+
+/// To the RPF callback (rule E2) as well.
+pub fn e7_headers_come_with_their_options(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    for options in [1, 10] {
+        let flow = sg(Ipv4Addr::new(10, 0, 1, options), G1);
+        let packet = Packet { flow, ttl: 64, options, octets: 100 };
+        let whole = Header { octets: 20 + 4 * usize::from(options), ..header(flow) };
+        let done = s.run(Op::Packet(IF1, packet));
+        let Callback::Rpf { header, .. } = done.of_kind(Kind::Rpf)[0].1 else { unreachable!() };
+        assert_eq!(header, whole);
+        let _ = done.sent(&[IF2]);
+        let wanted = Callback::WrongIf { flow, on: IF3, header: whole };
+        s.run(Op::Packet(IF3, packet)).ok_calls(&[(C, wanted)]);
+    }
 }

@@ -36,6 +36,7 @@ crate::scenarios!(
     g1_a_new_flow_replaces_the_oldest_negative_entry,
     g1_positive_entries_are_never_pushed_out,
     g1_at_most_a_quarter_is_negative,
+    g1_rates_hold_new_flows_back_and_nothing_else,
     g2_memberships_and_clients_have_no_cap,
     without_route_callback_the_arrival_is_the_route,
 );
@@ -237,9 +238,9 @@ pub fn e12_an_entry_tells_its_owner_route_and_times(on: On) {
 
 pub fn e13_counts_are_those_of_forwarded_packets(on: On) {
     let mut s = positive(on, |_| {});
-    s.run(Op::Packet { on: IF1, flow: FLOW, ttl: 9, octets: 1400 }).ok();
-    s.run(Op::Packet { on: IF1, flow: FLOW, ttl: 1, octets: 1400 }).ok();
-    s.run(Op::Packet { on: IF3, flow: FLOW, ttl: 9, octets: 700 }).ok();
+    s.run(Op::Packet(IF1, Packet { flow: FLOW, ttl: 9, options: 0, octets: 1400 })).ok();
+    s.run(Op::Packet(IF1, Packet { flow: FLOW, ttl: 1, options: 0, octets: 1400 })).ok();
+    s.run(Op::Packet(IF3, Packet { flow: FLOW, ttl: 9, options: 0, octets: 700 })).ok();
     let m = s.mfe(FLOW);
     assert_eq!((m.packets, m.octets, m.wrong_if), (2, 1500, 1));
 }
@@ -415,6 +416,23 @@ pub fn g1_at_most_a_quarter_is_negative(on: On) {
     }
     let left: Vec<SourceGroup> = s.look().mfes.iter().map(|m| m.flow).collect();
     assert_eq!(left, [sg(S1, nth_group(3)), sg(S1, nth_group(4))]);
+}
+
+/// Decision 25: dwMaxNewMfesPerSecond and dwMaxNewMfesPerSource.
+pub fn g1_rates_hold_new_flows_back_and_nothing_else(on: On) {
+    let mut s = Stage::new(on, |w| (w.max_new, w.max_new_of_source) = (4, 3));
+    s.one_each();
+    s.join(B, ALL, IF2).ok();
+    for n in 0..3 {
+        let _ = s.packet(sg(S1, nth_group(n)), IF1).sent(&[IF2]);
+    }
+    s.packet(sg(S1, nth_group(3)), IF1).sent(&[]).ok_calls(&[]);
+    let _ = s.packet(sg(S1B, nth_group(3)), IF1).sent(&[IF2]);
+    s.packet(sg(S2, nth_group(3)), IF2).sent(&[]).ok_calls(&[]);
+    let _ = s.packet(sg(S1, nth_group(0)), IF1).sent(&[IF2]);
+    s.advance(1).ok();
+    let _ = s.packet(sg(S1, nth_group(3)), IF1).sent(&[IF2]);
+    assert_eq!(s.look().mfes.len(), 5);
 }
 
 pub fn g2_memberships_and_clients_have_no_cap(on: On) {

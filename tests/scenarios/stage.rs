@@ -53,8 +53,14 @@ impl Stage {
             script: Script::default(),
         };
         let profiles = IDS.iter().map(profile).collect();
-        let mut world =
-            World { profiles, max_mfes: 0, null_route: false, seen_from_c: on == On::C };
+        let mut world = World {
+            profiles,
+            max_mfes: 0,
+            max_new: 0,
+            max_new_of_source: 0,
+            null_route: false,
+            seen_from_c: on == On::C,
+        };
         change(&mut world);
         let drive: Box<dyn Drive> = match on {
             On::Model => Box::new(Model::new(&world)),
@@ -107,7 +113,8 @@ impl Stage {
 
     /// A packet of 100 octets.
     pub fn packet(&mut self, flow: SourceGroup, on: IfKey) -> Done {
-        self.run(Op::Packet { on, flow, ttl: 64, octets: 100 })
+        let packet = Packet { flow, ttl: 64, options: 0, octets: 100 };
+        self.run(Op::Packet(on, packet))
     }
 
     pub fn route(&mut self, network: Ipv4Addr, to: impl Into<Option<IfKey>>) -> Done {
@@ -260,21 +267,25 @@ pub fn creation(flow: SourceGroup, iif: IfKey, out: &[IfKey]) -> Callback {
     Callback::Creation { flow, iif, out: out.iter().map(|on| (*on, false, true)).collect() }
 }
 
+/// The header of a packet without options.
+pub fn header(flow: SourceGroup) -> Header {
+    Header { octets: 20, source: flow.source(), group: flow.group() }
+}
+
 /// The RPF callback for S1 over the route to 10.0.1.0/24.
 pub fn rpf(flow: SourceGroup, iif: IfKey) -> Callback {
     Callback::Rpf {
         flow,
         iif,
         upstream: upstream_of(iif),
-        header: Header { octets: 20, source: flow.source(), group: flow.group() },
+        header: header(flow),
         network: Ipv4Addr::from_bits(flow.source().to_bits() & 0xffff_ff00),
         len: 24,
     }
 }
 
 pub fn wrong_if(flow: SourceGroup, on: IfKey) -> Callback {
-    let header = Header { octets: 20, source: flow.source(), group: flow.group() };
-    Callback::WrongIf { flow, on, header }
+    Callback::WrongIf { flow, on, header: header(flow) }
 }
 
 /// Makes a test of each scenario for each of the three.

@@ -154,8 +154,8 @@ impl Subject for CAbi {
             custom: std::ptr::null(),
             control_path: std::ptr::null(),
             clock: Some(now),
-            max_new_per_second: 0,
-            max_new_per_source: 0,
+            max_new_per_second: world.max_new,
+            max_new_per_source: world.max_new_of_source,
             log_level: u32::MAX, // MGM_LOG_OFF
             reserved: 0,
         };
