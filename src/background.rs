@@ -61,6 +61,9 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn retry(&'static self, call: &mut Call) {
+        if self.with(|running| std::mem::take(&mut running.look_all)) == Some(true) {
+            self.look_under(call, Ipv4Addr::UNSPECIFIED, 0);
+        }
         let all = self.with(|running| {
             let count = running.retry.len();
             if running.core.plane.reserve(count).is_ok() {
@@ -84,6 +87,8 @@ impl<C: Callbacks> Mgm<C> {
         self.with(|running| {
             if running.core.plane.reserve(1).is_ok() {
                 running.core.plane.push(Stale::Entry(flow));
+            } else {
+                running.retry_all = true;
             }
         });
     }

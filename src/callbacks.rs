@@ -1,6 +1,7 @@
 //! What a client is called back with: the nine callbacks of mgm.h as a safe trait.
 
 use crate::core::types::{IfKey, Route, Seconds, SourceGroup};
+use crate::error::Error;
 use std::net::Ipv4Addr;
 
 /// An RPF callback's proposal on entry, the client's answer on return (rule E2).
@@ -36,6 +37,18 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
 
     /// An entry is about to be made whose outgoing interfaces include these of the client's.
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);
+
+    /// The same, where it may find no memory to call the client: then nothing was called, and the
+    /// entry is not made.
+    fn try_creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
+        self.creation(flow, iif, out);
+        Ok(())
+    }
 
     /// Receivers are gone. `member`: a membership ended; otherwise the entry has no outgoing
     /// interface any more and `timeout` becomes its lifetime (rules D7, D8, E4).

@@ -11,10 +11,12 @@ use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
 use crate::forwarder::kernel::{Body, KernelForwarder, Thread};
-use crate::forwarder::memory::MemoryForwarder;
+use crate::forwarder::memory::{MemoryForwarder, Received};
+use crate::forwarder::packet::{self, Packet};
 use crate::handle;
 use crate::log::Level;
 use crate::mgm::{Mgm, Running, system_now};
+use crate::perform::Call;
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -88,6 +90,7 @@ impl<C: Callbacks> Mgm<C> {
                 started,
                 retry: Vec::new(),
                 retry_all: false,
+                look_all: false,
                 refusal_logged: None,
                 timer: None,
                 control: None,
@@ -221,50 +224,70 @@ impl<C: Callbacks> Mgm<C> {
             if self.with(|running| running.core.is_down(arrival)) == Some(true) {
                 self.set_interface_up(call, arrival, true)?;
             }
-            let waits = match forwarder.as_memory() {
-                Some(memory) => memory.receive(arrival, packet)?,
-                None if forwarder.takes_packets() => self.report(call, arrival, packet)?,
-                None => return Err(Error::OtherForwarder("the memory and custom forwarders")),
-            };
-            if let Some(flow) = waits
-                && call.waits
-            {
-                self.wait_for_flow(flow, call.epoch);
+            match forwarder.as_memory() {
+                Some(memory) => match memory.receive(arrival, packet)? {
+                    Received::Done => Ok(()),
+                    Received::WrongInterface(packet) => {
+                        let reported = self.report_wrong(call, arrival, &packet);
+                        if reported == Err(Error::OutOfMemory) {
+                            memory.uncount_wrong_interface(packet.flow);
+                        }
+                        reported
+                    }
+                    Received::NoEntry(packet) => self.report_new(call, arrival, &packet),
+                },
+                None if forwarder.takes_packets() => match packet::parse(packet) {
+                    Ok(Ok(packet)) => {
+                        // Where there is an entry with another iif; report_new sees to the rest.
+                        self.report_wrong(call, arrival, &packet)?;
+                        self.report_new(call, arrival, &packet)
+                    }
+                    Ok(Err(_)) => Ok(()),
+                    Err(reason) => Err(Error::BadPacket { size: packet.len(), reason }),
+                },
+                None => Err(Error::OtherForwarder("the memory and custom forwarders")),
             }
-            Ok(())
         })
     }
 
-    /// A custom forwarder's host reports a packet without an entry.
-    fn report(
+    /// A packet on another interface than its entry's iif (rule E7).
+    fn report_wrong(
         &'static self,
-        call: &mut crate::perform::Call,
+        call: &mut Call,
         arrival: IfKey,
-        bytes: &[u8],
-    ) -> Result<Option<crate::core::types::SourceGroup>, Error> {
-        match crate::forwarder::packet::parse(bytes) {
-            Ok(Ok(packet)) => {
-                // Rule E7, where there is an entry with another iif; new_flow sees to the rest.
-                self.ask_core(call, |core, now, _| {
-                    core.wrong_interface(now, packet.flow, arrival, packet.bytes)
-                })?;
-                self.new_flow(call, packet.flow, arrival, packet.bytes)?;
-                self.settle(call);
-                Ok(Some(packet.flow))
-            }
-            Ok(Err(_)) => Ok(None),
-            Err(reason) => Err(Error::BadPacket { size: bytes.len(), reason }),
-        }
+        packet: &Packet<'_>,
+    ) -> Result<(), Error> {
+        self.ask_core(call, |core, now, _| {
+            core.wrong_interface(now, packet.flow, arrival, packet.bytes)
+        })
     }
 
-    /// The questions of a flow may be in the hands of other threads.
-    fn wait_for_flow(&'static self, flow: crate::core::types::SourceGroup, epoch: u64) {
-        let begun = Instant::now();
-        self.wait_until(|state| {
-            let pending =
-                state.running_in(epoch).is_some_and(|running| running.core.is_pending(flow));
-            !pending || begun.elapsed() > STOP_WAIT
+    /// A packet without an entry (rule E1). Waits, unless it must not, for the questions of its
+    /// flow, which may be in the hands of other threads.
+    fn report_new(
+        &'static self,
+        call: &mut Call,
+        arrival: IfKey,
+        packet: &Packet<'_>,
+    ) -> Result<(), Error> {
+        let flow = packet.flow;
+        let before = self.with(|running| running.core.flows_given_up());
+        self.new_flow(call, flow, arrival, packet.bytes)?;
+        self.settle(call);
+        if call.waits {
+            let begun = Instant::now();
+            self.wait_until(|state| {
+                let pending = state
+                    .running_in(call.epoch)
+                    .is_some_and(|running| running.core.is_pending(flow));
+                !pending || begun.elapsed() > STOP_WAIT
+            });
+        }
+        // Memory may have run out after its questions had been put (rule A4).
+        let lost = self.with(|running| {
+            running.core.is_new(flow) && Some(running.core.flows_given_up()) != before
         });
+        if lost == Some(true) { Err(Error::OutOfMemory) } else { Ok(()) }
     }
 
     /// MgmHostRouteChanged (rules E5, E9).

@@ -59,6 +59,8 @@ pub(crate) struct Running<C> {
     pub retry: Vec<SourceGroup>,
     /// More could not be programmed than there was memory to remember.
     pub retry_all: bool,
+    /// Routes toward some sources could not be looked at for want of memory.
+    pub look_all: bool,
     /// The thread that looks at lifetimes.
     pub timer: Option<Thread>,
     /// When refused flows were logged last.

@@ -64,7 +64,8 @@ pub(crate) struct Ask<C> {
 /// One call of a client: what it is told and asked, and room for its answer.
 enum Question {
     Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
-    Creation { id: u32, of: SourceGroup, iif: IfKey, out: SmallVec<[OutInterface; 8]> },
+    // `starved`: there was no memory to call the client.
+    Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
     Prune { of: SourceGroup, interface: IfKey, member: bool, timeout: Seconds },
     Join { of: SourceGroup, member: bool },
     WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
@@ -73,6 +74,8 @@ enum Question {
     DisableIgmp { interface: IfKey, change: u32 },
     EnableIgmp { interface: IfKey },
 }
+
+type OutInterfaces = SmallVec<[OutInterface; 8]>;
 
 impl Question {
     /// Reads from the core what an action is about.
@@ -85,7 +88,7 @@ impl Question {
             Action::Creation { flow } => {
                 let mut out = SmallVec::new();
                 let (of, iif) = core.creation_question(flow, client, &mut out);
-                Self::Creation { id: flow, of, iif, out }
+                Self::Creation { id: flow, of, iif, out, starved: false }
             }
             Action::Prune { of, interface, member } => {
                 Self::Prune { of, interface, member, timeout: Seconds(900) }
@@ -113,9 +116,9 @@ impl Question {
             Self::Rpf { of, answer, header, route, .. } => {
                 client.rpf(*of, answer, header.as_bytes(), route)
             }
-            Self::Creation { of, iif, out, .. } => {
+            Self::Creation { of, iif, out, starved, .. } => {
                 if !out.is_empty() {
-                    client.creation(*of, *iif, out);
+                    *starved = client.try_creation(*of, *iif, out).is_err();
                 }
             }
             Self::Prune { of, interface, member, timeout } => {
@@ -156,7 +159,12 @@ impl Question {
     ) -> Result<(), Error> {
         match self {
             Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
-            Self::Creation { id, out, .. } => core.creation_answered(now, *id, client, out),
+            Self::Creation { id, out, starved, .. } => {
+                if *starved {
+                    core.creation_starved(*id);
+                }
+                core.creation_answered(now, *id, client, out);
+            }
             Self::Prune { of, member: false, timeout, .. } => {
                 core.prune_answered(now, *of, client, *timeout)
             }
@@ -340,7 +348,7 @@ impl<C: Callbacks> Mgm<C> {
                 }
                 running.forwarder.clone()
             };
-            // For want of memory the route is taken for unknown: then nobody is told (rule D7).
+            // For want of memory the change does not come to pass.
             if self.look_up(&*forwarder, &mut routes).is_err() {
                 routes.give_up();
             }
@@ -382,9 +390,11 @@ impl<C: Callbacks> Mgm<C> {
         let now = self.now();
         self.with(|running| {
             running.core.outbox.set_job(call.job);
-            if running.core.rerouted(now, flow, route, rebuild).is_err() {
-                // For want of memory: the entry stays as it is and is looked at again.
-                running.core.postpone(now, flow);
+            // For want of memory the entry stays as it is and is looked at again.
+            match running.core.rerouted(now, flow, route, rebuild) {
+                Ok(()) => {}
+                Err(_) if rebuild => running.core.rebuild_later(now, flow),
+                Err(_) => running.look_all = true,
             }
             running.post(call);
         });

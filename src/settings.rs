@@ -80,9 +80,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether there is memory to start with. Starting makes a few small boxes, each of which
+    /// would abort where there is none; asked first, this fails instead (rule A4).
+    pub fn room_to_start() -> Result<(), Error> {
+        const AMPLE: usize = 256 * 1024;
+        Ok(Vec::<u8>::new().try_reserve_exact(AMPLE)?)
+    }
+
     /// What the environment says: MGM_FORWARDER, MGM_LOG, MGM_MAX_MFES, MGM_CONTROL. A value that
     /// makes no sense is an error, never a fallback.
     pub fn from_env() -> Result<Self, Error> {
+        Self::room_to_start()?;
         Self::from_variables(|name| std::env::var_os(name))
     }
 

@@ -77,6 +77,8 @@ pub(super) struct Flow {
     rebuild: bool,
     /// The route changed meanwhile.
     outdated: bool,
+    /// Memory ran out for one of its questions.
+    starved: bool,
 }
 
 impl Keyed for Flow {
@@ -102,6 +104,11 @@ impl Core {
     /// Whether an entry is being made or built anew for the flow.
     pub fn is_pending(&self, flow: SourceGroup) -> bool {
         self.flows.find(flow).is_some()
+    }
+
+    /// How often memory ran out for a flow whose questions had begun.
+    pub const fn flows_given_up(&self) -> u64 {
+        self.flows_given_up
     }
 
     /// Whether a packet of this flow needs a route look-up.
@@ -170,6 +177,7 @@ impl Core {
             open: 1,
             rebuild,
             outdated: false,
+            starved: false,
         });
         self.outbox.push(owner, Action::Rpf { flow: id });
         Ok(())
@@ -210,7 +218,7 @@ impl Core {
         match self.ask_creation(id) {
             Ok(()) if self.flows[id].open == 0 => self.install(now, id),
             Ok(()) => {}
-            Err(_) => self.give_up(id),
+            Err(_) => self.drop_flow(now, id),
         }
     }
 
@@ -233,19 +241,21 @@ impl Core {
         Ok(())
     }
 
-    /// What a creation callback is asked: the flow, its iif, and the client's interfaces; where
-    /// memory runs out, those that found room.
+    /// What a creation callback is asked: the flow, its iif, and the client's interfaces. Where
+    /// memory runs out the list is empty, and the flow will be given up.
     pub fn creation_question(
-        &self,
+        &mut self,
         id: u32,
         client: u32,
         out: &mut SmallVec<[OutInterface; 8]>,
     ) -> (SourceGroup, IfKey) {
-        let pending = &self.flows[id];
+        let pending = &mut self.flows[id];
         for asked in pending.asked.iter().filter(|asked| asked.owner == client) {
             // The interface may have changed hands while the question waited.
             let Some(interface) = self.interfaces.get(asked.interface) else { continue };
             if out.try_reserve(1).is_err() {
+                out.clear();
+                pending.starved = true;
                 break;
             }
             out.push(OutInterface {
@@ -255,6 +265,11 @@ impl Core {
             });
         }
         (pending.flow, self.interfaces[pending.iif].key)
+    }
+
+    /// Memory ran out for a creation question: the flow will be given up.
+    pub fn creation_starved(&mut self, id: u32) {
+        self.flows[id].starved = true;
     }
 
     /// A creation callback's answer: the interfaces as it left them. Interfaces it does not
@@ -301,10 +316,23 @@ impl Core {
         self.flows[id].outdated = true;
     }
 
-    /// Forgets a pending flow for want of memory; its next packet begins anew.
-    fn give_up(&mut self, id: u32) {
+    /// Forgets a pending flow for want of memory.
+    fn drop_flow(&mut self, now: Millis, id: u32) {
         if let Some(pending) = self.take_flow(id) {
-            self.note(Note::FlowGivenUp(pending.flow));
+            self.give_up(now, pending.flow);
+        }
+    }
+
+    /// Memory ran out for a flow that is not pending any more: its next packet begins anew. An
+    /// entry that was to be built anew is tried again in a second.
+    fn give_up(&mut self, now: Millis, flow: SourceGroup) {
+        self.flows_given_up += 1;
+        self.note(Note::FlowGivenUp(flow));
+        if self.mfes.find(flow).is_some() {
+            self.rebuild_later(now, flow);
+        } else if self.plane.reserve(1).is_ok() {
+            // Packets that wait for the entry go.
+            self.plane.push(Stale::Entry(flow));
         }
     }
 
@@ -327,8 +355,8 @@ impl Core {
             self.take_flow(id);
             return;
         }
-        if self.reserve_install(flow, iif, entry, id).is_err() {
-            return self.give_up(id);
+        if self.flows[id].starved || self.reserve_install(flow, iif, entry, id).is_err() {
+            return self.drop_flow(now, id);
         }
         let pinned = self.interfaces[iif].key;
         let Some(pending) = self.take_flow(id) else { return };
@@ -341,7 +369,7 @@ impl Core {
             // The interface changed hands meanwhile: its present owner is to be asked.
             let Flow { header, route, rebuild, .. } = pending;
             if self.begin(now, flow, pinned, header, Some(route), rebuild).is_err() {
-                self.note(Note::FlowGivenUp(flow));
+                self.give_up(now, flow);
             }
             return;
         }
@@ -378,13 +406,13 @@ impl Core {
     fn install_new(&mut self, now: Millis, pending: &Flow) {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
         let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, None) else {
-            return self.note(Note::FlowGivenUp(pending.flow));
+            return self.give_up(now, pending.flow);
         };
         // Vetoes of interfaces that are no would-be oifs any more need room of their own.
         let vetoed = pending.asked.iter().filter(|asked| !asked.enabled);
         let beside = vetoed.filter(|asked| !would_be.contains(&asked.interface)).count();
         if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
-            return self.note(Note::FlowGivenUp(pending.flow));
+            return self.give_up(now, pending.flow);
         }
         take_route(&mut mfe, pending);
         let id = self.insert_mfe(mfe);
@@ -413,7 +441,7 @@ impl Core {
     /// The entry in place gets the answers of its rebuild (rules E8, E9).
     fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32) {
         let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, Some(id)) else {
-            return self.note(Note::FlowGivenUp(pending.flow));
+            return self.give_up(now, pending.flow);
         };
         let old_owner = self.iif_owner(id);
         let old_iif = self.mfes[id].iif;

@@ -125,10 +125,14 @@ impl Core {
         };
         self.plane.reserve(1)?;
         self.relook.try_reserve(1)?;
-        if self.mfes[id].seen_packets == packets && !self.is_pending(flow) {
+        let retry = self.mfes[id].is(Mfe::RETRY);
+        if self.mfes[id].seen_packets == packets && !retry && !self.is_pending(flow) {
             self.delete_mfe(id);
         } else {
-            self.mfes[id].seen_packets = packets;
+            if !retry {
+                self.mfes[id].seen_packets = packets;
+            }
+            self.mfes[id].set(Mfe::RETRY, false);
             // Until the answers come; the rebuild sets it again.
             self.set_lifetime(now, id, LIFETIME);
             self.relook.push_back(Relook::Flow { flow, rebuild: true });
@@ -140,6 +144,14 @@ impl Core {
     pub fn postpone(&mut self, now: Millis, flow: SourceGroup) {
         if let Some(id) = self.mfes.find(flow) {
             self.lifetimes.set(&mut self.mfes, id, now.plus(Seconds(1)));
+        }
+    }
+
+    /// An entry that could not be built anew is built anew in a second.
+    pub fn rebuild_later(&mut self, now: Millis, flow: SourceGroup) {
+        self.postpone(now, flow);
+        if let Some(id) = self.mfes.find(flow) {
+            self.mfes[id].set(Mfe::RETRY, true);
         }
     }
 

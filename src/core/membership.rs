@@ -136,15 +136,17 @@ impl RouteBook {
         Ok(())
     }
 
-    /// What is missing is taken for unknown: memory ran out.
+    /// Memory ran out: what is missing is not to be had.
     pub const fn give_up(&mut self) {
         self.gave_up = true;
     }
 
     fn require(&mut self, source: Ipv4Addr) -> Result<(), Error> {
-        let known = self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok();
-        if known || self.gave_up {
+        if self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok() {
             return Ok(());
+        }
+        if self.gave_up {
+            return Err(Error::OutOfMemory);
         }
         self.missing = Some(source);
         Err(Error::RouteNeeded)
@@ -540,7 +542,8 @@ impl Core {
     pub(super) fn give_back(&mut self, mut list: Vec<u32>) {
         list.clear();
         if list.capacity() > 4096 {
-            list.shrink_to(64);
+            // Giving a part back could fail.
+            list = Vec::new();
         }
         self.scratch = list;
     }

@@ -110,6 +110,8 @@ impl Mfe {
     pub const WRONG_IF_SEEN: u8 = 16;
     /// It is in the list of negative entries.
     const LISTED_NEGATIVE: u8 = 32;
+    /// It could not be built anew for want of memory: when its lifetime ends it is tried again.
+    pub const RETRY: u8 = 64;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {

@@ -127,6 +127,8 @@ pub struct Core {
     enumerations: Registry<Enumeration>,
     headers: Slab<Header>,
     admissions: Admissions,
+    /// How often memory ran out for a flow whose questions had begun.
+    flows_given_up: u64,
     /// Calls of clients that must be made.
     pub outbox: Outbox,
     /// Entries that must be programmed.
@@ -158,6 +160,7 @@ impl Core {
             enumerations: Registry::new(first_generation, last_generation),
             headers: Slab::new(),
             admissions: Admissions::new(limits),
+            flows_given_up: 0,
             outbox: Outbox::new(),
             plane: Plane::new(),
             relook: VecDeque::new(),

@@ -46,9 +46,10 @@ impl Plane {
     /// Takes the oldest.
     pub fn pop(&mut self) -> Option<Stale> {
         let stale = self.queue.pop_front();
-        // A long queue's memory is given back once it has been worked off.
+        // A long queue's memory is given back once it has been worked off. (Giving a part back
+        // could fail.)
         if self.queue.is_empty() && self.queue.capacity() > 4096 {
-            self.queue.shrink_to(64);
+            self.queue = VecDeque::new();
         }
         stale
     }

@@ -1,6 +1,5 @@
 //! A client's C functions as [`Callbacks`].
 
-use super::MGM;
 use super::convert::{address, dword, interface, mask_with};
 use super::types::{
     _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
@@ -8,7 +7,7 @@ use super::types::{
 };
 use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::core::types::{IfKey, Route, Seconds, SourceGroup};
-use crate::log::Level;
+use crate::error::Error;
 use smallvec::SmallVec;
 use std::ptr::null_mut;
 
@@ -106,16 +105,20 @@ impl Callbacks for CClient {
     }
 
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
-        let Some(function) = self.functions.pfnCreationAlertCallback else { return };
+        // The shell calls the other one.
+        let _ = self.try_creation(flow, iif, out);
+    }
+
+    fn try_creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
+        let Some(function) = self.functions.pfnCreationAlertCallback else { return Ok(()) };
         let (s, sm, g, gm) = words(flow);
         let mut entries = SmallVec::<[_MGM_IF_ENTRY; 16]>::new();
-        if entries.try_reserve(out.len()).is_err() {
-            MGM.log(
-                Level::Error,
-                format_args!("out of memory: no creation alert for {flow}, nothing is vetoed"),
-            );
-            return;
-        }
+        entries.try_reserve(out.len())?;
         entries.extend(out.iter().map(|out| _MGM_IF_ENTRY {
             dwIfIndex: out.interface.index,
             dwIfNextHopAddr: dword(out.interface.next_hop),
@@ -130,6 +133,7 @@ impl Callbacks for CClient {
         for (out, entry) in out.iter_mut().zip(&entries) {
             out.enabled = entry.bIsEnabled != 0;
         }
+        Ok(())
     }
 
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {

@@ -44,6 +44,7 @@ use std::sync::Arc;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD {
     guard::call("MgmHostStart", || {
+        Settings::room_to_start()?;
         // SAFETY: the caller's promise about pConfig.
         let settings = unsafe { settings(pConfig)? };
         MGM.start(settings)

@@ -195,8 +195,12 @@ impl MfeRecords {
     pub(super) fn all_after(mut self, start: Option<SourceGroup>) -> Result<Rest, Error> {
         let rest = MGM.read_mfes(start, self.stats.is_some(), &mut |record| {
             if self.put(record) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        self.out.finish(rest)
+        });
+        match rest {
+            // What was read is good; the caller goes on from there (rules A2, A4).
+            Err(Error::OutOfMemory) if self.out.entries > 0 => self.out.finish(Rest::More),
+            rest => self.out.finish(rest?),
+        }
     }
 
     fn put(&mut self, record: &MfeRecord<'_>) -> bool {

@@ -59,11 +59,27 @@ struct Plane {
     ready: VecDeque<Held>,
 }
 
+/// How many outgoing interfaces are looked up at a time.
+const OIFS_AT_ONCE: usize = 16;
+
+/// Some of an entry's outgoing interfaces, in order: never more than have room.
+type Oifs = SmallVec<[IfKey; OIFS_AT_ONCE]>;
+
 /// What the plane decided of a packet.
 enum Verdict {
-    Forward(SmallVec<[IfKey; 8]>),
+    Forward(Oifs),
     WrongInterface,
     NoEntry,
+}
+
+/// What became of a packet that came in.
+pub enum Received<'a> {
+    /// It was forwarded or dropped.
+    Done,
+    /// There is no entry for it: it waits.
+    NoEntry(Packet<'a>),
+    /// Its entry has another iif: it was dropped.
+    WrongInterface(Packet<'a>),
 }
 
 /// The forwarding plane inside the process.
@@ -91,76 +107,88 @@ impl MemoryForwarder {
     }
 
     /// A packet came in. When this returns it was forwarded, dropped, or it waits for its flow's
-    /// entry, of which the core was told. Gives the flow of a packet that waits.
-    pub fn receive(&self, arrival: IfKey, bytes: &[u8]) -> Result<Option<SourceGroup>, Error> {
+    /// entry. What the core must know is for the caller to report, who can tell of a failure.
+    pub fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
         let packet = match packet::parse(bytes) {
             Ok(Ok(packet)) => packet,
             Ok(Err(_)) => {
                 self.dropped.fetch_add(1, Relaxed);
-                return Ok(None);
+                return Ok(Received::Done);
             }
             Err(reason) => {
                 self.dropped.fetch_add(1, Relaxed);
                 return Err(Error::BadPacket { size: bytes.len(), reason });
             }
         };
+        // Before anything is counted, since it can fail (rule A4).
+        let copy = packet.copy()?;
         let verdict = {
             let mut plane = self.plane.lock();
-            let verdict = plane.judge(arrival, &packet)?;
+            let verdict = plane.judge(arrival, packet.flow, copy.len());
             if matches!(verdict, Verdict::NoEntry) {
-                plane.hold(arrival, &packet)?;
+                plane.hold(arrival, packet.flow, copy)?;
+                return Ok(Received::NoEntry(packet));
             }
             verdict
         };
-        let Some(upcalls) = self.upcalls.get() else { return Ok(None) };
-        match verdict {
-            Verdict::Forward(oifs) => self.transmit(&packet, &oifs)?,
-            Verdict::WrongInterface => upcalls.wrong_interface(packet.flow, arrival, packet.bytes),
-            Verdict::NoEntry => {
-                upcalls.no_cache(packet.flow, arrival, packet.bytes);
-                return Ok(Some(packet.flow));
+        Ok(match verdict {
+            Verdict::Forward(oifs) => {
+                self.transmit(packet.flow, copy, packet.header_len(), oifs);
+                Received::Done
             }
-        }
-        Ok(None)
+            Verdict::WrongInterface => Received::WrongInterface(packet),
+            Verdict::NoEntry => Received::NoEntry(packet),
+        })
     }
 
-    fn transmit(&self, packet: &Packet<'_>, oifs: &[IfKey]) -> Result<(), Error> {
-        let Some(transmit) = &self.config.transmit else { return Ok(()) };
-        let mut copy = Vec::new();
-        for oif in oifs {
-            packet.write_forwarded(&mut copy)?;
-            transmit(*oif, &copy);
+    /// A packet that came in on the wrong interface could not be reported, and does not count.
+    pub fn uncount_wrong_interface(&self, flow: SourceGroup) {
+        if let Some(entry) = self.plane.lock().entries.get_mut(&flow) {
+            entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_sub(1);
         }
-        Ok(())
+    }
+
+    /// Sends a packet out of these interfaces of its entry and those that follow them.
+    fn transmit(&self, flow: SourceGroup, mut bytes: Vec<u8>, header_len: usize, mut oifs: Oifs) {
+        let Some(transmit) = &self.config.transmit else { return };
+        packet::age(&mut bytes, header_len);
+        while let Some(last) = oifs.last().copied() {
+            oifs.iter().for_each(|oif| transmit(*oif, &bytes));
+            if oifs.len() < OIFS_AT_ONCE {
+                return;
+            }
+            oifs = self.plane.lock().oifs_after(flow, last);
+        }
     }
 }
 
 impl Plane {
-    fn judge(&mut self, arrival: IfKey, packet: &Packet<'_>) -> Result<Verdict, Error> {
-        let Some(entry) = self.entries.get_mut(&packet.flow) else { return Ok(Verdict::NoEntry) };
+    fn judge(&mut self, arrival: IfKey, flow: SourceGroup, octets: usize) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&flow) else { return Verdict::NoEntry };
         if entry.iif != arrival {
             entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_add(1);
-            return Ok(Verdict::WrongInterface);
+            return Verdict::WrongInterface;
         }
-        let mut oifs = SmallVec::new();
-        oifs.try_reserve(entry.oifs.len())?;
-        oifs.extend_from_slice(&entry.oifs);
         entry.counters.packets = entry.counters.packets.wrapping_add(1);
-        entry.counters.octets = entry.counters.octets.wrapping_add(packet.bytes.len() as u32);
-        Ok(Verdict::Forward(oifs))
+        entry.counters.octets = entry.counters.octets.wrapping_add(octets as u32);
+        Verdict::Forward(entry.oifs.iter().take(OIFS_AT_ONCE).copied().collect())
     }
 
-    fn hold(&mut self, arrival: IfKey, packet: &Packet<'_>) -> Result<(), Error> {
+    /// The outgoing interfaces of a flow's entry that follow one.
+    fn oifs_after(&self, flow: SourceGroup, last: IfKey) -> Oifs {
+        let oifs = self.entries.get(&flow).map_or(&[][..], |entry| &entry.oifs);
+        let rest = &oifs[oifs.partition_point(|oif| *oif <= last)..];
+        rest.iter().take(OIFS_AT_ONCE).copied().collect()
+    }
+
+    fn hold(&mut self, arrival: IfKey, flow: SourceGroup, bytes: Vec<u8>) -> Result<(), Error> {
         if self.held >= HELD_IN_ALL {
             return Ok(());
         }
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(packet.bytes.len())?;
-        bytes.extend_from_slice(packet.bytes);
         self.waiting.try_reserve(1)?;
         // So that handing the packet over never needs memory.
         self.ready.try_reserve(self.held + 1)?;
-        let waiting = self.waiting.entry(packet.flow).or_default();
+        let waiting = self.waiting.entry(flow).or_default();
         if waiting.len() < HELD_PER_FLOW {
             waiting.try_reserve(1)?;
             waiting.push(Held { arrival, bytes });
@@ -242,12 +270,12 @@ impl Forwarder for MemoryForwarder {
             let Some(held) = next else { return };
             // It was parsed when it came in.
             let Ok(Ok(packet)) = packet::parse(&held.bytes) else { continue };
-            let verdict = self.plane.lock().judge(held.arrival, &packet);
+            let (flow, header_len) = (packet.flow, packet.header_len());
+            let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len());
             match (verdict, self.upcalls.get()) {
-                // A copy that finds no memory is lost like one on a full link.
-                (Ok(Verdict::Forward(oifs)), _) => drop(self.transmit(&packet, &oifs)),
-                (Ok(Verdict::WrongInterface), Some(upcalls)) => {
-                    upcalls.wrong_interface(packet.flow, held.arrival, packet.bytes);
+                (Verdict::Forward(oifs), _) => self.transmit(flow, held.bytes, header_len, oifs),
+                (Verdict::WrongInterface, Some(upcalls)) => {
+                    upcalls.wrong_interface(flow, held.arrival, packet.bytes);
                 }
                 // The entry went again; the flow's next packet asks for it.
                 _ => {}

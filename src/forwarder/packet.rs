@@ -69,20 +69,26 @@ pub fn parse(bytes: &[u8]) -> Result<Result<Packet<'_>, Unforwardable>, &'static
 }
 
 impl Packet<'_> {
-    /// Writes the packet as it leaves a router: TTL one less, header checksum right.
-    pub fn write_forwarded(
-        &self,
-        out: &mut Vec<u8>,
-    ) -> Result<(), std::collections::TryReserveError> {
-        out.clear();
-        out.try_reserve(self.bytes.len())?;
-        out.extend_from_slice(self.bytes);
-        out[8] -= 1;
-        out[10..12].fill(0);
-        let sum = checksum(&out[..self.header_len]);
-        out[10..12].copy_from_slice(&sum.to_be_bytes());
-        Ok(())
+    /// The length of its header, options included.
+    pub const fn header_len(&self) -> usize {
+        self.header_len
     }
+
+    /// A copy.
+    pub fn copy(&self) -> Result<Vec<u8>, std::collections::TryReserveError> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.bytes.len())?;
+        copy.extend_from_slice(self.bytes);
+        Ok(copy)
+    }
+}
+
+/// Makes of a parsed packet's octets what leaves a router: TTL one less, header checksum right.
+pub fn age(bytes: &mut [u8], header_len: usize) {
+    bytes[8] -= 1;
+    bytes[10..12].fill(0);
+    let sum = checksum(&bytes[..header_len]);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The Internet checksum (RFC 1071) of a header, an even number of octets.
@@ -118,8 +124,8 @@ mod tests {
             SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 1, 2, 3))
         );
         assert_eq!(packet.bytes.len(), 20, "what lies beyond the total length is padding");
-        let mut out = Vec::new();
-        packet.write_forwarded(&mut out).unwrap();
+        let mut out = packet.copy().unwrap();
+        age(&mut out, packet.header_len());
         assert_eq!(out[8], 63);
         assert_eq!(checksum(&out), 0, "a right checksum makes the sum zero");
         assert_eq!((&out[..8], &out[12..]), (&HEADER[..8], &HEADER[12..]));

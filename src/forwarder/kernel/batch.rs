@@ -15,7 +15,7 @@ use crate::forwarder::{EntryChange, ForwarderError};
 use parking_lot::MutexGuard;
 
 /// The most changes in one system call.
-const CHUNK: usize = 128;
+pub const CHUNK: usize = 128;
 /// The most octets of one message: headers, four attributes of a number, 32 next hops.
 const MESSAGE: usize = 16 + 12 + 4 * 8 + 4 + 8 * MAX_VIFS;
 /// Room for a chunk of the largest messages and the one that ends it.

@@ -95,8 +95,15 @@ impl Entries {
     /// A large table's memory is given back once it is nearly empty.
     #[cold]
     fn give_back(&mut self) {
-        if self.programmed.capacity() > 4096 {
-            self.programmed.shrink_to(self.programmed.len() * 2);
+        if self.programmed.capacity() <= 4096 {
+            return;
+        }
+        // Room that was made for the batch at hand stays.
+        let room = self.programmed.len() * 2 + super::batch::CHUNK;
+        let mut smaller = HashMap::new();
+        if smaller.try_reserve(room).is_ok() {
+            smaller.extend(self.programmed.drain());
+            self.programmed = smaller;
         }
     }
 }
