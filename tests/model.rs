@@ -11,11 +11,21 @@ mod model;
 #[path = "model/programs.rs"]
 mod programs;
 
+use crate::model::subject::Subject;
+use crate::model::words::Kind;
 use programs::{Level, Program, program};
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
+use std::rc::Rc;
 
 /// How many programs an ordinary run tries.
 const CASES: u32 = 2_000;
+
+fn subject(level: Level) -> Rc<dyn Subject> {
+    match level {
+        Level::Rust => model::rust_api::subject(),
+        Level::C => model::c_abi::subject(),
+    }
+}
 
 fn hold_against_the_model(level: Level) {
     let cases = std::env::var("PROPTEST_CASES").ok().map(|n| n.parse().expect("PROPTEST_CASES"));
@@ -27,11 +37,7 @@ fn hold_against_the_model(level: Level) {
         ..Config::default()
     };
     let run = |program: Program| {
-        let subject = match level {
-            Level::Rust => model::rust_api::subject(),
-            Level::C => model::c_abi::subject(),
-        };
-        compare::compare(subject, &program).map_err(TestCaseError::fail)
+        compare::compare(subject(level), &program).map(drop).map_err(TestCaseError::fail)
     };
     match TestRunner::new(config).run(&program(level), run) {
         Ok(()) => {}
@@ -48,4 +54,28 @@ fn random_programs_through_rust() {
 #[test]
 fn random_programs_through_c() {
     hold_against_the_model(Level::C);
+}
+
+/// Rule A6: each function, called from inside each kind of callback by whichever client gets it.
+fn every_call_inside_every_callback(level: Level) {
+    for kind in Kind::EVERY {
+        for op in programs::every_call() {
+            let program = programs::all_callbacks(level, kind, &op);
+            match compare::compare(subject(level), &program) {
+                Ok(0) => panic!("{kind:?} never came, or called nothing"),
+                Ok(_) => {}
+                Err(reason) => panic!("{op:?} inside {kind:?}: {reason}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a6_every_call_inside_every_callback_through_rust() {
+    every_call_inside_every_callback(Level::Rust);
+}
+
+#[test]
+fn a6_every_call_inside_every_callback_through_c() {
+    every_call_inside_every_callback(Level::C);
 }

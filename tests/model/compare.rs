@@ -7,12 +7,15 @@ use crate::programs::Program;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-/// Runs a program on both. The error tells the first step at which they part, and all before it.
-pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<(), String> {
+/// Runs a program on both and counts the calls that callbacks made. The error tells the first step
+/// at which they part, and all before it.
+pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<usize, String> {
+    let mut calls = 0;
     let mut library = Driver::start(subject, &program.world);
     let mut model = Model::new(&program.world);
     for (at, op) in program.ops.iter().enumerate() {
         let got = library.run(op);
+        calls += got.events.iter().filter(|e| matches!(e, Event::Call(_))).count();
         let is = library.look();
         let wanted = follow(&mut model, op, &got, &is);
         let strip = |o: &Outcome| o.sent.iter().map(|s| (s.on, s.flow, s.ttl)).collect::<Vec<_>>();
@@ -23,7 +26,7 @@ pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<(), String
         same("owners", &should.owners, &is.owners, program, at)?;
         same("entries", &should.mfes, &is.mfes, program, at)?;
     }
-    Ok(())
+    Ok(calls)
 }
 
 /// Lets the model do the same, choosing between clients as the library chose.

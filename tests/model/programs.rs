@@ -168,6 +168,89 @@ fn beginning() -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
+/// One of each function, by and about several clients.
+pub fn every_call() -> Vec<Op> {
+    let h = Handle::Nth;
+    let flow = sg(S1, G1);
+    let packet = Packet { flow: sg(S2, G1), ttl: 64, options: 0, octets: 80 };
+    let of_client = |client: usize| {
+        let on = INTERFACES[client];
+        vec![
+            Op::Register(client),
+            Op::Deregister(h(client)),
+            Op::Take(h(client), on),
+            Op::Take(h(client), IF4),
+            Op::Take(h(client), IF5),
+            Op::Release(h(client), on),
+            Op::Add(h(client), any(G1), on, JOIN),
+            Op::Add(h(client), flow, on, JOIN | FORWARD),
+            Op::Add(h(client), ALL, on, JOIN),
+            Op::Delete(h(client), any(G1), on, JOIN),
+            Op::Delete(h(client), flow, on, FORWARD),
+            Op::SetUpstream(h(client), flow, S2),
+            Op::StartEnum(h(client), true),
+        ]
+    };
+    let mut ops: Vec<Op> = (0..4).flat_map(of_client).collect();
+    ops.extend([
+        Op::Owner(IF4),
+        Op::ReadMfe(flow),
+        Op::NextGroups(h(0), 4),
+        Op::EndEnum(h(0)),
+        Op::Packet(IF2, packet),
+        Op::Packet(IF3, Packet { flow, ..packet }),
+        Op::Route { network: NET1, len: 24, to: Some(IF3) },
+        Op::Route { network: NET1, len: 24, to: None },
+        Op::RouteChanged { network: NET1, len: 24 },
+        Op::Down(IF2),
+        Op::Down(IF1),
+    ]);
+    ops
+}
+
+/// A program in which every kind of callback comes; every client answers the first one of this
+/// kind with this call.
+pub fn all_callbacks(level: Level, kind: Kind, op: &Op) -> Program {
+    let h = Handle::Nth;
+    let (flow, igmp) = (sg(S1, G1), h(3));
+    let profile = |(protocol, component): &(u32, u32)| {
+        let script = Script { nested: vec![(kind, op.clone())], ..Script::default() };
+        Profile { protocol: *protocol, component: *component, script }
+    };
+    let packet = Packet { flow, ttl: 64, options: 0, octets: 80 };
+    let mut ops: Vec<Op> = (0..4).map(Op::Register).collect();
+    ops.extend([
+        Op::StartEnum(h(0), true),
+        Op::Route { network: NET1, len: 24, to: Some(IF1) },
+        Op::Route { network: NET2, len: 24, to: Some(IF2) },
+        Op::Take(h(0), IF1),
+        Op::Take(h(1), IF2),
+        Op::Take(h(2), IF3),
+        Op::Take(igmp, IF4),
+        Op::Take(igmp, IF2),
+        Op::Add(h(1), any(G1), IF2, JOIN),    // JOIN to all
+        Op::Packet(IF1, packet),              // RPF, creation, JOIN
+        Op::Packet(IF3, packet),              // WRONG_IF
+        Op::Add(igmp, any(G2), IF2, JOIN),    // LOCAL_JOIN
+        Op::Delete(igmp, any(G2), IF2, JOIN), // LOCAL_LEAVE
+        Op::Take(h(2), IF4),                  // DISABLE, ENABLE
+        Op::Release(h(2), IF4),
+        Op::Delete(h(1), any(G1), IF2, JOIN), // PRUNE to all
+        Op::Packet(IF1, packet),
+        Op::Advance(900), // RPF, PRUNE
+        Op::Route { network: NET1, len: 24, to: Some(IF2) },
+    ]);
+    let world = World {
+        profiles: CLIENTS.iter().map(profile).collect(),
+        max_mfes: 0,
+        max_new: 0,
+        max_new_of_source: 0,
+        null_route: false,
+        seen_from_c: level == Level::C,
+    };
+    Program { world, ops }
+}
+
 /// Everything that the property test may do to a subject.
 pub fn program(level: Level) -> impl Strategy<Value = Program> {
     let scripts = vec(script(level), CLIENTS.len());
