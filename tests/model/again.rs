@@ -88,21 +88,34 @@ impl Model {
         self.again.extend(entries.map(|(flow, why)| (cause, flow, why)));
     }
 
-    /// Where the library was seen to begin with building an entry anew: with its RPF callback, or,
-    /// if that is null, with whatever else it said of it.
+    /// Where the library was seen to build an entry anew: at its RPF callback or, if that is null,
+    /// when it had asked for creation, or said anything else of it.
     fn shown_being_built(&self, flow: SourceGroup) -> usize {
         let arrival = self.mfes.get(&flow).map(|e| e.iif);
         let toward = self.route_named(flow.source(), arrival).map(|r| self.meant(r.to));
         let asked = toward.and_then(|on| self.owner(on));
         let silent = asked.is_none_or(|id| self.is_null(id, Kind::Rpf));
-        self.shown_at(flow, if silent { None } else { Some(Kind::Rpf) })
+        let ahead = self.shown.get(self.events.len()..).unwrap_or_default();
+        let created = |e: &Event| match e {
+            Event::Begin(_, c) => c.kind() == Kind::Creation && c.flow() == Some(flow),
+            _ => false,
+        };
+        match ahead.iter().rposition(created) {
+            Some(at) if silent => at,
+            _ => self.shown_at(flow, if silent { None } else { Some(Kind::Rpf) }),
+        }
     }
 
     /// Looks at the next one that is due to this call; false where there is none.
     pub fn look_at_next(&mut self, call: usize, fits: impl Fn(Why) -> bool) -> bool {
         let due = |e: &(usize, SourceGroup, Why)| e.0 >= call && fits(e.2);
         let candidates = self.again.iter().enumerate().filter(|(_, e)| due(e));
-        let first = candidates.min_by_key(|(_, e)| self.shown_being_built(e.1)).map(|(at, _)| at);
+        // Decision 41 orders what a change of routes concerns; the others as shown.
+        let place = |e: &(usize, SourceGroup, Why)| match e.2 {
+            Why::RouteChanged => 0,
+            _ => self.shown_being_built(e.1),
+        };
+        let first = candidates.min_by_key(|(_, e)| place(e)).map(|(at, _)| at);
         let Some((cause, flow, why)) = first.and_then(|at| self.again.remove(at)) else {
             return false;
         };
@@ -154,8 +167,8 @@ impl Model {
         if self.owner(on).is_some() && !self.down.insert(on) {
             return code::NO_ERROR;
         }
-        self.update_all(None);
         self.mfes.retain(|_, e| e.iif != on);
+        self.update_all(None);
         code::NO_ERROR
     }
 

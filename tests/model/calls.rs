@@ -89,7 +89,6 @@ impl Model {
         }
         if igmp == Some(id) {
             self.drop_memberships(id, on, true);
-            self.update_all(Some(id));
             if routing.is_none() {
                 self.owner_goes(on, true);
             }
@@ -101,7 +100,6 @@ impl Model {
             self.begin_change(on, igmp, Change::Release(id));
         } else {
             self.drop_memberships(id, on, true);
-            self.update_all(Some(id));
             self.owner_goes(on, true);
             self.interface_mut(on).routing = None;
             self.update_all(Some(id));
@@ -154,7 +152,6 @@ impl Model {
         if let Some(igmp) = igmp {
             self.drop_memberships(igmp, on, false); // decision 4: no LOCAL_LEAVE
         }
-        self.update_all(Some(id));
         self.owner_goes(on, matches!(change, Change::Release(_)));
         match change {
             Change::Take(id) => {

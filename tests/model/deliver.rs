@@ -171,26 +171,16 @@ impl Model {
         answer
     }
 
-    /// The MgmHost* functions begin with what is due: lifetimes, and what earlier calls left, as
-    /// far as the library is shown to deliver it here.
+    /// The MgmHost* functions begin with what is due: what earlier calls left, and lifetimes.
     pub fn do_what_is_due(&mut self) {
         loop {
-            while let Some(id) = self.shown_left_over() {
+            while let Some(id) = self.choose(0) {
                 self.deliver_one(id);
             }
             if !self.look_at_next(0, |why| why == Why::LifetimeEnds) {
                 return;
             }
         }
-    }
-
-    fn shown_left_over(&self) -> Option<Id> {
-        let Some(Event::Begin(client, callback)) = self.shown_next() else { return None };
-        (0..self.clients.len()).find(|id| {
-            let c = &self.clients[*id];
-            let next = c.queue.front().map(|q| callback_of(&q.what));
-            c.client == *client && c.alive && !c.busy && next.as_ref() == Some(callback)
-        })
     }
 
     /// A client is gone before it could be told or asked: what waits for it goes on without.
