@@ -3,7 +3,7 @@
 //! 2,000 programs for each of the two interfaces in an ordinary run, the same ones each time, so
 //! that a failure is that of the change at hand; the environment variable PROPTEST_CASES sets
 //! another number, and then each run tries others. What failed once is kept: the seeds in
-//! `model/regressions.txt`.
+//! `model/regressions.txt`, the shrunk programs in `model/regressions.rs`.
 
 #[path = "model/compare.rs"]
 mod compare;
@@ -11,6 +11,8 @@ mod compare;
 mod model;
 #[path = "model/programs.rs"]
 mod programs;
+#[path = "model/regressions.rs"]
+mod regressions;
 
 use crate::model::subject::Subject;
 use crate::model::words::Kind;
@@ -87,4 +89,22 @@ fn a6_every_call_inside_every_callback_through_rust() {
 #[test]
 fn a6_every_call_inside_every_callback_through_c() {
     every_call_inside_every_callback(Level::C);
+}
+
+fn what_once_failed(level: Level) {
+    for (name, program) in regressions::all(level) {
+        if let Err(reason) = compare::compare(subject(level), &program) {
+            panic!("{name}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn what_once_failed_through_rust() {
+    what_once_failed(Level::Rust);
+}
+
+#[test]
+fn what_once_failed_through_c() {
+    what_once_failed(Level::C);
 }

@@ -208,15 +208,28 @@ pub fn every_call() -> Vec<Op> {
     ops
 }
 
+/// A world without limits, whose clients do nothing when they are called back.
+pub fn world(level: Level) -> World {
+    let profile = |(protocol, component): &(u32, u32)| Profile {
+        protocol: *protocol,
+        component: *component,
+        script: Script::default(),
+    };
+    World {
+        profiles: CLIENTS.iter().map(profile).collect(),
+        max_mfes: 0,
+        max_new: 0,
+        max_new_of_source: 0,
+        null_route: false,
+        seen_from_c: level == Level::C,
+    }
+}
+
 /// A program in which every kind of callback comes; every client answers the first one of this
 /// kind with this call.
 pub fn all_callbacks(level: Level, kind: Kind, op: &Op) -> Program {
     let h = Handle::Nth;
     let (flow, igmp) = (sg(S1, G1), h(3));
-    let profile = |(protocol, component): &(u32, u32)| {
-        let script = Script { nested: vec![(kind, op.clone())], ..Script::default() };
-        Profile { protocol: *protocol, component: *component, script }
-    };
     let packet = Packet { flow, ttl: 64, options: 0, octets: 80 };
     let mut ops: Vec<Op> = (0..4).map(Op::Register).collect();
     ops.extend([
@@ -240,14 +253,10 @@ pub fn all_callbacks(level: Level, kind: Kind, op: &Op) -> Program {
         Op::Advance(900), // RPF, PRUNE
         Op::Route { network: NET1, len: 24, to: Some(IF2) },
     ]);
-    let world = World {
-        profiles: CLIENTS.iter().map(profile).collect(),
-        max_mfes: 0,
-        max_new: 0,
-        max_new_of_source: 0,
-        null_route: false,
-        seen_from_c: level == Level::C,
-    };
+    let mut world = world(level);
+    for profile in &mut world.profiles {
+        profile.script.nested.push((kind, op.clone()));
+    }
     Program { world, ops }
 }
 

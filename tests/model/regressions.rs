@@ -1,0 +1,200 @@
+//! Programs that once parted from the model, shrunk: each ran into what its name says.
+
+use crate::model::net::*;
+use crate::model::words::*;
+use crate::programs::{Level, Program, world};
+use mgm::core::types::{IfKey, SourceGroup};
+use std::net::Ipv4Addr;
+
+const FLOW: SourceGroup = sg(S1, G1);
+
+fn h(n: usize) -> Handle {
+    Handle::Nth(n)
+}
+
+fn packet(flow: SourceGroup, on: IfKey) -> Op {
+    Op::Packet(on, Packet { flow, ttl: 64, options: 0, octets: 80 })
+}
+
+fn route(to: impl Into<Option<IfKey>>) -> Op {
+    Op::Route { network: NET1, len: 24, to: to.into() }
+}
+
+fn join(n: usize, of: SourceGroup, on: IfKey) -> Op {
+    Op::Add(h(n), of, on, JOIN)
+}
+
+/// Clients 0, 1, 2 (routing protocols) and 3 (IGMP) are registered, with these handles.
+fn play(level: Level, script: impl FnOnce(&mut World), ops: Vec<Op>) -> Program {
+    let mut world = world(level);
+    script(&mut world);
+    let mut all: Vec<Op> = (0..4).map(Op::Register).collect();
+    all.extend(ops);
+    Program { world, ops: all }
+}
+
+fn nest(world: &mut World, client: Client, kind: Kind, op: Op) {
+    world.profiles[client].script.nested.push((kind, op));
+}
+
+/// All of them, by name.
+pub fn all(level: Level) -> Vec<(&'static str, Program)> {
+    let plain = |ops| play(level, |_| {}, ops);
+    let nested = |client, kind, op, ops| play(level, |w| nest(w, client, kind, op), ops);
+    vec![
+        (
+            "a route that moves between unowned interfaces takes the entry along",
+            plain(vec![
+                route(IF2),
+                packet(FLOW, IF1),
+                route(IF3),
+                Op::Take(h(0), IF3),
+                packet(FLOW, IF3),
+            ]),
+        ),
+        (
+            "a flow without a route is taken up when the interface of its new route is",
+            plain(vec![packet(FLOW, IF1), route(IF3), Op::Take(h(0), IF3)]),
+        ),
+        (
+            "an interface that goes down takes entries along that nobody owns",
+            plain(vec![route(IF5), packet(FLOW, IF1), Op::Down(IF5)]),
+        ),
+        (
+            "a packet on the wrong interface brings that interface up",
+            plain(vec![
+                route(IF1),
+                Op::Take(h(0), IF1),
+                Op::Take(h(1), IF4),
+                Op::Down(IF4),
+                join(1, any(G1), IF4),
+                packet(FLOW, IF1),
+                packet(FLOW, IF4),
+            ]),
+        ),
+        (
+            "an interface that changes hands inside the RPF callback asks its new owner",
+            nested(
+                3,
+                Kind::Rpf,
+                Op::Take(h(0), IF1),
+                vec![route(IF1), Op::Take(h(3), IF1), packet(FLOW, IF1)],
+            ),
+        ),
+        (
+            "what a release does to IGMP's memberships is the releasing client's own doing",
+            plain(vec![
+                route(IF1),
+                Op::Take(h(0), IF1),
+                Op::Take(h(0), IF4),
+                Op::Take(h(3), IF4),
+                join(3, any(G1), IF4),
+                packet(FLOW, IF1),
+                Op::Release(h(0), IF4),
+            ]),
+        ),
+        (
+            "a take that brings an interface up is the taker's doing",
+            plain(vec![
+                route(IF1),
+                Op::Take(h(0), IF1),
+                Op::Take(h(3), IF4),
+                Op::Down(IF4),
+                join(3, any(G1), IF4),
+                packet(FLOW, IF1),
+                Op::Advance(1),
+                Op::Take(h(0), IF4),
+            ]),
+        ),
+        (
+            "dwRoute* follow the route of an entry without an owner",
+            plain(vec![
+                route(IF1),
+                packet(FLOW, IF1),
+                Op::Route { network: S1, len: 32, to: Some(IF1) },
+            ]),
+        ),
+        (
+            "the end of an enumeration stays the end",
+            plain(vec![
+                Op::Take(h(0), IF2),
+                Op::StartEnum(h(0), false),
+                Op::NextGroups(h(0), 0),
+                join(0, any(G1), IF2),
+                Op::NextGroups(h(0), 0),
+            ]),
+        ),
+        (
+            "a take inside a callback waits for IGMP, whom an outer call left an alert for",
+            nested(
+                1,
+                Kind::Join,
+                Op::Take(h(0), IF3),
+                vec![Op::Take(h(3), IF3), Op::Take(h(2), IF1), join(2, ALL, IF1)],
+            ),
+        ),
+        (
+            "a call inside WRONG_IF of a first packet delivers at once",
+            nested(
+                2,
+                Kind::WrongIf,
+                join(0, any(G1), IF1),
+                vec![
+                    route(IF1),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(1), IF2),
+                    Op::Take(h(2), IF3),
+                    join(1, ALL, IF2),
+                    packet(FLOW, IF3),
+                ],
+            ),
+        ),
+        (
+            "a route that moves while a new flow's questions are open rebuilds it",
+            nested(
+                1,
+                Kind::Rpf,
+                route(IF1),
+                vec![route(IF3), Op::Take(h(1), IF3), Op::Take(h(0), IF1), packet(FLOW, IF1)],
+            ),
+        ),
+        (
+            "what goes with an interface does not count against the quarter",
+            play(
+                level,
+                |w| w.max_mfes = 8,
+                vec![
+                    route(IF3),
+                    Op::Route { network: NET2, len: 24, to: Some(IF2) },
+                    Op::Take(h(1), IF2),
+                    Op::Take(h(0), IF3),
+                    packet(FLOW, IF1),
+                    packet(sg(S1, G2), IF1),
+                    join(1, any(G1), IF2),
+                    packet(sg(S2, G1), IF1),
+                    Op::Down(IF2),
+                ],
+            ),
+        ),
+        (
+            "an interface taken inside the RPF callback that fits the route better is asked",
+            nested(
+                1,
+                Kind::Rpf,
+                Op::Take(h(2), IF4),
+                vec![route(IF4), Op::Take(h(1), IF4_HOP), packet(FLOW, IF1)],
+            ),
+        ),
+        (
+            "a release inside the RPF callback leaves nothing of its answer",
+            play(
+                level,
+                |w| {
+                    nest(w, 0, Kind::Rpf, Op::Release(h(0), IF1));
+                    w.profiles[0].script.rpf_upstream = Some(Ipv4Addr::new(10, 8, 8, 8));
+                },
+                vec![route(IF1), Op::Take(h(0), IF1), packet(FLOW, IF1)],
+            ),
+        ),
+    ]
+}
