@@ -126,6 +126,71 @@ fn every_rule_is_tested_in_rust_and_in_c() {
     assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
 }
 
+/// The codes that mgm.h documents for a function: the names in the part of its comment that
+/// begins with "@return".
+fn documented_codes(header: &str, function: &str) -> BTreeSet<String> {
+    let declaration = format!("\nDWORD {function}(");
+    let end = header.find(&declaration).unwrap_or_else(|| panic!("mgm.h lacks {function}"));
+    let comment = &header[header[..end].rfind("/**").unwrap_or(end)..end];
+    let returned = comment.split("@return").nth(1).unwrap_or("");
+    let returned = returned.split("@pre").next().unwrap_or("");
+    let mut words = returned.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let is_code = |word: &&str| *word == "NO_ERROR" || word.starts_with("ERROR_");
+    let mut codes: BTreeSet<String> = words.clone().filter(is_code).map(str::to_owned).collect();
+    // "as MgmGetMfe": the same ones.
+    let same_as = words.find(|word| FUNCTIONS.contains(word) && *word != function);
+    if let Some(other) = same_as.filter(|_| returned.trim_start().starts_with("as ")) {
+        codes.extend(documented_codes(header, other));
+    }
+    codes
+}
+
+#[test]
+fn every_documented_code_has_its_row() {
+    let header = read("include/mgm.h");
+    let document = read("docs/CONFORMANCE.md");
+    let rows = rows(&document);
+    let mut wrong = Vec::new();
+    for function in FUNCTIONS {
+        let documented = documented_codes(&header, function);
+        assert!(documented.len() > 1, "{function}: no codes were found in mgm.h");
+        let of_function = rows.iter().filter(|row| row[0] == function && row.len() == 3);
+        let named: BTreeSet<String> = of_function.map(|row| row[1].clone()).collect();
+        wrong.extend(documented.difference(&named).map(|code| format!("{function}: no {code}")));
+        wrong
+            .extend(named.difference(&documented).map(|code| format!("{function}: {code} is new")));
+    }
+    assert!(wrong.is_empty(), "docs/CONFORMANCE.md against mgm.h:\n{}", wrong.join("\n"));
+}
+
+/// Tests are called after their rule: "d7_first_join_alerts_all_others". Each stands in the row of
+/// that rule, so that the row tells all there is.
+#[test]
+fn every_test_that_is_called_after_a_rule_is_in_its_row() {
+    let document = read("docs/CONFORMANCE.md");
+    let rows = rows(&document);
+    let mut wrong = Vec::new();
+    let mut found = 0;
+    for (directory, begins) in [("tests/scenarios", "pub fn "), ("c-tests", "    RUN(")] {
+        let listed = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
+        for file in listed.unwrap().map(|entry| entry.unwrap().file_name()) {
+            let path = format!("{directory}/{}", file.to_str().unwrap());
+            for line in read(&path).lines().filter_map(|line| line.strip_prefix(begins)) {
+                let test = line.split(['(', ')']).next().unwrap_or("");
+                let rule = test.split('_').next().unwrap_or("").to_uppercase();
+                let Some(row) = rows.iter().find(|row| row[0] == rule) else { continue };
+                found += 1;
+                let name = format!("{path}:{test}");
+                if !row.iter().any(|cell| tests_in(cell).contains(&name.as_str())) {
+                    wrong.push(format!("{rule}: {name}"));
+                }
+            }
+        }
+    }
+    assert!(found > 200, "only {found} tests were found");
+    assert!(wrong.is_empty(), "docs/CONFORMANCE.md does not name\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn a_test_that_does_not_exist_is_found() {
     assert!(exists("tests/conformance.rs:nothing_is_left_out").is_ok());
