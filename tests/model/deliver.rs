@@ -7,12 +7,14 @@ use mgm::core::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// Something that a client is to be told or asked, and the call that caused it.
+#[derive(Clone)]
 pub struct Queued {
     pub cause: usize,
     pub what: Item,
 }
 
 /// What happens when a callback returns, besides the call itself.
+#[derive(Clone)]
 pub enum Item {
     Alert(Callback),
     /// Prune(S,G,FALSE): what the timeout holds afterwards is the lifetime of the entry, if it
@@ -101,6 +103,11 @@ impl Model {
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
         if let Some(Event::Begin(client, _)) = self.shown_next() {
             let silent = |id: &&Id| self.next_is_silent(**id);
+            if self.silent_first
+                && let Some(id) = ready.iter().find(silent)
+            {
+                return Some(*id);
+            }
             let same =
                 |id: &&Id| self.clients[**id].client == *client && !self.next_is_silent(**id);
             if let Some(id) = ready.iter().find(same) {
@@ -128,7 +135,13 @@ impl Model {
             Item::Enable { on } => self.set_igmp_off(on, false),
             _ => {}
         }
-        let callback = callback_of(&what);
+        let mut callback = callback_of(&what);
+        if let Callback::Creation { out, .. } = &mut callback {
+            for (on, igmp, _) in out {
+                // As it is now, not when the question was put.
+                *igmp = self.interfaces.get(on).is_some_and(|i| i.igmp.is_some());
+            }
+        }
         let kind = callback.kind();
         let answer = if self.is_null(id, kind) {
             Answer::default()

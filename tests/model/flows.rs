@@ -25,6 +25,7 @@ pub enum State {
 }
 
 /// A forwarding entry.
+#[derive(Clone)]
 pub struct Entry {
     pub state: State,
     pub iif: IfKey,
@@ -348,10 +349,14 @@ impl Model {
             entry.set_oifs(&wanted);
         }
         self.tell_built(flow, old.as_ref(), &wanted);
+        self.keep_limits();
         for (on, packet) in self.held.remove(&flow).unwrap_or_default() {
             self.forward(on, packet);
+            if self.mfes.get(&flow).is_some_and(|e| e.iif != on) {
+                // KNOWN F19: what it causes comes before the next one that waited.
+                self.deliver_for(self.cause);
+            }
         }
-        self.keep_limits();
     }
 
     /// Rule E4 for a new entry, decisions 16 to 18 for one made anew.

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 const DEFAULT_MAX_MFES: usize = 1_048_576;
 
 /// An open or ended enumeration.
+#[derive(Clone)]
 pub struct Enumeration {
     pub of: Id,
     pub open: bool,

@@ -186,6 +186,23 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "packets that waited for an entry are reported before those that came after",
+            play(
+                level,
+                |w| {
+                    nest(w, 1, Kind::Rpf, packet(FLOW, IF4));
+                    nest(w, 1, Kind::Prune, packet(FLOW, IF1));
+                },
+                vec![
+                    route(IF3),
+                    Op::Take(h(1), IF3),
+                    Op::Take(h(2), IF4),
+                    Op::Take(h(1), IF1),
+                    packet(FLOW, IF4_HOP),
+                ],
+            ),
+        ),
+        (
             "a release inside the RPF callback leaves nothing of its answer",
             play(
                 level,

@@ -17,6 +17,7 @@ use std::net::Ipv4Addr;
 pub type Id = usize;
 
 /// A client, alive or gone.
+#[derive(Clone)]
 pub struct Registration {
     pub client: Client,
     pub alive: bool,
@@ -27,7 +28,7 @@ pub struct Registration {
 }
 
 /// Who is on an interface (rules C1, C3).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Interface {
     /// The routing protocol.
     pub routing: Option<Id>,
@@ -39,6 +40,7 @@ pub struct Interface {
 }
 
 /// The state of the group manager and of the plane below it.
+#[derive(Clone)]
 pub struct Model {
     pub world: World,
     pub scripts: Vec<Script>,
@@ -66,6 +68,9 @@ pub struct Model {
     pub serial: u64,
     pub events: Vec<Event>,
     pub sent: Vec<Sent>,
+    /// Whether null callbacks are passed over at once or when nothing else is left: nobody sees
+    /// when, though what waits for them goes on then.
+    pub silent_first: bool,
     /// What the library did, if there is one to follow.
     pub shown: Vec<Event>,
     /// The entries that it then had.
@@ -94,6 +99,7 @@ impl Model {
             serial: 0,
             events: Vec::new(),
             sent: Vec::new(),
+            silent_first: false,
             shown: Vec::new(),
             shown_flows: BTreeSet::new(),
         }
