@@ -26,6 +26,8 @@ impl<C: Callbacks> Mgm<C> {
             let mut call = self.enter()?;
             // Nobody waits: other threads may perform the rest.
             call.waits = false;
+            #[cfg(feature = "fault-injection")]
+            crate::fault::point(what);
             let result = run(&mut call);
             self.settle(&mut call);
             self.leave(call);
@@ -34,7 +36,11 @@ impl<C: Callbacks> Mgm<C> {
         match result {
             Ok(Ok(()) | Err(Error::NotRunning)) => {}
             Ok(Err(error)) => self.log(Level::Error, format_args!("{what}: {error}")),
-            Err(_) => self.mark_broken(),
+            Err(panic) => {
+                // What was thrown may panic again when it is dropped.
+                std::mem::forget(panic);
+                self.mark_broken();
+            }
         }
     }
 

@@ -23,6 +23,8 @@ mod control;
 pub mod core;
 mod deliver;
 pub mod error;
+#[cfg(feature = "fault-injection")]
+mod fault;
 pub mod ffi;
 pub mod forwarder;
 pub mod handle;

@@ -556,12 +556,12 @@ impl<C: Callbacks> Mgm<C> {
         self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 
-    /// Waits until a condition under the lock holds.
+    /// Waits until a condition under the lock holds, or a fault closes the library.
     pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>) -> bool) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         loop {
             let seen = *self.events.lock();
-            if over(&mut self.state.write()) {
+            if self.is_broken() || over(&mut self.state.write()) {
                 break;
             }
             let mut events = self.events.lock();
@@ -642,6 +642,7 @@ impl<C: Callbacks> Mgm<C> {
     /// A fault was met: nothing works any more (rule A5).
     pub fn mark_broken(&self) {
         self.broken.store(true, Ordering::Release);
+        self.wake();
         self.log(Level::Error, format_args!("internal fault; the library is closed"));
     }
 

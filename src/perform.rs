@@ -340,6 +340,8 @@ impl<C: Callbacks> Mgm<C> {
                 let Some(ask) = asked else { return running.choose(call, asked) };
                 running.core.outbox.set_job(ask.job);
                 let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
+                #[cfg(feature = "fault-injection")]
+                crate::fault::point("answer");
                 if answer != Err(Error::RouteNeeded) {
                     running.post(call);
                     running.delivery.done(ask.job);
@@ -497,6 +499,8 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
+        #[cfg(feature = "fault-injection")]
+        crate::fault::point("program");
         if let Some(interface) = batch.unused {
             forwarder.remove_interface(interface);
         }
@@ -620,6 +624,8 @@ impl<C: Callbacks> Running<C> {
     ) -> Result<R, Error> {
         self.core.outbox.set_job(call.job);
         let result = ask(&mut self.core, now, routes);
+        #[cfg(feature = "fault-injection")]
+        crate::fault::point("core");
         self.post(call);
         result
     }

@@ -11,7 +11,6 @@
 
 #[path = "oom/alloc.rs"]
 mod alloc;
-#[allow(dead_code, reason = "each test uses a part")]
 #[path = "capi/mod.rs"]
 mod capi;
 #[path = "oom/steps.rs"]
@@ -19,12 +18,11 @@ mod steps;
 
 use alloc::{Failing, armed, aside, counted};
 use capi::clients::{VETO, register};
+use capi::process::in_a_process;
 use capi::{CLOCK, MORE_DATA, NO_ERROR, OUT_OF_MEMORY, start, state, take_lines, tick};
 use mgm::ffi::host::MgmHostStop;
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use steps::{LATER, Step, World};
 
@@ -246,30 +244,6 @@ fn ways(allocations: u64, both: bool) -> Vec<(u64, bool)> {
         }
     }
     ways
-}
-
-/// Runs a test's body in a process of its own.
-fn in_a_process(test: &str, body: impl FnOnce()) {
-    const CHILD: &str = "MGM_OOM_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return aside(body);
-    }
-    let program = std::env::current_exe().unwrap();
-    let output = Command::new(program)
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<_> = text.lines().collect();
-    let tail = lines[lines.len().saturating_sub(60)..].join("\n");
-    assert!(
-        output.status.success(),
-        "{:?}, signal {:?}:\n{tail}",
-        output.status.code(),
-        output.status.signal()
-    );
-    eprintln!("{}", lines.last().unwrap_or(&""));
 }
 
 #[test]

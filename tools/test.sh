@@ -76,6 +76,8 @@ rust_tests() {
 suite "Rust" rust_tests
 suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
 
+suite "Faults and tools" c-tests/tools.sh
+
 title "Programs"
 one "startup, linked with libmgm" env -u MGM_FORWARDER MGM_LOG=off build/bin/startup
 one "installation: pkg-config, linking, static linking, compatibility headers" \

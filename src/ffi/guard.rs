@@ -36,7 +36,11 @@ pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         if MGM.is_broken() {
             return Err(Error::Broken);
         }
-        body()
+        #[cfg(feature = "fault-injection")]
+        crate::fault::point(name);
+        let result = body();
+        // A fault on another thread: what this call did cannot be trusted either.
+        if MGM.is_broken() { Err(Error::Broken) } else { result }
     }));
     match result {
         Ok(Ok(outcome)) => outcome.code(),

@@ -4,7 +4,10 @@
 //! A source 10.N.x.y lies behind interface N unless [`route_via`] says otherwise. The test that
 //! uses this module has a function `aside`, in which what is the test's own business runs.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 pub mod clients;
+pub mod process;
 
 use mgm::ffi::entry::{MgmAddGroupMembershipEntry, MgmDeleteGroupMembershipEntry};
 use mgm::ffi::host::{MgmHostGetState, MgmHostReceive, MgmHostRouteChanged, MgmHostStart};
