@@ -1,13 +1,18 @@
 """Medians, ratios and plots of benches/results.tsv and benches/results-peers.tsv.
 
 Prints the table against the targets, and writes benches/RESULTS.md and docs/plots/*.svg. Needs
-nothing but Python."""
+nothing but Python.
+
+    report.py               all of it
+    report.py quick FILE    only the ratios of FILE, printed
+"""
 
 import collections
 import os
 import platform
 import statistics
 import subprocess
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -177,6 +182,24 @@ def plots():
                   ("bare", "mgm", "pimd", "smcroute", "igmpproxy")))
 
 
+def quick(path):
+    """The ratio of each pair that was measured one after the other, and how far they spread."""
+    runs, rows = load(path), []
+    for (what, entries, who), ours in runs.items():
+        if who != "mgm":
+            continue
+        bare = runs.get((what, entries, "bare"))
+        row = [what, entries, f"{statistics.median(ours):.4g}", "", "", ""]
+        if bare:
+            ratios = [a / b for a, b in zip(ours, bare) if b]
+            row[3] = f"{statistics.median(bare):.4g}"
+            if ratios:
+                row[4] = f"{statistics.median(ratios):.2f}"
+                row[5] = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        rows.append(row)
+    print(plain(("what", "entries", "libmgm", "bare", "ratio", "spread"), rows))
+
+
 def main():
     targets = ("what", "entries", "libmgm", "reference", "ratio", "target", "met")
     columns = ("what", "entries", "who", "median", "least", "most", "runs")
@@ -197,4 +220,7 @@ def main():
     plots()
 
 
-main()
+if sys.argv[1:2] == ["quick"]:
+    quick(os.path.abspath(sys.argv[2]))
+else:
+    main()

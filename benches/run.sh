@@ -3,14 +3,20 @@
 # benches/results.tsv (each value), benches/RESULTS.md and docs/plots.
 #
 #     benches/run.sh [peers]
+#     benches/run.sh quick flows|table|capi...   the ratios of one part only, for tuning; records nothing
 #
-# ROUNDS=5: how often each is measured; library and reference take turns.
+# ROUNDS=5 (quick: 3): how often each is measured; library and reference take turns.
 set -eu
 cd "$(dirname "$0")/.."
-ROUNDS=${ROUNDS:-5}
 PATH=$PATH:/usr/sbin:/sbin
 WORK=$PWD/build/bench
 MODE=${1:-all}
+PARTS="capi flows table"
+[ "$MODE" != quick ] || { shift; PARTS=${*:-$PARTS}; ROUNDS=${ROUNDS:-3}; }
+ROUNDS=${ROUNDS:-5}
+
+# wanted PART: whether this part is to be measured.
+wanted() { [[ " $PARTS " == *" $1 "* ]]; }
 
 # ---- in namespaces of our own: the kernel's part ----
 
@@ -20,6 +26,7 @@ kernel_round() {
     local who
     for what in "flows 10000 paced" "flows 10000 burst" "flows 10000 single" "flows 50000 burst" \
         "table 10000" "table 100000"; do
+        wanted "${what%% *}" || continue
         # shellcheck disable=SC2086 # words of a command
         set -- $what
         for who in bare mgm; do
@@ -60,7 +67,7 @@ if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
     # shellcheck source=benches/hosts.sh disable=SC1091
     . benches/hosts.sh
     export LD_LIBRARY_PATH=$WORK
-    if [ "$MODE" = all ]; then
+    if [ "$MODE" != peers ]; then
         make_bench_hosts 3
         for _ in $(seq "$ROUNDS"); do kernel_round; done
     else
@@ -87,17 +94,20 @@ fi
 mkdir -p "$WORK"
 CARGO=${CARGO:-cargo}
 $CARGO build --release
-[ "$MODE" = peers ] || $CARGO bench --bench capi --no-run
+if [ "$MODE" = peers ] || ! wanted capi; then CAPI=; else $CARGO bench --bench capi --no-run; CAPI=yes; fi
 TARGET=${CARGO_TARGET_DIR:-target}
 cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
 ln -sf libmgm.so.1 "$WORK/libmgm.so"
 strip -s -o "$WORK/stripped.so" "$WORK/libmgm.so.1"
-[ "$MODE" = peers ] || CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
+[ -z "$CAPI" ] || CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
 ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude benches/kernel.c -o "$WORK/kernel" \
     -L"$WORK" -lmgm -pthread
 
-RESULTS=benches/results.tsv
-[ "$MODE" = all ] || RESULTS=benches/results-peers.tsv
+case $MODE in
+    peers) RESULTS=benches/results-peers.tsv ;;
+    quick) RESULTS=$WORK/quick.tsv ;;
+    *) RESULTS=benches/results.tsv ;;
+esac
 : >"$RESULTS"
 
 if [ "$MODE" = all ]; then
@@ -108,6 +118,8 @@ if [ "$MODE" = all ]; then
             "$CAPI" "$WORK/libmgm.so.1" "$entries" >>"$RESULTS"
         done
     done
+elif [ "$MODE" = quick ]; then
+    ! wanted capi || for _ in $(seq "$ROUNDS"); do "$CAPI" "$WORK/libmgm.so.1" "${ENTRIES:-100000}" >>"$RESULTS"; done
 else
     # Debian's packages are only unpacked: nothing is installed, no service starts.
     mkdir -p "$WORK/peers"
@@ -116,6 +128,9 @@ else
             dpkg -x "${package}"_*.deb .) >/dev/null 2>&1 || echo "bench: no package $package" >&2
     done
 fi
-echo "with the kernel" >&2
-BENCH_IN_NAMESPACE=1 unshare -nm bash "$0" "$MODE" >>"$RESULTS"
-python3 benches/report.py
+if wanted flows || wanted table; then
+    export ROUNDS
+    # shellcheck disable=SC2086 # several words
+    BENCH_IN_NAMESPACE=1 unshare -nm bash "$0" "$MODE" $PARTS >>"$RESULTS"
+fi
+if [ "$MODE" = quick ]; then python3 benches/report.py quick "$RESULTS"; else python3 benches/report.py; fi
