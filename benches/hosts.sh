@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # The hosts of the kernel benches: src ---- rtr ---- rcv1 .. rcvN. Sourced in namespaces of one's own
-# (unshare -nm). Sources are 10.0.0.0/8, receivers 192.168.N.0/24.
+# (unshare -nm). Sources are 10.0.0.0/8, receivers 192.168.N.0/24. ref has interfaces of the same names
+# and no hosts: there a bare loop keeps a table beside the router's.
 
 make_bench_hosts() {
     local host n=0 address
     mount -t tmpfs tmpfs /run
     ip netns add rtr
+    ip netns add ref
     ip -n rtr link set lo up
     for host in src $(seq -f 'rcv%g' 1 "$1"); do
         address=192.168.$n.1/24
@@ -16,6 +18,8 @@ make_bench_hosts() {
         ip -n rtr link set "to-$host" up
         ip -n "$host" address add "${address%.1/*}.2/${address#*/}" dev eth0
         ip -n "$host" link set eth0 up
+        ip -n ref link add "to-$host" type veth peer name "end-$n"
+        ip -n ref link set "to-$host" up
         ip netns exec rtr sysctl -qw "net.ipv4.conf.to-$host.rp_filter=0"
         n=$((n + 1))
     done

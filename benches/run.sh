@@ -20,20 +20,22 @@ wanted() { [[ " $PARTS " == *" $1 "* ]]; }
 
 # ---- in namespaces of our own: the kernel's part ----
 
-in_router() { timeout 90 ip netns exec rtr "$@"; }
+in_router() { timeout 150 ip netns exec rtr "$@"; }
 
-kernel_round() {
-    local who
-    for what in "flows 10000 paced" "flows 10000 burst" "flows 10000 single" "flows 50000 burst" \
-        "table 10000" "table 100000"; do
-        wanted "${what%% *}" || continue
-        # shellcheck disable=SC2086 # words of a command
-        set -- $what
-        for who in bare mgm; do
-            in_router "$WORK/kernel" "$1" "$who" "$2" ${3:+"$3"} ||
-                echo "bench: $what by $who failed" >&2
-        done
+# flows FLOWS HOW WHO...: each resolves flows.
+flows() {
+    local flows=$1 how=$2 who
+    shift 2
+    for who in "$@"; do
+        in_router "$WORK/kernel" flows "$who" "$flows" "$how" || echo "bench: flows $how by $who failed" >&2
     done
+}
+
+flow_round() {
+    flows 10000 paced bare mgm
+    flows 10000 burst bare mgm
+    flows 10000 single bare bare64 mgm
+    flows 50000 burst bare mgm
 }
 
 # wait_for COMMAND...: until it succeeds, at most 40 times.
@@ -69,13 +71,16 @@ if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
     export LD_LIBRARY_PATH=$WORK
     if [ "$MODE" != peers ]; then
         make_bench_hosts 3
-        for _ in $(seq "$ROUNDS"); do kernel_round; done
+        ! wanted flows || for _ in $(seq "$ROUNDS"); do flow_round; done
+        ! wanted table || for entries in 10000 100000; do
+            in_router "$WORK/kernel" table "$entries" "$ROUNDS" || echo "bench: table $entries failed" >&2
+        done
     else
         make_bench_hosts 1
         P=$WORK/peers
         for _ in $(seq "$ROUNDS"); do
             for flows in 1000 10000; do
-                for who in bare mgm; do in_router "$WORK/kernel" flows $who $flows burst; done
+                flows $flows burst bare mgm
                 [ ! -x "$P/usr/sbin/smcrouted" ] || peer smcroute $flows "$P/usr/sbin/smcrouted" \
                     -n -N -f benches/peers/smcroute.conf -l none -P "$WORK/smc.pid" -u "$WORK/smc.sock"
                 [ ! -x "$P/usr/sbin/pimd" ] || peer pimd $flows "$P/usr/sbin/pimd" \
@@ -100,7 +105,7 @@ cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
 ln -sf libmgm.so.1 "$WORK/libmgm.so"
 strip -s -o "$WORK/stripped.so" "$WORK/libmgm.so.1"
 [ -z "$CAPI" ] || CAPI=$(find "$TARGET/release/deps" -name 'capi-*' -type f -perm -u+x -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
-${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude benches/kernel.c -o "$WORK/kernel" \
+${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude benches/kernel/*.c -o "$WORK/kernel" \
     -L"$WORK" -lmgm -pthread
 
 case $MODE in
