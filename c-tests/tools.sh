@@ -5,6 +5,7 @@
 #
 #   oom         malloc fails, once at each of the library's allocations (rule A4)
 #   faults      a library that is made to panic in each function (rule A5)
+#   schedules   a scheduler decides which thread goes on, thousands of times (rules A6 to A8)
 set -eu
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -61,7 +62,12 @@ part_faults() {
     check "faults: from C" env RUST_BACKTRACE=0 timeout 600 "$OUT/fault"
 }
 
-[ $# -gt 0 ] || set -- oom faults
+part_schedules() {
+    check "schedules: the same ones each time" env RUST_BACKTRACE=0 \
+        "${CARGO:-cargo}" test --features shuttle --lib schedules
+}
+
+[ $# -gt 0 ] || set -- oom faults schedules
 for part; do
     "part_$part"
 done

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::deliver::{Claims, Token};
+use crate::sync::thread_local;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -18,10 +18,11 @@ use crate::log::Level;
 use crate::mgm::{Mgm, Running, system_now};
 use crate::perform::Call;
 use crate::settings::{ForwarderChoice, LogSink, Settings};
+use crate::sync::Instant;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long MgmHostStop waits for callbacks that do not return.
 const STOP_WAIT: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@
 //! | [`core`] | the rules: pure, no I/O, no clock, no lock |
 //! | [`mgm`] | the shell around the core: lock, ask, unlock, perform |
 //! | `perform`, `deliver`, `context` | performing what the core decided; who calls which client next |
+//! | `sync` | locks and atomics, in one place so that tests can put a scheduler's there |
 //! | `state`, `control` | what administrators see: JSON, and the socket that serves it |
 //! | `host`, `background`, [`settings`] | starting, stopping, time, upcalls |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
@@ -32,5 +33,8 @@ mod host;
 pub mod log;
 pub mod mgm;
 mod perform;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 pub mod settings;
 mod state;
+mod sync;

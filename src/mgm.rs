@@ -24,15 +24,15 @@ use crate::log::{Level, Line, to_stderr};
 use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
-use parking_lot::{Condvar, Mutex, RwLock};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, RwLock};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
 /// membership change or a new flow).

@@ -14,9 +14,10 @@ use crate::error::Error;
 use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
 use crate::mgm::{Mgm, Running};
+use crate::sync::Instant;
 use smallvec::SmallVec;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many entries are programmed at a time.
 const BATCH: usize = 128;
@@ -336,7 +337,15 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             let forwarder = {
                 let mut state = self.state.write();
-                let Some(running) = state.running_in(call.epoch) else { return Work::Nothing };
+                let Some(running) = state.running_in(call.epoch) else {
+                    // MgmHostStop waits until this thread calls nobody any more.
+                    if let (Some(slot), Some(run)) = (call.lane.take(), state.whole())
+                        && run.epoch == call.epoch
+                    {
+                        run.delivery.stop_running(slot);
+                    }
+                    return Work::Nothing;
+                };
                 let Some(ask) = asked else { return running.choose(call, asked) };
                 running.core.outbox.set_job(ask.job);
                 let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);

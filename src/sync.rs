@@ -1,0 +1,131 @@
+//! What threads meet at: parking_lot's locks and std's atomics. The tests in `schedules` put a
+//! scheduler's in their place, which decides which thread goes on at each of them.
+
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use std::{sync::atomic, thread_local, time::Instant};
+
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use scheduled::{Condvar, Instant, Mutex, RwLock};
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use shuttle::{sync::atomic, thread_local};
+
+/// The scheduler's locks with parking_lot's signatures. Time stands still: where threads would wait
+/// for a while, they wait until they are woken. A wake-up that gets lost is thus a deadlock, which
+/// the scheduler reports.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use shuttle::sync;
+    use std::ops::{Add, Deref, DerefMut};
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    /// Empty only inside [`Condvar::wait`].
+    pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("the lock is held")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("the lock is held")
+        }
+    }
+
+    pub(crate) struct RwLock<T>(sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Always the same moment.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Instant;
+
+    impl Instant {
+        pub(crate) const fn now() -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_self, reason = "the signature is std's")]
+        pub(crate) const fn elapsed(self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    impl Add<Duration> for Instant {
+        type Output = Self;
+
+        fn add(self, _: Duration) -> Self {
+            self
+        }
+    }
+
+    pub(crate) struct Condvar(sync::Condvar);
+
+    /// Whether a wait ended by time alone, which none does here.
+    pub(crate) struct TimedOut;
+
+    impl TimedOut {
+        pub(crate) const fn timed_out(&self) -> bool {
+            false
+        }
+    }
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) -> TimedOut {
+            let held = guard.0.take().expect("the lock is held");
+            guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+            TimedOut
+        }
+
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> TimedOut {
+            self.wait(guard)
+        }
+
+        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+            self.wait(guard)
+        }
+    }
+}
