@@ -9,6 +9,7 @@ step() {
 }
 step "$CARGO" fmt --check
 step "$CARGO" clippy --all-targets -- -D warnings
+step "$CARGO" clippy --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
 if command -v shellcheck >/dev/null; then
