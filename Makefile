@@ -21,7 +21,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs demo test soak check header install clean deps-demo deps-test
+.PHONY: all help bench bench-peers build lib programs demo test soak fuzz check header install clean deps-demo deps-test
 all: build
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make test     runs every test"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
 	@echo "make soak     everything at random on the kernel for ten minutes (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
+	@echo "make fuzz     every fuzz target for half an hour (FUZZ_SECONDS)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
@@ -71,6 +72,9 @@ test: deps-test
 
 soak: deps-test
 	MGM_SOAK_SECONDS=$${MGM_SOAK_SECONDS:-300} $(CARGO) test --test kernel_router soak -- --nocapture
+
+fuzz: deps-test
+	@CARGO='$(CARGO)' fuzz/run.sh fuzz
 
 check:
 	@CARGO='$(CARGO)' tools/check.sh

@@ -8,12 +8,13 @@ step() {
     "$@"
 }
 step "$CARGO" fmt --check
+step "$CARGO" fmt --check --manifest-path fuzz/Cargo.toml
 step "$CARGO" clippy --all-targets -- -D warnings
 step "$CARGO" clippy --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
 if command -v shellcheck >/dev/null; then
-    step shellcheck -x tools/*.sh c-tests/*.sh .ci/run
+    step shellcheck -x tools/*.sh c-tests/*.sh fuzz/*.sh .ci/run
 else
     echo "shellcheck is not installed: the scripts were not looked at"
 fi

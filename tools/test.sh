@@ -78,6 +78,8 @@ suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
 
 suite "Faults and tools" c-tests/tools.sh
 
+suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
+
 title "Programs"
 one "startup, linked with libmgm" env -u MGM_FORWARDER MGM_LOG=off build/bin/startup
 one "installation: pkg-config, linking, static linking, compatibility headers" \
