@@ -14,7 +14,7 @@
 //! | `pump` | the threads, which client callbacks may block |
 //! | `routes` | routes toward sources |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
-//! | `netlink`, `sys` | messages; system calls, the only file with unsafe code |
+//! | `netlink`, `sys` | messages; system calls, the only files with unsafe code |
 //!
 //! Locks: `entries` is held by whoever changes anything in the kernel and is taken first; `vifs`
 //! and `asker` are held for moments inside. None of them is held during an upcall, the log's
