@@ -101,9 +101,11 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The error number of an NLMSG_ERROR message, 0 for an acknowledgement.
+    /// The error number of an NLMSG_ERROR message, 0 for an acknowledgement. One without a number
+    /// acknowledges nothing.
     pub fn error(&self) -> Option<Errno> {
-        (self.kind == libc::NLMSG_ERROR as u16).then(|| -(read_u32(self.payload, 0) as i32))
+        let number = self.payload.first_chunk().map_or(-libc::EBADMSG, |n| i32::from_ne_bytes(*n));
+        (self.kind == libc::NLMSG_ERROR as u16).then(|| number.wrapping_neg())
     }
 
     /// The attributes after a family header of `header` octets.
@@ -143,17 +145,18 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// The next hops of an RTA_MULTIPATH attribute: TTL threshold (rtnh_hops) and interface index.
+/// The next hops of an RTA_MULTIPATH attribute: TTL threshold (rtnh_hops) and interface index. Ends
+/// at the first that is malformed.
 pub struct NextHops<'a>(pub &'a [u8]);
 
 impl Iterator for NextHops<'_> {
     type Item = (u8, u32);
 
     fn next(&mut self) -> Option<(u8, u32)> {
-        let head = self.0.get(..8)?;
-        let length = read_u16(head, 0) as usize;
-        let item = (head[3], read_u32(head, 4));
-        self.0 = self.0.get(align(length.max(8))..).unwrap_or(&[]);
+        let length = read_u16(self.0, 0) as usize;
+        let hop = self.0.get(..length).filter(|hop| hop.len() >= 8)?;
+        let item = (hop[3], read_u32(hop, 4));
+        self.0 = self.0.get(align(length)..).unwrap_or(&[]);
         Some(item)
     }
 }
@@ -192,14 +195,14 @@ pub struct Asker {
 impl Asker {
     /// Opens the socket.
     pub fn new() -> Result<Self, Errno> {
+        Ok(Self::over(sys::route_socket()?))
+    }
+
+    /// Asks through a socket that is open.
+    pub fn over(fd: OwnedFd) -> Self {
         // An answer about one link, one route or one entry is far smaller; links with hundreds of
         // virtual functions have the largest.
-        Ok(Self {
-            fd: sys::route_socket()?,
-            seq: 0,
-            writer: Writer::new(512),
-            buffer: vec![0; 65536].into(),
-        })
+        Self { fd, seq: 0, writer: Writer::new(512), buffer: vec![0; 65536].into() }
     }
 
     /// Asks and hands the answer to `read`. Err: the kernel's error number.
@@ -309,8 +312,15 @@ mod tests {
             bytes[..2].copy_from_slice(&length.to_ne_bytes());
             assert_eq!(Attributes(&bytes).count(), 0, "{length}");
         }
-        assert_eq!(NextHops(&[0; 8]).count(), 1);
-        assert_eq!(NextHops(&[0; 7]).count(), 0);
+        for length in [0u16, 7, 9, u16::MAX] {
+            let mut bytes = [0u8; 8];
+            bytes[..2].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(NextHops(&bytes).count(), 0, "{length}");
+        }
+        let mut hop = [0, 0, 0, 1, 9, 0, 0, 0];
+        hop[..2].copy_from_slice(&8u16.to_ne_bytes());
+        assert_eq!(NextHops(&hop).count(), 1);
+        assert_eq!(NextHops(&hop[..7]).count(), 0);
     }
 
     #[test]
@@ -319,5 +329,10 @@ mod tests {
         payload.extend([0; 16]);
         let message = Message { kind: libc::NLMSG_ERROR as u16, seq: 1, payload: &payload };
         assert_eq!(message.error(), Some(libc::ENOENT));
+        let error = |payload| Message { payload, ..message }.error();
+        assert_eq!(error(&[0; 4]), Some(0));
+        for payload in [&[0; 3][..], &[], &i32::MIN.to_ne_bytes()] {
+            assert_ne!(error(payload), Some(0), "{payload:?} acknowledges nothing");
+        }
     }
 }

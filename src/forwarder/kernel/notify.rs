@@ -197,10 +197,14 @@ impl Watcher {
         while self.changes.prefixes.len() < MAX_PREFIXES {
             match sys::receive(&plane.changes, &mut self.buffer) {
                 Ok(length) => {
-                    // A datagram that was cut off is read as far as it goes.
                     let datagram = &self.buffer[..length.min(self.buffer.len())];
-                    for message in Messages(datagram) {
+                    let mut messages = Messages(datagram);
+                    for message in messages.by_ref() {
                         read_change(plane, &mut self.changes, &mut self.links, &message);
+                    }
+                    // What was cut off or cannot be read may have been about anything.
+                    if length > datagram.len() || !messages.0.is_empty() {
+                        self.changes.everything();
                     }
                 }
                 Err(libc::EAGAIN) => break,
@@ -267,9 +271,13 @@ fn read_change(
     match message.kind {
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
             changes.any = true;
-            let len = message.payload.get(1).copied().unwrap_or(0).min(32);
             let to = message.attributes(RTMSG).find(|a| a.0 == libc::RTA_DST);
-            let network = to.and_then(|a| read_address(a.1)).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let (network, len) = match (to.and_then(|a| read_address(a.1)), message.payload.get(1))
+            {
+                (Some(network), Some(&len @ 0..=32)) => (network, len),
+                // The default route, or one that cannot be told.
+                _ => (Ipv4Addr::UNSPECIFIED, 0),
+            };
             // Sources are never multicast; the kernel's own route for 224.0.0.0/4 is no news.
             if len == 0 || !network.is_multicast() {
                 changes.prefix(network, len);

@@ -42,7 +42,7 @@ impl Report {
         let bytes = bytes.get(..length)?;
         let fixed = bytes.first_chunk::<20>()?;
         let header_len = usize::from(fixed[0] & 0x0f) * 4;
-        if fixed[0] >> 4 != 4 || header_len < 20 {
+        if fixed[0] >> 4 != 4 || header_len < 20 || bytes.len() < header_len + 8 {
             return None;
         }
         let mut header = [0; MAX_HEADER];
@@ -113,8 +113,8 @@ mod tests {
     fn what_is_no_report_is_refused() {
         let good = report(1, 5);
         assert!(read(&good).is_some());
-        for length in 0..20 {
-            assert!(Report::read(&good, length).is_none());
+        for length in 0..28 {
+            assert!(Report::read(&good, length).is_none(), "the eight octets behind are there too");
         }
         assert!(Report::read(&good, good.len() + 1).is_none(), "cut off");
         assert!(read(&report(0, 5)).is_none());

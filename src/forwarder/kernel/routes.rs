@@ -156,9 +156,10 @@ impl Answer {
         Self { kind: octet(7), found }
     }
 
-    /// The route, where packets can come from its direction.
+    /// The route, where packets can come from its direction and it names the device.
     fn usable(&self) -> Option<Found> {
-        matches!(self.kind, libc::RTN_UNICAST | libc::RTN_LOCAL).then_some(self.found)
+        let unicast = matches!(self.kind, libc::RTN_UNICAST | libc::RTN_LOCAL);
+        (unicast && self.found.ifindex != 0).then_some(self.found)
     }
 }
 

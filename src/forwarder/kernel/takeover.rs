@@ -154,7 +154,7 @@ impl Plane {
         Ok(found)
     }
 
-    fn read_left(&self) -> Result<(), Errno> {
+    pub(super) fn read_left(&self) -> Result<(), Errno> {
         let mut entries = self.entries.lock();
         let mut vifs = self.vifs.write();
         let mut asker = self.asker.lock();
