@@ -15,6 +15,7 @@
 //! | `routes` | routes toward sources |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
 //! | `netlink`, `sys` | messages; system calls, the only files with unsafe code |
+//! | `fuzzing` | the fuzzer plays the kernel (feature `fuzzing`) |
 //!
 //! Locks: `entries` is held by whoever changes anything in the kernel and is taken first; `vifs`
 //! and `asker` are held for moments inside. None of them is held during an upcall, the log's
@@ -22,6 +23,8 @@
 
 mod batch;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod interfaces;
 mod mroute;
 mod netlink;

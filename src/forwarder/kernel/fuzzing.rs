@@ -1,0 +1,137 @@
+//! A door for the fuzzer (feature `fuzzing`): a plane whose sockets lead to the caller instead of
+//! to the kernel. What the "kernel" then tells is read by the very code that always reads it.
+
+#![forbid(unsafe_code)]
+
+pub use super::netlink::{Attributes, Message, Messages, NextHops};
+pub use super::report::{Kind, Report, SIZE as REPORT_SIZE};
+
+use super::mroute::Entries;
+use super::netlink::Asker;
+use super::notify::{Notifications, Watcher};
+use super::pump::{Pump, Work};
+use super::routes::Routes;
+use super::throttle::Throttle;
+use super::upcall::{Reader, Reports};
+use super::vifs::{Programmed, Vifs};
+use super::{Plane, PlaneCounters, sys};
+use crate::core::types::{IfKey, Route, SourceGroup};
+use crate::forwarder::Upcalls;
+use parking_lot::{Mutex, RwLock};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What the kernel tells something through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Reports of new flows and wrong interfaces.
+    Reports,
+    /// Notifications of routes, rules, next hops, links and addresses.
+    Changes,
+    /// Notifications of forwarding entries.
+    Entries,
+    /// Answers to questions.
+    Answers,
+}
+
+/// A plane without threads, and the kernel's ends of its sockets.
+pub struct Stage {
+    plane: Plane,
+    kernel: [UnixDatagram; 4],
+}
+
+impl Stage {
+    /// A plane of table 253 with these interfaces, which all work.
+    pub fn new(upcalls: &'static dyn Upcalls, interfaces: &[IfKey]) -> Self {
+        let pair = || {
+            let (ours, kernels) = UnixDatagram::pair().expect("a pair of sockets");
+            // A netlink socket's send does not wait for the kernel to read.
+            ours.set_nonblocking(true).expect("a flag");
+            kernels.set_nonblocking(true).expect("a flag");
+            (ours, kernels)
+        };
+        let event = || sys::event().expect("an eventfd");
+        let [reports, changes, entries, answers] = [pair(), pair(), pair(), pair()];
+        let mut vifs = Vifs::default();
+        for interface in interfaces {
+            let vif = vifs.choose(interface.index, &[0; sys::MAX_VIFS]).expect("a number");
+            vifs.assign(vif, interface.index);
+            vifs.insert(*interface, vif);
+            vifs.in_kernel |= 1 << vif;
+            vifs.up |= 1 << vif;
+        }
+        let plane = Plane {
+            table: sys::DEFAULT_TABLE,
+            socket: reports.0.into(),
+            upcalls,
+            entries: Mutex::new(Entries::new().expect("a netlink socket")),
+            vifs: RwLock::new(vifs),
+            asker: Mutex::new(Asker::over(answers.0.into())),
+            routes: Mutex::new(Routes::default()),
+            reports: Pump::new(),
+            reader: Mutex::new(Reader::new()),
+            notifications: Pump::new(),
+            watcher: Mutex::new(Watcher::new()),
+            changes: changes.0.into(),
+            watch: entries.0.into(),
+            wake: event(),
+            stop: event(),
+            counters: PlaneCounters::default(),
+            lost_entries: Throttle::new(),
+            lost_reports: Throttle::new(),
+            failed_reads: Throttle::new(),
+            failed_look_ups: Throttle::new(),
+        };
+        Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1] }
+    }
+
+    /// Tells a datagram. False: the socket's buffer is full.
+    pub fn tell(&self, through: Channel, datagram: &[u8]) -> bool {
+        self.kernel[through as usize].send(datagram).is_ok()
+    }
+
+    /// Lets the plane believe that it programmed an entry: iif and outgoing interfaces by VIF.
+    pub fn programmed(&self, flow: SourceGroup, parent: u8, oifs: u32) {
+        let mut entries = self.plane.entries.lock();
+        entries.programmed.reserve(1);
+        entries.note(flow, Some(Programmed { parent, oifs }));
+    }
+
+    /// Reads reports and hands them on. At least one must have been told.
+    pub fn read_reports(&self) {
+        self.read::<Reports>();
+    }
+
+    /// Reads all notifications and hands on what they say.
+    pub fn read_notifications(&self) {
+        // So that it does not wait where nothing was told.
+        sys::signal(&self.plane.wake);
+        self.read::<Notifications>();
+    }
+
+    fn read<W: Work>(&self) {
+        let mut queue = Vec::with_capacity(W::ITEMS);
+        W::read(&self.plane, &mut queue);
+        while let Some(item) = queue.pop() {
+            W::hand_on(&self.plane, &item);
+        }
+    }
+
+    /// Reads what a predecessor left in the table, from the answers to the first two questions.
+    /// Each must end with an NLMSG_DONE, or it waits for ever. The numbers are 1 and 2.
+    pub fn read_left(&self) -> bool {
+        self.plane.read_left().is_ok()
+    }
+
+    /// Asks for the route to a source, in one question or two.
+    pub fn route(&self, source: Ipv4Addr) -> Option<Route> {
+        self.plane.route(source, None)
+    }
+
+    /// Reports that could not be read, and those of devices that are not ours.
+    pub fn unread_reports(&self) -> (u64, u64) {
+        let counters = &self.plane.counters;
+        (counters.malformed.load(Relaxed), counters.unknown_arrival.load(Relaxed))
+    }
+}
