@@ -123,8 +123,11 @@ impl Plane {
         let vifs = self.vifs.read();
         loop {
             let foreign = &mut entries.foreign;
-            let n = match sys::receive_many(&self.watch, &mut foreign.buffers, &mut foreign.lengths)
-            {
+            let n = match sys::receive_many(
+                &self.watch,
+                &mut foreign.buffers[..],
+                &mut foreign.lengths,
+            ) {
                 Ok(n) => n,
                 Err(libc::EAGAIN) => return,
                 Err(_) => {

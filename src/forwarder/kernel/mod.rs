@@ -165,6 +165,7 @@ impl Plane {
     ) -> Result<Arc<Self>, ForwarderError> {
         let os = |operation| move |errno| ForwarderError::Os { operation, errno };
         let (socket, owner) = mroute::open(table, given)?;
+        sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let plane = Arc::new(Self {
             table,
             socket,

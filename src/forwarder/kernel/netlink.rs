@@ -184,12 +184,19 @@ pub fn rtmsg(family: u8, dst_len: u8, src_len: u8, flags: u32) -> [u8; RTMSG] {
     header
 }
 
+/// The most questions that [`Asker::ask_many`] asks.
+pub const MANY: usize = 32;
+/// Room for an answer about one route with few next hops; a longer one is not read.
+const ANSWER: usize = 512;
+
 /// A socket for questions that the kernel answers before the send returns.
 pub struct Asker {
     fd: OwnedFd,
     seq: u32,
     writer: Writer,
     buffer: Box<[u8]>,
+    answers: Box<[[u8; ANSWER]; MANY]>,
+    lengths: [usize; MANY],
 }
 
 impl Asker {
@@ -202,7 +209,15 @@ impl Asker {
     pub fn over(fd: OwnedFd) -> Self {
         // An answer about one link, one route or one entry is far smaller; links with hundreds of
         // virtual functions have the largest.
-        Self { fd, seq: 0, writer: Writer::new(512), buffer: vec![0; 65536].into() }
+        Self {
+            fd,
+            seq: 0,
+            // A question has a header, a family header and an address or three.
+            writer: Writer::new(MANY * 64),
+            buffer: vec![0; 65536].into(),
+            answers: Box::new([[0; ANSWER]; MANY]),
+            lengths: [0; MANY],
+        }
     }
 
     /// Asks and hands the answer to `read`. Err: the kernel's error number.
@@ -235,6 +250,51 @@ impl Asker {
 }
 
 impl Asker {
+    /// Asks several questions at once that differ in one attribute, and hands each answer, or the
+    /// kernel's error number, to `read` with its question's place. Answers that do not come are
+    /// not waited for.
+    pub fn ask_many(
+        &mut self,
+        kind: u16,
+        family_header: &[u8],
+        attribute: u16,
+        values: &[[u8; 4]],
+        read: &mut dyn FnMut(usize, Result<&Message<'_>, Errno>),
+    ) {
+        let first = self.seq.wrapping_add(1);
+        self.seq = self.seq.wrapping_add(values.len() as u32);
+        self.writer.clear();
+        for (at, value) in values.iter().enumerate() {
+            self.writer.begin(kind, 0, first.wrapping_add(at as u32), family_header);
+            self.writer.attribute(attribute, value);
+        }
+        let Some(bytes) = self.writer.bytes() else { return };
+        if sys::send(&self.fd, bytes).is_err() {
+            return;
+        }
+        let mut left = values.len();
+        while left > 0 {
+            let Ok(n) = sys::receive_many(&self.fd, &mut self.answers[..], &mut self.lengths)
+            else {
+                return;
+            };
+            for (buffer, &length) in self.answers.iter().zip(&self.lengths).take(n) {
+                let Some(datagram) = buffer.get(..length) else { continue };
+                for message in Messages(datagram) {
+                    let at = message.seq.wrapping_sub(first) as usize;
+                    if at >= values.len() {
+                        continue;
+                    }
+                    left = left.saturating_sub(1);
+                    match message.error() {
+                        Some(error) => read(at, Err(if error == 0 { libc::EPROTO } else { error })),
+                        None => read(at, Ok(&message)),
+                    }
+                }
+            }
+        }
+    }
+
     /// Asks for everything of a kind and hands each message of the answer to `read`. For the start
     /// only: it waits for the kernel.
     pub fn dump(

@@ -53,6 +53,7 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
 }
 
 /// Something to be handed on.
+#[derive(Clone, Copy)]
 pub enum News {
     /// A device began or stopped to work.
     Device { ifindex: u32, up: bool },
@@ -74,15 +75,19 @@ impl Work for Notifications {
     // Long enough that a thread that only did not get to run is not overtaken: the news of one
     // device must not change their order.
     const PATIENCE: Duration = Duration::from_millis(200);
+    // The news keep their order.
+    const TURN: usize = usize::MAX;
 
     fn pump(plane: &Plane) -> &Pump<Self> {
         &plane.notifications
     }
 
-    fn read(plane: &Plane, queue: &mut Vec<News>) {
-        plane.watcher.lock().turn(plane, queue);
-        queue.reverse();
+    fn read(plane: &Plane, list: &mut Vec<News>, _: usize) {
+        plane.watcher.lock().turn(plane, list);
+        list.reverse();
     }
+
+    fn prepare(_: &Plane, _: &[News]) {}
 
     fn hand_on(plane: &Plane, news: &News) {
         match *news {

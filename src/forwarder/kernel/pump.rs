@@ -5,6 +5,9 @@
 //! nobody reads, the thread that stands by takes over, with what was read already, and a new one
 //! stands by. So the common case costs no hand-over between threads, and up to 31 callbacks can
 //! hang before the rest waits.
+//!
+//! What was read is a stack: the newest is handed on first, and what came meanwhile is put on top
+//! now and then.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +15,7 @@ use super::Plane;
 use super::sys::{Body, Errno, Thread};
 use crate::log::Level;
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+/// How many items are prepared at a time.
+pub const PREPARED: usize = 32;
 /// The most threads there are of a kind.
 const MAX_THREADS: usize = 32;
 /// How long the end waits for callbacks that do not return.
@@ -27,20 +33,26 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// A kind of work.
 pub trait Work: Sized + 'static {
     /// What is read and handed on.
-    type Item: Send + 'static;
+    type Item: Copy + Send + 'static;
     /// The name of the threads.
     const NAME: &'static CStr;
-    /// The most items there are at a time.
+    /// How many items there is room for from the start.
     const ITEMS: usize;
+    /// After how many items handed on what came meanwhile is read too.
+    const TURN: usize;
     /// After how long without progress the thread that stands by takes over.
     const PATIENCE: Duration;
 
     /// Where the threads of this kind meet.
     fn pump(plane: &Plane) -> &Pump<Self>;
 
-    /// Waits for something and reads it into the empty queue, what is to be handed on first last.
-    /// Returns at once when the end has come. Never called by two threads at a time.
-    fn read(plane: &Plane, queue: &mut Vec<Self::Item>);
+    /// Reads into the empty list, what is to be handed on first last. Waits for something only
+    /// where nothing is `pending`; returns at once when the end has come. Never called by two
+    /// threads at a time.
+    fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize);
+
+    /// Does for several items that will be handed on soon what is cheaper done at once.
+    fn prepare(plane: &Plane, items: &[Self::Item]);
 
     /// Hands on an item. Callbacks of clients run inside.
     fn hand_on(plane: &Plane, item: &Self::Item);
@@ -55,6 +67,10 @@ pub struct Pump<W: Work> {
 struct State<T> {
     /// What was read, the next one last.
     queue: Vec<T>,
+    /// How many of these, from the last on, were prepared.
+    prepared: usize,
+    /// How many were handed on since something was read.
+    handed_on: usize,
     /// Whoever reads fills this.
     read: Vec<T>,
     /// A thread reads, or waits for something to read.
@@ -79,6 +95,8 @@ impl<W: Work> Pump<W> {
         Self {
             state: Mutex::new(State {
                 queue: Vec::with_capacity(W::ITEMS),
+                prepared: 0,
+                handed_on: 0,
                 read: Vec::with_capacity(W::ITEMS),
                 reading: false,
                 progress: 0,
@@ -149,30 +167,61 @@ impl<W: Work> Body for Worker<W> {
             stand_by::<W>(&plane, &mut state);
         }
         while !state.stopping {
-            if let Some(item) = state.queue.pop() {
-                state.progress += 1;
-                if !state.watched {
-                    state.watched = true;
-                    pump.changed.notify_one();
-                }
-                MutexGuard::unlocked(&mut state, || {
-                    guarded(&plane, || W::hand_on(&plane, &item));
-                });
-                state.progress += 1;
-            } else if !state.reading {
-                state.reading = true;
-                let mut read = std::mem::take(&mut state.read);
-                MutexGuard::unlocked(&mut state, || guarded(&plane, || W::read(&plane, &mut read)));
-                state.reading = false;
-                // The empty queue's memory is what is read into next.
-                state.read = std::mem::replace(&mut state.queue, read);
-            } else {
+            let due = state.queue.is_empty() || state.handed_on >= W::TURN;
+            if due && !state.reading {
+                read::<W>(&plane, &mut state);
+            } else if state.queue.is_empty() {
                 stand_by::<W>(&plane, &mut state);
+            } else {
+                hand_on::<W>(&plane, &mut state);
             }
         }
         state.alive -= 1;
         pump.changed.notify_all();
     }
+}
+
+/// Reads what there is, and waits for it where nothing else is to be done.
+fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
+    (state.reading, state.handed_on) = (true, 0);
+    let (mut list, pending) = (std::mem::take(&mut state.read), state.queue.len());
+    MutexGuard::unlocked(state, || guarded(plane, || W::read(plane, &mut list, pending)));
+    state.reading = false;
+    if list.is_empty() {
+        state.read = list;
+    } else if state.queue.is_empty() {
+        // The empty queue's memory is what is read into next.
+        state.read = std::mem::replace(&mut state.queue, list);
+        state.prepared = 0;
+    } else {
+        // Without memory the new ones go before the old ones, which will be told again.
+        if state.queue.try_reserve(list.len()).is_err() {
+            state.queue.clear();
+        }
+        state.queue.append(&mut list);
+        state.read = list;
+        state.prepared = 0;
+    }
+}
+
+/// Takes the next item and hands it on.
+fn hand_on<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
+    if state.prepared == 0 && state.queue.len() > 1 {
+        let next = state.queue.len().saturating_sub(PREPARED);
+        let items = SmallVec::<[W::Item; PREPARED]>::from_slice(&state.queue[next..]);
+        state.prepared = items.len();
+        MutexGuard::unlocked(state, || guarded(plane, || W::prepare(plane, &items)));
+    }
+    let Some(item) = state.queue.pop() else { return };
+    state.prepared = state.prepared.saturating_sub(1);
+    state.handed_on += 1;
+    state.progress += 1;
+    if !state.watched {
+        state.watched = true;
+        W::pump(plane).changed.notify_one();
+    }
+    MutexGuard::unlocked(state, || guarded(plane, || W::hand_on(plane, &item)));
+    state.progress += 1;
 }
 
 /// A fault in here is told and ends neither the thread nor the process.
@@ -198,11 +247,14 @@ fn stand_by<W: Work>(plane: &Arc<Plane>, state: &mut MutexGuard<'_, State<W::Ite
         state.watching = true;
         let waited = pump.changed.wait_for(state, W::PATIENCE);
         state.watching = false;
+        if !waited.timed_out() || state.progress != before {
+            continue;
+        }
         if state.reading {
-            // Nothing hangs, or another thread has taken over: no need to watch until there is
-            // something to hand on again.
+            // Nothing has come for a while, or another thread has taken over: no need to watch
+            // until there is something to hand on again.
             state.watched = false;
-        } else if waited.timed_out() && state.progress == before {
+        } else {
             break;
         }
     }

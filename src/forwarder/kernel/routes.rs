@@ -3,11 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::netlink::{Message, RTMSG, read_address, read_u32, rtmsg};
+use super::netlink::{MANY, Message, RTMSG, read_address, read_u32, rtmsg};
 use super::sys::Errno;
 use crate::core::types::{IfKey, Route, mask_of};
 use crate::log::Level;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
 /// How many sources are remembered: enough for the sources of a large router, and what a flood of
@@ -101,6 +102,48 @@ impl Plane {
         }
     }
 
+    /// Finds the routes to several sources with one question, so that each is known when it is
+    /// asked for.
+    pub(super) fn find_many(&self, sources: &[Ipv4Addr]) {
+        let mut unknown = SmallVec::<[Ipv4Addr; MANY]>::new();
+        let generation = {
+            let routes = self.routes.lock();
+            let new = sources.iter().filter(|source| !routes.known.contains_key(*source));
+            unknown.extend(new.take(MANY).copied());
+            routes.generation
+        };
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.len() < 2 {
+            return;
+        }
+        let mut found = SmallVec::<[(Ipv4Addr, Option<Found>); MANY]>::new();
+        let header = rtmsg(libc::AF_INET as u8, 32, 0, RTM_F_FIB_MATCH);
+        let octets = unknown.iter().map(|source| source.octets());
+        let questions = octets.collect::<SmallVec<[[u8; 4]; MANY]>>();
+        self.asker.lock().ask_many(
+            libc::RTM_GETROUTE,
+            &header,
+            libc::RTA_DST,
+            &questions,
+            &mut |at, answer| {
+                let answer = match answer {
+                    Ok(message) => Some(Answer::read(message)),
+                    Err(error) if is_no_route(error) => None,
+                    Err(_) => return,
+                };
+                // Several next hops are a matter of their own: see `look_up_route`.
+                if answer.as_ref().is_none_or(|answer| answer.found.ifindex != 0) {
+                    found.push((unknown[at], answer.and_then(|answer| answer.usable())));
+                }
+            },
+        );
+        let mut routes = self.routes.lock();
+        for (source, found) in found {
+            routes.remember(generation, source, found);
+        }
+    }
+
     fn look_up_route(&self, source: Ipv4Addr) -> Result<Option<Found>, Errno> {
         let Some(matched) = self.ask_route(source, RTM_F_FIB_MATCH)? else { return Ok(None) };
         if matched.found.ifindex != 0 {
@@ -122,11 +165,15 @@ impl Plane {
         let attributes: [(u16, &[u8]); 1] = [(libc::RTA_DST, &source.octets())];
         match self.asker.lock().ask(libc::RTM_GETROUTE, &header, &attributes, Answer::read) {
             Ok(answer) => Ok(Some(answer)),
-            // Unreachable, prohibit and blackhole routes, and no route at all.
-            Err(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EACCES | libc::EINVAL) => Ok(None),
+            Err(e) if is_no_route(e) => Ok(None),
             Err(e) => Err(e),
         }
     }
+}
+
+/// Unreachable, prohibit and blackhole routes, and no route at all.
+const fn is_no_route(errno: Errno) -> bool {
+    matches!(errno, libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EACCES | libc::EINVAL)
 }
 
 struct Answer {

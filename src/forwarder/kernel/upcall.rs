@@ -3,31 +3,84 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::pump::{Pump, Work};
+use super::pump::{PREPARED, Pump, Work};
 use super::report::{Kind, Report, SIZE};
 use super::sys::{self, BATCH};
 use crate::log::Level;
+use smallvec::SmallVec;
 use std::ffi::CStr;
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// From how many reports on the newest is handed on first: the kernel keeps its waiting flows in
 /// one list, newest first, and walks it for each that is resolved.
 const LONG: usize = 16;
+/// How many reports are received at first; more only where there are more.
+const FIRST: usize = 8;
+/// How many reports wait here at the most.
+const MAX_PENDING: usize = 10_240;
+/// The same under a flood.
+const FLOOD_PENDING: usize = 256;
+/// It is a flood when those that wait would take longer than this: 10,000 flows that begin at once
+/// do not, unless clients or the machine are slow.
+const FLOOD_TIME: Duration = Duration::from_millis(250);
+/// What handing on one report is taken to cost before it was measured.
+const FIRST_COST: Duration = Duration::from_micros(15);
+/// The socket's receive buffer, in octets: about 10,000 reports, so that a burst of so many new
+/// flows loses none.
+pub const BURST_BUFFER: u32 = 4 << 20;
+/// The same under a flood of new flows: 256 reports. The kernel walks its list of waiting flows for
+/// each packet that misses and for each entry that is made; with a list of thousands it hardly
+/// does anything else.
+const FLOOD_BUFFER: u32 = 106_496;
+/// A flood is over when so long nothing has been reported.
+const FLOOD_ENDS: Duration = Duration::from_millis(1000);
 
 /// Where reports are read into.
 pub struct Reader {
     buffers: Box<[[u8; SIZE]; BATCH]>,
     lengths: [usize; BATCH],
-    /// The last batch was full.
+    /// Reports may have been lost since they were counted last.
     full: bool,
+    /// When reports were read last, and what handing one on has cost lately.
+    read_at: Instant,
+    cost: Duration,
+    /// The buffer is that for floods.
+    flood: bool,
     dropped: u32,
 }
 
 impl Reader {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self { buffers: Box::new([[0; SIZE]; BATCH]), lengths: [0; BATCH], full: false, dropped: 0 }
+        Self {
+            buffers: Box::new([[0; SIZE]; BATCH]),
+            lengths: [0; BATCH],
+            full: false,
+            read_at: Instant::now(),
+            cost: FIRST_COST,
+            flood: false,
+            dropped: 0,
+        }
+    }
+}
+
+impl Reader {
+    /// Notes what the last turn's reports have cost, where it was a whole turn.
+    fn measure(&mut self, pending: usize) {
+        let now = Instant::now();
+        if pending > 0 {
+            let cost = now.duration_since(self.read_at) / Reports::TURN as u32;
+            self.cost = (self.cost * 3 + cost) / 4;
+        }
+        self.read_at = now;
+    }
+
+    /// Whether a flood begins, with so many reports waiting now.
+    fn is_flooded(&self, pending: usize) -> bool {
+        let takes = self.cost.saturating_mul(pending as u32);
+        !self.flood && pending > FLOOD_PENDING && (takes > FLOOD_TIME || pending >= MAX_PENDING)
     }
 }
 
@@ -37,25 +90,25 @@ pub struct Reports;
 impl Work for Reports {
     type Item = Report;
     const NAME: &'static CStr = c"mgm-upcall";
-    const ITEMS: usize = BATCH;
+    const ITEMS: usize = 4 * BATCH;
     const PATIENCE: Duration = Duration::from_millis(20);
+    const TURN: usize = BATCH;
 
     fn pump(plane: &Plane) -> &Pump<Self> {
         &plane.reports
     }
 
-    fn read(plane: &Plane, queue: &mut Vec<Report>) {
-        let mut reader = plane.reader.lock();
-        let n = plane.read_reports(&mut reader);
-        for (buffer, &length) in reader.buffers.iter().zip(&reader.lengths).take(n) {
-            match Report::read(buffer, length) {
-                Some(report) => queue.push(report),
-                None => _ = plane.counters.malformed.fetch_add(1, Relaxed),
-            }
+    fn read(plane: &Plane, list: &mut Vec<Report>, pending: usize) {
+        plane.read_reports(&mut plane.reader.lock(), list, pending);
+        if list.len() < LONG {
+            list.reverse();
         }
-        if n < LONG {
-            queue.reverse();
-        }
+    }
+
+    fn prepare(plane: &Plane, reports: &[Report]) {
+        let new = reports.iter().filter(|report| report.kind == Kind::NoCache);
+        let sources = new.map(|report| report.flow.source());
+        plane.find_many(&sources.collect::<SmallVec<[Ipv4Addr; PREPARED]>>());
     }
 
     fn hand_on(plane: &Plane, report: &Report) {
@@ -74,25 +127,28 @@ impl Work for Reports {
 }
 
 impl Plane {
-    /// Waits for reports and receives them; none where the end has come.
-    fn read_reports(&self, reader: &mut Reader) -> usize {
-        loop {
-            match sys::receive_many(&self.socket, &mut reader.buffers, &mut reader.lengths) {
+    /// Receives all the reports there are, as far as there is room for them; waits for some where
+    /// none is pending. None where the end has come.
+    fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
+        reader.measure(pending);
+        let mut want = FIRST;
+        // Under a flood what waits already goes first, so that the kernel's list becomes short.
+        let room = if reader.flood { FLOOD_PENDING } else { MAX_PENDING };
+        while pending + list.len() < room {
+            let (buffers, lengths) = (&mut reader.buffers[..want], &mut reader.lengths[..want]);
+            match sys::receive_many(&self.socket, buffers, lengths) {
                 Ok(n) => {
-                    // The buffer holds more than a batch: without a full one nothing was lost.
-                    if n == BATCH || reader.full {
-                        self.count_dropped(reader);
+                    self.read_each(reader, n, list);
+                    if n < want {
+                        break;
                     }
-                    reader.full = n == BATCH;
-                    return n;
+                    (want, reader.full) = (BATCH, true);
                 }
+                Err(libc::EAGAIN) if pending + list.len() > 0 => break,
                 Err(libc::EAGAIN) => {
-                    if std::mem::take(&mut reader.full) {
-                        self.count_dropped(reader);
-                    }
-                    match sys::wait_readable([&self.stop, &self.socket], None) {
-                        Ok([false, _]) => {}
-                        _ => return 0,
+                    self.count_dropped(reader);
+                    if !self.wait_for_reports(reader) {
+                        return;
                     }
                 }
                 Err(e) => {
@@ -104,16 +160,50 @@ impl Plane {
                     // Whatever it is, it must not keep a processor busy.
                     match sys::wait_readable([&self.stop], Some(100)) {
                         Ok([false]) => {}
-                        _ => return 0,
+                        _ => return,
                     }
                 }
             }
+        }
+        self.count_dropped(reader);
+        if reader.is_flooded(pending + list.len()) {
+            reader.flood = true;
+            sys::set_buffer(&self.socket, FLOOD_BUFFER);
+        }
+    }
+
+    fn read_each(&self, reader: &Reader, n: usize, list: &mut Vec<Report>) {
+        for (buffer, &length) in reader.buffers.iter().zip(&reader.lengths).take(n) {
+            match Report::read(buffer, length) {
+                // Without memory it is lost like one that did not fit into the buffer.
+                Some(report) if list.try_reserve(1).is_ok() => list.push(report),
+                Some(_) => {}
+                None => _ = self.counters.malformed.fetch_add(1, Relaxed),
+            }
+        }
+    }
+
+    /// Waits for a report. False: the end has come.
+    fn wait_for_reports(&self, reader: &mut Reader) -> bool {
+        let patience = reader.flood.then_some(FLOOD_ENDS.as_millis() as u32);
+        match sys::wait_readable([&self.stop, &self.socket], patience) {
+            Ok([false, came]) => {
+                if !came && std::mem::take(&mut reader.flood) {
+                    sys::enlarge_buffer(&self.socket, BURST_BUFFER);
+                }
+                true
+            }
+            _ => false,
         }
     }
 
     /// Counts the reports that found the socket's buffer full. Their flows' next packets are
     /// reported again.
     fn count_dropped(&self, reader: &mut Reader) {
+        // The buffer holds more than a batch: without a full one nothing was lost.
+        if !std::mem::take(&mut reader.full) {
+            return;
+        }
         let Ok(dropped) = sys::dropped(&self.socket) else { return };
         let more = dropped.wrapping_sub(reader.dropped);
         if more == 0 {

@@ -14,7 +14,7 @@ pub use mroute::{
 pub use thread::{Body, Thread};
 
 use std::ffi::c_int;
-use std::mem::size_of;
+use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// An error number.
@@ -111,6 +111,12 @@ pub fn join_group(fd: &OwnedFd, group: u32) -> Result<(), Errno> {
     set_option(fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)
 }
 
+/// Sets the receive buffer to a size that needs no permission.
+pub fn set_buffer(fd: &OwnedFd, octets: u32) {
+    // Without it the buffer stays as it is, which works too.
+    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &octets);
+}
+
 /// Asks for a larger receive buffer: beyond the system's limit where that is allowed.
 pub fn enlarge_buffer(fd: &OwnedFd, octets: u32) {
     if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &octets).is_err() {
@@ -138,36 +144,40 @@ pub fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// The most datagrams that [`receive_many`] takes at once.
 pub const BATCH: usize = 64;
 
-/// Receives up to [`BATCH`] datagrams without waiting, each into its own buffer, and gives their
-/// number. `lengths` are true lengths as with [`receive`].
+/// Receives as many datagrams as there are buffers, [`BATCH`] at most, without waiting, each into
+/// its own buffer, and gives their number. `lengths` are true lengths as with [`receive`].
 pub fn receive_many<const N: usize>(
     fd: &OwnedFd,
-    buffers: &mut [[u8; N]; BATCH],
-    lengths: &mut [usize; BATCH],
+    buffers: &mut [[u8; N]],
+    lengths: &mut [usize],
 ) -> Result<usize, Errno> {
-    // SAFETY: both structures are plain data for which all zeros is a value.
-    let mut parts: [libc::iovec; BATCH] = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-    for ((message, part), buffer) in messages.iter_mut().zip(&mut parts).zip(buffers.iter_mut()) {
-        *part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: N };
+    let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
+    let most = buffers.len().min(lengths.len()).min(BATCH);
+    // Only as many as are used: a single report must not pay for a full batch.
+    for ((message, part), buffer) in messages.iter_mut().zip(&mut parts).zip(&mut buffers[..most]) {
+        let part = part.write(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: N });
+        // SAFETY: plain data for which all zeros is a value.
+        let message = message.write(unsafe { std::mem::zeroed() });
         message.msg_hdr.msg_iov = part;
         message.msg_hdr.msg_iovlen = 1;
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: each message points at one part and each part at a buffer of N octets; all of them
-    // outlive the call.
+    // SAFETY: the first `most` messages were written, each points at one part and each part at a
+    // buffer of N octets; all of them outlive the call.
     let n = retry(|| unsafe {
         libc::recvmmsg(
             fd.as_raw_fd(),
-            messages.as_mut_ptr(),
-            BATCH as _,
+            messages.as_mut_ptr().cast(),
+            most as _,
             flags as _,
             std::ptr::null_mut(),
         )
     } as isize)?;
-    for (length, message) in lengths.iter_mut().zip(&messages).take(n) {
-        *length = message.msg_len as usize;
+    let n = n.min(most);
+    for (length, message) in lengths.iter_mut().zip(&messages[..n]) {
+        // SAFETY: written above, for n is at most `most`.
+        *length = unsafe { message.assume_init_ref() }.msg_len as usize;
     }
     Ok(n)
 }
