@@ -24,8 +24,8 @@ impl<C: Callbacks> Mgm<C> {
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut call = self.enter()?;
-            // Nobody waits: other threads may perform the rest.
-            call.waits = false;
+            // Nobody waits, so it can see to what others leave as well.
+            (call.waits, call.sees_to_all) = (false, true);
             #[cfg(feature = "fault-injection")]
             crate::fault::point(what);
             let result = run(&mut call);

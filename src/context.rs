@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::deliver::{Claims, Token};
+use crate::deliver::Token;
 use crate::sync::thread_local;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,9 +24,9 @@ struct Frame {
 struct Context {
     frame: Cell<Frame>,
     token: Cell<u64>,
-    /// Lanes, and the run that they belong to.
-    deferred: Cell<(u64, Claims)>,
     programming: Cell<bool>,
+    /// A call from inside the forwarder's functions has left something to the calls around it.
+    left_over: Cell<bool>,
 }
 
 thread_local! {
@@ -34,8 +34,8 @@ thread_local! {
         Context {
             frame: Cell::new(Frame { manager: 0, depth: 0, job: 0 }),
             token: Cell::new(0),
-            deferred: Cell::new((0, Claims::NONE)),
             programming: Cell::new(false),
+            left_over: Cell::new(false),
         }
     };
 }
@@ -94,16 +94,6 @@ pub fn inside_callback(manager: usize, job: u32, callback: impl FnOnce()) {
     callback();
 }
 
-/// Does something during which calls of this thread may run the lanes that wait for it. Gives
-/// those that are left.
-pub fn lending(epoch: u64, waiting: Claims, work: impl FnOnce()) -> Claims {
-    // Those of another manager, whose callback is further up the stack, are not lost.
-    let others = HERE.with(|here| here.deferred.replace((epoch, waiting)));
-    work();
-    let (left_in, left) = HERE.with(|here| here.deferred.replace(others));
-    if left_in == epoch { left } else { Claims::NONE }
-}
-
 /// Runs the forwarder's programming functions, which may call back into the library.
 pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
     let outer = HERE.with(|here| here.programming.replace(true));
@@ -116,20 +106,14 @@ pub fn is_inside_forwarder() -> bool {
     HERE.with(|here| here.programming.get())
 }
 
-/// Leaves lanes of a run to the thread's outer calls.
-pub fn defer(epoch: u64, claims: Claims) {
-    HERE.with(|here| here.deferred.set((epoch, claims)));
+/// Leaves what is to be done to the call around the forwarder's function that this thread is in.
+pub fn leave_over() {
+    HERE.with(|here| here.left_over.set(true));
 }
 
-/// Takes the lanes that inner or outer calls of this run left.
-pub fn take_deferred(epoch: u64) -> Claims {
-    HERE.with(|here| match here.deferred.get() {
-        (left_in, claims) if left_in == epoch => {
-            here.deferred.set((0, Claims::NONE));
-            claims
-        }
-        _ => Claims::NONE,
-    })
+/// Whether something was left to this call.
+pub fn take_left_over() -> bool {
+    HERE.with(|here| here.left_over.replace(false))
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.

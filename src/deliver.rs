@@ -1,10 +1,14 @@
 //! Who calls which client next: one queue per client, and the calls that wait for them.
 //!
 //! A *lane* is a client's queue of actions. At most one thread, its *runner*, calls a client at a
-//! time (rule A7); a thread that posts an action to an idle lane claims it and becomes its runner
-//! as soon as it has nothing locked. A *job* is one call from outside any callback, or one upcall:
-//! it counts the actions it caused, those caused by the answers to them included, so that the
-//! call can wait for exactly these.
+//! time (rule A7). A lane that has actions and no runner is *ready*: the next thread that is
+//! responsible for its first action becomes its runner as soon as it has nothing locked. A *job* is
+//! one call from outside any callback, or one upcall: it counts the actions it caused, those
+//! caused by the answers to them included, so that the call can wait for exactly these.
+//!
+//! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a client that does not come out of a
+//! callback holds up its own lane and the thread that called it; every other lane stays free for
+//! other threads.
 //!
 //! This is plain data under the shell's lock; nothing here waits or calls.
 
@@ -17,6 +21,12 @@ use crate::error::Error;
 /// Names a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token(pub u64);
+
+/// No thread.
+pub const NOBODY: Token = Token(0);
+
+/// Who looks for a lane: a thread and the job that it works for.
+pub type Seeker = (u32, Token);
 
 /// Jobs in a table of their own numbering.
 #[derive(Clone, Copy, Default)]
@@ -35,34 +45,22 @@ struct Lane<C> {
     callbacks: Option<C>,
     queue: Chain,
     runner: Option<Token>,
-    /// Some thread's list of claims holds it.
-    claimed: bool,
-    next_claimed: u32,
+    /// It is in the list of ready lanes.
+    ready: bool,
+    next_ready: u32,
+    /// Who made it ready.
+    ready_by: Token,
+    /// Its runner has left it for a moment, and nobody else may take it.
+    kept: bool,
     /// The slot is in use by a client, or its last call has not ended.
     in_use: bool,
-}
-
-/// The lanes that a thread is going to run.
-#[derive(Clone, Copy, Debug)]
-pub struct Claims {
-    head: u32,
-    tail: u32,
-}
-
-impl Claims {
-    /// None.
-    pub const NONE: Self = Self { head: NONE, tail: NONE };
-
-    /// Whether there are none.
-    #[cfg(test)]
-    pub const fn is_empty(self) -> bool {
-        self.head == NONE
-    }
 }
 
 /// All lanes and jobs.
 pub struct Delivery<C> {
     lanes: Vec<Lane<C>>,
+    /// The first and the last ready lane.
+    ready: (u32, u32),
     jobs: Vec<Job>,
     free_job: u32,
     /// Threads that wait, inside a callback, for a lane's runner (rule A8).
@@ -72,7 +70,13 @@ pub struct Delivery<C> {
 impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
     pub const fn new() -> Self {
-        Self { lanes: Vec::new(), jobs: Vec::new(), free_job: NONE, waits: Vec::new() }
+        Self {
+            lanes: Vec::new(),
+            ready: (NONE, NONE),
+            jobs: Vec::new(),
+            free_job: NONE,
+            waits: Vec::new(),
+        }
     }
 
     /// Makes room for a lane in this slot.
@@ -83,8 +87,10 @@ impl<C: Clone> Delivery<C> {
                 callbacks: None,
                 queue: Chain::EMPTY,
                 runner: None,
-                claimed: false,
-                next_claimed: NONE,
+                ready: false,
+                next_ready: NONE,
+                ready_by: NOBODY,
+                kept: false,
                 in_use: false,
             });
         }
@@ -136,8 +142,8 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// Puts the core's new actions into their clients' lanes. Lanes that nobody runs are claimed.
-    pub fn post(&mut self, outbox: &mut Outbox, claims: &mut Claims) {
+    /// Puts the core's new actions into their clients' lanes. Lanes that nobody runs are ready then.
+    pub fn post(&mut self, outbox: &mut Outbox, me: Token) {
         while let Some(id) = outbox.take_fresh() {
             let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
             let lane = &mut self.lanes[slot as usize];
@@ -145,57 +151,84 @@ impl<C: Clone> Delivery<C> {
             if let Some(job) = self.jobs.get_mut(job as usize) {
                 job.open += 1;
             }
-            if lane.runner.is_none() && !lane.claimed {
-                lane.claimed = true;
-                self.claim(claims, slot);
+            if lane.runner.is_none() && !lane.kept {
+                self.make_ready(slot, me);
             }
         }
     }
 
-    fn claim(&mut self, claims: &mut Claims, slot: u32) {
-        self.lanes[slot as usize].next_claimed = NONE;
-        match claims.tail {
-            NONE => claims.head = slot,
-            tail => self.lanes[tail as usize].next_claimed = slot,
-        }
-        claims.tail = slot;
-    }
-
-    /// Adds one thread's claims to others of the same thread.
-    pub fn merge(&mut self, claims: &mut Claims, more: Claims) {
-        match (claims.tail, more.head) {
-            (_, NONE) => {}
-            (NONE, _) => *claims = more,
-            (tail, head) => {
-                self.lanes[tail as usize].next_claimed = head;
-                claims.tail = more.tail;
-            }
-        }
-    }
-
-    /// Makes the thread the runner of a lane that it claimed.
-    pub fn run_next(&mut self, claims: &mut Claims, me: Token) -> Option<u32> {
-        let slot = (claims.head != NONE).then_some(claims.head)?;
+    fn make_ready(&mut self, slot: u32, by: Token) {
         let lane = &mut self.lanes[slot as usize];
-        claims.head = lane.next_claimed;
-        if claims.head == NONE {
-            claims.tail = NONE;
+        if std::mem::replace(&mut lane.ready, true) {
+            return;
         }
-        lane.claimed = false;
-        debug_assert!(lane.runner.is_none(), "a claimed lane has no runner");
-        lane.runner = Some(me);
+        (lane.next_ready, lane.ready_by) = (NONE, by);
+        match self.ready.1 {
+            NONE => self.ready.0 = slot,
+            last => self.lanes[last as usize].next_ready = slot,
+        }
+        self.ready.1 = slot;
+    }
+
+    /// Makes the thread the runner of a ready lane: of any or, with a seeker, of one that this is
+    /// responsible for.
+    pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
+        let (slot, before) = self.find_ready(outbox, by)?;
+        let lane = &mut self.lanes[slot as usize];
+        debug_assert!(lane.runner.is_none(), "a ready lane has no runner");
+        (lane.ready, lane.runner) = (false, Some(me));
+        let next = lane.next_ready;
+        match before {
+            None => self.ready.0 = next,
+            Some(before) => self.lanes[before as usize].next_ready = next,
+        }
+        if next == NONE {
+            self.ready.1 = before.unwrap_or(NONE);
+        }
         Some(slot)
     }
 
-    /// The runner leaves a lane for a moment; it is the first of its claims.
-    pub fn set_aside(&mut self, slot: u32, claims: &mut Claims) {
+    /// Whether [`Self::run_next`] would find one.
+    pub fn has_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> bool {
+        self.find_ready(outbox, by).is_some()
+    }
+
+    /// A ready lane, and the one before it in the list.
+    fn find_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> Option<(u32, Option<u32>)> {
+        let (mut at, mut before) = (self.ready.0, None);
+        while let Some(lane) = self.lanes.get(at as usize) {
+            let fits = |(job, me)| {
+                lane.ready_by == me || outbox.first(&lane.queue).is_some_and(|node| node.job == job)
+            };
+            if by.is_none_or(fits) {
+                return Some((at, before));
+            }
+            (before, at) = (Some(at), lane.next_ready);
+        }
+        None
+    }
+
+    /// The job of a lane's first action.
+    pub fn next_job(&self, slot: u32, outbox: &Outbox) -> Option<u32> {
+        outbox.first(&self.lanes[slot as usize].queue).map(|node| node.job)
+    }
+
+    /// The runner leaves a lane for a moment; nobody else may take it.
+    pub fn keep(&mut self, slot: u32) {
         let lane = &mut self.lanes[slot as usize];
-        lane.runner = None;
-        lane.claimed = true;
-        lane.next_claimed = claims.head;
-        claims.head = slot;
-        if claims.tail == NONE {
-            claims.tail = slot;
+        (lane.runner, lane.kept) = (None, true);
+    }
+
+    /// The runner leaves a lane, kept or not, to whoever is responsible for what is in it. It is the
+    /// first of the ready ones. With a thread, that is responsible.
+    pub fn offer(&mut self, slot: u32, to: Token) {
+        let first = self.ready.0;
+        let lane = &mut self.lanes[slot as usize];
+        (lane.runner, lane.kept, lane.ready) = (None, false, true);
+        (lane.next_ready, lane.ready_by) = (first, to);
+        self.ready.0 = slot;
+        if first == NONE {
+            self.ready.1 = slot;
         }
     }
 
@@ -215,8 +248,11 @@ impl<C: Clone> Delivery<C> {
 
     fn retire(&mut self, slot: u32) -> bool {
         let lane = &mut self.lanes[slot as usize];
-        let done =
-            lane.in_use && lane.callbacks.is_none() && lane.runner.is_none() && !lane.claimed;
+        let done = lane.in_use
+            && lane.callbacks.is_none()
+            && lane.runner.is_none()
+            && !lane.ready
+            && !lane.kept;
         if done {
             lane.in_use = false;
         }
@@ -287,6 +323,7 @@ mod tests {
 
     const ME: Token = Token(1);
     const OTHER: Token = Token(2);
+    const THIRD: Token = Token(3);
 
     fn setup(clients: u32) -> (Delivery<char>, Outbox) {
         let mut delivery = Delivery::new();
@@ -310,17 +347,15 @@ mod tests {
         for client in [0, 1, 0] {
             send(&mut outbox, job, client);
         }
-        let mut claims = Claims::NONE;
-        delivery.post(&mut outbox, &mut claims);
+        delivery.post(&mut outbox, THIRD);
         assert_eq!(delivery.open_actions(job), 3);
-        assert_eq!(delivery.run_next(&mut claims, ME), Some(0));
+        assert_eq!(delivery.run_next(&outbox, Some((job, ME)), ME), Some(0));
 
         // What another thread posts to a lane with a runner is its runner's to deliver.
         let second = delivery.begin_job().unwrap();
         send(&mut outbox, second, 0);
-        let mut others = Claims::NONE;
-        delivery.post(&mut outbox, &mut others);
-        assert!(others.is_empty());
+        delivery.post(&mut outbox, THIRD);
+        assert_eq!(delivery.run_next(&outbox, Some((second, OTHER)), OTHER), None);
 
         let mut jobs = Vec::new();
         while let Some((node, _)) = delivery.next_action(0, &mut outbox) {
@@ -330,8 +365,8 @@ mod tests {
         assert_eq!(jobs, [job, job, second]);
         assert!(!delivery.stop_running(0));
         assert_eq!(delivery.open_actions(job), 1);
-        assert_eq!(delivery.run_next(&mut claims, ME), Some(1));
-        assert_eq!(delivery.run_next(&mut claims, ME), None);
+        assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+        assert_eq!(delivery.run_next(&outbox, None, ME), None);
     }
 
     #[test]
@@ -339,32 +374,69 @@ mod tests {
         let (mut delivery, mut outbox) = setup(1);
         let job = delivery.begin_job().unwrap();
         send(&mut outbox, job, 0);
-        let mut claims = Claims::NONE;
-        delivery.post(&mut outbox, &mut claims);
+        delivery.post(&mut outbox, THIRD);
         delivery.end_job(job);
         assert_ne!(delivery.begin_job().unwrap(), job, "its action is still on the way");
-        delivery.run_next(&mut claims, ME);
+        delivery.run_next(&outbox, None, ME);
         delivery.next_action(0, &mut outbox);
         delivery.done(job);
         assert_eq!(delivery.begin_job().unwrap(), job);
     }
 
     #[test]
-    fn a_lane_set_aside_comes_first() {
-        let (mut delivery, mut outbox) = setup(2);
+    fn a_lane_goes_to_whoever_its_first_action_belongs_to() {
+        let (mut delivery, mut outbox) = setup(3);
+        let (mine, theirs) = (delivery.begin_job().unwrap(), delivery.begin_job().unwrap());
+        for (job, client) in [(theirs, 0), (mine, 0), (theirs, 1), (mine, 2)] {
+            send(&mut outbox, job, client);
+        }
+        delivery.post(&mut outbox, THIRD);
+        // A hanging client 0 or 1 would hold up its own lane alone.
+        assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), Some(2));
+        assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), None);
+        assert_eq!(delivery.run_next(&outbox, Some((theirs, OTHER)), OTHER), Some(0));
+        delivery.next_action(0, &mut outbox);
+        assert_eq!(delivery.next_job(0, &outbox), Some(mine));
+        assert!(!delivery.has_ready(&outbox, Some((mine, ME))));
+        delivery.offer(0, NOBODY);
+        assert!(delivery.has_ready(&outbox, Some((mine, ME))));
+        assert_eq!(delivery.run_next(&outbox, None, ME), Some(0), "what was offered comes first");
+        assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+        assert_eq!(delivery.run_next(&outbox, None, ME), None);
+        // Whoever made a lane ready may take it, whatever is in it.
+        while delivery.next_action(1, &mut outbox).is_some() {}
+        delivery.stop_running(1);
+        send(&mut outbox, theirs, 1);
+        delivery.post(&mut outbox, THIRD);
+        assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), None);
+        assert_eq!(delivery.run_next(&outbox, Some((mine, THIRD)), THIRD), Some(1));
+        // The list is whole again.
+        for slot in [0, 1, 2] {
+            while delivery.next_action(slot, &mut outbox).is_some() {}
+            delivery.stop_running(slot);
+            send(&mut outbox, mine, slot);
+            delivery.post(&mut outbox, THIRD);
+        }
+        let order = std::iter::from_fn(|| delivery.run_next(&outbox, None, ME));
+        assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_kept_lane_is_nobody_elses() {
+        let (mut delivery, mut outbox) = setup(1);
         let job = delivery.begin_job().unwrap();
         send(&mut outbox, job, 0);
-        send(&mut outbox, job, 1);
-        let mut claims = Claims::NONE;
-        delivery.post(&mut outbox, &mut claims);
-        assert_eq!(delivery.run_next(&mut claims, ME), Some(0));
-        delivery.set_aside(0, &mut claims);
+        delivery.post(&mut outbox, THIRD);
+        assert_eq!(delivery.run_next(&outbox, None, ME), Some(0));
+        delivery.keep(0);
         assert_eq!(delivery.runner(0), None);
-        assert_eq!(delivery.run_next(&mut claims, OTHER), Some(0));
-        assert_eq!(delivery.run_next(&mut claims, ME), Some(1));
-        assert!(claims.is_empty());
-        delivery.set_aside(1, &mut claims);
-        assert_eq!(delivery.run_next(&mut claims, ME), Some(1));
+        send(&mut outbox, job, 0);
+        delivery.post(&mut outbox, THIRD);
+        assert_eq!(delivery.run_next(&outbox, None, OTHER), None);
+        assert!(!delivery.close(0), "its keeper comes back");
+        delivery.offer(0, NOBODY);
+        assert_eq!(delivery.run_next(&outbox, None, OTHER), Some(0));
+        assert!(delivery.stop_running(0));
     }
 
     #[test]
@@ -373,9 +445,8 @@ mod tests {
         let job = delivery.begin_job().unwrap();
         send(&mut outbox, job, 0);
         send(&mut outbox, job, 0);
-        let mut claims = Claims::NONE;
-        delivery.post(&mut outbox, &mut claims);
-        delivery.run_next(&mut claims, ME);
+        delivery.post(&mut outbox, THIRD);
+        delivery.run_next(&outbox, None, ME);
         delivery.next_action(0, &mut outbox);
         assert!(!delivery.close(0), "its callback is running");
         assert!(delivery.next_action(0, &mut outbox).is_none(), "no callback starts any more");
@@ -389,11 +460,9 @@ mod tests {
         let job = delivery.begin_job().unwrap();
         send(&mut outbox, job, 0);
         send(&mut outbox, job, 1);
-        let (mut mine, mut theirs) = (Claims::NONE, Claims::NONE);
-        delivery.post(&mut outbox, &mut mine);
-        delivery.run_next(&mut mine, ME);
-        delivery.merge(&mut theirs, mine);
-        delivery.run_next(&mut theirs, OTHER);
+        delivery.post(&mut outbox, THIRD);
+        delivery.run_next(&outbox, None, ME);
+        delivery.run_next(&outbox, None, OTHER);
         assert_eq!(delivery.begin_wait(ME, 1), Ok(true));
         assert_eq!(delivery.begin_wait(OTHER, 0), Ok(false));
         delivery.end_wait(ME, 1);

@@ -136,9 +136,18 @@ impl<C: Callbacks> Mgm<C> {
     /// every other event would wake in vain.
     fn sleep_in(&self, epoch: u64, time: Duration) -> bool {
         let due = Instant::now() + time;
-        let mut ended = self.ended.lock();
-        while *ended < epoch && !self.ended_event.wait_until(&mut ended, due).timed_out() {}
-        *ended >= epoch
+        let mut told = self.for_timer.lock();
+        while told.ended < epoch
+            && !std::mem::take(&mut told.wanted)
+            && !self.timer_event.wait_until(&mut told, due).timed_out()
+        {}
+        told.ended >= epoch
+    }
+
+    /// There is something to do that nobody else will see to.
+    pub(crate) fn wake_timer(&self) {
+        self.for_timer.lock().wanted = true;
+        self.timer_event.notify_all();
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
@@ -203,8 +212,8 @@ impl<C: Callbacks> Mgm<C> {
             ended
         };
         if let Some(running) = &ended {
-            *self.ended.lock() = running.epoch;
-            self.ended_event.notify_all();
+            self.for_timer.lock().ended = running.epoch;
+            self.timer_event.notify_all();
         }
         self.wake();
         match ended.and_then(|mut running| running.timer.take()) {

@@ -96,6 +96,14 @@ impl<C> State<C> {
     }
 }
 
+/// What the timer has to know.
+pub(crate) struct ForTimer {
+    /// The last run that has ended.
+    pub ended: u64,
+    /// There are lanes that nobody else will see to.
+    pub wanted: bool,
+}
+
 /// A group manager. It must live for ever, since threads of its own refer to it.
 pub struct Mgm<C: 'static> {
     /// The manager itself, once started: what the forwarder reports to.
@@ -114,10 +122,9 @@ pub struct Mgm<C: 'static> {
     sink: RwLock<LogSink>,
     kept_lines: Mutex<VecDeque<(Level, Line)>>,
     pub(crate) host_clock: AtomicBool,
-    /// The last run that has ended, for the timer, which waits for nothing else: it must not be
-    /// woken by every event.
-    pub(crate) ended: Mutex<u64>,
-    pub(crate) ended_event: Condvar,
+    /// What the timer waits for: it must not be woken by every event.
+    pub(crate) for_timer: Mutex<ForTimer>,
+    pub(crate) timer_event: Condvar,
 }
 
 /// Milliseconds of the system's monotonic clock since its first use.
@@ -143,8 +150,8 @@ impl<C: Callbacks> Mgm<C> {
             sink: RwLock::new(LogSink::Stderr),
             kept_lines: Mutex::new(VecDeque::new()),
             host_clock: AtomicBool::new(false),
-            ended: Mutex::new(0),
-            ended_event: Condvar::new(),
+            for_timer: Mutex::new(ForTimer { ended: 0, wanted: false }),
+            timer_event: Condvar::new(),
         }
     }
 
@@ -232,7 +239,7 @@ impl<C: Callbacks> Mgm<C> {
                 orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
             }
             let Some(node) = &orphan else { break };
-            running.core.outbox.set_job(call.job);
+            running.begin_asking(call, call.job);
             let answered = answer_orphan(&mut running.core, now, node, &mut routes);
             running.post(call);
             if answered == Err(Error::RouteNeeded) {
@@ -302,6 +309,7 @@ impl<C: Callbacks> Mgm<C> {
                 taken
             })
         };
+        call.sees_to_all |= context::take_left_over();
         self.give_kept_lines();
         taken
     }
@@ -552,7 +560,11 @@ impl<C: Callbacks> Mgm<C> {
         self.state.write().running().map(f)
     }
 
-    fn with_in<R>(&self, epoch: u64, f: impl FnOnce(&mut Running<C>) -> R) -> Result<R, Error> {
+    pub(crate) fn with_in<R>(
+        &self,
+        epoch: u64,
+        f: impl FnOnce(&mut Running<C>) -> R,
+    ) -> Result<R, Error> {
         self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 

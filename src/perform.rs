@@ -9,7 +9,7 @@ use crate::core::outbox::{Action, Node};
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
 use crate::core::{Core, Header, Note, Relook, RouteBook};
-use crate::deliver::Claims;
+use crate::deliver::NOBODY;
 use crate::error::Error;
 use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// How many entries are programmed at a time.
 const BATCH: usize = 128;
+/// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
+/// must not keep it.
+const FAVOURS: u32 = 32;
 /// How long a call waits for one client to come out of its callback.
 const STALLED: Duration = Duration::from_secs(5);
 
@@ -36,10 +39,18 @@ pub(crate) struct Call {
     pub waits: bool,
     /// Nothing is asked any more: its job ends when all was performed.
     pub last: bool,
-    /// Lanes that this thread is going to run.
-    claims: Claims,
+    /// It sees to everything there is to do, and not only to what it caused itself.
+    pub sees_to_all: bool,
+    /// How much of the plane must have been programmed before it goes on: what it added is.
+    until: u64,
+    /// How much there was before what it asks now.
+    added_before: u64,
     /// The lane that it runs now.
     lane: Option<u32>,
+    /// The lane that it keeps while it programs.
+    kept: Option<u32>,
+    /// How many actions of other jobs it has performed.
+    favours: u32,
     /// Everything it caused was performed, and its job is over.
     ended: bool,
 }
@@ -301,7 +312,7 @@ impl<C: Callbacks> Mgm<C> {
             match work {
                 Work::Nothing => break,
                 Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
-                Work::Program => self.lend(call, || self.program()),
+                Work::Program => self.program(call),
                 Work::Look(relook) => self.look(call, relook),
                 Work::Ask => {
                     if let Some(ask) = next {
@@ -310,21 +321,13 @@ impl<C: Callbacks> Mgm<C> {
                             format_args!("client in slot {}: {}", ask.slot, ask.question),
                         );
                         let call_it = || ask.question.put(&ask.client);
-                        self.lend(call, || {
-                            context::inside_callback(self.address(), ask.job, call_it)
-                        });
+                        context::inside_callback(self.address(), ask.job, call_it);
                     }
                 }
             }
             work = self.after(call, next);
             self.wake();
         }
-    }
-
-    /// Does something that may run C code, whose calls may run the lanes that wait for this one.
-    fn lend(&'static self, call: &mut Call, work: impl FnOnce()) {
-        let waiting = std::mem::replace(&mut call.claims, Claims::NONE);
-        call.claims = context::lending(call.epoch, waiting, work);
     }
 
     /// Takes an answer, if there is one, and chooses what comes next.
@@ -347,7 +350,7 @@ impl<C: Callbacks> Mgm<C> {
                     return Work::Nothing;
                 };
                 let Some(ask) = asked else { return running.choose(call, asked) };
-                running.core.outbox.set_job(ask.job);
+                running.begin_asking(call, ask.job);
                 let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
                 #[cfg(feature = "fault-injection")]
                 crate::fault::point("answer");
@@ -367,14 +370,26 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Ends a call: from outside any callback it waits for what it caused (rule A7).
-    pub(crate) fn leave(&'static self, call: Call) {
+    pub(crate) fn leave(&'static self, mut call: Call) {
+        if call.favours > 0 {
+            self.see_to_what_is_left(&call);
+        }
         if call.ended || !call.owns_job {
             return;
         }
         if call.waits {
-            self.wait_for_job(&call, true);
+            self.wait_for_job(&mut call, true);
         } else if let Some(running) = self.state.write().running_in(call.epoch) {
             running.delivery.end_job(call.job);
+        }
+    }
+
+    /// A call that was of help may leave lanes that nobody is coming for: the timer does.
+    fn see_to_what_is_left(&'static self, call: &Call) {
+        let left = self
+            .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
+        if left == Ok(true) {
+            self.wake_timer();
         }
     }
 
@@ -400,7 +415,7 @@ impl<C: Callbacks> Mgm<C> {
         let route = forwarder.route(flow.source(), iif);
         let now = self.now();
         self.with(|running| {
-            running.core.outbox.set_job(call.job);
+            running.begin_asking(call, call.job);
             // For want of memory the entry stays as it is and is looked at again.
             match running.core.rerouted(now, flow, route, rebuild) {
                 Ok(()) => {}
@@ -425,54 +440,84 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Waits until everything that a job caused has been performed (rule A7), but not for ever.
     /// With `end` the call that began it returns.
-    pub(crate) fn wait_for_job(&'static self, call: &Call, end: bool) {
-        let (mut last, mut since, mut stalled) = (u32::MAX, Instant::now(), false);
-        self.wait_until(|state| {
-            let Some(running) = state.running_in(call.epoch) else { return true };
-            let open = running.delivery.open_actions(call.job);
-            if open != last {
-                (last, since) = (open, Instant::now());
+    pub(crate) fn wait_for_job(&'static self, call: &mut Call, end: bool) {
+        let (mut last, mut since) = (u32::MAX, Instant::now());
+        loop {
+            let (mut stalled, mut left_to_us) = (false, false);
+            self.wait_until(|state| {
+                let Some(running) = state.running_in(call.epoch) else { return true };
+                let open = running.delivery.open_actions(call.job);
+                if open != last {
+                    (last, since) = (open, Instant::now());
+                }
+                // Another thread may have left a lane in which ours comes next.
+                let seeker = (call.job, call.here.token);
+                left_to_us = running.delivery.has_ready(&running.core.outbox, Some(seeker));
+                stalled = open > 0 && !left_to_us && since.elapsed() > STALLED;
+                if end && (open == 0 || stalled) {
+                    running.delivery.end_job(call.job);
+                }
+                open == 0 || stalled || left_to_us
+            });
+            if stalled {
+                self.log(
+                    Level::Warn,
+                    format_args!(
+                        "a client has been inside a callback for 5 s; a call no longer waits for it"
+                    ),
+                );
             }
-            stalled = open > 0 && since.elapsed() > STALLED;
-            if end && (open == 0 || stalled) {
-                running.delivery.end_job(call.job);
+            if !left_to_us {
+                return;
             }
-            open == 0 || stalled
-        });
-        if stalled {
-            self.log(
-                Level::Warn,
-                format_args!(
-                    "a client has been inside a callback for 5 s; a call no longer waits for it"
-                ),
-            );
+            self.settle(call);
         }
     }
 
-    /// Programs what is out of date, in order, until nothing is.
-    fn program(&'static self) {
-        let Some((forwarder, epoch)) =
-            self.with(|running| (running.forwarder.clone(), running.epoch))
-        else {
-            return;
-        };
-        loop {
-            let more = {
-                let mut batch = self.programming.lock();
-                context::inside_forwarder(|| {
-                    let some = self.collect(&mut batch, epoch);
-                    if some {
-                        self.program_batch(&mut batch, &*forwarder, epoch);
-                    }
-                    some
-                })
-            };
-            self.give_kept_lines();
-            if !more {
-                break;
+    /// Programs what is out of date, in order, until all is that the call has to see to.
+    fn program(&'static self, call: &mut Call) {
+        let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone());
+        if let Ok(forwarder) = &forwarder {
+            loop {
+                let more = {
+                    let mut batch = self.programming.lock();
+                    context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
+                };
+                self.give_kept_lines();
+                if !more {
+                    break;
+                }
             }
         }
-        forwarder.flush();
+        // What follows can end in upcalls, whose callbacks may call.
+        if let Some(slot) = call.kept.take()
+            && let Some(running) = self.state.write().whole()
+            && running.epoch == call.epoch
+        {
+            running.delivery.offer(slot, call.here.token);
+        }
+        if let Ok(forwarder) = forwarder {
+            forwarder.flush();
+        }
+    }
+
+    /// Programs one batch; true where there is more to do.
+    fn program_some(
+        &'static self,
+        call: &mut Call,
+        batch: &mut Batch,
+        forwarder: &dyn Forwarder,
+    ) -> bool {
+        let some = self.collect(batch, call.epoch);
+        if some {
+            self.program_batch(batch, forwarder, call.epoch);
+        }
+        // Calls from inside the forwarder's functions may have added more.
+        call.sees_to_all |= context::take_left_over();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(call.epoch) else { return false };
+        running.core.plane.finish();
+        some && running.must_program(call)
     }
 
     /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
@@ -617,8 +662,12 @@ impl<C: Callbacks> Running<C> {
             here,
             waits: owns_job && !here.inside_forwarder,
             last: false,
-            claims: Claims::NONE,
+            sees_to_all: false,
+            until: 0,
+            added_before: 0,
             lane: None,
+            kept: None,
+            favours: 0,
             ended: false,
         })
     }
@@ -631,7 +680,7 @@ impl<C: Callbacks> Running<C> {
         routes: &mut RouteBook,
         ask: &mut impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.core.outbox.set_job(call.job);
+        self.begin_asking(call, call.job);
         let result = ask(&mut self.core, now, routes);
         #[cfg(feature = "fault-injection")]
         crate::fault::point("core");
@@ -639,45 +688,43 @@ impl<C: Callbacks> Running<C> {
         result
     }
 
-    /// Hands the core's new actions to their clients' lanes.
+    /// Something is asked of the core in the name of a call; its actions belong to a job.
+    pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
+        self.core.outbox.set_job(job);
+        call.added_before = self.core.plane.added();
+    }
+
+    /// Hands the core's new actions to their clients' lanes, and notes what is to be programmed.
     pub(crate) fn post(&mut self, call: &mut Call) {
-        self.delivery.post(&mut self.core.outbox, &mut call.claims);
+        self.delivery.post(&mut self.core.outbox, call.here.token);
+        if self.core.plane.added() > call.added_before {
+            call.until = self.core.plane.added();
+        }
     }
 
     /// What the thread is to do next: first what needs no client, then the rest of the lane that
-    /// it runs, then the lanes it has claimed.
+    /// it runs, then the lanes whose first action it is responsible for.
     pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
         if let Some(note) = self.core.take_note() {
             return Work::Note(note);
         }
-        // A thread that programs sees what was added meanwhile.
-        if !self.core.plane.is_empty() && !call.here.inside_forwarder {
-            // Programming can end in upcalls, whose callbacks may call: the lane is free meanwhile.
+        if !call.here.inside_forwarder && self.must_program(call) {
             if let Some(slot) = call.lane.take() {
-                self.delivery.set_aside(slot, &mut call.claims);
+                self.delivery.keep(slot);
+                call.kept = Some(slot);
             }
             return Work::Program;
         }
         if let Some(relook) = self.core.relook.pop_front() {
             return Work::Look(relook);
         }
-        let mut claims = context::take_deferred(self.epoch);
-        self.delivery.merge(&mut claims, call.claims);
-        call.claims = claims;
-        if call.here.inside_forwarder || call.here.too_deep {
-            // The thread's outer calls will see to them.
-            context::defer(self.epoch, std::mem::replace(&mut call.claims, Claims::NONE));
+        if call.here.inside_forwarder {
+            context::leave_over();
+            return Work::Nothing;
         }
-        loop {
-            let slot = match call.lane {
-                Some(slot) => slot,
-                None => match self.delivery.run_next(&mut call.claims, call.here.token) {
-                    Some(slot) => slot,
-                    None => break,
-                },
-            };
-            call.lane = Some(slot);
+        while let Some(slot) = self.lane_for(call) {
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
+                call.favours += u32::from(node.job != call.job);
                 let question = Question::prepare(&mut self.core, slot, node.action);
                 *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
                 return Work::Ask;
@@ -692,6 +739,34 @@ impl<C: Callbacks> Running<C> {
             call.ended = true;
         }
         Work::Nothing
+    }
+
+    /// Whether the plane must be programmed before the call goes on: what it added itself. A thread
+    /// that has to do with more would program for others as long as they add something.
+    fn must_program(&self, call: &Call) -> bool {
+        let plane = &self.core.plane;
+        !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
+    }
+
+    /// The lane that the thread runs, or runs next.
+    fn lane_for(&mut self, call: &mut Call) -> Option<u32> {
+        let outbox = &self.core.outbox;
+        if let Some(slot) = call.lane {
+            // Others' actions in the same lane are seen to as well, but not for ever.
+            let others = |job| job != call.job && call.favours >= FAVOURS;
+            if call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others) {
+                return Some(slot);
+            }
+            call.lane = None;
+            self.delivery.offer(slot, NOBODY);
+        }
+        if call.here.too_deep {
+            // The calls around this one see to it.
+            return None;
+        }
+        let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));
+        call.lane = self.delivery.run_next(outbox, seeker, call.here.token);
+        call.lane
     }
 
     /// An entry that could not be programmed is tried again with the next tick.

@@ -191,6 +191,11 @@ impl Outbox {
         Some(id)
     }
 
+    /// The first node of a chain.
+    pub fn first(&self, chain: &Chain) -> Option<&Node> {
+        (chain.head != NONE).then(|| &self.nodes[chain.head])
+    }
+
     /// The node with this number.
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id]

@@ -20,12 +20,15 @@ pub enum Stale {
 #[derive(Default)]
 pub struct Plane {
     queue: VecDeque<Stale>,
+    /// How much was ever added, and how much of that has been seen to.
+    added: u64,
+    done: u64,
 }
 
 impl Plane {
     /// Nothing is out of date.
     pub const fn new() -> Self {
-        Self { queue: VecDeque::new() }
+        Self { queue: VecDeque::new(), added: 0, done: 0 }
     }
 
     /// Makes sure that the next `n` pushes find room.
@@ -36,6 +39,22 @@ impl Plane {
     /// Adds something. Room must have been reserved.
     pub fn push(&mut self, stale: Stale) {
         self.queue.push_back(stale);
+        self.added += 1;
+    }
+
+    /// How much was ever added.
+    pub const fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Whether the first so many that were ever added have been seen to.
+    pub const fn is_done(&self, added: u64) -> bool {
+        self.done >= added
+    }
+
+    /// What was taken out has been seen to.
+    pub fn finish(&mut self) {
+        self.done = self.added - self.queue.len() as u64;
     }
 
     /// The oldest.

@@ -302,7 +302,8 @@ netns_tests! {
         let flood = flood(&router, cables, kept);
         assert!(flood.entries as u64 <= 20 * (flood_time().as_secs() + 5));
         assert!(kernel_entries().len() <= flood.entries + 40 + 1024);
-        assert!(flood.waiting <= 2000, "{} flows wait in the kernel", flood.waiting);
+        // A burst of so many is let in; once it is a flood, 256 and what the sender adds meanwhile.
+        assert!(flood.waiting <= 10_240 + 2000, "{} flows wait in the kernel", flood.waiting);
         bore_it(&router, cables, &flood);
     }
 }

@@ -20,7 +20,7 @@ const LONG: usize = 16;
 const FIRST: usize = 8;
 /// How many reports wait here at the most.
 const MAX_PENDING: usize = 10_240;
-/// The same under a flood.
+/// So many are no flood.
 const FLOOD_PENDING: usize = 256;
 /// It is a flood when those that wait would take longer than this: 10,000 flows that begin at once
 /// do not, unless clients or the machine are slow.
@@ -43,6 +43,8 @@ pub struct Reader {
     lengths: [usize; BATCH],
     /// Reports may have been lost since they were counted last.
     full: bool,
+    /// When none waited last.
+    empty_at: Instant,
     /// When reports were read last, and what handing one on has cost lately.
     read_at: Instant,
     cost: Duration,
@@ -58,6 +60,7 @@ impl Reader {
             buffers: Box::new([[0; SIZE]; BATCH]),
             lengths: [0; BATCH],
             full: false,
+            empty_at: Instant::now(),
             read_at: Instant::now(),
             cost: FIRST_COST,
             flood: false,
@@ -67,14 +70,18 @@ impl Reader {
 }
 
 impl Reader {
-    /// Notes what the last turn's reports have cost, where it was a whole turn.
-    fn measure(&mut self, pending: usize) {
+    /// Notes what the last turn's reports have cost, and tells whether more may be put on top of
+    /// those that wait. Under a flood they may not, nor for long: the oldest would wait for ever.
+    fn may_read(&mut self, pending: usize) -> bool {
         let now = Instant::now();
-        if pending > 0 {
+        if pending == 0 {
+            self.empty_at = now;
+        } else {
             let cost = now.duration_since(self.read_at) / Reports::TURN as u32;
             self.cost = (self.cost * 3 + cost) / 4;
         }
         self.read_at = now;
+        pending == 0 || (!self.flood && now.duration_since(self.empty_at) < FLOOD_TIME)
     }
 
     /// Whether a flood begins, with so many reports waiting now.
@@ -130,11 +137,11 @@ impl Plane {
     /// Receives all the reports there are, as far as there is room for them; waits for some where
     /// none is pending. None where the end has come.
     fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
-        reader.measure(pending);
         let mut want = FIRST;
-        // Under a flood what waits already goes first, so that the kernel's list becomes short.
-        let room = if reader.flood { FLOOD_PENDING } else { MAX_PENDING };
-        while pending + list.len() < room {
+        if !reader.may_read(pending) {
+            return;
+        }
+        while pending + list.len() < MAX_PENDING {
             let (buffers, lengths) = (&mut reader.buffers[..want], &mut reader.lengths[..want]);
             match sys::receive_many(&self.socket, buffers, lengths) {
                 Ok(n) => {
