@@ -21,13 +21,14 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs demo test soak fuzz check header install clean deps-demo deps-test
+.PHONY: all help bench bench-peers build lib programs demo test nightly soak fuzz check header install clean deps-demo deps-test
 all: build
 
 help:
 	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts"
 	@echo "make test     runs every test"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
+	@echo "make nightly  100,000 random programs on each interface against the model (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED)"
 	@echo "make soak     everything at random on the kernel for ten minutes (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
 	@echo "make fuzz     every fuzz target for half an hour (FUZZ_SECONDS)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
@@ -69,6 +70,9 @@ demo: deps-demo
 test: deps-test
 	@$(MAKE) --no-print-directory build
 	@CARGO='$(CARGO)' tools/test.sh
+
+nightly: deps-test
+	MGM_MODEL_PROGRAMS=$${MGM_MODEL_PROGRAMS:-100000} $(CARGO) test --release --test model random_programs -- --nocapture
 
 soak: deps-test
 	MGM_SOAK_SECONDS=$${MGM_SOAK_SECONDS:-300} $(CARGO) test --test kernel_router soak -- --nocapture

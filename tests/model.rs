@@ -1,9 +1,9 @@
 //! Property test: random programs against the model of semantics.md (see `model/state.rs`).
 //!
 //! 2,000 programs for each of the two interfaces in an ordinary run, the same ones each time, so
-//! that a failure is that of the change at hand; the environment variable PROPTEST_CASES sets
-//! another number, and then each run tries others. What failed once is kept: the seeds in
-//! `model/regressions.txt`, the shrunk programs in `model/regressions.rs`.
+//! that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets
+//! another number, and then each run tries others, from a seed that it prints; MGM_MODEL_SEED
+//! gives it the seed of an earlier run. What failed once is kept in `model/regressions.rs`.
 
 #[path = "model/compare.rs"]
 mod compare;
@@ -17,13 +17,14 @@ mod regressions;
 use crate::model::subject::Subject;
 use crate::model::words::Kind;
 use programs::{Level, Program, program};
-use proptest::test_runner::{
-    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How many programs an ordinary run tries.
-const CASES: u32 = 2_000;
+/// How many programs an ordinary run tries, and from which seed.
+const PROGRAMS: u32 = 2_000;
+const SEED: u64 = 1;
 
 fn subject(level: Level) -> Rc<dyn Subject> {
     match level {
@@ -32,29 +33,52 @@ fn subject(level: Level) -> Rc<dyn Subject> {
     }
 }
 
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value}: a number is wanted")))
+}
+
 fn hold_against_the_model(level: Level) {
-    let cases = std::env::var("PROPTEST_CASES").ok().map(|n| n.parse().expect("PROPTEST_CASES"));
-    let kept = FileFailurePersistence::Direct("tests/model/regressions.txt");
-    let config = Config {
-        cases: cases.unwrap_or(CASES),
-        failure_persistence: Some(Box::new(kept)),
-        max_shrink_iters: 20_000,
-        ..Config::default()
+    let programs = number("MGM_MODEL_PROGRAMS");
+    let by_clock = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        now.as_nanos() as u64
     };
+    let ordinary = || if programs.is_some() { by_clock() } else { SEED };
+    let seed = number("MGM_MODEL_SEED").unwrap_or_else(ordinary);
+    let cases = programs.map_or(PROGRAMS, |n| n.try_into().expect("MGM_MODEL_PROGRAMS"));
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    println!("{level:?}: {cases} programs, MGM_MODEL_SEED={seed}");
+
+    let begun = Instant::now();
+    let (calls, tries, most) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let run = |program: Program| {
-        compare::compare(subject(level), &program).map(drop).map_err(TestCaseError::fail)
-    };
-    let mut runner = match cases {
-        Some(_) => TestRunner::new(config),
-        None => {
-            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[1; 32]))
-        }
+        let effort = compare::compare(subject(level), &program).map_err(TestCaseError::fail)?;
+        calls.set(calls.get() + effort.calls);
+        tries.set(tries.get() + effort.tries);
+        most.set(most.get().max(effort.tries));
+        Ok(())
     };
     match runner.run(&program(level), run) {
         Ok(()) => {}
-        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
+        Err(TestError::Fail(reason, program)) => {
+            panic!("MGM_MODEL_SEED={seed}: {reason}\n{program:?}")
+        }
         Err(TestError::Abort(reason)) => panic!("gave up: {reason}"),
     }
+    println!(
+        "{level:?}: {cases} programs agree in {:.0?}; callbacks made {} calls; the model chose \
+         otherwise {} times, at most {} times in one program",
+        begun.elapsed(),
+        calls.get(),
+        tries.get(),
+        most.get(),
+    );
 }
 
 #[test]
@@ -73,7 +97,9 @@ fn every_call_inside_every_callback(level: Level) {
         for op in programs::every_call() {
             let program = programs::all_callbacks(level, kind, &op);
             match compare::compare(subject(level), &program) {
-                Ok(0) => panic!("{kind:?} never came, or called nothing"),
+                Ok(effort) if effort.calls == 0 => {
+                    panic!("{kind:?} never came, or called nothing")
+                }
                 Ok(_) => {}
                 Err(reason) => panic!("{op:?} inside {kind:?}: {reason}"),
             }

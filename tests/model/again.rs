@@ -21,6 +21,17 @@ pub enum Why {
     Outdated,
 }
 
+/// A change of routes on its way through the entries it concerns.
+#[derive(Clone, Copy)]
+pub struct Walk {
+    /// The call that is the cause.
+    cause: usize,
+    network: Ipv4Addr,
+    len: u8,
+    /// The entry it looked at last.
+    last: Option<SourceGroup>,
+}
+
 impl Why {
     /// These are looked at at once, the others one after the other.
     pub fn at_once(self) -> bool {
@@ -62,13 +73,27 @@ impl Model {
 
     /// Rules E5 and E9.
     pub fn route_changed(&mut self, network: Ipv4Addr, len: u8) -> u32 {
-        let over = |flow: &SourceGroup| prefix_holds(network, len, flow.source());
-        let known = self.mfes.keys().chain(self.pending.keys());
-        let mut flows: Vec<SourceGroup> = known.copied().filter(over).collect();
-        flows.sort_by_key(|flow| (flow.source(), flow.group())); // decision 41
-        flows.dedup();
-        self.look_again(flows.into_iter().map(|flow| (flow, Why::RouteChanged)));
+        self.walks.push(Walk { cause: self.cause, network, len, last: None });
         code::NO_ERROR
+    }
+
+    /// The next entry that a change of routes concerns, by source, then group (decision 41), if
+    /// a change that this call caused is not through yet.
+    fn next_of_walk(&mut self, call: usize) -> Option<(usize, SourceGroup)> {
+        loop {
+            let at = self.walks.iter().position(|walk| walk.cause >= call)?;
+            let Walk { cause, network, len, last } = self.walks[at];
+            let place = |flow: &SourceGroup| (flow.source(), flow.group());
+            let known = self.mfes.keys().chain(self.pending.keys()).copied();
+            let over = known.filter(|flow| prefix_holds(network, len, flow.source()));
+            let ahead = over.filter(|flow| last.is_none_or(|last| place(flow) > place(&last)));
+            let Some(flow) = ahead.min_by_key(place) else {
+                self.walks.remove(at);
+                continue;
+            };
+            self.walks[at].last = Some(flow);
+            return Some((cause, flow));
+        }
     }
 
     /// Rule E5: an ownership that concerns it.
@@ -79,10 +104,9 @@ impl Model {
         self.look_again(flows.into_iter().map(|flow| (flow, Why::OwnerCame)));
     }
 
-    /// Entries to be looked at again. No rule orders what is said about one against what is said
-    /// about another. The library looks at all that wait for an owner at once, and at others one
-    /// after the other: what one causes is delivered before the next is looked at. The model
-    /// follows its order.
+    /// Entries to be looked at again, in any order (decision 41): all that wait for an owner at
+    /// once, those whose lifetime has ended one after the other, so that what one causes is
+    /// delivered before the next is looked at.
     pub fn look_again(&mut self, entries: impl Iterator<Item = (SourceGroup, Why)>) {
         let cause = self.cause;
         self.again.extend(entries.map(|(flow, why)| (cause, flow, why)));
@@ -109,15 +133,22 @@ impl Model {
     /// Looks at the next one that is due to this call; false where there is none.
     pub fn look_at_next(&mut self, call: usize, fits: impl Fn(Why) -> bool) -> bool {
         let due = |e: &(usize, SourceGroup, Why)| e.0 >= call && fits(e.2);
+        // Probably as shown.
         let candidates = self.again.iter().enumerate().filter(|(_, e)| due(e));
-        // Decision 41 orders what a change of routes concerns; the others as shown.
-        let place = |e: &(usize, SourceGroup, Why)| match e.2 {
-            Why::RouteChanged => 0,
-            _ => self.shown_being_built(e.1),
-        };
-        let first = candidates.min_by_key(|(_, e)| place(e)).map(|(at, _)| at);
-        let Some((cause, flow, why)) = first.and_then(|at| self.again.remove(at)) else {
-            return false;
+        let places = candidates.map(|(at, e)| (self.shown_being_built(e.1), at));
+        let mut places: Vec<(usize, usize)> = places.collect();
+        places.sort();
+        let walks = fits(Why::RouteChanged);
+        let (cause, flow, why) = match places.len() {
+            0 if walks => match self.next_of_walk(call) {
+                Some((cause, flow)) => (cause, flow, Why::RouteChanged),
+                None => return false,
+            },
+            0 => return false,
+            of => {
+                let (_, at) = places[self.choice(of)];
+                self.again.remove(at).expect("an entry to look at")
+            }
         };
         if let Some(pending) = self.pending.get_mut(&flow) {
             pending.outdated = true;
@@ -152,6 +183,7 @@ impl Model {
                 _ => {
                     if why == Why::LifetimeEnds {
                         entry.packets_then = entry.packets;
+                        entry.begin_lifetime(now, PRUNE_TIMEOUT); // decision 41
                     }
                     self.build(flow, None, header_made(flow), named);
                 }

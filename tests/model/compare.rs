@@ -1,5 +1,6 @@
-//! Holds a library against the model, step by step.
+//! Holds a library against the model.
 
+use crate::model::choices::Choices;
 use crate::model::state::Model;
 use crate::model::subject::{Driver, Subject};
 use crate::model::words::*;
@@ -7,68 +8,123 @@ use crate::programs::Program;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-/// Runs a program on both and counts the calls that callbacks made. The error tells the first step
-/// at which they part, and all before it.
-pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<usize, String> {
-    let mut calls = 0;
-    let mut library = Driver::start(subject, &program.world);
-    let mut model = Model::new(&program.world);
-    for (at, op) in program.ops.iter().enumerate() {
-        let got = library.run(op);
-        calls += got.events.iter().filter(|e| matches!(e, Event::Call(_))).count();
-        let is = library.look();
-        // What no rule orders and nobody sees: any order that explains the rest will do.
-        let tries = [false, true].map(|silent_first| {
-            let mut model = Model { silent_first, ..model.clone() };
-            let wanted = follow(&mut model, op, &got, &is);
-            let agrees = agree(&mut model, &wanted, &got, &is, program, at);
-            agrees.map(|()| model)
-        });
-        let [first, second] = tries;
-        model = first.or_else(|reason| second.map_err(|_| reason))?;
-    }
-    Ok(calls)
+/// How often the model may choose otherwise where the rules leave something open, before the
+/// library is held to be wrong. Hardly any program needs ten.
+const TRIES: usize = 2_000;
+
+/// What a comparison took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// The calls that callbacks made.
+    pub calls: usize,
+    /// How often the model chose otherwise.
+    pub tries: usize,
 }
 
-/// Lets the model do the same, choosing between clients as the library chose.
-fn follow(model: &mut Model, op: &Op, shown: &Outcome, after: &Snapshot) -> Outcome {
-    model.shown_flows = after.mfes.iter().map(|m| m.flow).collect();
-    model.shown = shown.events.clone();
-    model.shown.push(Event::Return(shown.reply.clone()));
-    let outcome = model.run(op);
+/// One operation on the library: what came of it, and what could be read afterwards.
+struct Step {
+    got: Outcome,
+    is: Snapshot,
+}
+
+/// Runs a program on both. The error tells the first step that the model cannot explain, whatever
+/// it chooses where the rules leave something open, and all before it.
+pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<Effort, String> {
+    let mut library = Driver::start(subject, &program.world);
+    let steps: Vec<Step> = program
+        .ops
+        .iter()
+        .map(|op| {
+            let got = library.run(op);
+            Step { got, is: library.look() }
+        })
+        .collect();
+    drop(library);
+    let call = |e: &&Event| matches!(e, Event::Call(_));
+    let calls = steps.iter().map(|step| step.got.events.iter().filter(call).count()).sum();
+    explain(program, &steps).map(|tries| Effort { calls, tries })
+}
+
+/// Searches for choices of the model that explain all steps, depth first.
+fn explain(program: &Program, steps: &[Step]) -> Result<usize, String> {
+    // The model before each step, and what it chose in those before.
+    let mut models = vec![Model::new(&program.world)];
+    let mut made: Vec<Vec<(usize, usize)>> = Vec::new();
+    let mut script = Vec::new();
+    let mut tries = 0;
+    let mut furthest: Option<(usize, String)> = None;
+    while made.len() < steps.len() {
+        let at = made.len();
+        let mut model = models[at].clone();
+        model.choices = Choices { script, made: Vec::new() };
+        let agrees = follow(&mut model, &program.ops[at], &steps[at]);
+        let chosen = std::mem::take(&mut model.choices).made;
+        let agrees = agrees.map_err(|what| (at, what));
+        match agrees {
+            Ok(()) => {
+                models.push(model);
+                made.push(chosen);
+                script = Vec::new();
+                continue;
+            }
+            Err((at, what)) if furthest.as_ref().is_none_or(|(before, _)| *before < at) => {
+                furthest = Some((at, what));
+            }
+            Err(_) => {}
+        }
+        tries += 1;
+        let mut next = otherwise(&chosen);
+        while next.is_none() && !made.is_empty() {
+            models.pop();
+            next = made.pop().and_then(|made| otherwise(&made));
+        }
+        match next {
+            Some(other) if tries < TRIES => script = other,
+            _ => {
+                let (at, what) = furthest.unwrap_or_default();
+                return Err(tell(program, at, &what, tries));
+            }
+        }
+    }
+    Ok(tries)
+}
+
+/// The choices that come after these, in order, if there are any.
+fn otherwise(made: &[(usize, usize)]) -> Option<Vec<usize>> {
+    let at = made.iter().rposition(|(chosen, of)| chosen + 1 < *of)?;
+    let before = made[..at].iter().map(|(chosen, _)| *chosen);
+    Some(before.chain([made[at].0 + 1]).collect())
+}
+
+/// Lets the model do the same and compares everything.
+fn follow(model: &mut Model, op: &Op, step: &Step) -> Result<(), String> {
+    let Step { got, is } = step;
+    model.shown_flows = is.mfes.iter().map(|m| m.flow).collect();
+    model.shown = got.events.clone();
+    model.shown.push(Event::Return(got.reply.clone()));
+    let wanted = model.run(op);
     model.shown.clear();
     model.shown_flows.clear();
-    outcome
-}
 
-fn agree(
-    model: &mut Model,
-    wanted: &Outcome,
-    got: &Outcome,
-    is: &Snapshot,
-    program: &Program,
-    at: usize,
-) -> Result<(), String> {
     let strip = |o: &Outcome| o.sent.iter().map(|s| (s.on, s.flow, s.ttl)).collect::<Vec<_>>();
-    same("events", &wanted.events, &got.events, program, at)?;
-    same("reply", &wanted.reply, &got.reply, program, at)?;
-    same("packets", &strip(wanted), &strip(got), program, at)?;
+    same("events", &wanted.events, &got.events)?;
+    same("reply", &wanted.reply, &got.reply)?;
+    same("packets", &strip(&wanted), &strip(got))?;
     let should = model.look();
-    same("owners", &should.owners, &is.owners, program, at)?;
-    same("entries", &should.mfes, &is.mfes, program, at)
+    same("owners", &should.owners, &is.owners)?;
+    same("entries", &should.mfes, &is.mfes)
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    model: &T,
-    library: &T,
-    program: &Program,
-    at: usize,
-) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: &T, library: &T) -> Result<(), String> {
     if model == library {
         return Ok(());
     }
-    let mut text = format!("{what} differ at step {at}\n");
+    Err(format!("{what} differ\nmodel:   {model:?}\nlibrary: {library:?}"))
+}
+
+/// The program up to the step at which they part.
+fn tell(program: &Program, at: usize, what: &str, tries: usize) -> String {
+    let mut text = format!("step {at}, after {tries} tries: {what}\n");
     let World { max_mfes, max_new, max_new_of_source, null_route, .. } = program.world;
     let limits = (max_mfes, max_new, max_new_of_source);
     let _ = writeln!(text, "  limits {limits:?}, null_route {null_route}");
@@ -80,6 +136,5 @@ fn same<T: PartialEq + std::fmt::Debug>(
     for (n, op) in program.ops[..=at].iter().enumerate() {
         let _ = writeln!(text, "  {n}: {op:?}");
     }
-    let _ = write!(text, "model:   {model:?}\nlibrary: {library:?}");
-    Err(text)
+    text
 }

@@ -94,31 +94,27 @@ impl Model {
         }
     }
 
-    pub fn choose(&self, call: usize) -> Option<Id> {
+    pub fn choose(&mut self, call: usize) -> Option<Id> {
         let can = |id: &Id| {
             let c = &self.clients[*id];
             c.alive && !c.busy && !c.queue.is_empty()
         };
         let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
+        let mut may: Vec<Id> = Vec::new();
         if let Some(Event::Begin(client, _)) = self.shown_next() {
-            let silent = |id: &&Id| self.next_is_silent(**id);
-            if self.silent_first
-                && let Some(id) = ready.iter().find(silent)
-            {
-                return Some(*id);
-            }
-            let same =
-                |id: &&Id| self.clients[**id].client == *client && !self.next_is_silent(**id);
-            if let Some(id) = ready.iter().find(same) {
-                return Some(*id);
-            }
-            // The shown client is not ready yet: a null callback may be in the way.
-            if let Some(id) = ready.iter().find(silent) {
-                return Some(*id);
-            }
+            let same = |id: &Id| self.clients[*id].client == *client;
+            let (silent, loud): (Vec<Id>, Vec<Id>) =
+                ready.iter().partition(|id| self.next_is_silent(**id));
+            // Nobody sees when a null callback is passed over, though what waits for it goes on.
+            may.extend(loud.into_iter().filter(same));
+            may.extend(silent);
         }
-        ready.into_iter().find(must)
+        if may.is_empty() {
+            may.extend(ready.into_iter().find(must));
+        }
+        let chosen = self.choice(may.len());
+        may.get(chosen).copied()
     }
 
     fn next_is_silent(&self, id: Id) -> bool {

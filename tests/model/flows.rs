@@ -41,8 +41,9 @@ pub struct Entry {
     /// The packet count when it was made or when its lifetime last ended: what came since then
     /// came "meanwhile" (rule E8).
     pub packets_then: u32,
-    /// The call that made it negative, if it is: the lower, the older (rule G1).
-    pub negative_since: usize,
+    /// When it became negative, if it is: the lower, the older (rule G1). The same for all that
+    /// one change made so.
+    pub negative_since: u64,
     /// Changes whenever an earlier prune's answer no longer applies.
     pub stand: u64,
     pub packets: u32,
@@ -322,7 +323,7 @@ impl Model {
         // One that stays negative for want of a route or an owner keeps its place.
         let stays = old.as_ref().filter(|e| state == State::Unresolved && e.oifs.is_empty());
         let negative_since = stays.map(|e| e.negative_since);
-        let negative_since = negative_since.unwrap_or(self.calls);
+        let negative_since = negative_since.unwrap_or_else(|| self.next_serial());
         let entry = Entry {
             state,
             iif: p.iif,

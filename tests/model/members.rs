@@ -195,8 +195,9 @@ impl Model {
 
     /// Brings every entry's list up to date and gives rule E4's alerts. `by`: whose doing it is.
     pub fn update_all(&mut self, by: Option<Id>) {
+        let now_negative = self.next_serial();
         let mut flows: Vec<SourceGroup> = self.mfes.keys().copied().collect();
-        // No rule orders the alerts about different entries: as shown.
+        // No rule orders the alerts about different entries: probably as shown.
         flows.sort_by_key(|flow| {
             let kind = if self.wanted_oifs(*flow).is_empty() { Kind::Prune } else { Kind::Join };
             self.shown_at(*flow, Some(kind))
@@ -204,12 +205,11 @@ impl Model {
         for flow in flows {
             let wanted = self.wanted_oifs(flow);
             let now = self.now;
-            let call = self.calls;
             let Some(entry) = self.mfes.get_mut(&flow) else { continue };
             let had = entry.oif_set();
             entry.set_oifs(&wanted);
             if wanted.is_empty() && !had.is_empty() {
-                entry.negative_since = call;
+                entry.negative_since = now_negative;
             }
             let iif = entry.iif;
             let owner = self.owner(iif);

@@ -3,6 +3,7 @@
 pub mod again;
 pub mod c_abi;
 pub mod calls;
+pub mod choices;
 pub mod deliver;
 pub mod flows;
 pub mod members;

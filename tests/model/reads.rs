@@ -162,12 +162,14 @@ impl Model {
     }
 
     fn drop_oldest_negative(&mut self) -> bool {
-        let negative = self.mfes.iter().filter(|(_, e)| e.oifs.is_empty());
-        // Of those that one call made negative, any may go: as shown.
-        let kept = |flow: &SourceGroup| self.shown_flows.contains(flow);
-        let oldest =
-            negative.min_by_key(|(flow, e)| (e.negative_since, kept(flow))).map(|(flow, _)| *flow);
-        oldest.is_some_and(|flow| self.mfes.remove(&flow).is_some())
+        let negative = || self.mfes.iter().filter(|(_, e)| e.oifs.is_empty());
+        let Some(since) = negative().map(|(_, e)| e.negative_since).min() else { return false };
+        // Of those that one change made negative any may go: one that is seen to have gone.
+        let oldest = negative().filter(|(_, e)| e.negative_since == since).map(|(flow, _)| *flow);
+        let mut oldest: Vec<SourceGroup> = oldest.collect();
+        oldest.sort_by_key(|flow| self.shown_flows.contains(flow));
+        let chosen = self.choice(oldest.len());
+        self.mfes.remove(&oldest[chosen]).is_some()
     }
 }
 

@@ -203,6 +203,41 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "an entry made while a change of routes goes through the others is looked at too",
+            play(
+                level,
+                |w| {
+                    nest(w, 0, Kind::Prune, packet(sg(S2, G2), IF1));
+                    w.profiles[0].script.rpf_iif = Some(IF2);
+                },
+                vec![
+                    Op::Route { network: NET2, len: 24, to: Some(IF3) },
+                    Op::Take(h(0), IF2),
+                    Op::Take(h(0), IF1),
+                    packet(sg(S2, G1), IF1),
+                    Op::Route { network: NET2, len: 24, to: Some(IF1) },
+                ],
+            ),
+        ),
+        (
+            "an entry that is built anew at the end of a short lifetime shows a whole one meanwhile",
+            play(
+                level,
+                |w| {
+                    nest(w, 0, Kind::Rpf, Op::ReadMfe(FLOW));
+                    nest(w, 0, Kind::Rpf, Op::ReadMfe(FLOW));
+                    w.profiles[0].script.prune_timeout = Some(7);
+                },
+                vec![
+                    route(IF1),
+                    Op::Take(h(0), IF1),
+                    packet(FLOW, IF1),
+                    packet(FLOW, IF1),
+                    Op::Advance(8),
+                ],
+            ),
+        ),
+        (
             "a release inside the RPF callback leaves nothing of its answer",
             play(
                 level,

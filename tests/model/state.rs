@@ -3,9 +3,10 @@
 //! It is written apart from the library: sets and maps, everything worked out anew at each step,
 //! one thread. Speed does not matter; being easy to hold against the text of the rules does.
 //!
-//! Where the rules leave the order between different clients open, the model follows what it is
-//! shown ([`Model::shown`]): of several clients that may be called next it picks the one that
-//! the library called. What the library may not do, the model does not follow.
+//! Where the rules leave something open, the order between different clients above all, the model
+//! chooses ([`Model::choice`]), with what the library did ([`Model::shown`]) as a hint: of several
+//! clients that may be called next it first tries the one that the library called. What the
+//! library may not do, the model cannot choose.
 
 use super::net::{INTERFACES, Routes};
 use super::words::*;
@@ -58,6 +59,7 @@ pub struct Model {
     pub new_flows: (u64, u32, BTreeMap<Ipv4Addr, u32>),
     /// Entries to look at again, with the call that is the cause.
     pub again: VecDeque<(usize, SourceGroup, super::again::Why)>,
+    pub walks: Vec<super::again::Walk>,
     pub enumerations: Vec<super::reads::Enumeration>,
     pub routes: Routes,
     /// The calls that have begun; what a call causes is marked with its number.
@@ -68,9 +70,7 @@ pub struct Model {
     pub serial: u64,
     pub events: Vec<Event>,
     pub sent: Vec<Sent>,
-    /// Whether null callbacks are passed over at once or when nothing else is left: nobody sees
-    /// when, though what waits for them goes on then.
-    pub silent_first: bool,
+    pub choices: super::choices::Choices,
     /// What the library did, if there is one to follow.
     pub shown: Vec<Event>,
     /// The entries that it then had.
@@ -92,6 +92,7 @@ impl Model {
             held: BTreeMap::new(),
             new_flows: (0, 0, BTreeMap::new()),
             again: VecDeque::new(),
+            walks: Vec::new(),
             enumerations: Vec::new(),
             routes: Routes::default(),
             calls: 0,
@@ -99,7 +100,7 @@ impl Model {
             serial: 0,
             events: Vec::new(),
             sent: Vec::new(),
-            silent_first: false,
+            choices: super::choices::Choices::default(),
             shown: Vec::new(),
             shown_flows: BTreeSet::new(),
         }
