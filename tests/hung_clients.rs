@@ -84,7 +84,7 @@ fn client(mgm: Manager, protocol: u32) -> (Client, ClientId) {
 
 /// The first to be alerted hangs, and with it the thread that made the call.
 #[test]
-fn a_hanging_client_keeps_no_alert_from_others() {
+fn a7_a_hanging_client_keeps_no_alert_from_others() {
     let mgm = start();
     let (hung, _) = client(mgm, 1);
     let (other, _) = client(mgm, 2);
@@ -110,7 +110,7 @@ fn a_hanging_client_keeps_no_alert_from_others() {
 
 /// Others' alerts may go out with a call's own, but no stream of them keeps it.
 #[test]
-fn a_stream_of_alerts_keeps_no_call() {
+fn a7_a_stream_of_alerts_keeps_no_call() {
     let mgm = start();
     let (watcher, _) = client(mgm, 1);
     let over = Arc::new(AtomicBool::new(false));
