@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
-use super::pump::{Pump, Work};
+use super::pump::{Place, Pump, Work};
 use super::sys::{self, Errno};
 use super::{Plane, foreign, takeover};
 use crate::core::Header;
@@ -82,9 +82,10 @@ impl Work for Notifications {
         &plane.notifications
     }
 
-    fn read(plane: &Plane, list: &mut Vec<News>, _: usize) {
+    fn read(plane: &Plane, list: &mut Vec<News>, _: usize) -> Place {
         plane.watcher.lock().turn(plane, list);
         list.reverse();
+        Place::Top
     }
 
     fn prepare(_: &Plane, _: &[News]) {}

@@ -7,7 +7,7 @@
 //! hang before the rest waits.
 //!
 //! What was read is a stack: the newest is handed on first, and what came meanwhile is put on top
-//! now and then.
+//! of it or below it now and then.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,15 @@ const MAX_THREADS: usize = 32;
 /// How long the end waits for callbacks that do not return.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
+/// Where what was read goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before what waits.
+    Top,
+    /// Behind it.
+    Below,
+}
+
 /// A kind of work.
 pub trait Work: Sized + 'static {
     /// What is read and handed on.
@@ -48,8 +57,8 @@ pub trait Work: Sized + 'static {
 
     /// Reads into the empty list, what is to be handed on first last. Waits for something only
     /// where nothing is `pending`; returns at once when the end has come. Never called by two
-    /// threads at a time.
-    fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize);
+    /// threads at a time. Gives where the list goes.
+    fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize) -> Place;
 
     /// Does for several items that will be handed on soon what is cheaper done at once.
     fn prepare(plane: &Plane, items: &[Self::Item]);
@@ -185,23 +194,25 @@ impl<W: Work> Body for Worker<W> {
 fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
     (state.reading, state.handed_on) = (true, 0);
     let (mut list, pending) = (std::mem::take(&mut state.read), state.queue.len());
-    MutexGuard::unlocked(state, || guarded(plane, || W::read(plane, &mut list, pending)));
+    let mut place = Place::Top;
+    MutexGuard::unlocked(state, || {
+        guarded(plane, || place = W::read(plane, &mut list, pending));
+    });
     state.reading = false;
-    if list.is_empty() {
-        state.read = list;
-    } else if state.queue.is_empty() {
-        // The empty queue's memory is what is read into next.
-        state.read = std::mem::replace(&mut state.queue, list);
-        state.prepared = 0;
-    } else {
-        // Without memory the new ones go before the old ones, which will be told again.
-        if state.queue.try_reserve(list.len()).is_err() {
-            state.queue.clear();
-        }
-        state.queue.append(&mut list);
-        state.read = list;
+    let queue = &mut state.queue;
+    if place == Place::Below {
+        // The list becomes the queue, with what waits behind what came.
+        std::mem::swap(queue, &mut list);
+    } else if !list.is_empty() {
         state.prepared = 0;
     }
+    // Without memory those that were to go first are given up: they will be told again.
+    if state.queue.try_reserve(list.len()).is_err() {
+        list.clear();
+        state.prepared = 0;
+    }
+    state.queue.append(&mut list);
+    state.read = list;
 }
 
 /// Takes the next item and hands it on.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::pump::{PREPARED, Pump, Work};
+use super::pump::{PREPARED, Place, Pump, Work};
 use super::report::{Kind, Report, SIZE};
 use super::sys::{self, BATCH};
 use crate::log::Level;
@@ -70,9 +70,10 @@ impl Reader {
 }
 
 impl Reader {
-    /// Notes what the last turn's reports have cost, and tells whether more may be put on top of
-    /// those that wait. Under a flood they may not, nor for long: the oldest would wait for ever.
-    fn may_read(&mut self, pending: usize) -> bool {
+    /// Notes what the last turn's reports have cost, and tells where more reports go; None: what
+    /// waits goes first. Under a flood they do not go on top, nor for long without one: the oldest
+    /// would wait for ever.
+    fn place(&mut self, pending: usize) -> Option<Place> {
         let now = Instant::now();
         if pending == 0 {
             self.empty_at = now;
@@ -81,7 +82,10 @@ impl Reader {
             self.cost = (self.cost * 3 + cost) / 4;
         }
         self.read_at = now;
-        pending == 0 || (!self.flood && now.duration_since(self.empty_at) < FLOOD_TIME)
+        if !self.flood && now.duration_since(self.empty_at) < FLOOD_TIME {
+            return Some(Place::Top);
+        }
+        (pending <= Reports::TURN).then_some(Place::Below)
     }
 
     /// Whether a flood begins, with so many reports waiting now.
@@ -105,11 +109,16 @@ impl Work for Reports {
         &plane.reports
     }
 
-    fn read(plane: &Plane, list: &mut Vec<Report>, pending: usize) {
-        plane.read_reports(&mut plane.reader.lock(), list, pending);
+    fn read(plane: &Plane, list: &mut Vec<Report>, pending: usize) -> Place {
+        let mut reader = plane.reader.lock();
+        let place = reader.place(pending);
+        if place.is_some() {
+            plane.read_reports(&mut reader, list, pending);
+        }
         if list.len() < LONG {
             list.reverse();
         }
+        place.unwrap_or(Place::Top)
     }
 
     fn prepare(plane: &Plane, reports: &[Report]) {
@@ -138,9 +147,6 @@ impl Plane {
     /// none is pending. None where the end has come.
     fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
         let mut want = FIRST;
-        if !reader.may_read(pending) {
-            return;
-        }
         while pending + list.len() < MAX_PENDING {
             let (buffers, lengths) = (&mut reader.buffers[..want], &mut reader.lengths[..want]);
             match sys::receive_many(&self.socket, buffers, lengths) {
