@@ -335,6 +335,75 @@ static void a8_deregistering_from_inside_the_own_callback(void)
     stop_host();
 }
 
+/* MgmHostStop waits for a callback that is running, and for no longer than it runs. */
+static int inside_callback, hold_callback, complaints;
+
+static void stay_inside(client *who, callback_kind kind, DWORD index)
+{
+    (void)who, (void)kind, (void)index;
+    __atomic_store_n(&inside_callback, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&hold_callback, __ATOMIC_SEQ_CST))
+        sched_yield();
+    __atomic_store_n(&inside_callback, 0, __ATOMIC_SEQ_CST);
+}
+
+static void count_complaints(PVOID context, DWORD level, const char *message)
+{
+    (void)context;
+    if (level <= MGM_LOG_WARN) {
+        printf("  logged: %s\n", message);
+        __atomic_add_fetch(&complaints, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void *add_once(void *argument)
+{
+    (void)argument;
+    add(&A, "*", G1, 1, JOIN); /* the library stops meanwhile: its code may be any */
+    return NULL;
+}
+
+static void *stop_once(void *argument)
+{
+    (void)argument;
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    CHECK_EQ(__atomic_load_n(&inside_callback, __ATOMIC_SEQ_CST), 0);
+    return NULL;
+}
+
+static void a8_stopping_waits_for_a_running_callback(void)
+{
+    MGM_HOST_CONFIG config;
+    pthread_t adds, stops;
+    DWORD protocol, component;
+    start_host(); /* for fresh clients */
+    stop_host();
+    memset(&config, 0, sizeof config);
+    config.dwSize = (DWORD)sizeof config;
+    config.dwForwarder = MGM_FORWARDER_MEMORY;
+    config.dwLogLevel = MGM_LOG_WARN;
+    config.pfnLog = count_complaints;
+    complaints = inside_callback = 0;
+    hold_callback = 1;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_none);
+    B.hook = stay_inside;
+    alarm(PATIENCE);
+    CHECK_EQ(pthread_create(&adds, NULL, add_once, NULL), 0);
+    while (!__atomic_load_n(&inside_callback, __ATOMIC_SEQ_CST))
+        sched_yield();
+    CHECK_EQ(pthread_create(&stops, NULL, stop_once, NULL), 0);
+    while (MgmGetProtocolOnInterface(1, 0, &protocol, &component) == NO_ERROR)
+        sched_yield(); /* until it has begun to stop */
+    complaints = 0; /* what was just asked of a library that stops */
+    __atomic_store_n(&hold_callback, 0, __ATOMIC_SEQ_CST);
+    pthread_join(adds, NULL);
+    pthread_join(stops, NULL);
+    alarm(0);
+    CHECK_EQ(complaints, 0); /* such as: a callback does not return */
+}
+
 /* ---- many threads, many functions ------------------------------------------------------------ */
 
 static void *do_a_bit_of_everything(void *argument)
@@ -391,5 +460,6 @@ int main(void)
     RUN(a7_the_last_alert_tells_the_state);
     RUN(a8_no_callback_after_deregistering);
     RUN(a8_deregistering_from_inside_the_own_callback);
+    RUN(a8_stopping_waits_for_a_running_callback);
     return check_summary();
 }

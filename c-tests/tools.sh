@@ -5,6 +5,9 @@
 #
 #   oom         malloc fails, once at each of the library's allocations (rule A4)
 #   faults      a library that is made to panic in each function (rule A5)
+#   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
+#   tsan        threads under ThreadSanitizer, in the library as well as in C
+#   canaries    the tools of matrix.sh, each with an error that it has to find
 #   schedules   a scheduler decides which thread goes on, thousands of times (rules A6 to A8)
 set -eu
 cd "$(dirname "$0")/.."
@@ -62,12 +65,109 @@ part_faults() {
     check "faults: from C" env RUST_BACKTRACE=0 timeout 600 "$OUT/fault"
 }
 
+# compiled OUTPUT SOURCE FLAG...: a C test's object file.
+compiled() {
+    local output=$1 source=$2
+    shift 2
+    # shellcheck disable=SC2086 # several words
+    "${CC:-gcc}" $CFLAGS "$@" -c "c-tests/$source.c" -o "$output"
+}
+
+# unload_clients DIRECTORY LIBRARY_DIRECTORY FLAG...: the shared object that unload.c loads, twice.
+# Sanitizers are a matter of compiling only: what they need is in the program.
+unload_clients() {
+    local dir=$1 lib=$2
+    shift 2
+    compiled "$dir/client.o" unload_client -fPIC "$@"
+    gcc -shared "$dir/client.o" -o "$dir/unload_one.so" -L"$lib" -lmgm
+    cp "$dir/unload_one.so" "$dir/unload_two.so"
+}
+
+part_unload() {
+    local clients=("$OUT/unload_one.so" "$OUT/unload_two.so")
+    check "unload: the client compiles" unload_clients "$OUT" "$LIB"
+    check "unload: it compiles" program "$OUT/unload" "$LIB" c-tests/unload.c -ldl
+    check "unload: nothing is called in code that is gone" \
+        env LD_LIBRARY_PATH="$LIB" timeout 300 "$OUT/unload" "${clients[@]}"
+}
+
+# The sanitizer of the toolchain's own runtime, in the library and in C. std comes compiled without
+# it: it sees all that the library does, what it takes from generic code of std included, and calls
+# to the system and to pthreads; not what std's finished functions do among themselves. No
+# suppressions. As each access is watched, this library is one for tests: it has faults, too.
+part_tsan() {
+    local dir triple runtime source lib=$OUT/tsan
+    dir=$TARGET/tsan
+    triple=$(rustc -vV | sed -n 's/^host: //p')
+    runtime=$(echo "$(rustc --print sysroot)/lib/rustlib/$triple/lib"/librustc-*_rt.tsan.a)
+    mkdir -p "$lib"
+    check "tsan: the library is built with it" env CARGO_TARGET_DIR="$dir" RUSTC_BOOTSTRAP=1 \
+        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+        "${CARGO:-cargo}" build --features fault-injection --target "$triple"
+    cp "$dir/$triple/debug/libmgm.so" "$lib/libmgm.so.1"
+    ln -s libmgm.so.1 "$lib/libmgm.so"
+    # shellcheck disable=SC2317 # it is called by check
+    watched() { nm "$1" | grep -q ' U __tsan_write'; }
+    check "tsan: it watches the library" watched "$lib/libmgm.so"
+    check "tsan: the fixture compiles" compiled "$lib/fixture.o" fixture -fsanitize=thread
+    check "tsan: the unloaded client compiles" unload_clients "$lib" "$lib" -fsanitize=thread
+    for source in t_threads t_reentry t_order t_control t_custom unload; do
+        # shellcheck disable=SC2317 # it is called by check
+        tsan_program() {
+            compiled "$lib/$source.o" "$source" -fsanitize=thread
+            gcc -rdynamic "$lib/$source.o" "$lib/fixture.o" -o "$lib/$source" -L"$lib" -lmgm \
+                -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -pthread -ldl -lm -lrt
+        }
+        check "tsan: $source compiles" tsan_program
+        check "tsan: it watches $source" watched "$lib/$source.o"
+        check "tsan: $source" env LD_LIBRARY_PATH="$lib" timeout 300 "$lib/$source" \
+            "$lib/unload_one.so" "$lib/unload_two.so"
+    done
+    # shellcheck disable=SC2317 # it is called by check
+    race_is_found() {
+        ! env MGM_FAULT=race LD_LIBRARY_PATH="$lib" timeout 300 "$lib/t_threads" >"$lib/log" 2>&1 &&
+            grep -q 'WARNING: ThreadSanitizer: data race' "$lib/log" &&
+            grep -q ' mgm::ffi::guard::race ' "$lib/log"
+    }
+    check "tsan: a data race in the library is found" race_is_found
+}
+
+# canary TOOL MODE TEXT COMMAND...: the tool must find the program's error and say so.
+canary() {
+    local tool=$1 mode=$2 text=$3
+    shift 3
+    # shellcheck disable=SC2317 # it is called by check
+    canary_is_found() {
+        ! env LD_LIBRARY_PATH="$LIB" timeout 60 "$@" "$mode" >"$OUT/canary.log" 2>&1 &&
+            grep -q "$text" "$OUT/canary.log"
+    }
+    check "canaries: $tool finds $mode" canary_is_found "$@"
+}
+
+part_canaries() {
+    local memcheck=(valgrind -q --error-exitcode=9 --leak-check=full
+        --errors-for-leak-kinds=definite --fair-sched=yes)
+    check "canaries: they compile" program "$OUT/canary" "$LIB" c-tests/canary.c
+    check "canaries: they compile with sanitizers" program "$OUT/canary.san" "$LIB" \
+        -fsanitize=address,undefined -fno-sanitize-recover=all c-tests/canary.c
+    check "canaries: no error, none found" env LD_LIBRARY_PATH="$LIB" ASAN_OPTIONS=detect_leaks=0 \
+        "$OUT/canary.san" none
+    check "canaries: no error, none found by memcheck" env LD_LIBRARY_PATH="$LIB" \
+        "${memcheck[@]}" "$OUT/canary" none
+    canary AddressSanitizer overflow AddressSanitizer "$OUT/canary.san"
+    canary AddressSanitizer stale 'heap-use-after-free' "$OUT/canary.san"
+    canary UndefinedBehaviorSanitizer shift 'runtime error' "$OUT/canary.san"
+    canary memcheck overflow 'Invalid write' "${memcheck[@]}" "$OUT/canary"
+    canary memcheck in-the-library 'Invalid write' "${memcheck[@]}" "$OUT/canary"
+    canary memcheck leak 'definitely lost' "${memcheck[@]}" "$OUT/canary"
+}
+
 part_schedules() {
-    check "schedules: the same ones each time" env RUST_BACKTRACE=0 \
+    check "schedules: the same ones each time" timeout 600 env RUST_BACKTRACE=0 \
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults schedules
+[ $# -gt 0 ] || set -- oom faults unload tsan canaries schedules
 for part; do
     "part_$part"
 done

@@ -3,9 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+/// Whether the environment variable MGM_FAULT names this point.
+pub(crate) fn is_at(name: &str) -> bool {
+    std::env::var_os("MGM_FAULT").is_some_and(|fault| fault == name)
+}
+
 /// Panics where the environment variable MGM_FAULT names this point.
 pub(crate) fn point(name: &str) {
-    if std::env::var_os("MGM_FAULT").is_some_and(|fault| fault == name) {
+    if is_at(name) {
         panic!("a fault on purpose at {name}");
     }
 }

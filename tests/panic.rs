@@ -50,6 +50,24 @@ const FUNCTIONS: [&str; 23] = [
     "MgmHostGetState",
 ];
 
+/// The list above, and the one of c-tests/faults.c, are those of the headers.
+#[test]
+fn a5_no_function_is_left_out() {
+    let read = |path: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let headers = read("include/mgm.h") + &read("include/mgm_host.h");
+    let declared: Vec<&str> = headers
+        .lines()
+        .filter_map(|line| line.strip_prefix("DWORD Mgm")?.split('(').next())
+        .collect();
+    let names = |prefix| FUNCTIONS.map(|name| name.strip_prefix(prefix).unwrap());
+    assert_eq!(declared, names("Mgm"));
+    let in_c = read("c-tests/faults.c");
+    assert!(FUNCTIONS.iter().all(|name| in_c.contains(&format!("{{\"{name}\", c_"))));
+}
+
 /// Makes the library panic at a point; "" for nowhere.
 fn fault_at(point: &str) {
     // SAFETY: only Rust reads and writes the environment of this process, under std's lock.

@@ -37,7 +37,10 @@ pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
             return Err(Error::Broken);
         }
         #[cfg(feature = "fault-injection")]
-        crate::fault::point(name);
+        {
+            crate::fault::point(name);
+            race();
+        }
         let result = body();
         // A fault on another thread: what this call did cannot be trusted either.
         if MGM.is_broken() { Err(Error::Broken) } else { result }
@@ -51,6 +54,18 @@ pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
             MGM.mark_broken();
             failed(name, &Error::Broken)
         }
+    }
+}
+
+/// Where MGM_FAULT is "race": a data race on purpose in every function, which shows that a tool
+/// that looks for data races sees those of the library.
+#[cfg(feature = "fault-injection")]
+fn race() {
+    static mut CALLS: u32 = 0;
+    if crate::fault::is_at("race") {
+        let calls = &raw mut CALLS;
+        // SAFETY: it is meant to be unsound; nothing depends on the number.
+        unsafe { calls.write(calls.read().wrapping_add(1)) };
     }
 }
 
