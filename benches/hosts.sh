@@ -32,3 +32,14 @@ make_bench_hosts() {
         done
     done
 }
+
+in_router() { timeout 150 ip netns exec rtr "$@"; }
+
+# flows FLOWS HOW WHO...: each resolves flows.
+flows() {
+    local flows=$1 how=$2 who
+    shift 2
+    for who in "$@"; do
+        in_router "$WORK/kernel" flows "$who" "$flows" "$how" || echo "bench: flows $how by $who failed" >&2
+    done
+}

@@ -4,10 +4,13 @@ Prints the table against the targets, and writes benches/RESULTS.md and docs/plo
 nothing but Python.
 
     report.py               all of it
+    report.py criterion DIR lines of results, from what criterion left in DIR
     report.py quick FILE    only the ratios of FILE, printed
 """
 
 import collections
+import glob
+import json
 import os
 import platform
 import statistics
@@ -182,6 +185,21 @@ def plots():
                   ("bare", "mgm", "pimd", "smcroute", "igmpproxy")))
 
 
+def criterion(directory):
+    """One line for each round of each benchmark: its median, by operation."""
+    lines = []
+    for path in glob.glob(os.path.join(directory, "**", "new", "benchmark.json"), recursive=True):
+        with open(path, encoding="utf-8") as file:
+            bench = json.load(file)
+        with open(os.path.join(os.path.dirname(path), "estimates.json"), encoding="utf-8") as file:
+            nanoseconds = json.load(file)["median"]["point_estimate"]
+        entries, turn = bench["value_str"].split()
+        each = bench["throughput"]["Elements"]
+        lines.append((bench["group_id"], int(entries), int(turn), bench["function_id"], nanoseconds / each))
+    for what, entries, _, who, value in sorted(lines):
+        print(f"{what}\t{entries}\t{who}\t{value:.3f}")
+
+
 def quick(path):
     """The ratio of each pair that was measured one after the other, and how far they spread."""
     runs, rows = load(path), []
@@ -222,5 +240,7 @@ def main():
 
 if sys.argv[1:2] == ["quick"]:
     quick(os.path.abspath(sys.argv[2]))
+elif sys.argv[1:2] == ["criterion"]:
+    criterion(sys.argv[2])
 else:
     main()

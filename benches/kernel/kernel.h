@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define GROUP 0xef010101u
-#define SOURCE 0x0a010000u
+/* The first flow's source. Other numbers of flows are other flows, so that a router that runs on
+ * does not know them yet. */
+#define SOURCE (0x0a010000u + 16 * count)
 #define MAX_OUT 3
 
 void fatal(const char *what);
@@ -60,6 +62,7 @@ enum mode {
     BURST = 'b',  /* as fast as it goes, and again what was not delivered */
     SINGLE = 's', /* one packet a flow, as fast as it goes */
     PACED = 'p',  /* one packet a flow, 10,000 a second */
+    INSTALLED = 'i', /* as BURST, until the kernel has an entry, whether it delivers or not */
     WINDOW = 'w', /* no more at a time than what the router keeps up with */
 };
 struct outcome {

@@ -5,14 +5,15 @@
  *     kernel flows WHO FLOWS burst        resolve flows whose senders keep sending
  *     kernel flows WHO FLOWS single       one packet for each flow, as fast as it goes
  *     kernel flows WHO FLOWS paced        one packet for each flow, 10,000 a second
- *     kernel flows NAME FLOWS window      as many at a time as the router keeps up with
+ *     kernel flows WHO FLOWS installed    as burst, but counts the kernel's entries, not deliveries
+ *     kernel flows WHO FLOWS window       as many at a time as the router keeps up with
  *
  * WHO: mgm; bare, with the system's own receive buffer, oldest first; bare64, with one of 64 MiB,
  * newest first; or the NAME of another router that runs already. Run in a namespace with the
  * interfaces to-src and to-rcv1 .. to-rcv3 (as many as there are), whose other ends are eth0 in the
  * namespaces src and rcv1 (benches/run.sh makes them). Prints `what<TAB>entries<TAB>who<TAB>value`.
  *
- * A flow is a source 10.1.0.0 + n that sends to 239.1.1.1. */
+ * A flow is a source SOURCE + n that sends to 239.1.1.1. */
 #include "kernel.h"
 #include <fcntl.h>
 #include <sched.h>
@@ -134,7 +135,7 @@ int main(int argc, char **argv)
         here = find_interfaces();
         flows(argv[2], argv[4]);
     } else {
-        fprintf(stderr, "usage: kernel flows WHO FLOWS burst|single|paced|window\n"
+        fprintf(stderr, "usage: kernel flows WHO FLOWS burst|single|paced|installed|window\n"
                         "       kernel table ENTRIES ROUNDS\n");
         return 2;
     }
