@@ -70,6 +70,9 @@ static void sizes(void)
 static void fields(void)
 {
     MGM_HOST_CONFIG config = plain();
+    MGM_HOST_FORWARDER table;
+    memset(&table, 0, sizeof table);
+    table.dwSize = (DWORD)sizeof table;
     config.dwForwarder = 3;
     expect_start(&config, ERROR_INVALID_PARAMETER);
     config = plain();
@@ -77,6 +80,18 @@ static void fields(void)
     expect_start(&config, ERROR_INVALID_PARAMETER);
     config = plain();
     config.dwReserved = 1;
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    /* What another forwarder was meant to have is not ignored. */
+    config = plain();
+    config.dwTableId = 7;
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    config = plain();
+    config.dwMulticastSocket = 3;
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    config = plain();
+    config.pForwarder = &table;
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    config.dwForwarder = MGM_FORWARDER_KERNEL;
     expect_start(&config, ERROR_INVALID_PARAMETER);
     config = plain();
     CHECK_CODE(MgmHostStart(&config), NO_ERROR);

@@ -281,9 +281,29 @@ fn log_level(value: DWORD) -> Result<Level, Error> {
     })
 }
 
+/// What one forwarder has no use for was meant for another: that is never ignored.
+fn only_its_own(config: &_MGM_HOST_CONFIG) -> Result<(), Error> {
+    let bad = |name, value, allowed| Err(Error::BadValue { name, value, allowed });
+    if config.dwForwarder != MGM_FORWARDER_KERNEL {
+        const ALLOWED: &str = "0, except with MGM_FORWARDER_KERNEL (1)";
+        if config.dwTableId != 0 {
+            return bad("dwTableId", config.dwTableId, ALLOWED);
+        }
+        if config.dwMulticastSocket != 0 {
+            return bad("dwMulticastSocket", config.dwMulticastSocket, ALLOWED);
+        }
+    }
+    if config.dwForwarder != MGM_FORWARDER_CUSTOM && !config.pForwarder.is_null() {
+        let allowed = "MGM_FORWARDER_CUSTOM (2) where pForwarder is not NULL";
+        return bad("dwForwarder", config.dwForwarder, allowed);
+    }
+    Ok(())
+}
+
 /// # Safety
 /// `config.pForwarder` is null or points at a table of functions.
 unsafe fn forwarder(config: &_MGM_HOST_CONFIG) -> Result<ForwarderChoice, Error> {
+    only_its_own(config)?;
     match config.dwForwarder {
         MGM_FORWARDER_MEMORY => {
             let route = HostFn::new(config.pfnRoute, config.pvContext);
