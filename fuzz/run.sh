@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")"
 CARGO=${CARGO:-cargo}
-TARGETS="api packets kernel"
+TARGETS="api packets kernel setup"
 HOST=$(rustc -vV | sed -n 's/^host: //p')
 DIR=${CARGO_TARGET_DIR:-target}
 BIN=$DIR/$HOST/release
@@ -39,6 +39,7 @@ longest() {
     case $1 in
         api) echo 400 ;;
         kernel) echo 1000 ;;
+        setup) echo 300 ;;
         *) echo 700 ;;
     esac
 }
@@ -97,6 +98,7 @@ smoke() {
         seeds=$(find "corpus/$target" -type f | wc -l)
         if [ -e "$OUT/$target.passed" ] && [ "$seeds" -gt 0 ] && [ "${runs:-0}" -gt $((2 * seeds)) ]; then
             echo "passed: fuzz target $target, $runs runs"
+            grep -a '^skipped: ' "$OUT/$target.log" || true
             passed=$((passed + 1))
         else
             echo "FAILED: fuzz target $target, ${runs:-no} runs"
