@@ -273,7 +273,10 @@ fn notifications(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
 }
 
 /// The route that answers give: interface, neighbour, prefix length.
-fn route(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
+fn route(stage: &Stage, told: &[(Channel, Vec<u8>)], several: bool) {
+    if several {
+        stage.find_routes(&[SOURCE, Ipv4Addr::new(10, 0, 0, 2)]);
+    }
     let Some(route) = stage.route(SOURCE) else { return };
     assert!(route.prefix_len <= 32 && route.interface.index != 0, "{route:?}");
     // Each answer is the message with the question's number; it must be a unicast or local route
@@ -282,7 +285,7 @@ fn route(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
     let names = |datagram: &Vec<u8>| {
         messages(datagram).0.iter().any(|(_, seq, payload)| {
             let device = attributes(payload, 12).into_iter().filter(|a| a.0 == 4).next_back();
-            (*seq == 1 || *seq == 2)
+            (1..=if several { 4 } else { 2 }).contains(seq)
                 && matches!(payload.get(7), Some(1 | 2))
                 && device.is_some_and(|a| u32_at(a.1, 0) == Some(route.interface.index))
         })
@@ -361,7 +364,7 @@ fuzz_target!(|octets: &[u8]| {
     match mode % 4 {
         0 => reports(&stage, &told),
         1 => notifications(&stage, &told),
-        2 => route(&stage, &told),
+        2 => route(&stage, &told, mode & 4 != 0),
         _ => left(&stage),
     }
 });

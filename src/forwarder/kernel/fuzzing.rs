@@ -98,8 +98,10 @@ impl Stage {
         entries.note(flow, Some(Programmed { parent, oifs }));
     }
 
-    /// Reads reports and hands them on. At least one must have been told.
+    /// Reads reports and hands them on.
     pub fn read_reports(&self) {
+        // So that it does not wait when it has read them all and none was any good.
+        sys::signal(&self.plane.stop);
         self.read::<Reports>();
     }
 
@@ -112,7 +114,10 @@ impl Stage {
 
     fn read<W: Work>(&self) {
         let mut queue = Vec::with_capacity(W::ITEMS);
-        W::read(&self.plane, &mut queue);
+        W::read(&self.plane, &mut queue, 0);
+        if queue.len() > 1 {
+            W::prepare(&self.plane, &queue);
+        }
         while let Some(item) = queue.pop() {
             W::hand_on(&self.plane, &item);
         }
@@ -127,6 +132,11 @@ impl Stage {
     /// Asks for the route to a source, in one question or two.
     pub fn route(&self, source: Ipv4Addr) -> Option<Route> {
         self.plane.route(source, None)
+    }
+
+    /// Asks for the routes to several sources at once, in as many questions.
+    pub fn find_routes(&self, sources: &[Ipv4Addr]) {
+        self.plane.find_many(sources);
     }
 
     /// Reports that could not be read, and those of devices that are not ours.
