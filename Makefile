@@ -28,8 +28,8 @@ help:
 	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts"
 	@echo "make test     runs every test"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
-	@echo "make nightly  100,000 random programs on each interface against the model (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED)"
-	@echo "make soak     everything at random on the kernel for ten minutes (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
+	@echo "make nightly  100,000 random programs on each interface against the model (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED), floods of a minute"
+	@echo "make soak     everything at random on the kernel, ten minutes as each user (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
 	@echo "make fuzz     every fuzz target for half an hour (FUZZ_SECONDS)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
@@ -73,9 +73,10 @@ test: deps-test
 
 nightly: deps-test
 	MGM_MODEL_PROGRAMS=$${MGM_MODEL_PROGRAMS:-100000} $(CARGO) test --release --test model random_programs -- --nocapture
+	MGM_FLOOD_SECONDS=60 $(CARGO) test --test kernel_router a_flood -- --nocapture --test-threads=1
 
 soak: deps-test
-	MGM_SOAK_SECONDS=$${MGM_SOAK_SECONDS:-300} $(CARGO) test --test kernel_router soak -- --nocapture
+	MGM_SOAK_SECONDS=$${MGM_SOAK_SECONDS:-600} $(CARGO) test --test kernel_router soak -- --nocapture
 
 fuzz: deps-test
 	@CARGO='$(CARGO)' fuzz/run.sh fuzz

@@ -11,6 +11,8 @@ mod stage;
 mod devices;
 #[path = "kernel_router/divergence.rs"]
 mod divergence;
+#[path = "kernel_router/expected.rs"]
+mod expected;
 #[path = "kernel_router/load.rs"]
 mod load;
 #[path = "kernel_router/process.rs"]

@@ -3,8 +3,9 @@
 use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, udp, wait_for};
 use crate::netns_tests;
-use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, three_cables};
+use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, memory, three_cables};
 use mgm::core::types::SourceGroup;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -30,29 +31,98 @@ fn unresolved() -> usize {
     cache.lines().skip(1).filter(|line| line.split_whitespace().nth(2) == Some("-1")).count()
 }
 
-/// Received packets that were dropped before anything looked at them, on all processors.
-fn dropped_on_receipt() -> u64 {
-    let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap();
-    let column = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16);
-    text.lines().map(|line| column(line).unwrap()).sum()
+/// How many packets that a device sent found the queue of received packets behind it full.
+fn dropped_by(device: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{device}:")));
+    line.unwrap().split_whitespace().nth(11).unwrap().parse().unwrap()
+}
+
+/// How long each thread of this program has waited for a processor, as the scheduler says, and the
+/// calling one has run or waited.
+struct Scheduled {
+    own: Duration,
+    waited: HashMap<String, Duration>,
+}
+
+impl Scheduled {
+    fn now() -> Self {
+        let read = |path: &str| {
+            let text = std::fs::read_to_string(format!("{path}/schedstat")).ok()?;
+            let mut ns = text.split_whitespace().map(|number| number.parse().unwrap());
+            Some([ns.next(), ns.next()].map(|ns| Duration::from_nanos(ns.unwrap())))
+        };
+        let [ran, waited] = read("/proc/thread-self").unwrap();
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let paths = threads.map(|thread| thread.unwrap().path().to_str().unwrap().to_owned());
+        // A thread may end in between.
+        let all = paths.filter_map(|path| Some((read(&path)?[1], path)));
+        Self { own: ran + waited, waited: all.map(|(waited, path)| (path, waited)).collect() }
+    }
+
+    /// Of the time since then, what neither this thread ran nor it or any one other waited for a
+    /// processor: the other may hold what this one needs.
+    fn held_up(&self, time: Duration) -> Duration {
+        let now = Self::now();
+        let before = |path| self.waited.get(path).copied().unwrap_or_default();
+        let most =
+            now.waited.iter().map(|(path, waited)| waited.saturating_sub(before(path))).max();
+        time.saturating_sub(now.own - self.own).saturating_sub(most.unwrap_or_default())
+    }
+}
+
+/// Times, from the shortest to the longest.
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn new(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        Self(times)
+    }
+
+    fn middle(&self) -> Duration {
+        self.0[self.0.len() / 2]
+    }
+
+    /// The longest but for one in a hundred, and for one in any case.
+    fn most(&self) -> Duration {
+        self.0[self.0.len() - 1 - (self.0.len() / 100).max(1).min(self.0.len() - 1)]
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (middle, most, worst) = (self.middle(), self.most(), self.0[self.0.len() - 1]);
+        write!(f, "{middle:.1?} (middle), {most:.1?} (but for 1 %), {worst:.1?} (worst)")
+    }
 }
 
 /// What a flood did.
 struct Flood {
     packets: u64,
-    /// Of the established flow: sent, and arrived.
-    sent: u64,
-    arrived: u64,
-    /// Of it, what the kernel has forwarded.
-    forwarded: u64,
-    /// Packets of anything that found the kernel's queue of received packets full.
-    dropped: u64,
-    /// How long it took until a join showed as a packet, worst and middle.
-    worst: Duration,
-    middle: Duration,
+    kept: Kept,
+    /// How long it took until a join showed as a packet.
+    effective: Times,
+    /// How long the call for it was held up otherwise than by threads waiting for a processor.
+    held_up: Times,
     /// The most flows that were seen waiting in the kernel, and the most entries in the library.
     waiting: usize,
     entries: usize,
+    /// KiB of memory that came to be used.
+    grown: u64,
+}
+
+/// What became of the established flow's packets.
+struct Kept {
+    sent: u64,
+    /// Of anything: found the kernel's queue of received packets full, before the router.
+    not_taken_in: u64,
+    forwarded: u64,
+    /// The same behind the router.
+    not_taken_out: u64,
+    /// This program was late in reading what had come.
+    not_read: u64,
+    arrived: u64,
 }
 
 /// Floods the router through `a` while an established flow goes from `a` to `b` at 1,000 packets
@@ -66,10 +136,12 @@ fn flood(router: &Router, cables: [&Cable; 3], kept: SourceGroup) -> Flood {
     send(a, toggled, b"x");
     wait_for("the entry", || router.entry(toggled));
     while b.receive().is_some() {}
-    let flooding = Cable::existing("a");
-    let sending = Cable::existing("a");
-    let dropped_before = dropped_on_receipt();
+    b.lost();
+    let [flooding, sending, asking] = [(); 3].map(|()| Cable::existing("a"));
+    let (in_before, out_before) = (dropped_by(&a.peer), dropped_by(&b.name));
     let forwarded_before = router.entry(kept).unwrap().counters.packets;
+    router.protocol.stop_recording();
+    let memory_before = memory();
     std::thread::scope(|scope| {
         let _over = SetOnDrop(&over);
         let _done = SetOnDrop(&done);
@@ -111,24 +183,29 @@ fn flood(router: &Router, cables: [&Cable; 3], kept: SourceGroup) -> Flood {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let (mut took, mut waiting, mut entries) = (Vec::new(), 0, 0);
+        let (mut effective, mut held_up) = (Vec::new(), Vec::new());
+        let (mut waiting, mut entries, mut grown) = (0, 0, 0);
         let mut look = Instant::now();
-        let end = Instant::now() + flood_time();
-        while Instant::now() < end {
+        let begun = Instant::now();
+        while begun.elapsed() < flood_time() {
             while c.receive().is_some() {}
-            let begun = Instant::now();
+            let (scheduled, joined) = (Scheduled::now(), Instant::now());
             router.mgm.add_membership(router.id, any(toggled), c.key(), JOIN).unwrap();
+            held_up.push(scheduled.held_up(joined.elapsed()));
+            send(&asking, toggled, b"toggled");
             while c.receive().is_none() {
-                assert!(begun.elapsed() < crate::netns::DEADLINE, "the join takes no effect");
+                assert!(joined.elapsed() < crate::netns::DEADLINE, "the join takes no effect");
             }
-            took.push(begun.elapsed());
+            effective.push(joined.elapsed());
             router.leave(any(toggled), c.key());
             waiting = waiting.max(unresolved());
             if look < Instant::now() {
                 look = Instant::now() + Duration::from_secs(2);
                 entries = entries.max(router.total_entries());
+                grown = grown.max(memory().saturating_sub(memory_before));
             }
         }
+        let seconds = begun.elapsed().as_secs_f64();
         over.store(true, SeqCst);
         let sent = sender.join().unwrap();
         // What is on its way arrives while nothing else does.
@@ -139,53 +216,52 @@ fn flood(router: &Router, cables: [&Cable; 3], kept: SourceGroup) -> Flood {
             (std::mem::replace(&mut before, counted()) == before).then_some(())
         });
         done.store(true, SeqCst);
-        took.sort();
-        let flood = Flood {
-            packets: packets.load(SeqCst),
+        let arrived = receiver.join().unwrap();
+        let kept = Kept {
             sent,
-            arrived: receiver.join().unwrap(),
+            not_taken_in: dropped_by(&a.peer) - in_before,
             forwarded: u64::from(counted() - forwarded_before),
-            dropped: dropped_on_receipt() - dropped_before,
-            worst: *took.last().unwrap(),
-            middle: took[took.len() / 2],
-            waiting,
-            entries,
+            not_taken_out: dropped_by(&b.name) - out_before,
+            not_read: b.lost(),
+            arrived,
         };
-        let seconds = flood_time().as_secs_f64();
+        let (effective, held_up) = (Times::new(effective), Times::new(held_up));
         eprintln!(
-            "{:.0} spoofed packets/s; established flow: {} sent, {} lost; {} joins, effective \
-             after {:?} (middle), {:?} (worst); at most {} entries, {} waiting in the kernel; \
-             {} log lines",
-            flood.packets as f64 / seconds,
-            flood.sent,
-            flood.sent - flood.arrived,
-            took.len(),
-            flood.middle,
-            flood.worst,
-            flood.entries,
-            flood.waiting,
+            "{:.0} spoofed packets/s for {seconds:.0} s; established flow: {sent} sent, {} \
+             forwarded, {arrived} read, {} came too fast to be read; {} joins: effective after \
+             {effective}, held up for {held_up}; at most {entries} entries, {waiting} waiting in \
+             the kernel; {} log lines; {grown} KiB more memory",
+            packets.load(SeqCst) as f64 / seconds,
+            kept.forwarded,
+            kept.not_read,
+            effective.0.len(),
             router.lines().len(),
         );
-        flood
+        Flood { packets: packets.load(SeqCst), kept, effective, held_up, waiting, entries, grown }
     })
 }
 
 /// What must hold of any flood.
 fn bore_it(router: &Router, cables: [&Cable; 3], flood: &Flood) {
-    // The established flow loses nothing, but for what never reached the router: a flood can fill
-    // the kernel's queue of received packets, before any routing.
+    let ended = Instant::now();
+    assert!(flood.packets > 20_000, "that was no flood");
+    // The established flow loses nothing. What a flood can make the machine lose before and behind
+    // the router is counted, and by nothing else can a packet be missing.
+    let Kept { sent, not_taken_in, forwarded, not_taken_out, not_read, arrived } = flood.kept;
     assert!(
-        flood.forwarded + flood.dropped >= flood.sent,
-        "{} sent, {} forwarded, {} dropped before the router",
-        flood.sent,
-        flood.forwarded,
-        flood.dropped
+        forwarded <= sent && sent <= forwarded + not_taken_in,
+        "{sent} sent, {forwarded} forwarded, {not_taken_in} dropped before the router"
     );
-    // This program may be late in reading what was forwarded.
-    assert!(flood.arrived * 100 >= flood.sent * 98, "{} of {}", flood.arrived, flood.sent);
-    assert!(flood.middle < Duration::from_millis(100), "{:?}", flood.middle);
-    // A machine with more to do than this test holds up some.
-    assert!(flood.worst < Duration::from_secs(5), "{:?}", flood.worst);
+    assert!(
+        arrived <= forwarded && forwarded <= arrived + not_taken_out + not_read,
+        "{forwarded} forwarded, {arrived} arrived, {not_taken_out} dropped, {not_read} not read"
+    );
+    assert!(flood.effective.middle() < Duration::from_millis(100), "{}", flood.effective);
+    // A machine with more to do than to run this test lets threads wait for a processor, which is
+    // no fault of the library's. Whatever else holds up a join is.
+    assert!(flood.held_up.most() < Duration::from_millis(100), "{}", flood.held_up);
+    // The cap and the list of refused flows are small here.
+    assert!(flood.grown < 16 << 10, "{} KiB more memory", flood.grown);
     let lines = router.lines().len() as u64;
     assert!(lines < 10 + flood_time().as_secs(), "{:#?}", router.lines());
     // Normal again: a new flow is forwarded with its first packet.
@@ -199,8 +275,9 @@ fn bore_it(router: &Router, cables: [&Cable; 3], flood: &Flood) {
     let begun = Instant::now();
     send(a, new, b"new");
     assert!(b.wait_receive().ends_with(b"new"));
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     router.wait_entry(new, a.key(), &[b.key()]);
+    eprintln!("normal again {:.1?} after the flood", ended.elapsed());
 }
 
 netns_tests! {

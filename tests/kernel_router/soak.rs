@@ -1,12 +1,16 @@
 //! Everything at random for a while, from a seed: joins, leaves, flows, links, routes, clients that
-//! come and go. In the end the library and the kernel agree, and nothing has piled up.
+//! come and go. Ten times on the way, what the library holds is compared with what was expected.
+//! In the end it has an entry for every flow; library, expectation, kernel and real packets agree,
+//! and nothing has piled up.
 //!
-//! MGM_SOAK_SECONDS and MGM_SOAK_SEED choose how long and which; `make soak` runs ten minutes, half as each user.
+//! MGM_SOAK_SECONDS and MGM_SOAK_SEED choose how long and which; `make soak` runs ten minutes as
+//! each user.
 
+use crate::expected::Expected;
 use crate::netns::recorder::send;
-use crate::netns::{Cable, run, wait_for};
+use crate::netns::{Cable, DEADLINE, run, wait_for};
 use crate::netns_tests;
-use crate::stage::{JOIN, Protocol, Router};
+use crate::stage::{Entry, JOIN, Protocol, Router, memory};
 use mgm::core::types::{ClientId, SourceGroup};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -45,6 +49,7 @@ struct Soak {
     /// A second protocol, which owns the last cable, and its memberships come and go with it.
     other: Option<(Protocol, ClientId)>,
     random: Random,
+    expected: Expected,
 }
 
 impl Soak {
@@ -57,19 +62,22 @@ impl Soak {
         };
         let mgm = self.router.mgm;
         match self.random.below(1000) {
-            0..300 => mgm.add_membership(self.router.id, of, self.cables[on].key(), JOIN).unwrap(),
+            0..300 => {
+                self.expected.joined(on, of);
+                mgm.add_membership(self.router.id, of, self.cables[on].key(), JOIN).unwrap();
+            }
             300..620 => {
+                self.expected.left(on, of);
                 mgm.delete_membership(self.router.id, of, self.cables[on].key(), JOIN).unwrap();
             }
             620..640 => self.flap(on),
             640..660 => {
-                let (network, to) = (8 + self.random.below(2), self.random.below(4));
-                match self.cables.get(to).filter(|_| to < 3) {
-                    Some(cable) => run(&format!(
-                        "ip route replace 10.{network}.0.0/24 dev {} || true",
-                        cable.name
-                    )),
-                    None => run(&format!("ip route del 10.{network}.0.0/24 2>/dev/null || true")),
+                let (network, to) = (self.random.below(2), self.random.below(4));
+                let prefix = format!("10.{}.0.0/24", 8 + network);
+                self.expected.routed(network, (to < 3).then_some(to));
+                match to {
+                    3 => run(&format!("ip route del {prefix} 2>/dev/null || true")),
+                    to => run(&format!("ip route replace {prefix} dev v{to}")),
                 };
             }
             660..670 => self.restart_other(),
@@ -91,6 +99,7 @@ impl Soak {
         let peer = &self.cables[on].peer;
         let name = &self.cables[on].name;
         if self.random.below(3) == 0 {
+            self.expected.was_down(on);
             run(&format!("ip link set dev {name} down && ip link set dev {name} up"));
         } else {
             run(&format!("ip link set dev {peer} down && ip link set dev {peer} up"));
@@ -102,6 +111,7 @@ impl Soak {
         let last = self.cables[3].key();
         match self.other.take() {
             Some((_, id)) => {
+                self.expected.all_left(3);
                 mgm.release_interface(id, last).unwrap();
                 mgm.deregister(id).unwrap();
             }
@@ -110,21 +120,58 @@ impl Soak {
                 mgm.take_interface(id, last).unwrap();
                 let of = SourceGroup::new(Ipv4Addr::UNSPECIFIED, self.any_group());
                 mgm.add_membership(id, of, last, JOIN).unwrap();
+                self.expected.joined(3, of);
                 self.other = Some((protocol, id));
             }
+        }
+    }
+
+    /// Whether an entry is what is expected. Without a route it has no oifs, whatever its iif.
+    fn as_expected(&self, entry: &Entry) -> bool {
+        let network = usize::from(entry.flow.source().octets()[1]) - 8;
+        let oifs: Vec<_> =
+            self.expected.oifs(entry.flow, network).iter().map(|n| self.cables[*n].key()).collect();
+        let iif = self.expected.iif(network).map(|n| self.cables[n].key());
+        entry.oifs == oifs && iif.is_none_or(|iif| entry.iif == iif)
+    }
+
+    /// Waits until all entries are as expected, for changes of links and routes are on their way.
+    fn compare(&self) -> Vec<Entry> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let entries = self.router.entries();
+            let wrong: Vec<_> = entries.iter().filter(|entry| !self.as_expected(entry)).collect();
+            if wrong.is_empty() {
+                return entries;
+            }
+            assert!(Instant::now() < end, "not as expected: {wrong:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// One packet of each flow: it comes out where it is expected, and nowhere else.
+    fn send_all(&self) {
+        let drain = || self.cables.iter().map(|cable| while cable.receive().is_some() {}).count();
+        drain();
+        for (s, g) in (0..SOURCES).flat_map(|s| (0..GROUPS).map(move |g| (s, g))) {
+            let (flow, network) = (SourceGroup::new(source(s), group(g)), s % 2);
+            let Some(iif) = self.expected.iif(network) else { continue };
+            let oifs = self.expected.oifs(flow, network);
+            let data = format!("{s} {g}");
+            send(&self.cables[iif], flow, data.as_bytes());
+            for on in &oifs {
+                assert!(self.cables[*on].wait_receive().ends_with(data.as_bytes()), "{flow}");
+            }
+        }
+        // Whatever else came out has come by now.
+        for cable in &self.cables {
+            assert_eq!(cable.receive(), None, "{}", cable.name);
         }
     }
 }
 
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Resident memory in KiB.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 netns_tests! {
@@ -137,9 +184,9 @@ netns_tests! {
             .map(|n| Cable::new(&format!("v{n}"), Some(&format!("10.{}.0.1/24", n + 1))))
             .collect();
         router.take(&[&cables[0], &cables[1], &cables[2]]);
-        let mut soak = Soak { router, cables, other: None, random: Random(seed) };
+        let mut soak = Soak { router, cables, other: None, random: Random(seed), expected: Expected::default() };
         let begun = Instant::now();
-        let (mut steps, mut before, mut most) = (0u64, None, 0);
+        let (mut steps, mut before, mut most, mut compared) = (0u64, None, 0, 0);
         while begun.elapsed() < time {
             soak.step();
             soak.router.protocol.clear();
@@ -148,19 +195,38 @@ netns_tests! {
             for cable in &soak.cables {
                 while cable.receive().is_some() {}
             }
+            if begun.elapsed() > time * compared / 10 {
+                compared += 1;
+                soak.compare();
+            }
             // Once everything has been seen.
             if before.is_none() && begun.elapsed() > time / 3 {
                 before = Some((open_files(), memory()));
             }
         }
         let (files, kib) = before.unwrap();
-        // No flow of the second half hangs in the kernel; what was on its way has arrived.
+        // Every flow gets an entry, those without a route too; then each is as expected, and again
+        // when all have one.
+        for (s, g) in (0..SOURCES).flat_map(|s| (0..GROUPS).map(move |g| (s, g))) {
+            let on = soak.expected.iif(s % 2).unwrap_or(0);
+            let flow = SourceGroup::new(source(s), group(g));
+            wait_for(&format!("an entry of {flow}"), || {
+                send(&soak.cables[on], flow, b"last");
+                soak.router.entry(flow)
+            });
+        }
+        assert_eq!(soak.compare().len(), SOURCES * GROUPS);
+        for network in 0..2 {
+            run(&format!("ip route replace 10.{}.0.0/24 dev v{network}", 8 + network));
+            soak.expected.routed(network, Some(network));
+        }
+        let entries = soak.compare();
         soak.router.agrees_with_kernel();
-        wait_for("all devices to work", || {
-            let entries = soak.router.entries();
-            entries.iter().all(|e| !e.oifs.contains(&e.iif)).then_some(())
-        });
-        eprintln!("{steps} steps, {} entries in the end", soak.router.entries().len());
+        soak.send_all();
+        soak.router.agrees_with_kernel();
+        let forwarded = entries.iter().filter(|entry| !entry.oifs.is_empty()).count();
+        eprintln!("{steps} steps; {} entries in the end, {forwarded} with oifs", entries.len());
+        assert!(forwarded > 0);
         assert!(steps > 100);
         assert!(most > 1, "there never were entries");
         assert!(open_files() <= files, "{files} descriptors were open, now {}", open_files());

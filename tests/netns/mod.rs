@@ -239,6 +239,25 @@ impl Cable {
         }
     }
 
+    /// How many packets came faster than they were received here and were lost for it, since this
+    /// was asked last.
+    pub fn lost(&self) -> u64 {
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut size = size_of_val(&stats) as u32;
+        // SAFETY: the kernel writes at most `size` octets to `stats`, which is that large.
+        let got = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut stats).cast(),
+                &raw mut size,
+            )
+        };
+        assert_eq!(got, 0, "{}", std::io::Error::last_os_error());
+        stats.tp_drops.into()
+    }
+
     /// Waits for such a packet.
     pub fn wait_receive(&self) -> Vec<u8> {
         wait_for(&format!("a packet on {}", self.peer), || self.receive())
