@@ -8,11 +8,11 @@
 #   fuzz/run.sh fuzz [TARGET...] half an hour each (FUZZ_SECONDS), two at a time; what is found and
 #                                the corpus that grows stay in fuzz/artifacts and fuzz/target
 #   fuzz/run.sh once TARGET FILE...  runs inputs that were found
-#   fuzz/run.sh minimise         makes the repository's corpus anew of what has grown
+#   fuzz/run.sh minimise [TARGET...]  makes the repository's corpus anew of what has grown
 set -eu
 cd "$(dirname "$0")"
 CARGO=${CARGO:-cargo}
-TARGETS="api packets kernel setup"
+TARGETS="api packets kernel setup calls"
 HOST=$(rustc -vV | sed -n 's/^host: //p')
 DIR=${CARGO_TARGET_DIR:-target}
 BIN=$DIR/$HOST/release
@@ -40,6 +40,7 @@ longest() {
         api) echo 400 ;;
         kernel) echo 1000 ;;
         setup) echo 300 ;;
+        calls) echo 500 ;;
         *) echo 700 ;;
     esac
 }
@@ -121,7 +122,7 @@ fuzz_one() {
 minimise_one() {
     local new=$OUT/$1
     mkdir -p "$new" "$GROWN/$1" "corpus/$1"
-    libfuzzer "$1" -set_cover_merge=1 "$new" "$GROWN/$1" "corpus/$1" >"$OUT/$1.log" 2>&1
+    libfuzzer "$1" -set_cover_merge=1 "$new" "$GROWN/$1" "corpus/$1" >"$OUT/$1.log" 2>&1 || return 1
     # Some of each size: a start, not an archive.
     rm -f "corpus/$1"/*
     local count
@@ -153,7 +154,8 @@ case $command in
         trap 'rm -rf "$OUT"' EXIT
         build
         # shellcheck disable=SC2086 # several words
-        in_pairs minimise_one $TARGETS
+        [ $# -gt 0 ] || set -- $TARGETS
+        in_pairs minimise_one "$@"
         ;;
     *)
         sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
