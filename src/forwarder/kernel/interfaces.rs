@@ -2,21 +2,56 @@
 
 #![forbid(unsafe_code)]
 
-use super::netlink::{IFINFOMSG, read_u32};
+use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
 use super::notify::News;
 use super::sys::{self, Errno};
 use super::{Plane, mroute::Entries};
 use crate::core::types::IfKey;
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A device works where it is set up and has a carrier.
 const WORKS: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_VRF_TABLE: u16 = 1;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_RP_FILTER: u16 = 3;
 const NETCONFA_IFINDEX_ALL: u32 = u32::MAX;
+
+/// What is asked of a device.
+#[derive(Clone, Copy)]
+struct Link {
+    flags: u32,
+    /// The device that this one is a part of.
+    master: Option<u32>,
+    /// The routing table, of a VRF.
+    vrf_table: Option<u32>,
+}
+
+impl Link {
+    fn read(message: &Message<'_>) -> Self {
+        let mut link = Self { flags: read_u32(message.payload, 8), master: None, vrf_table: None };
+        for (kind, value) in message.attributes(IFINFOMSG) {
+            match kind {
+                libc::IFLA_MASTER => link.master = Some(read_u32(value, 0)),
+                libc::IFLA_LINKINFO => link.vrf_table = vrf_table(value),
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+/// The table of a VRF, from the attribute that describes a device's kind.
+fn vrf_table(info: &[u8]) -> Option<u32> {
+    let find = |within, kind| Attributes(within).find(|a| a.0 == kind).map(|a| a.1);
+    if find(info, libc::IFLA_INFO_KIND)? != b"vrf\0" {
+        return None;
+    }
+    find(find(info, libc::IFLA_INFO_DATA)?, IFLA_VRF_TABLE).map(|table| read_u32(table, 0))
+}
 
 impl Plane {
     /// See [`Forwarder::add_interface`](crate::forwarder::Forwarder::add_interface).
@@ -25,7 +60,7 @@ impl Plane {
         if entries.stopped {
             return Err(ForwarderError::Refused("the forwarder has been stopped"));
         }
-        let Some(flags) = self.link(key.index).map_err(|errno| ForwarderError::Os {
+        let Some(link) = self.link(key.index).map_err(|errno| ForwarderError::Os {
             operation: "asking for the device (RTM_GETLINK)",
             errno,
         })?
@@ -35,10 +70,11 @@ impl Plane {
                 errno: libc::ENODEV,
             });
         };
+        self.note_vrf(link);
         self.vifs.write().reserve()?;
         let vif = self.make_vif(&entries, key.index)?;
         let mut vifs = self.vifs.write();
-        let (bit, works) = (1 << vif, flags & WORKS == WORKS);
+        let (bit, works) = (1 << vif, link.flags & WORKS == WORKS);
         // Whoever takes an interface believes that it works. Where it does not, or where others on
         // the device believe that it does not, the netlink thread tells.
         if vifs.wanted & bit == 0 || !works {
@@ -137,11 +173,14 @@ impl Plane {
         let known = vifs.wanted & bit != 0 && vifs.device(vif) == ifindex && !entries.stopped;
         drop(vifs);
         let link = if known { self.link(ifindex)? } else { None };
+        if let Some(link) = link {
+            self.note_vrf(link);
+        }
         let exists = link.is_some() && sys::vif_exists(&self.socket, vif)?;
         // It went with its device, or by somebody else's hand.
         let again = (link.is_some() && !exists).then(|| sys::add_vif(&self.socket, vif, ifindex));
         let made = exists || again == Some(Ok(()));
-        let up = made && link.is_some_and(|flags| flags & WORKS == WORKS);
+        let up = made && link.is_some_and(|link| link.flags & WORKS == WORKS);
         let mut vifs = self.vifs.write();
         vifs.recheck &= !bit;
         if !known {
@@ -165,8 +204,8 @@ impl Plane {
         Ok(changed.then_some(up))
     }
 
-    /// The flags of a device; None: there is no such device.
-    fn link(&self, ifindex: u32) -> Result<Option<u32>, Errno> {
+    /// A device; None: there is none of this index.
+    fn link(&self, ifindex: u32) -> Result<Option<Link>, Errno> {
         let mut header = [0; IFINFOMSG];
         header[4..8].copy_from_slice(&ifindex.to_ne_bytes());
         let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
@@ -174,12 +213,22 @@ impl Plane {
             libc::RTM_GETLINK,
             &header,
             &[(IFLA_EXT_MASK, &mask)],
-            |message| read_u32(message.payload, 8),
+            Link::read,
         );
         match answer {
-            Ok(flags) => Ok(Some(flags)),
+            Ok(link) => Ok(Some(link)),
             Err(libc::ENODEV | libc::EINVAL) => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Notes the VRF that a device is in, where it is the one whose routes are in our table: the
+    /// kernel brings its packets to the multicast table of the same number.
+    fn note_vrf(&self, device: Link) {
+        let Some(master) = device.master else { return };
+        let table = self.link(master).ok().flatten().and_then(|master| master.vrf_table);
+        if table == Some(self.table) && self.vrf.swap(master, Relaxed) != master {
+            self.routes.lock().forget();
         }
     }
 

@@ -52,7 +52,7 @@ use pump::Pump;
 use routes::Routes;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use throttle::Throttle;
 use upcall::{Reader, Reports};
@@ -97,6 +97,8 @@ struct Plane {
     vifs: RwLock<Vifs>,
     asker: Mutex<Asker>,
     routes: Mutex<Routes>,
+    /// The VRF whose routes count, where the table is one's; otherwise 0.
+    vrf: AtomicU32,
     reports: Pump<Reports>,
     /// Held by whoever reads reports.
     reader: Mutex<Reader>,
@@ -174,6 +176,7 @@ impl Plane {
             vifs: RwLock::new(Vifs::default()),
             asker: Mutex::new(Asker::new().map_err(os("opening a netlink socket"))?),
             routes: Mutex::new(Routes::default()),
+            vrf: AtomicU32::new(0),
             reports: Pump::new(),
             reader: Mutex::new(Reader::new()),
             notifications: Pump::new(),

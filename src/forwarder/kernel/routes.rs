@@ -10,6 +10,7 @@ use crate::log::Level;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How many sources are remembered: enough for the sources of a large router, and what a flood of
 /// spoofed ones can make it hold stays under three megabytes (rule G1).
@@ -114,7 +115,8 @@ impl Plane {
         };
         unknown.sort_unstable();
         unknown.dedup();
-        if unknown.len() < 2 {
+        // Routes of a VRF are asked for one by one, which is simpler.
+        if unknown.len() < 2 || self.vrf.load(Relaxed) != 0 {
             return;
         }
         let mut found = SmallVec::<[(Ipv4Addr, Option<Found>); MANY]>::new();
@@ -162,8 +164,12 @@ impl Plane {
     /// Asks for the route to a source; None: there is none.
     fn ask_route(&self, source: Ipv4Addr, flags: u32) -> Result<Option<Answer>, Errno> {
         let header = rtmsg(libc::AF_INET as u8, 32, 0, flags);
-        let attributes: [(u16, &[u8]); 1] = [(libc::RTA_DST, &source.octets())];
-        match self.asker.lock().ask(libc::RTM_GETROUTE, &header, &attributes, Answer::read) {
+        // Out of a VRF means by its table; without one the attribute is left out.
+        let vrf = self.vrf.load(Relaxed).to_ne_bytes();
+        let attributes: [(u16, &[u8]); 2] =
+            [(libc::RTA_DST, &source.octets()), (libc::RTA_OIF, &vrf)];
+        let attributes = &attributes[..if vrf == [0; 4] { 1 } else { 2 }];
+        match self.asker.lock().ask(libc::RTM_GETROUTE, &header, attributes, Answer::read) {
             Ok(answer) => Ok(Some(answer)),
             Err(e) if is_no_route(e) => Ok(None),
             Err(e) => Err(e),
