@@ -438,8 +438,8 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             let state = self.state.read();
             let Some(running) = state.shared() else { return Ok(Rest::End) };
-            let mut give = |record: &MfeRecord<'_>| give(record).is_continue();
-            match running.core.read_mfes(now, from, READ_CHUNK, &mut give)? {
+            let taken = |record: &MfeRecord<'_>| give(record).is_continue();
+            match running.core.read_mfes(now, from, READ_CHUNK, taken)? {
                 (Some(next), true) => from = next,
                 (Some(_), false) => return Ok(Rest::More),
                 (None, _) => return Ok(Rest::End),

@@ -12,6 +12,8 @@ use std::hint::black_box;
 
 /// How many entries are brought from memory at a time.
 const AHEAD: usize = 16;
+/// How many oifs a record has room for without an allocation.
+const FEW_OIFS: usize = 16;
 
 /// One client, for the state.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +91,7 @@ impl Core {
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
         let mfe = self.mfes.get(flow).ok_or(Error::NoSuchMfe(flow))?;
-        self.give_record(now, mfe, counters, &mut |record| give(record))
+        self.give_record(now, mfe, counters, give)
     }
 
     /// The first flow from one on that has an entry.
@@ -104,7 +106,7 @@ impl Core {
         now: Millis,
         from: SourceGroup,
         max: usize,
-        give: &mut dyn FnMut(&MfeRecord<'_>) -> bool,
+        mut give: impl FnMut(&MfeRecord<'_>) -> bool,
     ) -> Result<(Option<SourceGroup>, bool), Error> {
         let (mut rows, mut given) = (self.mfes.from(from), 0);
         loop {
@@ -124,10 +126,8 @@ impl Core {
                     return Ok((Some(flow), true));
                 }
                 given += 1;
-                let mut taken = true;
-                self.give_record(now, &self.mfes[id], Counters::default(), &mut |record| {
-                    taken = give(record)
-                })?;
+                let taken =
+                    self.give_record(now, &self.mfes[id], Counters::default(), &mut give)?;
                 if !taken {
                     return Ok((Some(flow), false));
                 }
@@ -135,24 +135,28 @@ impl Core {
         }
     }
 
-    fn give_record(
+    #[inline]
+    fn give_record<R>(
         &self,
         now: Millis,
         mfe: &Mfe,
         counters: Counters,
-        give: &mut dyn FnMut(&MfeRecord<'_>),
-    ) -> Result<(), Error> {
-        let mut oifs = SmallVec::<[OifRecord; 16]>::new();
-        oifs.try_reserve(mfe.oifs.len())?;
+        give: impl FnOnce(&MfeRecord<'_>) -> R,
+    ) -> Result<R, Error> {
+        let mut oifs = SmallVec::<[OifRecord; FEW_OIFS]>::new();
+        if mfe.oifs.len() > FEW_OIFS {
+            oifs.try_reserve(mfe.oifs.len())?;
+        }
         for oif in mfe.active() {
             let interface = self.interfaces[oif.interface()].key;
             oifs.push(OifRecord { interface, packets: oif.packets(counters) });
         }
-        if oifs.len() > 1 {
+        // Most stand in order already: interfaces are numbered as they are taken.
+        if !oifs.is_sorted_by_key(|oif| oif.interface) {
             oifs.sort_unstable_by_key(|oif| oif.interface);
         }
         let iif = &self.interfaces[mfe.iif];
-        give(&MfeRecord {
+        Ok(give(&MfeRecord {
             flow: mfe.flow(),
             iif: iif.key,
             iif_protocol: iif
@@ -169,8 +173,7 @@ impl Core {
             lifetime: mfe.lifetime,
             counters,
             oifs: &oifs,
-        });
-        Ok(())
+        }))
     }
 
     /// The clients by slot, those that follow a slot.
