@@ -252,7 +252,9 @@ impl Core {
         let pending = &mut self.flows[id];
         for asked in pending.asked.iter().filter(|asked| asked.owner == client) {
             // The interface may have changed hands while the question waited.
-            let Some(interface) = self.interfaces.get(asked.interface) else { continue };
+            let interface = self.interfaces.get(asked.interface);
+            let its = interface.filter(|interface| interface.owner() == Some(client));
+            let Some(interface) = its else { continue };
             if out.try_reserve(1).is_err() {
                 out.clear();
                 pending.starved = true;
@@ -447,10 +449,10 @@ impl Core {
         let old_iif = self.mfes[id].iif;
         let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
         let was_negative = self.mfes[id].is_negative();
-        // The interface that left last: any of the old list, or the old iif.
-        let left = self.mfes[id].active().next().map_or(old_iif, |oif| oif.interface());
-        let left = self.interfaces[left].key;
         let old_key = self.interfaces[old_iif].key;
+        // The interface that left last: by name the first of the old list, or the old iif.
+        let left = self.mfes[id].active().map(|oif| self.interfaces[oif.interface()].key).min();
+        let left = left.unwrap_or(old_key);
 
         self.set_iif(id, pending.iif, false);
         take_route(&mut self.mfes[id], pending);

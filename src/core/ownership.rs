@@ -247,7 +247,9 @@ impl Core {
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
                 self.count_interface(slot, 1);
-                self.owner_came(id);
+                if igmp.is_none() {
+                    self.owner_came(id);
+                }
             }
             ChangeKind::Release(slot) => {
                 let roles = [(Role::Protocol, Some(slot)), (Role::Igmp, igmp)];

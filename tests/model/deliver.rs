@@ -84,6 +84,9 @@ impl Model {
     /// callback itself. What earlier calls left may come along: no rule says when, between
     /// different clients.
     pub fn deliver_for(&mut self, call: usize) {
+        if !self.ready.is_empty() && self.choice(2) == 1 {
+            self.pass_ready();
+        }
         loop {
             while self.look_at_next(0, Why::at_once) {}
             if let Some(id) = self.choose(call) {
@@ -119,7 +122,23 @@ impl Model {
 
     fn next_is_silent(&self, id: Id) -> bool {
         let first = self.clients[id].queue.front();
-        first.is_some_and(|q| self.is_null(id, callback_of(&q.what).kind()))
+        first.is_some_and(|q| self.callback(id, &q.what).is_none())
+    }
+
+    /// What is called, as things are now; None: nothing is.
+    fn callback(&self, id: Id, what: &Item) -> Option<Callback> {
+        let mut callback = callback_of(what);
+        if let Callback::Creation { out, .. } = &mut callback {
+            // Interfaces may have changed hands since the question was put (rule E3).
+            out.retain(|(on, _, _)| self.owner(*on) == Some(id));
+            for (on, igmp, _) in &mut *out {
+                *igmp = self.interfaces.get(on).is_some_and(|i| i.igmp.is_some());
+            }
+            if out.is_empty() {
+                return None;
+            }
+        }
+        Some(callback).filter(|callback| !self.is_null(id, callback.kind()))
     }
 
     pub fn deliver_one(&mut self, id: Id) {
@@ -131,18 +150,9 @@ impl Model {
             Item::Enable { on } => self.set_igmp_off(on, false),
             _ => {}
         }
-        let mut callback = callback_of(&what);
-        if let Callback::Creation { out, .. } = &mut callback {
-            for (on, igmp, _) in out {
-                // As it is now, not when the question was put.
-                *igmp = self.interfaces.get(on).is_some_and(|i| i.igmp.is_some());
-            }
-        }
-        let kind = callback.kind();
-        let answer = if self.is_null(id, kind) {
-            Answer::default()
-        } else {
-            self.run_callback(id, callback)
+        let answer = match self.callback(id, &what) {
+            Some(callback) => self.run_callback(id, callback),
+            None => Answer::default(),
         };
         self.returned(id, what, &answer);
         self.cause = before;

@@ -351,10 +351,16 @@ impl Model {
         }
         self.tell_built(flow, old.as_ref(), &wanted);
         self.keep_limits();
-        for (on, packet) in self.held.remove(&flow).unwrap_or_default() {
+        self.ready.extend(self.held.remove(&flow).unwrap_or_default());
+        self.pass_ready();
+    }
+
+    /// Passes packets on that waited for an entry. What one on the wrong interface causes, and all
+    /// that is due, comes before the next; calls that callbacks make then may pass the rest on.
+    pub fn pass_ready(&mut self) {
+        while let Some((on, packet)) = self.ready.pop_front() {
             self.forward(on, packet);
-            if self.mfes.get(&flow).is_some_and(|e| e.iif != on) {
-                // KNOWN F19: what it causes comes before the next one that waited.
+            if self.mfes.get(&packet.flow).is_some_and(|e| e.iif != on) {
                 self.deliver_for(self.cause);
             }
         }

@@ -4,6 +4,7 @@ use crate::model::net::*;
 use crate::model::words::*;
 use mgm::core::types::{IfKey, SourceGroup};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, prop_oneof};
 use proptest::sample::{select, subsequence};
 use std::net::Ipv4Addr;
@@ -76,6 +77,7 @@ fn flags(level: Level) -> BoxedStrategy<u32> {
 /// What a client may do.
 fn call(level: Level) -> BoxedStrategy<Op> {
     let argument = || (handle(), membership(), interfaces(), flags(level));
+    let record = select(vec![Record::Plain, Record::Stats, Record::StatsEx]);
     prop_oneof![
         2 => (0..CLIENTS.len()).prop_map(Op::Register),
         2 => handle().prop_map(Op::Deregister),
@@ -88,6 +90,9 @@ fn call(level: Level) -> BoxedStrategy<Op> {
             Op::SetUpstream(h, f, Ipv4Addr::new(10, 7, 7, 7))
         }),
         1 => flow().prop_map(Op::ReadMfe),
+        2 => (option::of(flow()), record, 0..400usize).prop_map(|(after, record, room)| {
+            Op::ReadMfes { after, record, room }
+        }),
         1 => (handle(), proptest::bool::ANY).prop_map(|(h, all)| Op::StartEnum(h, all)),
         3 => (handle(), 0..4usize).prop_map(|(e, max)| Op::NextGroups(e, max)),
         1 => handle().prop_map(Op::EndEnum),
@@ -139,7 +144,7 @@ fn script(level: Level) -> impl Strategy<Value = Script> {
     let timeout = select(vec![None, None, Some(0), Some(7), Some(120), Some(90_000)]);
     let nested = prop_oneof![
         2 => Just(Vec::new()),
-        1 => vec((select(&Kind::EVERY[..]), nested(level)), 1..4),
+        2 => vec((select(&Kind::EVERY[..]), nested(level)), 1..8),
     ];
     (nulls, veto, iif, upstream, timeout, nested).prop_map(
         |(nulls, veto, rpf_iif, rpf_upstream, prune_timeout, nested)| Script {
@@ -195,6 +200,8 @@ pub fn every_call() -> Vec<Op> {
     ops.extend([
         Op::Owner(IF4),
         Op::ReadMfe(flow),
+        Op::ReadMfes { after: None, record: Record::StatsEx, room: 200 },
+        Op::ReadMfes { after: Some(flow), record: Record::Plain, room: 0 },
         Op::NextGroups(h(0), 4),
         Op::EndEnum(h(0)),
         Op::Packet(IF2, packet),

@@ -53,6 +53,27 @@ impl Model {
         }
     }
 
+    /// Rule E11.
+    pub fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply {
+        let flows = self.mfes.keys().filter(|flow| after.is_none_or(|after| **flow > after));
+        let mut left = room;
+        let mut rows = Vec::new();
+        for flow in flows {
+            let row = self.row(*flow);
+            let size = record.size(row.oifs.len());
+            if size > left {
+                let (code, needed) = match rows.len() {
+                    0 => (code::INSUFFICIENT_BUFFER, size),
+                    _ => (code::MORE_DATA, 0),
+                };
+                return Reply { code, data: Data::Mfes(rows, needed) };
+            }
+            left -= size;
+            rows.push(record.shows(row));
+        }
+        Reply { code: code::NO_MORE_ITEMS, data: Data::Mfes(rows, 0) }
+    }
+
     /// Rule F1.
     fn groups(&self, all_sources: bool) -> BTreeSet<SourceGroup> {
         let every = self.members.iter().map(|m| m.0);

@@ -238,6 +238,87 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "a packet inside a callback passes on what still waits for an entry that has come",
+            play(
+                level,
+                |w| {
+                    nest(w, 1, Kind::Rpf, packet(FLOW, IF3));
+                    nest(w, 1, Kind::Prune, packet(sg(S2, G1), IF3));
+                },
+                vec![
+                    route(IF5),
+                    Op::Route { network: NET2, len: 24, to: Some(IF4) },
+                    Op::Take(h(0), IF3),
+                    Op::Take(h(1), IF5),
+                    packet(FLOW, IF1),
+                ],
+            ),
+        ),
+        (
+            "an interface that is released is not asked about any more",
+            nested(
+                2,
+                Kind::Creation,
+                Op::Release(h(0), IF1),
+                vec![
+                    route(IF4),
+                    Op::Take(h(2), IF2),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(2), IF4),
+                    join(2, any(G1), IF2),
+                    join(0, any(G1), IF1),
+                    packet(FLOW, IF1),
+                ],
+            ),
+        ),
+        (
+            "an interface that changes hands is not asked about under its former owner",
+            nested(
+                2,
+                Kind::Creation,
+                Op::Release(h(0), IF1),
+                vec![
+                    route(IF4),
+                    Op::Take(h(2), IF2),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(3), IF1),
+                    Op::Take(h(2), IF4),
+                    join(2, any(G1), IF2),
+                    join(0, any(G1), IF1),
+                    join(3, any(G1), IF1),
+                    packet(FLOW, IF1),
+                ],
+            ),
+        ),
+        (
+            "of interfaces that leave at once the first by name is named",
+            play(
+                level,
+                |w| w.profiles[0].script.veto = vec![IF1, IF2],
+                vec![
+                    route(IF3),
+                    Op::Take(h(0), IF3),
+                    Op::Take(h(0), IF2),
+                    Op::Take(h(0), IF1),
+                    packet(FLOW, IF3),
+                    join(0, any(G1), IF2),
+                    join(0, any(G1), IF1),
+                    Op::Advance(900),
+                ],
+            ),
+        ),
+        (
+            "an owner that comes beside IGMP is asked once",
+            play(
+                level,
+                |w| {
+                    nest(w, 3, Kind::Rpf, Op::Take(h(0), IF1));
+                    w.profiles[0].script.rpf_iif = Some(IF4);
+                },
+                vec![route(IF1), Op::Take(h(0), IF4), packet(FLOW, IF1), Op::Take(h(3), IF1)],
+            ),
+        ),
+        (
             "a release inside the RPF callback leaves nothing of its answer",
             play(
                 level,

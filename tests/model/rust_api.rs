@@ -256,6 +256,28 @@ impl Subject for RustApi {
         }
     }
 
+    fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply {
+        let (mut left, mut needed, mut rows) = (room, 0, Vec::new());
+        let counted = record != Record::Plain;
+        let rest = self.0.read_mfes(after, counted, &mut |r| {
+            let size = record.size(r.oifs.len());
+            if size > left {
+                needed = if rows.is_empty() { size } else { 0 };
+                return ControlFlow::Break(());
+            }
+            left -= size;
+            rows.push(record.shows(mfe(r)));
+            ControlFlow::Continue(())
+        });
+        // What the C border makes of it.
+        let code = match rest.unwrap() {
+            Rest::End => code::NO_MORE_ITEMS,
+            Rest::More if rows.is_empty() => code::INSUFFICIENT_BUFFER,
+            Rest::More => code::MORE_DATA,
+        };
+        Reply { code, data: Data::Mfes(rows, needed) }
+    }
+
     fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32> {
         let id = self.0.start_enumeration(client(handle), all_sources);
         id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())

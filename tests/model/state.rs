@@ -55,6 +55,8 @@ pub struct Model {
     pub pending: BTreeMap<SourceGroup, super::flows::Pending>,
     /// The packets of flows without an entry, with their arrival interfaces.
     pub held: BTreeMap<SourceGroup, Vec<(IfKey, Packet)>>,
+    /// Those that their entries have come for and that are not passed on yet.
+    pub ready: VecDeque<(IfKey, Packet)>,
     /// Rule G1: the second it is, and the new flows in it: in all, and of each source.
     pub new_flows: (u64, u32, BTreeMap<Ipv4Addr, u32>),
     /// Entries to look at again, with the call that is the cause.
@@ -90,6 +92,7 @@ impl Model {
             mfes: BTreeMap::new(),
             pending: BTreeMap::new(),
             held: BTreeMap::new(),
+            ready: VecDeque::new(),
             new_flows: (0, 0, BTreeMap::new()),
             again: VecDeque::new(),
             walks: Vec::new(),
@@ -187,6 +190,7 @@ impl Model {
             Op::Delete(h, of, on, flags) => Reply::code(self.delete(h, of, on, flags)),
             Op::SetUpstream(h, flow, to) => Reply::code(self.set_upstream(h, flow, to)),
             Op::ReadMfe(flow) => self.read_mfe(flow),
+            Op::ReadMfes { after, record, room } => self.read_mfes(after, record, room),
             Op::StartEnum(h, all_sources) => Reply::code(self.start_enum(h, all_sources)),
             Op::NextGroups(e, max) => self.next_groups(e, max),
             Op::EndEnum(e) => Reply::code(self.end_enum(e)),

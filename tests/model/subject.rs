@@ -30,6 +30,7 @@ pub trait Subject {
     fn set_upstream(&self, handle: Word, flow: SourceGroup, to: Ipv4Addr) -> u32;
     fn read_mfe(&self, flow: SourceGroup) -> Result<Mfe, u32>;
     fn read_all(&self) -> Vec<Mfe>;
+    fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply;
     fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32>;
     fn next_groups(&self, handle: Word, max: usize) -> (u32, Vec<SourceGroup>);
     fn end_enum(&self, handle: Word) -> u32;
@@ -143,6 +144,7 @@ impl Session {
                 }
                 Err(code) => code,
             },
+            Op::ReadMfes { after, record, room } => return s.read_mfes(after, record, room),
             Op::StartEnum(h, all) => {
                 Self::keep(&self.enumerations, s.start_enum(self.handle(h), all))
             }

@@ -48,6 +48,13 @@ pub enum Op {
     Delete(Handle, SourceGroup, IfKey, u32),
     SetUpstream(Handle, SourceGroup, Ipv4Addr),
     ReadMfe(SourceGroup),
+    /// Entries after this one, or from the first on, as records of one form, with room for so many
+    /// octets.
+    ReadMfes {
+        after: Option<SourceGroup>,
+        record: Record,
+        room: usize,
+    },
     StartEnum(Handle, bool),
     NextGroups(Handle, usize),
     EndEnum(Handle),
@@ -67,6 +74,36 @@ pub enum Op {
     Down(IfKey),
     /// So many seconds pass, and lifetimes that end are dealt with.
     Advance(u32),
+}
+
+/// The forms in which mgm.h gives an entry: MIB_IPMCAST_MFE, _STATS and _STATS_EX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    Plain,
+    Stats,
+    StatsEx,
+}
+
+impl Record {
+    /// abi.md: the octets of a record with so many outgoing interfaces.
+    pub const fn size(self, oifs: usize) -> usize {
+        match self {
+            Self::Plain => 60 + 16 * oifs,
+            Self::Stats => 64 + 28 * oifs,
+            Self::StatsEx => 84 + 28 * oifs,
+        }
+    }
+
+    /// What this form shows of an entry.
+    pub fn shows(self, mut mfe: Mfe) -> Mfe {
+        if self == Self::Plain {
+            (mfe.packets, mfe.octets, mfe.wrong_if) = (0, 0, 0);
+            mfe.oifs.iter_mut().for_each(|(_, packets)| *packets = 0);
+        } else {
+            mfe.lifetime = 0;
+        }
+        mfe
+    }
 }
 
 /// A UDP packet.
@@ -265,6 +302,8 @@ pub enum Data {
     Owner(u32, u32),
     Mfe(Box<Mfe>),
     Groups(Vec<SourceGroup>),
+    /// What fitted; where nothing did, the octets that the first one needs.
+    Mfes(Vec<Mfe>, usize),
 }
 
 /// What happens, in the order in which it happens.

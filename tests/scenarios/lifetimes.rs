@@ -22,6 +22,7 @@ crate::scenarios!(
     e10_only_the_owner_of_the_iif_may,
     e10_an_entry_that_is_not_there_is_not_found,
     e11_entries_come_by_group_then_source,
+    e11_as_many_whole_records_as_fit,
     e11_reads_need_no_client,
     e12_an_entry_tells_its_owner_route_and_times,
     e13_counts_are_those_of_forwarded_packets,
@@ -204,6 +205,35 @@ pub fn e11_entries_come_by_group_then_source(on: On) {
     assert_eq!(flows, wanted);
     assert_eq!(s.run(Op::ReadMfe(sg(S1, G2))).0.reply.code, NO_ERROR);
     s.run(Op::ReadMfe(sg(S1B, G2))).fails(NOT_FOUND);
+}
+
+pub fn e11_as_many_whole_records_as_fit(on: On) {
+    let mut s = positive(on, |_| {});
+    let _ = s.packet(sg(S1B, G1), IF1);
+    let _ = s.packet(sg(S1, G2), IF1);
+    let mut read = |after, record, room| {
+        let reply = s.run(Op::ReadMfes { after, record, room }).0.reply;
+        match reply.data {
+            Data::Mfes(rows, needed) => (reply.code, rows.len(), needed),
+            other => panic!("{other:?}"),
+        }
+    };
+    // (S1,G1) and (S1B,G1) have one outgoing interface, (S1,G2) has none.
+    for (record, [first, second, third]) in [
+        (Record::Plain, [76, 76, 60]),
+        (Record::Stats, [92, 92, 64]),
+        (Record::StatsEx, [112, 112, 84]),
+    ] {
+        assert_eq!(read(None, record, 0), (INSUFFICIENT_BUFFER, 0, first));
+        assert_eq!(read(None, record, first - 1), (INSUFFICIENT_BUFFER, 0, first));
+        assert_eq!(read(None, record, first), (MORE_DATA, 1, 0));
+        assert_eq!(read(None, record, first + second + third - 1), (MORE_DATA, 2, 0));
+        assert_eq!(read(None, record, first + second + third), (NO_MORE_ITEMS, 3, 0));
+        let last = Some(sg(S2, G1));
+        assert_eq!(read(last, record, third - 1), (INSUFFICIENT_BUFFER, 0, third));
+        assert_eq!(read(last, record, third), (NO_MORE_ITEMS, 1, 0));
+        assert_eq!(read(Some(sg(S1, G2)), record, 0), (NO_MORE_ITEMS, 0, 0));
+    }
 }
 
 pub fn e11_reads_need_no_client(on: On) {

@@ -239,6 +239,10 @@ impl Subject for CAbi {
         records::read_all(self.library)
     }
 
+    fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply {
+        records::read_some(self.library, after, record, room)
+    }
+
     fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32> {
         let mut enumeration = 0;
         // SAFETY: the pointer is valid.

@@ -113,6 +113,10 @@ fn one(form: Form, call: impl Fn(*mut u32, *mut u8) -> u32) -> Result<Mfe, u32> 
     }
     let needed = size;
     let mut buffer = vec![FILL; needed as usize];
+    size = needed - 1;
+    assert_eq!(call(&mut size, buffer.as_mut_ptr()), code::INSUFFICIENT_BUFFER);
+    assert_eq!(size, needed, "rule A2: the size needed");
+    assert!(buffer.iter().all(|b| *b == FILL), "rule A2: no output");
     assert_eq!(call(&mut size, buffer.as_mut_ptr()), code::NO_ERROR);
     assert_eq!(size, needed, "rule E11: the size is left as it was");
     let (mfe, length) = parse(form, &buffer);
@@ -139,6 +143,54 @@ pub fn read_one(library: &Library, flow: SourceGroup) -> Result<Mfe, u32> {
         }
         other => panic!("only some of the three read functions find the entry: {other:?}"),
     }
+}
+
+impl Form {
+    const fn of(record: Record) -> (Self, u32) {
+        match record {
+            Record::Plain => (PLAIN, 0),
+            Record::Stats => (STATS_0, STATS[0]),
+            Record::StatsEx => (STATS_1, STATS[1]),
+        }
+    }
+}
+
+/// One call of a MgmGetFirst- or MgmGetNext- function.
+pub fn read_some(
+    library: &Library,
+    after: Option<SourceGroup>,
+    record: Record,
+    room: usize,
+) -> Reply {
+    let (form, flag) = Form::of(record);
+    let mut buffer = vec![FILL; room];
+    let (mut size, mut count) = (room as u32, u32::MAX);
+    let (data, mut start) = (buffer.as_mut_ptr(), after.map(key));
+    let start = start.as_mut().map(|start| start.as_mut_ptr());
+    // SAFETY: a whole MIB_IPMCAST_MFE and a buffer of the size given.
+    let code = unsafe {
+        match (record, start) {
+            (Record::Plain, None) => (library.get_first)(&mut size, data, &mut count),
+            (Record::Plain, Some(start)) => (library.get_next)(start, &mut size, data, &mut count),
+            (_, None) => (library.get_first_stats)(&mut size, data, &mut count, flag),
+            (_, Some(start)) => (library.get_next_stats)(start, &mut size, data, &mut count, flag),
+        }
+    };
+    let (mut at, mut rows) = (0, Vec::new());
+    for _ in 0..count {
+        let (mfe, length) = parse(form, &buffer[at..]);
+        rows.push(mfe);
+        at += length;
+    }
+    assert!(buffer[at..].iter().all(|b| *b == FILL), "only whole records are written");
+    let needed = match code {
+        code::INSUFFICIENT_BUFFER => size as usize,
+        _ => {
+            assert_eq!(size as usize, room, "rule E11: the size is left as it was");
+            0
+        }
+    };
+    Reply { code, data: Data::Mfes(rows, needed) }
 }
 
 /// Rule E11 for all entries: with room for a few, growing where one does not fit.
@@ -199,9 +251,9 @@ pub fn read_all(library: &Library) -> Vec<Mfe> {
     plain.into_iter().zip(stats).map(|(plain, (a, b))| merge(plain, [a, b])).collect()
 }
 
-/// Rule F2, with room for `max` rows of 16 octets.
+/// Rule F2, with room for `max` rows of 16 octets and a part of one more.
 pub fn next_groups(library: &Library, handle: usize, max: usize) -> (u32, Vec<SourceGroup>) {
-    let mut buffer = vec![FILL; max * 16];
+    let mut buffer = vec![FILL; max * 16 + (max * 7) % 16];
     let (mut size, mut count) = (buffer.len() as u32, u32::MAX);
     // SAFETY: a buffer of the size given.
     let code = unsafe { (library.next_enum)(handle, &mut size, buffer.as_mut_ptr(), &mut count) };
