@@ -198,7 +198,9 @@ impl<C: Callbacks> Mgm<C> {
         // this very thread is inside of.
         if begun? {
             self.wait_until(|state| {
-                let Some(running) = state.running_in(epoch) else { return true };
+                // While MgmHostStop is at work too, which waits for the same callback.
+                let running = state.whole().as_mut().filter(|running| running.epoch == epoch);
+                let Some(running) = running else { return true };
                 let over = running.delivery.runner(client.slot).is_none();
                 if over {
                     running.delivery.end_wait(me, client.slot);

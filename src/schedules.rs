@@ -8,21 +8,23 @@
 
 #![forbid(unsafe_code)]
 
-use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
+mod client;
+
 use crate::core::record::Rest;
-use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
+use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::error::Error;
 use crate::forwarder::memory::MemoryConfig;
 use crate::log::Level;
 use crate::mgm::{ForwarderChoice, Mgm, Settings};
+use client::{Client, Kind};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 // What tests note is no point at which the scheduler may change threads.
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// Tries a test under many schedules: random ones, and such in which a few switches of threads
 /// come at chosen moments (PCT), which finds other bugs.
@@ -38,120 +40,6 @@ fn explore(test: impl Fn() + Clone + Send + Sync + 'static) {
     for switches in [2, 4] {
         let pct = PctScheduler::new_from_seed(seed, switches, count as usize);
         Runner::new(pct, config.clone()).run(test.clone());
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Rpf,
-    Creation,
-    Prune,
-    Join,
-    WrongInterface,
-    LocalJoin,
-    LocalLeave,
-    Disable,
-    Enable,
-}
-
-type Hook = Arc<dyn Fn(Kind, SourceGroup) + Send + Sync>;
-
-/// A client that holds its callbacks against rules A7 and A8 and notes them.
-#[derive(Clone, Default)]
-struct Client(Arc<Notes>);
-
-#[derive(Default)]
-struct Notes {
-    inside: AtomicBool,
-    /// Its code could have been unloaded.
-    unloaded: AtomicBool,
-    seen: Mutex<Vec<(Kind, SourceGroup)>>,
-    hook: Mutex<Option<Hook>>,
-}
-
-impl Client {
-    fn called(&self, kind: Kind, of: SourceGroup) {
-        assert!(!self.0.unloaded.load(SeqCst), "A8: {kind:?} {of} after the end");
-        assert!(!self.0.inside.swap(true, SeqCst), "A7: {kind:?} {of} inside another callback");
-        self.0.seen.lock().unwrap().push((kind, of));
-        thread::yield_now();
-        let hook = self.0.hook.lock().unwrap().clone();
-        if let Some(hook) = hook {
-            hook(kind, of);
-            thread::yield_now();
-        }
-        assert!(!self.0.unloaded.load(SeqCst), "A8: {kind:?} {of} still runs after the end");
-        self.0.inside.store(false, SeqCst);
-    }
-
-    fn on_callback(&self, hook: impl Fn(Kind, SourceGroup) + Send + Sync + 'static) {
-        *self.0.hook.lock().unwrap() = Some(Arc::new(hook));
-    }
-
-    fn unload(&self) {
-        self.0.unloaded.store(true, SeqCst);
-    }
-
-    fn count(&self, kind: Kind, of: SourceGroup) -> usize {
-        self.0.seen.lock().unwrap().iter().filter(|seen| **seen == (kind, of)).count()
-    }
-
-    /// What its alerts last said of a membership. They must have said Join and Prune by turns.
-    fn believes(&self, of: SourceGroup) -> bool {
-        let mut joined = false;
-        for (kind, about) in self.0.seen.lock().unwrap().iter() {
-            if *about == of && matches!(kind, Kind::Join | Kind::Prune) {
-                assert_ne!(joined, *kind == Kind::Join, "A7: {of}: {kind:?} twice in a row");
-                joined = *kind == Kind::Join;
-            }
-        }
-        joined
-    }
-}
-
-fn on(index: u32) -> SourceGroup {
-    SourceGroup::from_bits(index.into())
-}
-
-impl Callbacks for Client {
-    fn has_local_join(&self) -> bool {
-        true
-    }
-
-    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
-        self.called(Kind::Rpf, flow);
-    }
-
-    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
-        self.called(Kind::Creation, flow);
-    }
-
-    fn prune(&self, of: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
-        self.called(Kind::Prune, of);
-    }
-
-    fn join(&self, of: SourceGroup, _: bool) {
-        self.called(Kind::Join, of);
-    }
-
-    fn wrong_interface(&self, flow: SourceGroup, _: IfKey, _: &[u8]) {
-        self.called(Kind::WrongInterface, flow);
-    }
-
-    fn local_join(&self, of: SourceGroup, _: IfKey) {
-        self.called(Kind::LocalJoin, of);
-    }
-
-    fn local_leave(&self, of: SourceGroup, _: IfKey) {
-        self.called(Kind::LocalLeave, of);
-    }
-
-    fn disable_igmp(&self, interface: IfKey) {
-        self.called(Kind::Disable, on(interface.index));
-    }
-
-    fn enable_igmp(&self, interface: IfKey) {
-        self.called(Kind::Enable, on(interface.index));
     }
 }
 
@@ -369,7 +257,7 @@ fn a8_deregistering_each_other() {
         let threads = [(c_id, G1, 3), (d_id, G2, 4)]
             .map(|(id, of, index)| thread::spawn(move || stage.add(id, of, index).unwrap()));
         join_all(threads);
-        assert!(a.0.unloaded.load(SeqCst) || b.0.unloaded.load(SeqCst), "one of them came first");
+        assert!(a.is_unloaded() || b.is_unloaded(), "one of them came first");
         stage.mgm.stop().unwrap();
     });
 }
@@ -393,6 +281,26 @@ fn a8_stopping_while_alerts_are_on_their_way() {
         b.unload();
         join_all([changes]);
         assert!(stage.mgm.stop().is_err());
+    });
+}
+
+/// A client is taken out while its callback may be running and everything ends.
+#[test]
+fn a8_deregistering_while_stopping() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[]));
+        let adds = thread::spawn(move || {
+            let result = stage.add(a_id, G1, 1);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+        });
+        let leaves = thread::spawn(move || {
+            if stage.mgm.deregister(b_id).is_ok() {
+                b.unload();
+            }
+        });
+        stage.mgm.stop().unwrap();
+        join_all([adds, leaves]);
     });
 }
 
@@ -454,7 +362,7 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
             })
         });
         join_all(threads);
-        let seen = igmp.0.seen.lock().unwrap().clone();
+        let seen = igmp.seen();
         let about = |(kind, _): &(Kind, SourceGroup)| matches!(kind, Kind::Disable | Kind::Enable);
         let seen: Vec<Kind> = seen.into_iter().filter(about).map(|(kind, _)| kind).collect();
         assert!(seen.len() == 4 || seen.len() == 8, "{seen:?}");
