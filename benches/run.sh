@@ -28,7 +28,7 @@ case $MODE in
         ;;
     *) RESULTS=benches/results.tsv ;;
 esac
-export ROUNDS=${ROUNDS:-5}
+export ROUNDS=${ROUNDS:-5} PYTHONDONTWRITEBYTECODE=1
 
 # wanted PART...: whether one of these is to be measured.
 wanted() {
@@ -51,9 +51,9 @@ if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
     make_bench_hosts 3
     ! wanted flows || for _ in $(seq "$ROUNDS"); do
         flows 10000 paced bare mgm
-        flows 10000 burst bare mgm
+        flows 10000 burst bare bare64 mgm
         flows 10000 single bare bare64 mgm
-        flows 50000 burst bare mgm
+        flows 50000 burst bare bare64 mgm
     done
     ! wanted table || for entries in 10000 100000; do
         in_router "$WORK/kernel" table "$entries" "$ROUNDS" || echo "bench: table $entries failed" >&2
