@@ -37,6 +37,8 @@ pub(super) struct Client {
     pub info: ClientInfo,
     /// Interfaces it is on or is about to own.
     pub interfaces: u32,
+    /// Questions of new flows that it has not answered.
+    pub questions: u32,
 }
 
 /// The greatest number of clients or enumerations at one time: handles on 32-bit machines keep
@@ -52,7 +54,7 @@ impl Core {
         }
         self.clients.reserve_one(MAX_SLOTS)?;
         self.client_slots.try_reserve(1)?;
-        let (slot, generation) = self.clients.insert(Client { info, interfaces: 0 });
+        let (slot, generation) = self.clients.insert(Client { info, interfaces: 0, questions: 0 });
         self.client_slots.insert(pair, slot);
         Ok(ClientId { slot, generation })
     }
@@ -98,6 +100,20 @@ impl Core {
                 kind: "registered client",
             }),
         }
+    }
+
+    /// Counts a question to a client, or its answer. Where the client has gone it does not matter.
+    pub(super) fn count_question(&mut self, slot: u32, asked: bool) {
+        if let Some(client) = self.clients.in_slot_mut(slot) {
+            let count = client.questions;
+            client.questions = if asked { count + 1 } else { count.saturating_sub(1) };
+        }
+    }
+
+    /// Whether so many flows wait for this client that the next one is refused (rule G1).
+    pub(super) fn has_many_questions(&self, slot: u32) -> bool {
+        let most = self.admissions.max_questions();
+        self.clients.in_slot(slot).is_some_and(|client| client.questions as usize >= most)
     }
 
     /// How many clients are registered.

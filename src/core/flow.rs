@@ -134,6 +134,12 @@ impl Core {
             return Ok(Admission::Pending);
         }
         self.plane.reserve(2)?;
+        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
+        let owner = toward.and_then(|id| self.interfaces[id].owner());
+        if owner.is_some_and(|owner| self.has_many_questions(owner)) {
+            self.admissions.refused += 1;
+            return Ok(Admission::Refused);
+        }
         if flow.is_link_local() || !self.admit(now, flow.source()) {
             return Ok(Admission::Refused);
         }
@@ -179,6 +185,7 @@ impl Core {
             outdated: false,
             starved: false,
         });
+        self.count_question(owner, true);
         self.outbox.push(owner, Action::Rpf { flow: id });
         Ok(())
     }
@@ -192,6 +199,7 @@ impl Core {
 
     /// The RPF callback's answer (rule E2); None: the client has gone.
     pub fn rpf_answered(&mut self, now: Millis, id: u32, client: u32, answer: Option<RpfAnswer>) {
+        self.count_question(client, false);
         let pending = &self.flows[id];
         let (flow, proposed, mut iif) =
             (pending.flow, self.interfaces[pending.iif].key, pending.iif);
@@ -216,17 +224,24 @@ impl Core {
         self.interfaces[old].iif_users -= 1;
         self.interfaces.forget_unused(old);
         match self.ask_creation(id) {
-            Ok(()) if self.flows[id].open == 0 => self.install(now, id),
-            Ok(()) => {}
+            Ok(true) if self.flows[id].open == 0 => self.install(now, id),
+            Ok(_) => {}
             Err(_) => self.drop_flow(now, id),
         }
     }
 
-    /// Puts the creation questions (rule E3).
-    fn ask_creation(&mut self, id: u32) -> Result<(), Error> {
+    /// Puts the creation questions (rule E3). False: the flow is refused.
+    fn ask_creation(&mut self, id: u32) -> Result<bool, Error> {
         let pending = &self.flows[id];
         let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
-        let would_be = self.would_be_oifs(pending.flow, pending.iif, entry)?;
+        let (flow, rebuild) = (pending.flow, pending.rebuild);
+        let would_be = self.would_be_oifs(flow, pending.iif, entry)?;
+        let mut owners = would_be.iter().filter_map(|id| self.interfaces[*id].owner());
+        if !rebuild && owners.any(|owner| self.has_many_questions(owner)) {
+            self.plane.reserve(1)?;
+            self.refuse_pending(id);
+            return Ok(false);
+        }
         self.outbox.reserve(would_be.len())?;
         self.flows[id].asked.try_reserve(would_be.len())?;
         let mut last = None;
@@ -235,10 +250,21 @@ impl Core {
             self.flows[id].asked.push(Asked { interface, owner, enabled: true });
             if last.replace(owner) != Some(owner) {
                 self.flows[id].open += 1;
+                self.count_question(owner, true);
                 self.outbox.push(owner, Action::Creation { flow: id });
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Too many flows wait for a client that this one needs: it is refused. The plane reports it
+    /// again when it has forgotten the packets. Room for one change of the plane must have been
+    /// reserved.
+    fn refuse_pending(&mut self, id: u32) {
+        if let Some(pending) = self.take_flow(id) {
+            self.admissions.refused += 1;
+            self.plane.push(Stale::Entry(pending.flow));
+        }
     }
 
     /// What a creation callback is asked: the flow, its iif, and the client's interfaces. Where
@@ -283,6 +309,7 @@ impl Core {
         client: u32,
         answer: &[OutInterface],
     ) {
+        self.count_question(client, false);
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
         for asked in pending.asked.iter_mut().filter(|asked| asked.owner == client) {
             let key = interfaces.get(asked.interface).map(|interface| interface.key);

@@ -45,6 +45,9 @@ pub(super) struct Admissions {
     pub refused: u64,
 }
 
+/// How many flows may wait for a client however low the cap.
+const BURST: usize = 256;
+
 impl Admissions {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, second: 0, new: 0, by_source: hashbrown::HashMap::new(), refused: 0 }
@@ -54,6 +57,13 @@ impl Admissions {
     pub(super) const fn max_negative(&self) -> usize {
         let quarter = self.limits.max_mfes as usize / 4;
         if quarter == 0 { 1 } else { quarter }
+    }
+
+    /// The greatest number of flows that wait for the answers of one client: as many as may be
+    /// negative, so that a client that hangs leaves the others room, but enough for a burst.
+    pub(super) const fn max_questions(&self) -> usize {
+        let quarter = self.max_negative();
+        if quarter < BURST { BURST } else { quarter }
     }
 
     pub(super) const fn limits(&self) -> Limits {

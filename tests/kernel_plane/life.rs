@@ -151,6 +151,8 @@ netns_tests! {
         router.seen.on_event(move |event| {
             if matches!(event, Event::NoCache { .. }) {
                 forwarder.stop();
+                // One that has been joined may still be shown for a moment.
+                wait_for("the other threads to go", || (threads().len() < 2).then_some(()));
                 tell.send(threads()).unwrap();
             }
         });

@@ -353,6 +353,42 @@ netns_tests! {
         router.agrees_with_kernel();
     }
 
+    fn a_client_that_hangs_leaves_the_others_room() {
+        let router = Router::with(|settings| settings.max_mfes = 2048);
+        let [a, b, c] = three_cables();
+        router.take(&[&a]);
+        let (_, other) = router.another(200);
+        for cable in [&b, &c] {
+            router.mgm.take_interface(other, cable.key()).unwrap();
+        }
+        router.mgm.add_membership(other, SourceGroup::ALL, b.key(), JOIN).unwrap();
+        let go_on = &*Box::leak(Box::new(AtomicBool::new(false)));
+        router.protocol.on_call(|told| {
+            if matches!(told, Told::Rpf(_)) && !go_on.load(SeqCst) {
+                wait_for("the end of the test", || go_on.load(SeqCst).then_some(()));
+            }
+        });
+        let _go_on = SetOnDrop(go_on);
+        // More flows toward it than the cap allows: a quarter waits.
+        wait_for("flows to be refused", || {
+            for n in 0..3000 {
+                send(&a, flow(2, n), b"x");
+            }
+            (router.counted("pending_flows") >= 512 && router.counted("refused_flows") > 0).then_some(())
+        });
+        assert_eq!(router.counted("pending_flows"), 512);
+        // The other's flows are resolved.
+        for n in 0..100 {
+            let f = SourceGroup::new(Ipv4Addr::new(10, 3, 0, 2), Ipv4Addr::new(232, 3, 0, n));
+            // Its report may find the buffer full.
+            send_until_received(&c, f, &b);
+        }
+        go_on.store(true, SeqCst);
+        wait_for("all that waited", || (router.counted("pending_flows") == 0).then_some(()));
+        // And some whose reports were on their way.
+        assert!(router.counted("mfes") >= 612);
+    }
+
     fn a_flood_of_spoofed_flows() {
         let router = Router::with(|settings| settings.max_mfes = 4096);
         let cables = three_cables();

@@ -256,11 +256,16 @@ impl Router {
 
     /// How many entries there are at one moment; a walk may see more while they come and go.
     pub fn total_entries(&self) -> usize {
+        self.counted("mfes")
+    }
+
+    /// A counter of the state.
+    pub fn counted(&self, name: &str) -> usize {
         let mut head = Head(Vec::new());
         // The list of entries, which comes last, would run after the flood.
         let _ = self.mgm.write_state(&mut head);
         let text = String::from_utf8(head.0).unwrap();
-        let (_, after) = text.split_once("\"mfes\":").unwrap();
+        let (_, after) = text.split_once(&format!("\"{name}\":")).unwrap();
         after.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
     }
 
