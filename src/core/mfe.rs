@@ -570,6 +570,13 @@ mod tests {
     use crate::core::slab::Slab;
 
     #[test]
+    fn a_count_goes_on_over_a_wrap_of_the_planes() {
+        let oif = Oif { packed: Oif::ACTIVE, base: u32::MAX - 2 };
+        let counters = Counters { packets: 4, ..Counters::default() };
+        assert_eq!(oif.packets(counters), 7);
+    }
+
+    #[test]
     fn entries_stay_small() {
         assert_eq!(Slab::<Mfe>::PLACE, 96);
         assert_eq!(Slab::<Entry>::PLACE, 56);
