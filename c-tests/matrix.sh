@@ -107,6 +107,9 @@ job_sanitized() {
         -fsanitize=address,undefined -fno-sanitize-recover=all)
     compile "sanitizers $name" "$OUT/$name.san" gcc "${flags[@]}" "$HERE/$1" "$OUT/fixture.san.o" \
         -L"$LIB" -lmgm || return 0
+    if ! nm "$OUT/$name.san" | grep -q __asan_report || ! nm "$OUT/$name.san" | grep -q __ubsan_handle; then
+        result "sanitizers $name: they are not in it" 0 1
+    fi
     run "sanitizers $name" env ASAN_OPTIONS=detect_leaks=0 "$OUT/$name.san"
 }
 

@@ -163,7 +163,7 @@ part_canaries() {
 }
 
 part_schedules() {
-    check "schedules: the same ones each time" timeout 600 env RUST_BACKTRACE=0 \
+    check "schedules: the same ones each time" timeout 1800 env RUST_BACKTRACE=0 \
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
