@@ -162,6 +162,7 @@ fn waits(world: &World, n: u32) {
     };
     while_sweeping("new flow beside a sweep, p99.9 µs", false, &mut flow);
     while_sweeping("new flow beside statistics, p99.9 µs", true, &mut flow);
+    assert_eq!(world.sweep(&mut page), n + fresh, "each new flow has an entry");
 }
 
 fn main() {

@@ -194,7 +194,8 @@ def said(*command):
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
-    return (f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, {said('rustc', '--version')}, "
+    return (f"{model}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the end), Linux {platform.release()}, "
+            f"{said('rustc', '--version')}, "
             f"{said('cc', '--version').splitlines()[0]}, libmgm {said('git', '-C', ROOT, 'rev-parse', '--short', 'HEAD')}")
 
 

@@ -89,7 +89,7 @@ frr() {
     for daemon in zebra pimd; do
         cp benches/peers/frr.conf "/run/frr/$daemon.conf"
         run_peer frr "$daemons/$daemon" -u root -g root -f "/run/frr/$daemon.conf" -i "/run/frr/$daemon.pid" \
-            -z /run/frr/zserv.api --vty_socket /run/frr -P 0 --log stdout --log-level warn
+            -z /run/frr/zserv.api --vty_socket /run/frr -P 0 --log stdout --log-level errors
         [ $daemon = pimd ] || wait_for test -S /run/frr/zserv.api || echo "bench: zebra does not come up" >&2
     done
     measure frr installed "$@"

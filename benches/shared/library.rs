@@ -189,6 +189,7 @@ impl World {
         config.dwSize = size_of::<MGM_HOST_CONFIG>() as u32;
         config.dwForwarder = MGM_FORWARDER_CUSTOM;
         config.pForwarder = &raw const plane;
+        config.dwMaxMfes = u32::MAX;
         check(library.function::<HostStart>("MgmHostStart")(&raw const config));
         callbacks.pfnJoinAlertCallback = Some(join_alert);
         callbacks.pfnPruneAlertCallback = Some(prune_alert);
