@@ -457,21 +457,21 @@ impl<C: Callbacks> Mgm<C> {
         give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Rest, Error> {
         loop {
-            let mut rows = smallvec::SmallVec::<[SourceGroup; COUNTER_CHUNK]>::new();
+            let mut rows = smallvec::SmallVec::<[(SourceGroup, u32); COUNTER_CHUNK]>::new();
             let forwarder = {
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
-                rows.extend(running.core.flows_from(from).take(COUNTER_CHUNK));
+                running.core.rows_from(from, COUNTER_CHUNK, &mut rows);
                 running.forwarder.clone()
             };
-            let Some(last) = rows.last().copied() else { return Ok(Rest::End) };
-            for flow in rows {
-                let counters = forwarder.counters(flow).unwrap_or_default();
+            let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
+            for row in rows {
+                let counters = forwarder.counters(row.0).unwrap_or_default();
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
                 let mut go_on = ControlFlow::Continue(());
-                let read =
-                    running.core.read_mfe(now, flow, counters, &mut |record| go_on = give(record));
+                let give = &mut |record: &MfeRecord<'_>| go_on = give(record);
+                let read = running.core.read_mfe_at(now, row, counters, give);
                 // Another error says that the entry went meanwhile.
                 if read == Err(Error::OutOfMemory) {
                     return read.map(|()| Rest::End);

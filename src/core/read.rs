@@ -94,6 +94,37 @@ impl Core {
         self.give_record(now, mfe, counters, give)
     }
 
+    /// Up to `max` entries in order from a flow on, by number too, for [`Self::read_mfe_at`].
+    pub fn rows_from(
+        &self,
+        from: SourceGroup,
+        max: usize,
+        rows: &mut impl Extend<(SourceGroup, u32)>,
+    ) {
+        let mut sum = 0u8;
+        rows.extend(self.mfes.from(from).take(max).inspect(|(_, id)| {
+            // As in `read_mfes`: touched together they arrive together, before the kernel is
+            // asked about each.
+            let mfe = &self.mfes[*id];
+            sum = sum.wrapping_add(mfe.created.0 as u8).wrapping_add(mfe.route_prefix_len);
+        }));
+        black_box(sum);
+    }
+
+    /// As [`Self::read_mfe`] with the number that the entry had a moment ago.
+    pub fn read_mfe_at(
+        &self,
+        now: Millis,
+        (flow, id): (SourceGroup, u32),
+        counters: Counters,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        match self.mfes.by_number(id).filter(|mfe| mfe.flow() == flow) {
+            Some(mfe) => self.give_record(now, mfe, counters, give),
+            None => self.read_mfe(now, flow, counters, give),
+        }
+    }
+
     /// The first flow from one on that has an entry.
     pub fn first_flow(&self, from: SourceGroup) -> Option<SourceGroup> {
         self.mfes.next_from(from).map(|(flow, _)| flow)
