@@ -20,7 +20,7 @@ use crate::forwarder::Upcalls;
 use parking_lot::{Mutex, RwLock};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// What the kernel tells something through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl Stage {
             vifs: RwLock::new(vifs),
             asker: Mutex::new(Asker::over(answers.0.into())),
             routes: Mutex::new(Routes::default()),
+            vrf: AtomicU32::new(0),
             reports: Pump::new(),
             reader: Mutex::new(Reader::new()),
             notifications: Pump::new(),
