@@ -3,7 +3,7 @@
 # in namespaces of its own. What cannot run is told on standard error, and the rest goes on.
 
 P=$WORK/peers
-PEER_LIBRARIES=$P/usr/lib/x86_64-linux-gnu:$P/usr/lib/x86_64-linux-gnu/frr:$P/lib/x86_64-linux-gnu
+PEER_LIBRARIES=$P/usr/lib/$(uname -m)-linux-gnu:$P/usr/lib/$(uname -m)-linux-gnu/frr:$P/lib/$(uname -m)-linux-gnu
 
 # wait_for COMMAND...: until it succeeds, at most 10 seconds.
 wait_for() {
