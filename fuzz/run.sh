@@ -103,7 +103,10 @@ smoke() {
             passed=$((passed + 1))
         else
             echo "FAILED: fuzz target $target, ${runs:-no} runs"
-            grep -av '^#\|^DEDUP\|# Uses:' "$OUT/$target.log" | cut -c1-2000 | tail -60 | sed 's/^/    /'
+            # What it says itself, and the octets that made it say so.
+            grep -a -A60 'panicked at' "$OUT/$target.log" | sed '/stack backtrace:/,$d' |
+                cut -c1-4000 | sed 's/^/    /' || true
+            grep -av '^#\|^DEDUP\|# Uses:' "$OUT/$target.log" | cut -c1-2000 | tail -20 | sed 's/^/    /'
             failed=$((failed + 1))
         fi
     done
@@ -123,8 +126,8 @@ minimise_one() {
     local new=$OUT/$1
     mkdir -p "$new" "$GROWN/$1" "corpus/$1"
     libfuzzer "$1" -set_cover_merge=1 "$new" "$GROWN/$1" "corpus/$1" >"$OUT/$1.log" 2>&1 || return 1
-    # Some of each size: a start, not an archive.
-    rm -f "corpus/$1"/*
+    # Some of each size: a start, not an archive. Those with names were written by hand and stay.
+    find "corpus/$1" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete
     local count
     count=$(find "$new" -type f | wc -l)
     find "$new" -type f -printf '%s %p\n' | sort -n |

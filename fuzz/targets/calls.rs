@@ -258,7 +258,7 @@ fn key() -> Option<Lent> {
 /// A callback calls back in, as long as there is something to call.
 fn call_back() {
     let depth = DEPTH.get();
-    if depth < 4 && next() % 4 == 0 && !ended() {
+    if depth < 4 && next() & 3 == 0 && !ended() {
         DEPTH.set(depth + 1);
         call();
         DEPTH.set(depth);

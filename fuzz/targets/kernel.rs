@@ -156,9 +156,12 @@ fn reports(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
 
 // ---- netlink ----
 
+/// A message: kind, number, payload.
+type Parts<'a> = (u16, u32, &'a [u8]);
+
 /// The messages of a datagram, by the kernel's NLMSG_OK and NLMSG_NEXT. The flag: that is all there
 /// is, nothing malformed.
-fn messages(datagram: &[u8]) -> (Vec<(u16, u32, &[u8])>, bool) {
+fn messages(datagram: &[u8]) -> (Vec<Parts<'_>>, bool) {
     let (mut found, mut rest) = (Vec::new(), datagram);
     while !rest.is_empty() {
         let Some(length) = u32_at(rest, 0).map(|n| n as usize) else { return (found, false) };
@@ -284,7 +287,7 @@ fn route(stage: &Stage, told: &[(Channel, Vec<u8>)], several: bool) {
     let answers = told.iter().filter(|(to, _)| *to == Channel::Answers).map(|(_, d)| d);
     let names = |datagram: &Vec<u8>| {
         messages(datagram).0.iter().any(|(_, seq, payload)| {
-            let device = attributes(payload, 12).into_iter().filter(|a| a.0 == 4).next_back();
+            let device = attributes(payload, 12).into_iter().rfind(|a| a.0 == 4);
             (1..=if several { 4 } else { 2 }).contains(seq)
                 && matches!(payload.get(7), Some(1 | 2))
                 && device.is_some_and(|a| u32_at(a.1, 0) == Some(route.interface.index))

@@ -76,10 +76,13 @@ fn plane(value: &[u8]) -> Option<Plane> {
     }
 }
 
+/// Whether a value is allowed.
+type Allowed<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// Which of the first four variables have no allowed value.
 fn refused(values: &[Option<Vec<u8>>; 7]) -> Vec<&'static str> {
     let levels = [&b"off"[..], b"error", b"warn", b"info", b"debug", b"trace"];
-    let allowed: [&dyn Fn(&[u8]) -> bool; 4] = [
+    let allowed: [Allowed<'_>; 4] = [
         &|v| plane(v).is_some(),
         &|v| levels.contains(&v),
         &|v| number(v).is_some_and(|n| n > 0 && n <= u32::MAX.into()),
