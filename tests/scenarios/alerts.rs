@@ -150,12 +150,6 @@ pub fn d7_last_source_leave_is_silent_while_another_wants_the_group(on: On) {
     s.join(C, any(G2), IF3).ok();
     s.join(B, sg(S1, G1), IF2).ok();
     s.leave(B, sg(S1, G1), IF2).ok_calls(&[(A, prune(sg(S1, G1), IF2))]);
-    // Nor is the first to leave the last.
-    let mut s = four(on);
-    s.join(B, sg(S1, G1), IF2).ok();
-    s.join(C, sg(S1, G1), IF3).ok_calls(&[]);
-    s.leave(B, sg(S1, G1), IF2).ok_calls(&[]);
-    s.leave(C, sg(S1, G1), IF3).ok_calls(&[(A, prune(sg(S1, G1), IF3))]);
 }
 
 pub fn d7_groups_are_told_apart(on: On) {
