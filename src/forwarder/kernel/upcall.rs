@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 const LONG: usize = 16;
 /// How many reports are received at first; more only where there are more.
 const FIRST: usize = 8;
-/// How many reports wait here at the most.
-const MAX_PENDING: usize = 10_240;
+/// How many reports wait here at the most: more would make the kernel's list so long that senders who
+/// keep sending hold its lock most of the time.
+const MAX_PENDING: usize = 3072;
 /// So many are no flood.
 const FLOOD_PENDING: usize = 256;
 /// It is a flood when those that wait would take longer than this: 10,000 flows that begin at once
