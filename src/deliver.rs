@@ -128,6 +128,10 @@ impl<C: Clone> Delivery<C> {
 
     /// The call that began the job returns.
     pub fn end_job(&mut self, job: u32) {
+        debug_assert!(
+            self.jobs[job as usize].alive,
+            "a job ends once: its number may be another's"
+        );
         self.jobs[job as usize].alive = false;
         self.free_if_done(job);
     }

@@ -450,9 +450,11 @@ impl<C: Callbacks> Mgm<C> {
                 if open != last {
                     (last, since) = (open, Instant::now());
                 }
-                // Another thread may have left a lane in which ours comes next.
+                // Another thread may have left a lane in which ours comes next. Once nothing of ours
+                // is open the call has ended, and its job may be another's.
                 let seeker = (call.job, call.here.token);
-                left_to_us = running.delivery.has_ready(&running.core.outbox, Some(seeker));
+                left_to_us =
+                    open > 0 && running.delivery.has_ready(&running.core.outbox, Some(seeker));
                 stalled = open > 0 && !left_to_us && since.elapsed() > STALLED;
                 if end && (open == 0 || stalled) {
                     running.delivery.end_job(call.job);
@@ -471,6 +473,9 @@ impl<C: Callbacks> Mgm<C> {
                 return;
             }
             self.settle(call);
+            if call.ended {
+                return;
+            }
         }
     }
 
