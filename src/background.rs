@@ -6,10 +6,11 @@ use crate::callbacks::Callbacks;
 use crate::core::Admission;
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, SourceGroup};
+use crate::deliver::Token;
 use crate::error::Error;
 use crate::forwarder::Upcalls;
 use crate::log::Level;
-use crate::mgm::Mgm;
+use crate::mgm::{Mgm, Running};
 use crate::perform::Call;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -44,16 +45,22 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Handles the lifetimes that have ended, and tries again what could not be programmed.
-    pub(crate) fn tick(&'static self) {
+    /// Handles the lifetimes that have ended, and tries again what could not be programmed. A
+    /// timer's thread goes on only as long as it is its turn: otherwise another one does.
+    pub(crate) fn tick(&'static self, timer: Option<Token>) {
+        let goes_on = || timer.is_none_or(|me| self.timers.is_turn_of(me));
         self.unattended("lifetimes", |call| {
             let now = self.now();
-            self.retry(call);
-            while let Some((flow, forwarder)) = self
-                .with(|running| {
-                    running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
-                })
-                .flatten()
+            self.retry(call, &goes_on);
+            if timer.is_some() {
+                self.take_walks_over(call, &goes_on);
+            }
+            while goes_on()
+                && let Some((flow, forwarder)) = self
+                    .with(|running| {
+                        running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
+                    })
+                    .flatten()
             {
                 let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
                 let expired = self.ask_core(call, |core, now, _| core.expire(now, flow, packets));
@@ -66,26 +73,26 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    fn retry(&'static self, call: &mut Call) {
+    fn retry(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
         if self.with(|running| std::mem::take(&mut running.look_all)) == Some(true) {
             self.look_under(call, Ipv4Addr::UNSPECIFIED, 0);
         }
-        let all = self.with(|running| {
+        self.with(|running| {
             let count = running.retry.len();
             if running.core.plane.reserve(count).is_ok() {
                 for flow in running.retry.drain(..) {
                     running.core.plane.push(Stale::Entry(flow));
                 }
             }
-            std::mem::take(&mut running.retry_all)
+            if std::mem::take(&mut running.retry_all) {
+                running.retrying = Some(SourceGroup::ALL);
+            }
         });
-        let mut from = Some(SourceGroup::ALL).filter(|_| all == Some(true));
-        while let Some(flow) =
-            from.and_then(|from| self.with(|running| running.core.first_flow(from)).flatten())
+        while goes_on()
+            && let Some(flow) = self.with(Running::next_to_retry).flatten()
         {
             self.reprogram(flow);
             self.settle(call);
-            from = flow.next();
         }
     }
 
@@ -158,14 +165,31 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Routes toward sources under a prefix may have changed (rules E5, E9).
     pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
-        let mut after = None;
-        while let Some(flow) =
-            self.with(|running| running.core.next_under(network, prefix_len, after)).flatten()
-        {
+        let walk = Walk { id: 0, network, prefix_len, after: None, moved: true };
+        self.walk(call, walk);
+    }
+
+    fn walk(&'static self, call: &mut Call, mut walk: Walk) {
+        walk.id = self.with(|running| running.walks.begin(walk)).unwrap_or(0);
+        while let Some((flow, own)) = self.with(|running| running.step(&walk)).flatten() {
+            if !own && !call.waits {
+                return;
+            }
             self.look_again(call, flow, false);
             self.settle(call);
-            after = Some(flow);
+            walk.after = Some(flow);
         }
+    }
+
+    /// Goes on with looks that stand still since the last tick: a client does not return to the
+    /// thread that began them.
+    fn take_walks_over(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
+        while goes_on()
+            && let Some(walk) = self.with(|running| running.walks.take_idle()).flatten()
+        {
+            self.walk(call, walk);
+        }
+        self.with(|running| running.walks.list.iter_mut().for_each(|walk| walk.moved = false));
     }
 
     /// Tells the core that an interface works or does not.
@@ -214,6 +238,68 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 }
 
+/// A look at the routes toward all sources under a prefix, one flow after the other.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// 0: there was no memory to note it.
+    id: u64,
+    network: Ipv4Addr,
+    prefix_len: u8,
+    /// The flow that it has come to.
+    after: Option<SourceGroup>,
+    /// It has moved on since the last tick.
+    moved: bool,
+}
+
+/// The looks that have begun.
+pub(crate) struct Walks {
+    list: Vec<Walk>,
+    last_id: u64,
+}
+
+impl Walks {
+    pub(crate) const fn new() -> Self {
+        Self { list: Vec::new(), last_id: 0 }
+    }
+
+    /// Notes one that begins or goes on. Gives its name.
+    fn begin(&mut self, walk: Walk) -> u64 {
+        if self.list.try_reserve(1).is_err() {
+            return 0;
+        }
+        self.last_id += 1;
+        self.list.push(Walk { id: self.last_id, moved: true, ..walk });
+        self.last_id
+    }
+
+    fn take_idle(&mut self) -> Option<Walk> {
+        let at = self.list.iter().position(|walk| !walk.moved)?;
+        Some(self.list.swap_remove(at))
+    }
+}
+
+impl<C> Running<C> {
+    /// The next flow of a walk, and whether nobody else has taken the walk over.
+    fn step(&mut self, walk: &Walk) -> Option<(SourceGroup, bool)> {
+        let next = self.core.next_under(walk.network, walk.prefix_len, walk.after);
+        let list = &mut self.walks.list;
+        let at = list.iter().position(|noted| noted.id == walk.id);
+        match (next, at) {
+            (Some(_), Some(at)) => (list[at].after, list[at].moved) = (next, true),
+            (None, Some(at)) => drop(list.swap_remove(at)),
+            _ => {}
+        }
+        Some((next?, at.is_some() || walk.id == 0))
+    }
+
+    /// The next of the entries that are all programmed again.
+    fn next_to_retry(&mut self) -> Option<SourceGroup> {
+        let flow = self.retrying.and_then(|from| self.core.first_flow(from));
+        self.retrying = flow.and_then(SourceGroup::next);
+        flow
+    }
+}
+
 /// A call of the host's that gives what it caused time to happen.
 impl<C: Callbacks> Mgm<C> {
     pub(crate) fn host_call<R>(
@@ -221,7 +307,7 @@ impl<C: Callbacks> Mgm<C> {
         run: impl FnOnce(&mut Call) -> Result<R, Error>,
     ) -> Result<R, Error> {
         if self.host_clock.load(std::sync::atomic::Ordering::Relaxed) {
-            self.tick();
+            self.tick(None);
         }
         let mut call = self.enter()?;
         let result = run(&mut call);

@@ -27,6 +27,8 @@ struct Context {
     programming: Cell<bool>,
     /// A call from inside the forwarder's functions has left something to the calls around it.
     left_over: Cell<bool>,
+    /// The manager, by address, that this is a timer's thread of.
+    timer: Cell<usize>,
 }
 
 thread_local! {
@@ -36,6 +38,7 @@ thread_local! {
             token: Cell::new(0),
             programming: Cell::new(false),
             left_over: Cell::new(false),
+            timer: Cell::new(0),
         }
     };
 }
@@ -51,6 +54,8 @@ pub struct Here {
     pub inside_forwarder: bool,
     /// Callbacks are nested so deep that further ones must wait.
     pub too_deep: bool,
+    /// It is a thread of the manager's timer.
+    pub timer: bool,
 }
 
 /// Where on its stack this thread is.
@@ -62,6 +67,7 @@ pub fn here(manager: usize) -> Here {
             job: (frame.manager == manager && frame.depth > 0).then_some(frame.job),
             inside_forwarder: here.programming.get(),
             too_deep: frame.manager == manager && frame.depth >= MAX_DEPTH,
+            timer: here.timer.get() == manager,
         }
     })
 }
@@ -79,6 +85,11 @@ impl Context {
 /// A name for this thread that no other thread has or had.
 pub fn token() -> Token {
     HERE.with(Context::token)
+}
+
+/// This thread is one of a manager's timer.
+pub fn is_timer_of(manager: usize) {
+    HERE.with(|here| here.timer.set(manager));
 }
 
 /// The job of the callback that this thread is inside of, if it is one of this manager's.

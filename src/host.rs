@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::background::Walks;
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::control::Control;
@@ -10,7 +11,7 @@ use crate::core::types::{IfKey, Millis};
 use crate::deliver::Delivery;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
-use crate::forwarder::kernel::{Body, KernelForwarder, Thread};
+use crate::forwarder::kernel::KernelForwarder;
 use crate::forwarder::memory::{MemoryForwarder, Received};
 use crate::forwarder::packet::{self, Packet};
 use crate::handle;
@@ -91,9 +92,10 @@ impl<C: Callbacks> Mgm<C> {
                 started,
                 retry: Vec::new(),
                 retry_all: false,
+                retrying: None,
                 look_all: false,
+                walks: Walks::new(),
                 refusal_logged: None,
-                timer: None,
                 control: None,
             });
             epoch
@@ -105,15 +107,10 @@ impl<C: Callbacks> Mgm<C> {
             drop(failed);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        if !host_clock {
-            match Thread::spawn::<Timer<C>>(c"mgm-timer", Arc::new(Timer { mgm: self, epoch })) {
-                Ok(timer) => drop(self.with(|running| running.timer = Some(timer))),
-                Err(errno) => {
-                    self.take_down(&*forwarder, false);
-                    let what = "starting the timer thread";
-                    return Err(Error::Start(StartError::Os { what, errno }));
-                }
-            }
+        if !host_clock && let Err(errno) = self.timers.start(self, epoch) {
+            self.take_down(&*forwarder, false);
+            let what = "starting the timer thread";
+            return Err(Error::Start(StartError::Os { what, errno }));
         }
         if let Some(path) = settings.control_path {
             match Control::start(self, path.clone()) {
@@ -130,24 +127,6 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         Ok(name)
-    }
-
-    /// Sleeps for a while, or until the run ends: then gives true. It is for the timer, which
-    /// every other event would wake in vain.
-    fn sleep_in(&self, epoch: u64, time: Duration) -> bool {
-        let due = Instant::now() + time;
-        let mut told = self.for_timer.lock();
-        while told.ended < epoch
-            && !std::mem::take(&mut told.wanted)
-            && !self.timer_event.wait_until(&mut told, due).timed_out()
-        {}
-        told.ended >= epoch
-    }
-
-    /// There is something to do that nobody else will see to.
-    pub(crate) fn wake_timer(&self) {
-        self.for_timer.lock().wanted = true;
-        self.timer_event.notify_all();
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
@@ -211,17 +190,10 @@ impl<C: Callbacks> Mgm<C> {
             }
             ended
         };
-        if let Some(running) = &ended {
-            self.for_timer.lock().ended = running.epoch;
-            self.timer_event.notify_all();
-        }
+        drop(ended);
         self.wake();
-        match ended.and_then(|mut running| running.timer.take()) {
-            // One that does not come out of a callback cannot be waited for.
-            Some(timer) if stuck || timer.is_self() => timer.detach(),
-            Some(timer) => timer.join(),
-            None => {}
-        }
+        // One that does not come out of a callback cannot be waited for.
+        self.timers.stop(stuck);
         self.host_clock.store(false, Relaxed);
     }
 
@@ -322,22 +294,6 @@ impl<C: Callbacks> Mgm<C> {
             Some(true) => Ok(()),
             Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
             None => Err(Error::NotRunning),
-        }
-    }
-}
-
-/// The thread that looks at lifetimes, once a second.
-struct Timer<C: Callbacks> {
-    mgm: &'static Mgm<C>,
-    epoch: u64,
-}
-
-impl<C: Callbacks> Body for Timer<C> {
-    type On = Self;
-
-    fn run(on: Arc<Self>) {
-        while !on.mgm.sleep_in(on.epoch, Duration::from_secs(1)) {
-            on.mgm.tick();
         }
     }
 }

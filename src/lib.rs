@@ -10,7 +10,7 @@
 //! | `perform`, `deliver`, `context` | performing what the core decided; who calls which client next |
 //! | `sync` | locks and atomics, in one place so that tests can put a scheduler's there |
 //! | `state`, `control` | what administrators see: JSON, and the socket that serves it |
-//! | `host`, `background`, [`settings`] | starting, stopping, time, upcalls |
+//! | `host`, `background`, `timer`, [`settings`] | starting, stopping, time, upcalls |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
 //! | [`ffi`] | the C functions and types, as thin as can be |
 //! | [`callbacks`] | a client's nine callbacks as a safe trait |
@@ -38,3 +38,4 @@ mod schedules;
 pub mod settings;
 mod state;
 mod sync;
+mod timer;

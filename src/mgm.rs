@@ -5,11 +5,13 @@
 //! | here | the functions of mgm.h and mgm_host.h in safe Rust |
 //! | `perform` | carrying out what the core decided |
 //! | `deliver` | who calls which client next |
-//! | `background` | time, and the forwarder's upcalls |
+//! | `background` | what time brings, and the forwarder's upcalls |
+//! | `timer` | whose turn it is to see to the former |
 //! | `host` | starting and stopping |
 
 #![forbid(unsafe_code)]
 
+use crate::background::Walks;
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::control::Control;
@@ -19,13 +21,13 @@ use crate::core::{ClientInfo, Core, RouteBook, Taking};
 use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
-use crate::forwarder::kernel::Thread;
 use crate::log::{Level, Line, to_stderr};
 use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, RwLock};
+use crate::timer::Timers;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -59,10 +61,12 @@ pub(crate) struct Running<C> {
     pub retry: Vec<SourceGroup>,
     /// More could not be programmed than there was memory to remember.
     pub retry_all: bool,
+    /// From which one on entries are being programmed again, all of them.
+    pub retrying: Option<SourceGroup>,
     /// Routes toward some sources could not be looked at for want of memory.
     pub look_all: bool,
-    /// The thread that looks at lifetimes.
-    pub timer: Option<Thread>,
+    /// Looks at the routes toward many sources that have begun.
+    pub walks: Walks,
     /// When refused flows were logged last.
     pub refusal_logged: Option<Millis>,
 }
@@ -96,14 +100,6 @@ impl<C> State<C> {
     }
 }
 
-/// What the timer has to know.
-pub(crate) struct ForTimer {
-    /// The last run that has ended.
-    pub ended: u64,
-    /// There are lanes that nobody else will see to.
-    pub wanted: bool,
-}
-
 /// A group manager. It must live for ever, since threads of its own refer to it.
 pub struct Mgm<C: 'static> {
     /// The manager itself, once started: what the forwarder reports to.
@@ -122,9 +118,8 @@ pub struct Mgm<C: 'static> {
     sink: RwLock<LogSink>,
     kept_lines: Mutex<VecDeque<(Level, Line)>>,
     pub(crate) host_clock: AtomicBool,
-    /// What the timer waits for: it must not be woken by every event.
-    pub(crate) for_timer: Mutex<ForTimer>,
-    pub(crate) timer_event: Condvar,
+    /// The threads that see to what time brings.
+    pub(crate) timers: Timers<C>,
 }
 
 /// Milliseconds of the system's monotonic clock since its first use.
@@ -150,8 +145,7 @@ impl<C: Callbacks> Mgm<C> {
             sink: RwLock::new(LogSink::Stderr),
             kept_lines: Mutex::new(VecDeque::new()),
             host_clock: AtomicBool::new(false),
-            for_timer: Mutex::new(ForTimer { ended: 0, wanted: false }),
-            timer_event: Condvar::new(),
+            timers: Timers::new(),
         }
     }
 

@@ -321,7 +321,7 @@ impl<C: Callbacks> Mgm<C> {
                             format_args!("client in slot {}: {}", ask.slot, ask.question),
                         );
                         let call_it = || ask.question.put(&ask.client);
-                        context::inside_callback(self.address(), ask.job, call_it);
+                        self.call_client(call, ask.job, call_it);
                     }
                 }
             }
@@ -389,7 +389,7 @@ impl<C: Callbacks> Mgm<C> {
         let left = self
             .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
         if left == Ok(true) {
-            self.wake_timer();
+            self.timers.wake();
         }
     }
 
@@ -650,6 +650,13 @@ impl Batch {
             packets_before: 0,
         });
         Ok(())
+    }
+}
+
+impl Call {
+    /// Where it is made.
+    pub const fn here(&self) -> Here {
+        self.here
     }
 }
 

@@ -12,10 +12,11 @@ mod client;
 
 use crate::core::record::Rest;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
+use crate::deliver::NOBODY;
 use crate::error::Error;
 use crate::forwarder::memory::MemoryConfig;
 use crate::log::Level;
-use crate::mgm::{ForwarderChoice, Mgm, Settings};
+use crate::mgm::{ForwarderChoice, Mgm, Running, Settings};
 use client::{Client, Kind};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
@@ -24,7 +25,7 @@ use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 // What tests note is no point at which the scheduler may change threads.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 /// Tries a test under many schedules: random ones, and such in which a few switches of threads
 /// come at chosen moments (PCT), which finds other bugs.
@@ -370,6 +371,64 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
         let owner = stage.mgm.protocol_on_interface(interface(1)).unwrap();
         assert_eq!(owner, (IGMP, 1));
         stage.mgm.stop().unwrap();
+    });
+}
+
+/// Lifetimes end though a slow client and one that hangs keep the threads that call them; every entry is built anew
+/// once, and no more threads than needed are there (rules A7, E8).
+#[test]
+fn e8_clients_that_hang_the_timer() {
+    explore(|| {
+        let (stage, now) = (Stage::new(), Arc::new(AtomicU64::new(1000)));
+        let clock = now.clone();
+        stage.mgm.with(|running| {
+            running.clock = Some(Arc::new(move || Millis(clock.load(SeqCst))));
+        });
+        let flow = |index: u32| SourceGroup::new(Ipv4Addr::new(10, index as u8, 0, 2), G1.group());
+        let clients = [1, 2, 3].map(|index| {
+            let (client, _) = stage.client(index, &[index]);
+            stage.packet(flow(index), index).unwrap();
+            client
+        });
+        let asked = |at: usize| clients[at].count(Kind::Rpf, flow(at as u32 + 1));
+        // The first client returns once the second one hangs, and that when it is released.
+        let (first, second) = (clients[0].clone(), clients[1].clone());
+        let (rpf, hangs) = (Kind::Rpf, clients[1].clone());
+        let released = Arc::new(AtomicUsize::new(1));
+        let until = released.clone();
+        clients[0].on_callback(move |kind, _| {
+            while kind == rpf && second.count(rpf, flow(2)) < first.count(rpf, flow(1)) {
+                thread::yield_now();
+            }
+        });
+        clients[1].on_callback(move |kind, _| {
+            while kind == rpf && hangs.count(rpf, flow(2)) > until.load(SeqCst) {
+                thread::yield_now();
+            }
+        });
+        let epoch = stage.mgm.with(|running| running.epoch).unwrap();
+        stage.mgm.timers.start(stage.mgm, epoch).unwrap();
+        for round in 2..=4 {
+            (1..=3).for_each(|index| stage.packet(flow(index), index).unwrap());
+            now.fetch_add(901_000, SeqCst);
+            while asked(2) < round {
+                thread::yield_now();
+            }
+            let threads = stage.mgm.timers.threads();
+            // One for each client, one that works, one that stands by; another may just be coming
+            // out of a callback, as time is short here.
+            assert!(threads <= 6, "{threads} threads in round {round}");
+            released.store(round, SeqCst);
+            let pruned = |at: usize| clients[at].count(Kind::Prune, flow(at as u32 + 1));
+            let over = |running: &mut Running<Client>| {
+                !running.delivery.others_running(NOBODY) && (0..3).all(|at| pruned(at) == round)
+            };
+            while stage.mgm.with(over) == Some(false) {
+                thread::yield_now();
+            }
+        }
+        stage.mgm.stop().unwrap();
+        assert_eq!([0, 1, 2].map(asked), [4, 4, 4]);
     });
 }
 

@@ -2,12 +2,14 @@
 //! scheduler's in their place, which decides which thread goes on at each of them.
 
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+pub(crate) use crate::forwarder::kernel::Thread;
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use parking_lot::{Condvar, Condvar as Alarm, Mutex, RwLock};
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
 
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use scheduled::{Condvar, Instant, Mutex, RwLock};
+pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread};
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
@@ -16,16 +18,18 @@ pub(crate) use shuttle::{sync::atomic, thread_local};
 /// the scheduler reports.
 #[cfg(all(test, feature = "shuttle"))]
 mod scheduled {
-    use shuttle::sync;
+    use crate::forwarder::kernel::{Body, Errno};
+    use shuttle::{sync, thread};
+    use std::ffi::CStr;
     use std::ops::{Add, Deref, DerefMut};
-    use std::sync::PoisonError;
+    use std::sync::{Arc, PoisonError};
     use std::time::Duration;
 
     #[derive(Default)]
     pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
     /// Empty only inside [`Condvar::wait`].
-    pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>, &'a Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) const fn new(value: T) -> Self {
@@ -33,11 +37,11 @@ mod scheduled {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)), self)
         }
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard), self))
         }
     }
 
@@ -96,12 +100,12 @@ mod scheduled {
 
     pub(crate) struct Condvar(sync::Condvar);
 
-    /// Whether a wait ended by time alone, which none does here.
-    pub(crate) struct TimedOut;
+    /// Whether a wait ended by time alone.
+    pub(crate) struct TimedOut(bool);
 
     impl TimedOut {
         pub(crate) const fn timed_out(&self) -> bool {
-            false
+            self.0
         }
     }
 
@@ -117,15 +121,57 @@ mod scheduled {
         fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) -> TimedOut {
             let held = guard.0.take().expect("the lock is held");
             guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
-            TimedOut
+            TimedOut(false)
         }
 
         pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> TimedOut {
             self.wait(guard)
         }
+    }
+
+    /// For threads whose work is to see that time has passed: their waits end by time alone, at
+    /// whatever moment the scheduler chooses.
+    pub(crate) struct Alarm(Condvar);
+
+    impl Alarm {
+        pub(crate) const fn new() -> Self {
+            Self(Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            self.0.wait(guard);
+        }
 
         pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
-            self.wait(guard)
+            drop(guard.0.take());
+            thread::yield_now();
+            guard.0 = guard.1.lock().0.take();
+            TimedOut(true)
+        }
+    }
+
+    /// A thread with the signatures of the library's own.
+    pub(crate) struct Thread(thread::JoinHandle<()>);
+
+    impl Thread {
+        pub(crate) fn spawn<B: Body>(_: &CStr, on: Arc<B::On>) -> Result<Self, Errno> {
+            Ok(Self(thread::spawn(move || B::run(on))))
+        }
+
+        pub(crate) fn is_self(&self) -> bool {
+            self.0.thread().id() == thread::current().id()
+        }
+
+        pub(crate) fn join(self) {
+            self.0.join().expect("it does not panic");
+        }
+
+        pub(crate) fn detach(self) {
+            drop(self);
         }
     }
 }

@@ -2,8 +2,9 @@
 //! alerts, calls return, reads work (rules A6 and A7).
 
 use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
-use mgm::forwarder::memory::MemoryConfig;
+use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
+use mgm::forwarder::memory::{MemoryConfig, MemoryForwarder};
+use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::Level;
 use mgm::mgm::{ForwarderChoice, Mgm, Settings};
 use std::net::Ipv4Addr;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
 
-/// Notes the joins it hears of; hangs in each while it is told to.
+/// Notes the joins and RPF callbacks it hears of; hangs in each while it is told to. Its flows'
+/// entries live for a second without an outgoing interface.
 #[derive(Clone, Default)]
 struct Client {
     heard: Arc<Mutex<Vec<SourceGroup>>>,
@@ -26,21 +28,35 @@ impl Client {
     fn heard(&self, of: SourceGroup) -> bool {
         self.heard.lock().unwrap().contains(&of)
     }
+
+    /// How often.
+    fn times(&self, of: SourceGroup) -> usize {
+        self.heard.lock().unwrap().iter().filter(|heard| **heard == of).count()
+    }
+
+    fn hears(&self, of: SourceGroup) {
+        self.heard.lock().unwrap().push(of);
+        while self.hangs.load(SeqCst) {
+            self.hanging.store(true, SeqCst);
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.hanging.store(false, SeqCst);
+    }
 }
 
 impl Callbacks for Client {
     fn has_local_join(&self) -> bool {
         false
     }
-    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {}
+    fn rpf(&self, of: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+        self.hears(of);
+    }
     fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
-    fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {}
+    fn prune(&self, _: SourceGroup, _: IfKey, _: bool, timeout: &mut Seconds) {
+        *timeout = Seconds(1);
+    }
     fn join(&self, of: SourceGroup, _: bool) {
-        self.heard.lock().unwrap().push(of);
-        while self.hangs.load(SeqCst) {
-            self.hanging.store(true, SeqCst);
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.hears(of);
     }
     fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}
     fn local_join(&self, _: SourceGroup, _: IfKey) {}
@@ -68,9 +84,11 @@ const fn interface(index: u32) -> IfKey {
 type Manager = &'static Mgm<Client>;
 
 fn start() -> Manager {
+    start_on(ForwarderChoice::Memory(MemoryConfig::default()))
+}
+
+fn start_on(forwarder: ForwarderChoice) -> Manager {
     let mgm: Manager = Box::leak(Box::default());
-    let config = MemoryConfig { route: None, transmit: None };
-    let forwarder = ForwarderChoice::Memory(config);
     mgm.start(Settings { log_level: Level::Off, forwarder, ..Settings::default() }).unwrap();
     mgm
 }
@@ -133,5 +151,208 @@ fn a7_a_stream_of_alerts_keeps_no_call() {
     }
     over.store(true, SeqCst);
     streams.into_iter().for_each(|stream| stream.join().unwrap());
+    mgm.stop().unwrap();
+}
+
+/// A flow from the side of an interface, and a packet of it.
+fn flow(index: u32, last: u8) -> (SourceGroup, Vec<u8>) {
+    let source = Ipv4Addr::new(10, index as u8, 0, last);
+    let mut packet = vec![0; 28];
+    (packet[0], packet[3], packet[8], packet[9]) = (0x45, 28, 64, 17);
+    packet[12..16].copy_from_slice(&source.octets());
+    packet[16..20].copy_from_slice(&group(1).group().octets());
+    (SourceGroup::new(source, group(1).group()), packet)
+}
+
+fn iif(mgm: Manager, of: SourceGroup) -> Option<u32> {
+    let mut index = None;
+    mgm.read_mfe(of, false, &mut |record| index = Some(record.iif.index)).ok()?;
+    index
+}
+
+/// Lets the thread whose turn it is be hung by a client: an entry of its own that carried packets
+/// is built anew when its lifetime ends.
+fn hang_the_timer(mgm: Manager, client: &Client, index: u32) {
+    let (of, packet) = flow(index, 2);
+    mgm.receive(interface(index), &packet).unwrap();
+    assert_eq!(client.times(of), 1);
+    client.hangs.store(true, SeqCst);
+    // Before the answer to the one that is built anew the entry cannot go.
+    wait_for("the client to hang the timer", || {
+        if !client.hanging.load(SeqCst) && iif(mgm, of).is_some() {
+            mgm.receive(interface(index), &packet).unwrap();
+        }
+        client.hanging.load(SeqCst)
+    });
+}
+
+fn let_go(clients: &[&Client]) {
+    for client in clients {
+        client.hangs.store(false, SeqCst);
+    }
+    for client in clients {
+        wait_for("the end of the callback", || !client.hanging.load(SeqCst));
+    }
+}
+
+/// Clients that hang when the timer calls them keep no lifetime of the others from ending.
+#[test]
+fn e8_a_client_that_hangs_the_timer_keeps_no_lifetime() {
+    let mgm = start();
+    let ((first, _), (second, _), (other, _)) = (client(mgm, 1), client(mgm, 2), client(mgm, 3));
+    // The one after the other, so that each hangs another thread.
+    for (hung, index) in [(&first, 1), (&second, 2)] {
+        hang_the_timer(mgm, hung, index);
+        let (of, packet) = flow(3, index as u8);
+        mgm.receive(interface(3), &packet).unwrap();
+        mgm.receive(interface(3), &packet).unwrap();
+        wait_for("the entry to be built anew", || other.times(of) == 2);
+        wait_for("the entry, which is idle now, to go", || iif(mgm, of).is_none());
+    }
+    let_go(&[&first, &second]);
+    wait_for("the entries that waited to go", || {
+        [1, 2].iter().all(|index| iif(mgm, flow(*index, 2).0).is_none())
+    });
+    mgm.stop().unwrap();
+}
+
+/// MgmHostStop leaves a thread behind that a client hangs; when it returns in the next run it has
+/// no turn there.
+#[test]
+fn a8_stopping_while_a_client_hangs_the_timer() {
+    let mgm = start();
+    let (hung, _) = client(mgm, 1);
+    hang_the_timer(mgm, &hung, 1);
+    mgm.stop().unwrap();
+    mgm.start(Settings { log_level: Level::Off, ..Settings::default() }).unwrap();
+    let (again, _) = client(mgm, 1);
+    hang_the_timer(mgm, &again, 1);
+    let_go(&[&hung]);
+    let (other, _) = client(mgm, 3);
+    let (of, packet) = flow(3, 2);
+    mgm.receive(interface(3), &packet).unwrap();
+    wait_for("the entry to go", || iif(mgm, of).is_none());
+    assert!(other.heard(of) && hung.times(flow(1, 2).0) == 2);
+    let_go(&[&again]);
+    mgm.stop().unwrap();
+}
+
+/// The alerts that a hung thread left go out though the timer hangs too.
+#[test]
+fn a7_a_client_that_hangs_the_timer_keeps_no_alert_from_others() {
+    let mgm = start();
+    let ((first, _), (second, _), (other, _)) = (client(mgm, 1), client(mgm, 2), client(mgm, 3));
+    let (_, id) = client(mgm, 4);
+    hang_the_timer(mgm, &first, 1);
+    second.hangs.store(true, SeqCst);
+    let stuck = thread::spawn(move || mgm.add_membership(id, group(2), interface(4), JOIN));
+    wait_for("the second client to hang", || second.hanging.load(SeqCst));
+    wait_for("the alert behind it", || other.heard(group(2)));
+    let_go(&[&first, &second]);
+    stuck.join().unwrap().unwrap();
+    mgm.stop().unwrap();
+}
+
+/// Entries beyond the one whose client hangs get their new route as well.
+#[test]
+fn e9_a_client_that_hangs_keeps_no_route_of_others() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let is_moved = moved.clone();
+    let route = move |source: Ipv4Addr, _: Option<IfKey>| {
+        let index = u32::from(source.octets()[1]) + u32::from(is_moved.load(SeqCst));
+        let (network, prefix_len) = (source, 32);
+        Some(Route {
+            interface: interface(index),
+            upstream: source,
+            protocol: 3,
+            network,
+            prefix_len,
+        })
+    };
+    let config = MemoryConfig { route: Some(Box::new(route)), transmit: None };
+    let mgm = start_on(ForwarderChoice::Memory(config));
+    let clients = [1, 2, 3, 4, 5, 6, 7].map(|index| client(mgm, index));
+    mgm.add_membership(clients[6].1, group(1), interface(7), JOIN).unwrap();
+    let flows = [1, 3, 5].map(|index| {
+        let (of, packet) = flow(index, 2);
+        mgm.receive(interface(index), &packet).unwrap();
+        assert_eq!(iif(mgm, of), Some(index));
+        of
+    });
+    let [(first, _), (second, _)] = [&clients[1], &clients[3]];
+    first.hangs.store(true, SeqCst);
+    second.hangs.store(true, SeqCst);
+    moved.store(true, SeqCst);
+    let stuck = thread::spawn(move || mgm.routes_changed(Ipv4Addr::UNSPECIFIED, 0));
+    wait_for("the call to hang", || first.hanging.load(SeqCst));
+    wait_for("the thread that went on for it to hang", || second.hanging.load(SeqCst));
+    assert!(!stuck.is_finished());
+    let_go(&[first]);
+    stuck.join().unwrap().unwrap();
+    let leads_to = |at: usize| iif(mgm, flows[at]);
+    assert_eq!((leads_to(0), leads_to(2)), (Some(2), Some(6)), "the call has returned");
+    let_go(&[second]);
+    wait_for("the entry whose client hung to move", || leads_to(1) == Some(4));
+    assert_eq!(clients[5].0.times(flows[2]), 2, "asked and told once");
+    mgm.stop().unwrap();
+}
+
+/// A plane that refuses entries while it is told to.
+struct Refusing {
+    plane: MemoryForwarder,
+    refuses: AtomicBool,
+}
+
+impl Forwarder for Refusing {
+    fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
+        self.plane.start(upcalls)
+    }
+    fn stop(&self) {
+        self.plane.stop();
+    }
+    fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
+        self.plane.add_interface(interface)
+    }
+    fn remove_interface(&self, interface: IfKey) {
+        self.plane.remove_interface(interface);
+    }
+    fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
+        if self.refuses.load(SeqCst) {
+            (0..changes.len()).for_each(|at| failed(at, ForwarderError::Refused("on purpose")));
+        } else {
+            self.plane.program(changes, failed);
+        }
+    }
+    fn flush(&self) {
+        self.plane.flush();
+    }
+    fn as_memory(&self) -> Option<&MemoryForwarder> {
+        Some(&self.plane)
+    }
+    fn counters(&self, flow: SourceGroup) -> Option<Counters> {
+        self.plane.counters(flow)
+    }
+    fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
+        self.plane.route(source, arrival)
+    }
+}
+
+/// What the plane refused is programmed later though the timer hangs.
+#[test]
+fn e1_a_client_that_hangs_the_timer_keeps_no_entry_from_being_tried_again() {
+    let plane = MemoryForwarder::new(MemoryConfig::default());
+    let plane = Arc::new(Refusing { plane, refuses: AtomicBool::new(false) });
+    let mgm = start_on(ForwarderChoice::Custom(plane.clone()));
+    let ((hung, _), (_, id)) = (client(mgm, 1), client(mgm, 2));
+    mgm.take_interface(id, interface(3)).unwrap();
+    let (of, packet) = flow(2, 2);
+    mgm.add_membership(id, of, interface(3), JOIN).unwrap();
+    hang_the_timer(mgm, &hung, 1);
+    plane.refuses.store(true, SeqCst);
+    mgm.receive(interface(2), &packet).unwrap();
+    assert!(iif(mgm, of).is_some() && plane.counters(of).is_none());
+    plane.refuses.store(false, SeqCst);
+    wait_for("the entry in the plane", || plane.counters(of).is_some());
+    let_go(&[&hung]);
     mgm.stop().unwrap();
 }

@@ -39,7 +39,7 @@ mod throttle;
 mod upcall;
 mod vifs;
 
-pub(crate) use sys::{Body, Thread};
+pub(crate) use sys::{Body, Errno, Thread};
 
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
