@@ -28,6 +28,7 @@ pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Instant, Mutex, RwLock};
 use crate::timer::Timers;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -418,10 +419,13 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
     /// one after `after`, until `give` breaks, which means that it did not take the record.
+    /// `has_room` tells, for one record after the other by the number of its oifs, whether `give`
+    /// will take it: nobody is asked for the counters of others.
     pub fn read_mfes(
         &self,
         after: Option<SourceGroup>,
         stats: bool,
+        has_room: &mut dyn FnMut(usize) -> bool,
         give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Rest, Error> {
         let Some(mut from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
@@ -429,7 +433,7 @@ impl<C: Callbacks> Mgm<C> {
         };
         let now = self.now();
         if stats {
-            return self.read_counted(now, from, give);
+            return self.read_counted(now, from, has_room, give);
         }
         loop {
             let state = self.state.read();
@@ -448,21 +452,25 @@ impl<C: Callbacks> Mgm<C> {
         &self,
         now: Millis,
         mut from: SourceGroup,
+        has_room: &mut dyn FnMut(usize) -> bool,
         give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Rest, Error> {
         loop {
-            let mut rows = smallvec::SmallVec::<[(SourceGroup, u32); COUNTER_CHUNK]>::new();
+            let mut rows = SmallVec::<[(SourceGroup, u32); COUNTER_CHUNK]>::new();
             let forwarder = {
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
-                running.core.rows_from(from, COUNTER_CHUNK, &mut rows);
+                running.core.rows_from(from, COUNTER_CHUNK, has_room, &mut rows);
                 running.forwarder.clone()
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
-            for row in rows {
-                let counters = forwarder.counters(row.0).unwrap_or_default();
-                let state = self.state.read();
-                let Some(running) = state.shared() else { return Ok(Rest::End) };
+            let counters: SmallVec<[Counters; COUNTER_CHUNK]> = rows
+                .iter()
+                .map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default())
+                .collect();
+            let state = self.state.read();
+            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            for (row, counters) in rows.into_iter().zip(counters) {
                 let mut go_on = ControlFlow::Continue(());
                 let give = &mut |record: &MfeRecord<'_>| go_on = give(record);
                 let read = running.core.read_mfe_at(now, row, counters, give);

@@ -450,7 +450,7 @@ fn a6_reading_while_others_change() {
         });
         for _ in 0..2 {
             let mut rows = Vec::new();
-            let read = stage.mgm.read_mfes(None, false, &mut |record| {
+            let read = stage.mgm.read_mfes(None, false, &mut |_| true, &mut |record| {
                 assert!(matches!(record.oifs.len(), 1 | 2) && record.oifs[0].interface.index == 2);
                 rows.push(record.flow);
                 ControlFlow::Continue(())

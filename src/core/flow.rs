@@ -416,7 +416,7 @@ impl Core {
         id: u32,
     ) -> Result<(), Error> {
         self.relook.try_reserve(1)?;
-        self.reserve_mfe()?;
+        self.reserve_mfe(iif)?;
         self.outbox.reserve(2)?;
         let wanted = self.would_be_oifs(flow, iif, entry)?;
         if let Some(entry) = entry {
@@ -562,9 +562,12 @@ impl Core {
         iif: IfKey,
         route: Option<Route>,
     ) -> Result<(), Error> {
-        self.reserve_mfe()?;
         self.outbox.reserve(1)?;
         let iif = self.interfaces.intern(iif)?;
+        if let Err(error) = self.reserve_mfe(iif) {
+            self.interfaces.forget_unused(iif);
+            return Err(error);
+        }
         let id = match self.mfes.find(flow) {
             Some(id) => {
                 self.turn_unresolved(id, iif);
@@ -611,6 +614,5 @@ fn take_route(mfe: &mut Mfe, pending: &Flow) {
 /// Takes over what an entry tells of its route.
 pub(super) fn set_route(mfe: &mut Mfe, route: &Route) {
     mfe.route_protocol = route.protocol;
-    mfe.route_network = route.network;
     mfe.route_prefix_len = route.prefix_len;
 }

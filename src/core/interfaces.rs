@@ -80,6 +80,8 @@ pub struct Interface {
     pub memberships: NumberSet,
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
     pub marked: NumberSet,
+    /// The forwarding entries whose iif it is, by [`Mfe::place_on_iif`](super::mfe::Mfe).
+    pub incoming: OrderedMap<u32, ()>,
     /// Forwarding entries and pending flows whose iif it is.
     pub iif_users: u32,
 }
@@ -163,6 +165,7 @@ impl Interfaces {
             up: true,
             memberships: NumberSet::default(),
             marked: NumberSet::default(),
+            incoming: OrderedMap::new(),
             iif_users: 0,
         });
         self.by_key.insert(key, id);

@@ -130,7 +130,7 @@ impl Core {
     /// Rule E8: an entry whose lifetime has ended and that carried packets meanwhile is built
     /// anew in place; an idle one goes. `packets` is the entry's count, iif or not.
     pub fn expire(&mut self, now: Millis, flow: SourceGroup, packets: u32) -> Result<(), Error> {
-        let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline <= now) else {
+        let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline() <= now) else {
             return Ok(());
         };
         self.plane.reserve(1)?;
@@ -251,14 +251,14 @@ impl Core {
             None => (self.interfaces.first_of_index(IfKey::new(index, Ipv4Addr::UNSPECIFIED))?, 0),
         };
         loop {
-            let found = self.by_iif.next_from(at).map(|(place, ())| place);
-            if let Some((iif, id)) = found
-                && iif == at.0
+            let (iif, from) = at;
+            let interface = self.interfaces.get(iif)?;
+            if let Some((id, ())) = interface.incoming.next_from(from)
                 && id < RESOLVED
             {
                 return Some((self.mfes[id].flow(), Waiting(iif, id)));
             }
-            at = (self.interfaces.next_of_index(at.0)?, 0);
+            at = (self.interfaces.next_of_index(iif)?, 0);
         }
     }
 
@@ -316,7 +316,7 @@ impl Core {
         cause: Option<u32>,
     ) -> Result<(), Error> {
         let mut entries = Vec::new();
-        let of_iif = self.by_iif.from((id, 0)).take_while(|((iif, _), ())| *iif == id).count();
+        let of_iif = self.interfaces[id].incoming.len();
         entries.try_reserve(self.interfaces[id].marked.len())?;
         entries.extend(self.interfaces[id].marked.iter());
         for group in self.interfaces[id].memberships.iter() {

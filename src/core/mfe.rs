@@ -6,7 +6,7 @@ use super::outbox::Action;
 use super::plane::Stale;
 use super::slab::NONE;
 use super::table::{Key, Keyed, Table};
-use super::types::{Counters, IfKey, Millis, Seconds, SourceGroup};
+use super::types::{Counters, IfKey, Millis, Seconds, SourceGroup, Stamp, mask_of};
 use crate::error::Error;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
@@ -69,13 +69,12 @@ impl Oif {
 /// A forwarding entry.
 pub(super) struct Mfe {
     key: Key,
-    pub created: Millis,
-    pub deadline: Millis,
+    created: Stamp,
+    deadline: Stamp,
     pub lifetime: Seconds,
     pub iif: u32,
     pub upstream: Ipv4Addr,
     pub route_protocol: u32,
-    pub route_network: Ipv4Addr,
     /// The packet count when the entry was made, built anew or looked at last (rule E8).
     pub seen_packets: u32,
     /// The low bits of the time of the last WRONG_IF, valid with [`Mfe::WRONG_IF_SEEN`].
@@ -116,13 +115,12 @@ impl Mfe {
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
             key: Key::new(flow),
-            created: now,
-            deadline: now,
+            created: Stamp::new(now),
+            deadline: Stamp::new(now),
             lifetime: LIFETIME,
             iif,
             upstream: flow.source(),
             route_protocol: 0,
-            route_network: Ipv4Addr::UNSPECIFIED,
             seen_packets: 0,
             wrong_if_at: 0,
             oifs: SmallVec::new(),
@@ -137,6 +135,32 @@ impl Mfe {
     /// Its source and group.
     pub const fn flow(&self) -> SourceGroup {
         self.key.get()
+    }
+
+    /// When it was made.
+    pub const fn created(&self) -> Millis {
+        self.created.get()
+    }
+
+    /// When its lifetime ends.
+    pub const fn deadline(&self) -> Millis {
+        self.deadline.get()
+    }
+
+    pub const fn set_deadline(&mut self, at: Millis) {
+        self.deadline = Stamp::new(at);
+    }
+
+    /// The prefix of its route, which covers the source.
+    pub const fn route_network(&self) -> Ipv4Addr {
+        let mask = mask_of(self.route_prefix_len).to_bits();
+        Ipv4Addr::from_bits(self.flow().source().to_bits() & mask)
+    }
+
+    /// Reads one octet of the first cache line and one of the last: what is touched early is there
+    /// when it is needed.
+    pub const fn touch(&self) -> u8 {
+        (self.flow().to_bits() as u8).wrapping_add(self.marks)
     }
 
     pub const fn is(&self, mark: u8) -> bool {
@@ -187,8 +211,8 @@ impl Mfe {
     }
 
     /// Its place among the entries of its iif: those without an owner first.
-    pub const fn iif_place(&self, id: u32) -> (u32, u32) {
-        (self.iif, if self.is(Self::UNRESOLVED) { id } else { id | RESOLVED })
+    pub const fn place_on_iif(&self, id: u32) -> u32 {
+        if self.is(Self::UNRESOLVED) { id } else { id | RESOLVED }
     }
 
     pub const fn source_place(&self) -> u64 {
@@ -201,7 +225,7 @@ pub(super) const fn by_source(flow: SourceGroup) -> u64 {
     flow.to_bits().rotate_left(32)
 }
 
-/// Set in [`Mfe::iif_place`] for entries that have an owner.
+/// Set in [`Mfe::place_on_iif`] for entries that have an owner.
 pub(super) const RESOLVED: u32 = 1 << 31;
 
 /// The negative entries in the order in which they became so (rule G1).
@@ -425,34 +449,45 @@ impl Core {
         self.interfaces[mfe.iif].iif_users += 1;
         let id = self.mfes.insert(mfe);
         self.by_source.insert(self.mfes[id].source_place(), ());
-        self.by_iif.insert(self.mfes[id].iif_place(id), ());
+        self.list_on_iif(id);
         id
     }
 
-    /// Makes room for one more entry, and for the changes of the plane that go with it.
-    pub(super) fn reserve_mfe(&mut self) -> Result<(), Error> {
+    fn list_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.insert(mfe.place_on_iif(id), ());
+    }
+
+    fn unlist_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.remove(mfe.place_on_iif(id));
+    }
+
+    /// Makes room for one more entry with this iif, and for the changes of the plane that go with
+    /// it.
+    pub(super) fn reserve_mfe(&mut self, iif: u32) -> Result<(), Error> {
         self.mfes.reserve_one()?;
         self.by_source.reserve_one()?;
-        self.by_iif.reserve_one()?;
+        self.interfaces[iif].incoming.reserve_one()?;
         self.plane.reserve(4)
     }
 
     /// Changes an entry's iif, and whether it is resolved. Room must have been reserved.
     pub(super) fn set_iif(&mut self, id: u32, iif: u32, unresolved: bool) {
-        self.by_iif.remove(self.mfes[id].iif_place(id));
+        self.unlist_on_iif(id);
         let old = std::mem::replace(&mut self.mfes[id].iif, iif);
         self.mfes[id].set(Mfe::UNRESOLVED, unresolved);
         self.interfaces[iif].iif_users += 1;
         self.interfaces[old].iif_users -= 1;
         self.interfaces.forget_unused(old);
-        self.by_iif.insert(self.mfes[id].iif_place(id), ());
+        self.list_on_iif(id);
     }
 
     /// Takes an entry away. Room for one change of the plane must have been reserved.
     pub(super) fn delete_mfe(&mut self, id: u32) {
         self.lifetimes.clear(&mut self.mfes, id);
         self.negatives.remove(&mut self.mfes, id);
-        self.by_iif.remove(self.mfes[id].iif_place(id));
+        self.unlist_on_iif(id);
         self.by_source.remove(self.mfes[id].source_place());
         let Some(mfe) = self.mfes.remove(id) else { return };
         for oif in mfe.oifs.iter().filter(|oif| oif.is(Oif::FORCED | Oif::VETOED)) {
@@ -578,7 +613,7 @@ mod tests {
 
     #[test]
     fn entries_stay_small() {
-        assert_eq!(Slab::<Mfe>::PLACE, 96);
+        assert_eq!(Slab::<Mfe>::PLACE, 88);
         assert_eq!(Slab::<Entry>::PLACE, 56);
     }
 }

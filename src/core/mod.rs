@@ -118,8 +118,6 @@ pub struct Core {
     mfes: Table<Mfe>,
     /// Forwarding entries, and new flows whose questions are open, by source, then group.
     by_source: OrderedMap<u64, ()>,
-    /// Forwarding entries by iif: its number, then [`Mfe::iif_place`].
-    by_iif: OrderedMap<(u32, u32), ()>,
     lifetimes: Wheel,
     /// The negative entries, oldest first.
     negatives: mfe::NegativeList,
@@ -153,7 +151,6 @@ impl Core {
             everything: None,
             mfes: Table::new(),
             by_source: OrderedMap::new(),
-            by_iif: OrderedMap::new(),
             lifetimes: Wheel::new(),
             negatives: mfe::NegativeList::EMPTY,
             flows: Table::new(),

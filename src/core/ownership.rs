@@ -314,7 +314,7 @@ impl Core {
             }
         }
         let marked = self.interfaces[id].marked.len();
-        let of_iif = self.by_iif.from((id, 0)).take_while(|((iif, _), ())| *iif == id).count();
+        let of_iif = self.interfaces[id].incoming.len();
         self.outbox.reserve(alerts + entries + marked)?;
         self.plane.reserve(2 * (entries + marked) + of_iif + 1)?;
         // The list of covered entries is used for one membership at a time.
@@ -355,10 +355,9 @@ impl Core {
     /// no owner toward their source. Room must have been reserved.
     pub(super) fn delete_entries_of(&mut self, id: u32, released: bool) {
         let first = if released { 0 } else { RESOLVED };
-        while let Some(((iif, place), ())) = self.by_iif.next_from((id, first)) {
-            if iif != id {
-                break;
-            }
+        // With its last entry an interface that nobody is on may be forgotten.
+        let next = |core: &Self| core.interfaces.get(id)?.incoming.next_from(first);
+        while let Some((place, ())) = next(self) {
             self.delete_mfe(place & !RESOLVED);
         }
     }

@@ -94,19 +94,27 @@ impl Core {
         self.give_record(now, mfe, counters, give)
     }
 
-    /// Up to `max` entries in order from a flow on, by number too, for [`Self::read_mfe_at`].
+    /// Up to `max` entries in order from a flow on, by number too, for [`Self::read_mfe_at`]. The
+    /// last is the first whose record finds no room: `has_room` is asked for each, by its number
+    /// of oifs.
     pub fn rows_from(
         &self,
         from: SourceGroup,
         max: usize,
+        has_room: &mut dyn FnMut(usize) -> bool,
         rows: &mut impl Extend<(SourceGroup, u32)>,
     ) {
-        let mut sum = 0u8;
-        rows.extend(self.mfes.from(from).take(max).inspect(|(_, id)| {
-            // As in `read_mfes`: touched together they arrive together, before the kernel is
-            // asked about each.
-            let mfe = &self.mfes[*id];
-            sum = sum.wrapping_add(mfe.created.0 as u8).wrapping_add(mfe.route_prefix_len);
+        let (mut room, mut sum) = (true, 0u8);
+        rows.extend(self.mfes.from(from).take(max).take_while(|(_, id)| {
+            let before = room;
+            if room {
+                // As in `read_mfes`: touched together they arrive together, before the kernel is
+                // asked about each.
+                let mfe = &self.mfes[*id];
+                sum = sum.wrapping_add(mfe.touch());
+                room = has_room(mfe.active().count());
+            }
+            before
         }));
         black_box(sum);
     }
@@ -148,10 +156,9 @@ impl Core {
             }
             // Neighbours in order lie far apart in memory. Touched one after the other, without
             // waiting for each, they arrive together.
-            black_box(ahead.iter().fold(0, |sum: u8, (_, id)| {
-                let mfe = &self.mfes[*id];
-                sum.wrapping_add(mfe.created.0 as u8).wrapping_add(mfe.route_prefix_len)
-            }));
+            black_box(
+                ahead.iter().fold(0, |sum: u8, (_, id)| sum.wrapping_add(self.mfes[*id].touch())),
+            );
             for (flow, id) in ahead {
                 if given == max {
                     return Ok((Some(flow), true));
@@ -196,11 +203,11 @@ impl Core {
                 .map_or(0, |info| info.protocol),
             upstream: mfe.upstream,
             route_protocol: mfe.route_protocol,
-            route_network: mfe.route_network,
+            route_network: mfe.route_network(),
             route_prefix_len: mfe.route_prefix_len,
             resolved: !mfe.is(Mfe::UNRESOLVED),
-            up_time_ms: now.since(mfe.created),
-            expiry_ms: mfe.deadline.since(now),
+            up_time_ms: now.since(mfe.created()),
+            expiry_ms: mfe.deadline().since(now),
             lifetime: mfe.lifetime,
             counters,
             oifs: &oifs,

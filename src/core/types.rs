@@ -143,7 +143,7 @@ pub struct Route {
     pub upstream: Ipv4Addr,
     /// The protocol the route came from, in Windows' numbering (dwRouteProtocol).
     pub protocol: u32,
-    /// The prefix that matched.
+    /// The prefix that matched. Entries tell of its length only: it covers their source.
     pub network: Ipv4Addr,
     /// The length of that prefix in bits, 0 to 32.
     pub prefix_len: u8,
@@ -162,6 +162,30 @@ impl Millis {
     /// The moment `seconds` later.
     pub const fn plus(self, seconds: Seconds) -> Self {
         Self(self.0.saturating_add(seconds.0 as u64 * 1000))
+    }
+}
+
+/// A moment in six octets, for what there is a lot of. That is room for 8,900 years: whatever lies
+/// beyond them lies beyond everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stamp([u16; 3]);
+
+impl Stamp {
+    const BEYOND: u64 = (1 << 48) - 1;
+
+    /// Packs a moment.
+    pub const fn new(at: Millis) -> Self {
+        let bits = if at.0 < Self::BEYOND { at.0 } else { Self::BEYOND };
+        Self([bits as u16, (bits >> 16) as u16, (bits >> 32) as u16])
+    }
+
+    /// The moment again.
+    pub const fn get(self) -> Millis {
+        let [low, middle, high] = self.0;
+        match low as u64 | (middle as u64) << 16 | (high as u64) << 32 {
+            Self::BEYOND => Millis(u64::MAX),
+            bits => Millis(bits),
+        }
     }
 }
 
@@ -240,6 +264,16 @@ mod tests {
         assert!(!SourceGroup::new(ip(10, 0, 0, 2), ip(224, 0, 1, 0)).covers(flow));
         assert!(!flow.is_link_local());
         assert!(SourceGroup::new(ip(10, 0, 0, 1), ip(224, 0, 0, 255)).is_link_local());
+    }
+
+    #[test]
+    fn stamps() {
+        for at in [0, 1, 0xffff, 0x1_0000, 1 << 47, (1 << 48) - 2] {
+            assert_eq!(Stamp::new(Millis(at)).get(), Millis(at));
+        }
+        for at in [(1 << 48) - 1, 1 << 48, u64::MAX] {
+            assert_eq!(Stamp::new(Millis(at)).get(), Millis(u64::MAX), "beyond everything");
+        }
     }
 
     #[test]

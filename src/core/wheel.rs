@@ -39,7 +39,7 @@ impl Wheel {
     /// Sets when an entry ends.
     pub(super) fn set(&mut self, mfes: &mut Table<Mfe>, id: u32, deadline: Millis) {
         self.clear(mfes, id);
-        mfes[id].deadline = deadline;
+        mfes[id].set_deadline(deadline);
         // A deadline that was searched already is found with the present second.
         let second = (deadline.0 / 1000).max(self.searched);
         self.link(mfes, id, slot_of(Millis(second * 1000)));
@@ -93,7 +93,7 @@ impl Wheel {
             let mut id = self.heads[at as usize % SECONDS];
             while id != NONE {
                 let next = mfes[id].wheel.next;
-                if mfes[id].deadline <= now {
+                if mfes[id].deadline() <= now {
                     self.clear(mfes, id);
                     self.link(mfes, id, ENDED);
                 }

@@ -193,7 +193,15 @@ impl MfeRecords {
 
     /// Reads the entries after `start`, or from the first.
     pub(super) fn all_after(mut self, start: Option<SourceGroup>) -> Result<Rest, Error> {
-        let rest = MGM.read_mfes(start, self.stats.is_some(), &mut |record| {
+        let (head, oif) = self.sizes();
+        let mut left = self.out.left();
+        let has_room = &mut |oifs: usize| {
+            let size = head + oifs * oif;
+            let fits = size <= left;
+            left -= if fits { size } else { 0 };
+            fits
+        };
+        let rest = MGM.read_mfes(start, self.stats.is_some(), has_room, &mut |record| {
             if self.put(record) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         match rest {
@@ -203,19 +211,26 @@ impl MfeRecords {
         }
     }
 
-    fn put(&mut self, record: &MfeRecord<'_>) -> bool {
+    /// The sizes of a record without its oifs, and of one oif.
+    fn sizes(&self) -> (usize, usize) {
+        let oif = size_of::<_MIB_IPMCAST_OIF_STATS>();
         match self.stats {
-            None => {
-                let head_size = offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo);
-                self.out.put(&mfe(record), head_size, record.oifs.iter().map(oif))
-            }
-            Some(StatsKind::Basic) => {
-                let head_size = offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats);
-                self.out.put(&mfe_stats(record), head_size, record.oifs.iter().map(oif_stats))
-            }
+            None => (offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo), size_of::<_MIB_IPMCAST_OIF>()),
+            Some(StatsKind::Basic) => (offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats), oif),
             Some(StatsKind::Extended) => {
-                let head_size = offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats);
-                self.out.put(&mfe_stats_ex(record), head_size, record.oifs.iter().map(oif_stats))
+                (offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats), oif)
+            }
+        }
+    }
+
+    fn put(&mut self, record: &MfeRecord<'_>) -> bool {
+        let (head, _) = self.sizes();
+        let oifs = record.oifs.iter();
+        match self.stats {
+            None => self.out.put(&mfe(record), head, oifs.map(oif)),
+            Some(StatsKind::Basic) => self.out.put(&mfe_stats(record), head, oifs.map(oif_stats)),
+            Some(StatsKind::Extended) => {
+                self.out.put(&mfe_stats_ex(record), head, oifs.map(oif_stats))
             }
         }
     }

@@ -138,7 +138,7 @@ impl<C: Callbacks> Mgm<C> {
         let mut after = None;
         loop {
             let mut written = Ok(());
-            let rest = self.read_mfes(after, true, &mut |record| {
+            let rest = self.read_mfes(after, true, &mut |_| true, &mut |record| {
                 // A record that is refused is read again.
                 if written.is_err() || json.is_full() {
                     return ControlFlow::Break(());

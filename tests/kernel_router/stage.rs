@@ -195,7 +195,7 @@ impl Router {
     pub fn entries(&self) -> Vec<Entry> {
         let mut all = Vec::new();
         self.mgm
-            .read_mfes(None, true, &mut |record| {
+            .read_mfes(None, true, &mut |_| true, &mut |record| {
                 all.push(read(record));
                 ControlFlow::Continue(())
             })

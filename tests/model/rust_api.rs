@@ -241,7 +241,7 @@ impl Subject for RustApi {
         loop {
             let after = all.last().map(|m| m.flow);
             let mut room = 2;
-            let rest = self.0.read_mfes(after, true, &mut |r| {
+            let rest = self.0.read_mfes(after, true, &mut |_| true, &mut |r| {
                 if room == 0 {
                     return ControlFlow::Break(());
                 }
@@ -259,7 +259,7 @@ impl Subject for RustApi {
     fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply {
         let (mut left, mut needed, mut rows) = (room, 0, Vec::new());
         let counted = record != Record::Plain;
-        let rest = self.0.read_mfes(after, counted, &mut |r| {
+        let rest = self.0.read_mfes(after, counted, &mut |_| true, &mut |r| {
             let size = record.size(r.oifs.len());
             if size > left {
                 needed = if rows.is_empty() { size } else { 0 };
