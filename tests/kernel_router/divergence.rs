@@ -1,10 +1,11 @@
 //! The kernel's table is not what it should be: others change it, or the kernel refuses.
 
-use crate::netns::recorder::{flow, send_until_received};
+use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{run, wait_for};
 use crate::netns_tests;
-use crate::stage::{JOIN, Router, any, kernel_entries, three_cables};
-use mgm::core::types::SourceGroup;
+use crate::stage::{Router, any, kernel_entries, three_cables};
+use mgm::core::types::{IfKey, SourceGroup};
+use mgm::log::Level;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const MRT_DEL_VIF: i32 = 203;
@@ -63,31 +64,102 @@ netns_tests! {
     }
 
     fn what_the_kernel_refuses_is_told_and_tried_again() {
-        let router = Router::start();
-        let [a, b, c] = three_cables();
-        router.take(&[&a, &b, &c]);
-        let f = flow(2, 1);
-        router.join(any(f), b.key());
-        send_until_received(&a, f, &b);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                refuse_option(MRT_ADD_MFC, libc::ENOBUFS);
-                router.mgm.add_membership(router.id, any(f), c.key(), JOIN).unwrap();
-            });
-        });
-        assert!(router.logged("no buffer space"), "{:?}", router.lines());
-        assert!(router.logged("tried again"));
-        router.wait_entry(f, a.key(), &[b.key(), c.key()]);
-        send_until_received(&a, f, &c);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                refuse_option(MRT_ADD_MFC, libc::EPERM);
+        for (errno, told) in REFUSALS {
+            let router = Router::start();
+            let [a, b, c] = three_cables();
+            router.take(&[&a, &b, &c]);
+            let f = flow(2, 1);
+            router.join(any(f), b.key());
+            send_until_received(&a, f, &b);
+            refused(MRT_ADD_MFC, errno, || router.join(any(f), c.key()));
+            // Once, and by this thread alone: the timer's thread is not refused anything.
+            assert_eq!(router.complaints(), [format!("entry {f}: MRT_ADD_MFC: {told}; it is tried again")]);
+            router.wait_entry(f, a.key(), &[b.key(), c.key()]);
+            send_until_received(&a, f, &c);
+            refused(MRT_ADD_MFC, errno, || {
                 router.leave(any(f), b.key());
                 router.leave(any(f), c.key());
             });
+            router.wait_entry(f, a.key(), &[]);
+            router.agrees_with_kernel();
+            router.mgm.stop().unwrap();
+            drop([a, b, c]);
+        }
+    }
+
+    fn a_new_flow_that_the_kernel_refuses_is_tried_again() {
+        for (errno, told) in REFUSALS {
+            // The threads that the reports come to have the filter of the one that started them.
+            let router = refused(MRT_ADD_MFC, errno, Router::with_clock);
+            let [a, b, c] = three_cables();
+            router.take(&[&a, &b, &c]);
+            let f = flow(2, 1);
+            router.join(any(f), b.key());
+            send(&a, f, b"first");
+            wait_for("the line in the log", || (!router.complaints().is_empty()).then_some(()));
+            assert_eq!(router.complaints(), [format!("entry {f}: MRT_ADD_MFC: {told}; it is tried again")]);
+            assert!(kernel_entries().is_empty());
+            // The packet still waits in the kernel.
+            router.pass(1);
+            assert!(b.wait_receive().ends_with(b"first"));
+            router.wait_entry(f, a.key(), &[b.key()]);
+            router.agrees_with_kernel();
+            assert_eq!(router.complaints().len(), 1);
+            router.mgm.stop().unwrap();
+            drop([a, b, c]);
+        }
+    }
+
+    fn many_entries_that_the_kernel_refuses() {
+        const FLOWS: u16 = 20;
+        let router = Router::with_clock();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        router.join(SourceGroup::ALL, b.key());
+        for n in 0..FLOWS {
+            send_until_received(&a, flow(2, n), &b);
+        }
+        let both = [b.key(), c.key()];
+        let are = |oifs: &[IfKey]| kernel_entries().iter().filter(|entry| entry.is(a.key(), oifs)).count();
+        // Netlink takes no message: the socket's option does it.
+        on_a_thread(|| {
+            refuse(libc::SYS_sendto, None, libc::ENOBUFS);
+            router.join(SourceGroup::ALL, c.key());
         });
-        router.wait_entry(f, a.key(), &[]);
-        router.agrees_with_kernel();
+        assert_eq!((are(&both), router.complaints().len()), (FLOWS.into(), 0));
+        for (round, (errno, told)) in REFUSALS.into_iter().enumerate() {
+            on_a_thread(|| {
+                refuse(libc::SYS_sendto, None, libc::ENOBUFS);
+                refuse(libc::SYS_setsockopt, Some(MRT_ADD_MFC), errno);
+                router.leave(SourceGroup::ALL, c.key());
+            });
+            assert_eq!(are(&both), FLOWS.into(), "as before");
+            let complaints = router.complaints();
+            assert_eq!(complaints.len(), usize::from(FLOWS) * (round + 1));
+            assert!(complaints.last().unwrap().contains(told), "{complaints:?}");
+            router.pass(1);
+            assert_eq!(are(&[b.key()]), FLOWS.into(), "none was forgotten");
+            router.agrees_with_kernel();
+            router.join(SourceGroup::ALL, c.key());
+        }
+    }
+}
+
+/// Why MRT_ADD_MFC fails, and what the log says then.
+const REFUSALS: [(i32, &str); 3] = [
+    (libc::ENOBUFS, "no buffer space (errno 105)"),
+    (libc::ENFILE, "table full (errno 23)"),
+    (libc::EPERM, "operation not permitted (errno 1)"),
+];
+
+impl Router {
+    /// What was logged as a warning or an error.
+    fn complaints(&self) -> Vec<String> {
+        self.lines()
+            .into_iter()
+            .filter(|(level, _)| *level <= Level::Warn)
+            .map(|(_, line)| line)
+            .collect()
     }
 }
 
@@ -127,19 +199,41 @@ impl Other {
     }
 }
 
-/// From now on this socket option fails for the calling thread.
-fn refuse_option(name: i32, errno: i32) {
+/// Runs something on a thread of its own: what is refused to a thread is so for ever.
+fn on_a_thread<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
+/// Runs something for which this socket option fails.
+fn refused<R: Send>(option: i32, errno: i32, run: impl FnOnce() -> R + Send) -> R {
+    on_a_thread(|| {
+        refuse(libc::SYS_setsockopt, Some(option), errno);
+        run()
+    })
+}
+
+/// From now on a system call fails for the calling thread and those that it starts; with `third`
+/// where its third argument is that.
+fn refuse(call: libc::c_long, third: Option<i32>, errno: i32) {
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     // struct seccomp_data: the system call's number, and the lower half of its third argument.
-    let third = if cfg!(target_endian = "little") { 32 } else { 36 };
-    let mut program = [
+    let at = if cfg!(target_endian = "little") { 32 } else { 36 };
+    let third = third.map(|third| {
+        [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, third as u32),
+        ]
+    });
+    let rest = if third.is_some() { 3 } else { 1 };
+    let mut program = vec![
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, libc::SYS_setsockopt as u32),
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, third),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, name as u32),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, rest, call as u32),
+    ];
+    program.extend(third.into_iter().flatten());
+    program.extend([
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    ]);
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the program is valid for the call, which copies it.
     let result = unsafe {

@@ -393,6 +393,53 @@ netns_tests! {
         assert!(made >= 612, "{made} entries, {} pending", router.counted("pending_flows"));
     }
 
+    fn a_client_whose_creation_callback_hangs_leaves_the_others_room() {
+        let router = Router::with(|settings| settings.max_mfes = 2048);
+        let [a, b, c] = three_cables();
+        router.take(&[&a]);
+        let ((hung, hung_id), (_, other)) = (router.another(200), router.another(201));
+        router.mgm.take_interface(hung_id, b.key()).unwrap();
+        router.mgm.take_interface(other, c.key()).unwrap();
+        // The first client's flows go to the one that hangs, the other's to the first.
+        let others = |n| SourceGroup::new(Ipv4Addr::new(10, 3, 0, 2), Ipv4Addr::new(232, 3, 0, n));
+        for n in 0..1000 {
+            router.mgm.add_membership(hung_id, any(flow(2, n)), b.key(), JOIN).unwrap();
+        }
+        for n in 0..100 {
+            router.join(any(others(n)), a.key());
+        }
+        let go_on = &*Box::leak(Box::new(AtomicBool::new(false)));
+        hung.on_call(|told| {
+            if matches!(told, Told::Creation(_)) && !go_on.load(SeqCst) {
+                wait_for("the end of the test", || go_on.load(SeqCst).then_some(()));
+            }
+        });
+        let _go_on = SetOnDrop(go_on);
+        wait_for("flows to be refused", || {
+            for n in 0..1000 {
+                send(&a, flow(2, n), b"x");
+            }
+            (router.counted("pending_flows") >= 512 && router.counted("refused_flows") > 0).then_some(())
+        });
+        assert_eq!((router.counted("pending_flows"), router.counted("mfes")), (512, 0));
+        for n in 0..100 {
+            wait_for("an entry for the other's flow", || {
+                send(&c, others(n), b"other");
+                router.entry(others(n)).filter(|entry| entry.oifs == [a.key()])
+            });
+        }
+        // The first client has other flows as well, which the one that hangs has no part in.
+        let own = SourceGroup::new(Ipv4Addr::new(10, 1, 0, 2), Ipv4Addr::new(232, 4, 0, 1));
+        wait_for("an entry for the first client's flow", || {
+            send(&a, own, b"own");
+            router.entry(own).filter(|entry| entry.oifs.is_empty())
+        });
+        assert_eq!(router.counted("pending_flows"), 512);
+        go_on.store(true, SeqCst);
+        wait_for("all that waited", || (router.counted("pending_flows") == 0).then_some(()));
+        assert!(router.counted("mfes") >= 613, "{} entries", router.counted("mfes"));
+    }
+
     fn a_flood_of_spoofed_flows() {
         let router = Router::with(|settings| settings.max_mfes = 4096);
         let cables = three_cables();
