@@ -64,16 +64,24 @@ netns_tests! {
     }
 
     fn what_the_kernel_refuses_is_told_and_tried_again() {
-        for (errno, told) in REFUSALS {
+        let [a, b, c] = three_cables();
+        for (n, (errno, told)) in (1..).zip(REFUSALS) {
             let router = Router::start();
-            let [a, b, c] = three_cables();
             router.take(&[&a, &b, &c]);
-            let f = flow(2, 1);
+            let f = flow(2, n);
             router.join(any(f), b.key());
             send_until_received(&a, f, &b);
-            refused(MRT_ADD_MFC, errno, || router.join(any(f), c.key()));
-            // Once, and by this thread alone: the timer's thread is not refused anything.
-            assert_eq!(router.complaints(), [format!("entry {f}: MRT_ADD_MFC: {told}; it is tried again")]);
+            let complaints = wait_for("a refusal", || {
+                refused(MRT_ADD_MFC, errno, || router.join(any(f), c.key()));
+                let complaints = router.complaints();
+                if complaints.is_empty() {
+                    // A thread with a late report of the flow programmed it: that is not refused.
+                    router.leave(any(f), c.key());
+                }
+                (!complaints.is_empty()).then_some(complaints)
+            });
+            let line = format!("entry {f}: MRT_ADD_MFC: {told}; it is tried again");
+            assert_eq!(complaints, [line], "once");
             router.wait_entry(f, a.key(), &[b.key(), c.key()]);
             send_until_received(&a, f, &c);
             refused(MRT_ADD_MFC, errno, || {
@@ -83,17 +91,16 @@ netns_tests! {
             router.wait_entry(f, a.key(), &[]);
             router.agrees_with_kernel();
             router.mgm.stop().unwrap();
-            drop([a, b, c]);
         }
     }
 
     fn a_new_flow_that_the_kernel_refuses_is_tried_again() {
-        for (errno, told) in REFUSALS {
+        let [a, b, c] = three_cables();
+        for (n, (errno, told)) in (1..).zip(REFUSALS) {
             // The threads that the reports come to have the filter of the one that started them.
             let router = refused(MRT_ADD_MFC, errno, Router::with_clock);
-            let [a, b, c] = three_cables();
             router.take(&[&a, &b, &c]);
-            let f = flow(2, 1);
+            let f = flow(2, n);
             router.join(any(f), b.key());
             send(&a, f, b"first");
             wait_for("the line in the log", || (!router.complaints().is_empty()).then_some(()));
@@ -106,7 +113,6 @@ netns_tests! {
             router.agrees_with_kernel();
             assert_eq!(router.complaints().len(), 1);
             router.mgm.stop().unwrap();
-            drop([a, b, c]);
         }
     }
 
@@ -126,19 +132,19 @@ netns_tests! {
             refuse(libc::SYS_sendto, None, libc::ENOBUFS);
             router.join(SourceGroup::ALL, c.key());
         });
-        assert_eq!((are(&both), router.complaints().len()), (FLOWS.into(), 0));
+        assert_eq!((are(&both), router.complaints().len()), (usize::from(FLOWS), 0));
         for (round, (errno, told)) in REFUSALS.into_iter().enumerate() {
             on_a_thread(|| {
                 refuse(libc::SYS_sendto, None, libc::ENOBUFS);
                 refuse(libc::SYS_setsockopt, Some(MRT_ADD_MFC), errno);
                 router.leave(SourceGroup::ALL, c.key());
             });
-            assert_eq!(are(&both), FLOWS.into(), "as before");
+            assert_eq!(are(&both), usize::from(FLOWS), "as before");
             let complaints = router.complaints();
             assert_eq!(complaints.len(), usize::from(FLOWS) * (round + 1));
             assert!(complaints.last().unwrap().contains(told), "{complaints:?}");
             router.pass(1);
-            assert_eq!(are(&[b.key()]), FLOWS.into(), "none was forgotten");
+            assert_eq!(are(&[b.key()]), usize::from(FLOWS), "none was forgotten");
             router.agrees_with_kernel();
             router.join(SourceGroup::ALL, c.key());
         }
