@@ -6,10 +6,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#ifndef MGM_ROUNDS /* fewer under tools that are slow */
+#define MGM_ROUNDS 200
+#endif
+
 enum {
     PATIENCE = 120,   /* seconds until a test that hangs is ended as a failure */
     THREADS = 4,
-    FEWEST = 200,     /* rounds of each thread */
+    FEWEST = MGM_ROUNDS, /* rounds of each thread */
     ROUNDS = 5000,    /* at most */
     INNER_CALLS = 12, /* that callbacks may make for each call from outside */
     KINDS = ON_ENABLE + 1,

@@ -1,12 +1,22 @@
 //! What threads meet at: parking_lot's locks and std's atomics. The tests in `schedules` put a
-//! scheduler's in their place, which decides which thread goes on at each of them.
+//! scheduler's in their place, which decides which thread goes on at each of them; the feature
+//! `helgrind` puts pthread's locks there, which valgrind's tools watch.
+
+#[cfg(feature = "helgrind")]
+pub(crate) mod pthreads;
+
+/// The locks of what no scheduler runs: threads that wait for the kernel or for a socket.
+#[cfg(not(feature = "helgrind"))]
+pub(crate) use parking_lot as unscheduled;
+#[cfg(feature = "helgrind")]
+pub(crate) use pthreads as unscheduled;
 
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use crate::forwarder::kernel::Thread;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use parking_lot::{Condvar, Condvar as Alarm, Mutex, RwLock};
-#[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex, RwLock};
 
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread};

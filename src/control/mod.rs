@@ -13,7 +13,7 @@ use crate::forwarder::kernel::{Body, Thread};
 use crate::log::Level;
 use crate::mgm::Mgm;
 use crate::state::Part;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::unscheduled::{Condvar, Mutex};
 use serde::Serialize;
 use socket_file::{SocketFile, bind, os};
 use std::io::{self, ErrorKind, Read, Write};

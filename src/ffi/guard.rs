@@ -39,6 +39,7 @@ pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         #[cfg(feature = "fault-injection")]
         {
             crate::fault::point(name);
+            crate::fault::lock_order();
             race();
         }
         let result = body();

@@ -12,7 +12,7 @@ use super::sys::{self, MAX_VIFS};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
 use crate::core::types::SourceGroup;
 use crate::forwarder::{EntryChange, ForwarderError};
-use parking_lot::MutexGuard;
+use crate::sync::unscheduled::MutexGuard;
 
 /// The most changes in one system call.
 pub const CHUNK: usize = 128;

@@ -17,7 +17,7 @@ use super::vifs::{Programmed, Vifs};
 use super::{Plane, PlaneCounters, sys};
 use crate::core::types::{IfKey, Route, SourceGroup};
 use crate::forwarder::Upcalls;
-use parking_lot::{Mutex, RwLock};
+use crate::sync::unscheduled::{Mutex, RwLock};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

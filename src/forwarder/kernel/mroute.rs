@@ -11,8 +11,8 @@ use super::takeover::Takeover;
 use super::vifs::{NO_PARENT, Programmed};
 use crate::core::types::{Counters, SourceGroup};
 use crate::forwarder::{EntryChange, ForwarderError};
+use crate::sync::unscheduled::MutexGuard;
 use hashbrown::HashMap;
-use parking_lot::MutexGuard;
 use std::os::fd::OwnedFd;
 
 /// The kernel reads the parent of an entry without oifs and does nothing with it; the last number

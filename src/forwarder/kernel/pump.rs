@@ -14,7 +14,7 @@
 use super::Plane;
 use super::sys::{Body, Errno, Thread};
 use crate::log::Level;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::unscheduled::{Condvar, Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::marker::PhantomData;
