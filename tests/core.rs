@@ -53,3 +53,28 @@ fn e1_a_link_local_flow_gets_no_entry() {
     assert_eq!(admit(&mut core, Ipv4Addr::new(224, 0, 1, 5)), Admission::Made);
     assert_eq!(core.totals().mfes, 1);
 }
+
+/// Counters are asked for of the entries that find room and of the first that does not.
+#[test]
+fn e13_only_what_finds_room_is_counted() {
+    let (mut core, _) = core();
+    let flow = |n| SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, n));
+    for n in 1..=9 {
+        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+    }
+    let rows = |mut room: usize, max| {
+        let mut rows = Vec::new();
+        let mut has_room = |oifs| {
+            assert_eq!(oifs, 0);
+            let some = room > 0;
+            room = room.saturating_sub(1);
+            some
+        };
+        core.rows_from(flow(2), max, &mut has_room, &mut rows);
+        rows.into_iter().map(|(flow, _)| flow).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(3, 64), [flow(2), flow(3), flow(4), flow(5)]);
+    assert_eq!(rows(0, 64), [flow(2)], "its size is to be told");
+    assert_eq!(rows(64, 2), [flow(2), flow(3)]);
+    assert_eq!(rows(64, 64).len(), 8);
+}
