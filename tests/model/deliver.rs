@@ -104,20 +104,25 @@ impl Model {
         };
         let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
-        let mut may: Vec<Id> = Vec::new();
-        if let Some(Event::Begin(client, _)) = self.shown_next() {
-            let same = |id: &Id| self.clients[*id].client == *client;
-            let (silent, loud): (Vec<Id>, Vec<Id>) =
-                ready.iter().partition(|id| self.next_is_silent(**id));
-            // Nobody sees when a null callback is passed over, though what waits for it goes on.
-            may.extend(loud.into_iter().filter(same));
-            may.extend(silent);
+        let next = match self.shown_next() {
+            Some(Event::Begin(client, _)) => Some(*client),
+            _ => None,
+        };
+        let (silent, loud): (Vec<Id>, Vec<Id>) =
+            ready.iter().partition(|id| self.next_is_silent(**id));
+        let shown = |id: &Id| Some(self.clients[*id].client) == next;
+        let mut may: Vec<Option<Id>> = loud.into_iter().filter(shown).map(Some).collect();
+        let due = ready.into_iter().find(must);
+        if next.is_none() {
+            may.push(due);
         }
+        // Nobody sees when a null callback is passed over, though what waits for it goes on. A
+        // call inside a callback may do so too for what outer calls left, before it returns.
+        may.extend(silent.into_iter().map(Some).filter(|id| next.is_some() || *id != due));
         if may.is_empty() {
-            may.extend(ready.into_iter().find(must));
+            may.push(due);
         }
-        let chosen = self.choice(may.len());
-        may.get(chosen).copied()
+        may[self.choice(may.len())]
     }
 
     fn next_is_silent(&self, id: Id) -> bool {

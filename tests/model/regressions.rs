@@ -329,5 +329,25 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 vec![route(IF1), Op::Take(h(0), IF1), packet(FLOW, IF1)],
             ),
         ),
+        (
+            "a call inside a callback passes over a null one that the outer call left",
+            play(
+                level,
+                |w| {
+                    w.profiles[2].script.nulls = vec![Kind::Creation];
+                    nest(w, 3, Kind::Rpf, Op::Owner(IF1));
+                    nest(w, 3, Kind::Rpf, join(0, FLOW, IF1));
+                },
+                vec![
+                    route(IF2),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(2), IF4_HOP),
+                    packet(FLOW, IF1),
+                    packet(sg(S1, G2), IF1),
+                    join(2, any(G1), IF4_HOP),
+                    Op::Take(h(3), IF2),
+                ],
+            ),
+        ),
     ]
 }
