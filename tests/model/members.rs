@@ -200,7 +200,8 @@ impl Model {
         // No rule orders the alerts about different entries: probably as shown.
         flows.sort_by_key(|flow| {
             let kind = if self.wanted_oifs(*flow).is_empty() { Kind::Prune } else { Kind::Join };
-            self.shown_at(*flow, Some(kind))
+            let told = self.owner(self.mfes[flow].iif).map(|owner| self.clients[owner].client);
+            self.shown_at(*flow, |client, shown| Some(client) == told && shown == kind)
         });
         for flow in flows {
             let wanted = self.wanted_oifs(flow);

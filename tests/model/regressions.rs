@@ -349,5 +349,23 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "alerts about entries come in any order, though another client hears of one before",
+            nested(
+                3,
+                Kind::Join,
+                route(IF3),
+                vec![
+                    route(IF1),
+                    Op::Route { network: NET2, len: 24, to: Some(IF1) },
+                    Op::Take(h(3), IF1),
+                    Op::Take(h(0), IF2),
+                    Op::Take(h(0), IF3),
+                    packet(sg(S2, G1), IF1),
+                    packet(sg(S1, G2), IF1),
+                    join(0, ALL, IF2),
+                ],
+            ),
+        ),
     ]
 }

@@ -115,14 +115,12 @@ impl Model {
         if self.shown.get(..at)? == self.events.as_slice() { self.shown.get(at) } else { None }
     }
 
-    /// Where, from here on, the library began to speak of an entry: at all, or with this callback.
-    /// Far away if it did not.
-    pub fn shown_at(&self, flow: SourceGroup, kind: Option<Kind>) -> usize {
+    /// Where, from here on, the library began to speak of an entry: at all, or with such a callback
+    /// to such a client. Far away if it did not.
+    pub fn shown_at(&self, flow: SourceGroup, such: impl Fn(Client, Kind) -> bool) -> usize {
         let ahead = self.shown.get(self.events.len()..).unwrap_or_default();
         let about = |e: &Event| match e {
-            Event::Begin(_, c) => {
-                c.flow() == Some(flow) && kind.is_none_or(|kind| c.kind() == kind)
-            }
+            Event::Begin(client, c) => c.flow() == Some(flow) && such(*client, c.kind()),
             _ => false,
         };
         ahead.iter().position(about).unwrap_or(usize::MAX)
