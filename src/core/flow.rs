@@ -492,6 +492,7 @@ impl Core {
         self.plane.push(Stale::Entry(pending.flow));
         self.unlist_negative(id);
         self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
 
         if was_unresolved {
             return self.announce_new(now, id);
@@ -600,6 +601,7 @@ impl Core {
             self.outbox.push(owner, Action::Prune { of, interface, member: false });
         }
         self.set_iif(id, iif, true);
+        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
         self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
     }
 }

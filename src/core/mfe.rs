@@ -111,6 +111,8 @@ impl Mfe {
     const LISTED_NEGATIVE: u8 = 32;
     /// It could not be built anew for want of memory: when its lifetime ends it is tried again.
     pub const RETRY: u8 = 64;
+    /// The answer to a prune alert is to set its lifetime, or has done so (rule E4).
+    pub const LIFETIME_ASKED: u8 = 128;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
@@ -350,6 +352,7 @@ impl Core {
     fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
         self.negatives.remove(&mut self.mfes, id);
         self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
         let of = self.mfes[id].flow();
         if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
             self.outbox.push(owner, Action::Join { of, member: false });
@@ -368,15 +371,17 @@ impl Core {
     pub(super) fn ask_lifetime(&mut self, now: Millis, id: u32, owner: u32, interface: IfKey) {
         let of = self.mfes[id].flow();
         self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set(Mfe::LIFETIME_ASKED, true);
         self.outbox.push(owner, Action::Prune { of, interface, member: false });
     }
 
     /// The answer to a prune alert with bMemberDelete FALSE: 0 means 900 s, and more than a day
-    /// means a day (rule E4).
+    /// means a day (rule E4). One that the entry's lifetime was not asked with, or that comes when
+    /// the entry has changed since, does not count.
     pub fn prune_answered(&mut self, now: Millis, of: SourceGroup, client: u32, timeout: Seconds) {
         let Some(id) = self.mfes.find(of) else { return };
-        let current = self.mfes[id].is_negative() && !self.mfes[id].is(Mfe::UNRESOLVED);
-        if current && self.iif_owner(id) == Some(client) {
+        let asked = self.mfes[id].is(Mfe::LIFETIME_ASKED);
+        if asked && self.iif_owner(id) == Some(client) {
             let lifetime = if timeout.0 == 0 { LIFETIME } else { timeout.min(MAX_LIFETIME) };
             self.set_lifetime(now, id, lifetime);
         }

@@ -367,5 +367,24 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "the prune of a moved iif does not set the lifetime of an entry its owner empties",
+            play(
+                level,
+                |w| {
+                    w.profiles[0].script.prune_timeout = Some(7);
+                    nest(w, 0, Kind::Prune, Op::Delete(h(0), any(G1), IF1, JOIN));
+                },
+                vec![
+                    route(IF2),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(0), IF2),
+                    Op::Take(h(0), IF4),
+                    join(0, any(G1), IF1),
+                    packet(FLOW, IF2),
+                    route(IF4),
+                ],
+            ),
+        ),
     ]
 }
