@@ -126,7 +126,7 @@ impl Model {
         };
         match ahead.iter().rposition(created) {
             Some(at) if silent => at,
-            _ => self.shown_at(flow, |_, kind| silent || kind == Kind::Rpf),
+            _ => self.shown_at(flow, if silent { None } else { Some(Kind::Rpf) }),
         }
     }
 

@@ -76,6 +76,11 @@ impl Model {
         self.clients[id].queue.push_back(Queued { cause, what });
     }
 
+    /// What waits for a client.
+    pub fn queued(&self, id: Id) -> impl Iterator<Item = Callback> {
+        self.clients[id].queue.iter().map(|q| callback_of(&q.what))
+    }
+
     pub fn alert(&mut self, id: Id, callback: Callback) {
         self.enqueue(id, Item::Alert(callback));
     }

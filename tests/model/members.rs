@@ -200,8 +200,10 @@ impl Model {
         // No rule orders the alerts about different entries: probably as shown.
         flows.sort_by_key(|flow| {
             let kind = if self.wanted_oifs(*flow).is_empty() { Kind::Prune } else { Kind::Join };
-            let told = self.owner(self.mfes[flow].iif).map(|owner| self.clients[owner].client);
-            self.shown_at(*flow, |client, shown| Some(client) == told && shown == kind)
+            match self.owner(self.mfes[flow].iif) {
+                Some(owner) => self.shown_after_queued(owner, *flow, kind),
+                None => usize::MAX,
+            }
         });
         for flow in flows {
             let wanted = self.wanted_oifs(flow);

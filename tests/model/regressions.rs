@@ -386,5 +386,23 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "alerts about entries come in any order, though one like it waits for the client",
+            play(
+                level,
+                |w| {
+                    nest(w, 2, Kind::Rpf, packet(sg(Ipv4Addr::new(10, 0, 1, 6), G1), IF1));
+                    nest(w, 2, Kind::Prune, Op::Take(h(1), IF4_HOP));
+                },
+                vec![
+                    route(IF1),
+                    Op::Take(h(3), IF4_HOP),
+                    Op::Take(h(2), IF1),
+                    Op::Down(IF4_HOP),
+                    join(3, ALL, IF4_HOP),
+                    packet(FLOW, IF1),
+                ],
+            ),
+        ),
     ]
 }

@@ -115,15 +115,32 @@ impl Model {
         if self.shown.get(..at)? == self.events.as_slice() { self.shown.get(at) } else { None }
     }
 
-    /// Where, from here on, the library began to speak of an entry: at all, or with such a callback
-    /// to such a client. Far away if it did not.
-    pub fn shown_at(&self, flow: SourceGroup, such: impl Fn(Client, Kind) -> bool) -> usize {
+    /// Where, from here on, the library began to speak of an entry: at all, or with such a
+    /// callback. Far away if it did not.
+    pub fn shown_at(&self, flow: SourceGroup, kind: Option<Kind>) -> usize {
+        let such = |_, k| kind.is_none_or(|kind| k == kind);
+        self.shown_about(flow, such).next().unwrap_or(usize::MAX)
+    }
+
+    /// Where the library gave a client an alert of this kind about an entry, beside those that wait
+    /// in its queue already.
+    pub fn shown_after_queued(&self, id: Id, flow: SourceGroup, kind: Kind) -> usize {
+        let queued = self.queued(id).filter(|c| c.flow() == Some(flow) && c.kind() == kind).count();
+        let such = |client, k| client == self.clients[id].client && k == kind;
+        self.shown_about(flow, such).nth(queued).unwrap_or(usize::MAX)
+    }
+
+    fn shown_about(
+        &self,
+        flow: SourceGroup,
+        such: impl Fn(Client, Kind) -> bool,
+    ) -> impl Iterator<Item = usize> {
         let ahead = self.shown.get(self.events.len()..).unwrap_or_default();
-        let about = |e: &Event| match e {
+        let about = move |e: &Event| match e {
             Event::Begin(client, c) => c.flow() == Some(flow) && such(*client, c.kind()),
             _ => false,
         };
-        ahead.iter().position(about).unwrap_or(usize::MAX)
+        ahead.iter().enumerate().filter(move |(_, e)| about(e)).map(|(at, _)| at)
     }
 
     pub fn next_serial(&mut self) -> u64 {
