@@ -5,7 +5,7 @@
 
 use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::context::{self, Here};
-use crate::core::outbox::{Action, Node};
+use crate::core::outbox::{Action, LifetimeAsk, Node};
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
 use crate::core::{Core, Header, Note, Relook, RouteBook};
@@ -78,7 +78,7 @@ enum Question {
     Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
     // `starved`: there was no memory to call the client.
     Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
-    Prune { of: SourceGroup, interface: IfKey, member: bool, timeout: Seconds },
+    Prune { of: SourceGroup, interface: IfKey, member: bool, asks: LifetimeAsk, timeout: Seconds },
     Join { of: SourceGroup, member: bool },
     WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
     LocalJoin { of: SourceGroup, interface: IfKey },
@@ -102,8 +102,8 @@ impl Question {
                 let (of, iif) = core.creation_question(flow, client, &mut out);
                 Self::Creation { id: flow, of, iif, out, starved: false }
             }
-            Action::Prune { of, interface, member } => {
-                Self::Prune { of, interface, member, timeout: Seconds(900) }
+            Action::Prune { of, interface, member, asks } => {
+                Self::Prune { of, interface, member, asks, timeout: Seconds(900) }
             }
             Action::Join { of, member } => Self::Join { of, member },
             Action::WrongIf { flow, arrival, header } => {
@@ -133,7 +133,7 @@ impl Question {
                     *starved = client.try_creation(*of, *iif, out).is_err();
                 }
             }
-            Self::Prune { of, interface, member, timeout } => {
+            Self::Prune { of, interface, member, timeout, .. } => {
                 client.prune(*of, *interface, *member, timeout)
             }
             Self::Join { of, member } => client.join(*of, *member),
@@ -151,13 +151,11 @@ impl Question {
 
     /// Whether the answer means anything to the core.
     const fn wants_answer(&self) -> bool {
-        matches!(
-            self,
-            Self::Rpf { .. }
-                | Self::Creation { .. }
-                | Self::Prune { member: false, .. }
-                | Self::DisableIgmp { .. }
-        )
+        match self {
+            Self::Rpf { .. } | Self::Creation { .. } | Self::DisableIgmp { .. } => true,
+            Self::Prune { asks, .. } => asks.number() != 0,
+            _ => false,
+        }
     }
 
     /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
@@ -177,9 +175,7 @@ impl Question {
                 }
                 core.creation_answered(now, *id, client, out);
             }
-            Self::Prune { of, member: false, timeout, .. } => {
-                core.prune_answered(now, *of, client, *timeout)
-            }
+            Self::Prune { of, asks, timeout, .. } => core.prune_answered(now, *of, *asks, *timeout),
             Self::DisableIgmp { change, .. } => core.disable_answered(now, *change, routes)?,
             _ => {}
         }

@@ -8,7 +8,7 @@ use super::Core;
 use super::Note;
 use super::Relook;
 use super::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME, by_source, set_active};
-use super::outbox::Action;
+use super::outbox::{Action, LifetimeAsk};
 use super::plane::Stale;
 use super::table::Keyed;
 use super::types::{IfKey, Millis, Route, SourceGroup};
@@ -492,7 +492,7 @@ impl Core {
         self.plane.push(Stale::Entry(pending.flow));
         self.unlist_negative(id);
         self.set_lifetime(now, id, LIFETIME);
-        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
 
         if was_unresolved {
             return self.announce_new(now, id);
@@ -504,7 +504,7 @@ impl Core {
             && !was_negative
             && let Some(owner) = old_owner
         {
-            self.outbox.push(owner, Action::Prune { of, interface: old_key, member: false });
+            self.tell_prune(owner, of, old_key);
         }
         let Some(owner) = self.iif_owner(id) else { return };
         if is_negative {
@@ -598,10 +598,10 @@ impl Core {
         if !self.mfes[id].is_negative()
             && let Some(owner) = owner
         {
-            self.outbox.push(owner, Action::Prune { of, interface, member: false });
+            self.tell_prune(owner, of, interface);
         }
         self.set_iif(id, iif, true);
-        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
         self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
     }
 }

@@ -1,7 +1,7 @@
 //! Group memberships, and the alerts that joining and leaving cause (rules D1 to D9).
 
 use super::client::ClientInfo;
-use super::outbox::Action;
+use super::outbox::{Action, LifetimeAsk};
 use super::slab::NONE;
 use super::table::{Key, Keyed};
 use super::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
@@ -424,7 +424,8 @@ impl Core {
         };
         if last {
             let key = self.interfaces[interface].key;
-            let action = Action::Prune { of, interface: key, member: true };
+            let action =
+                Action::Prune { of, interface: key, member: true, asks: LifetimeAsk::NONE };
             if of.has_source() {
                 let any_source = self.groups.find(of.any_source());
                 if nobody_left && matches!(self.audience(any_source, slot), Audience::Everybody) {

@@ -2,7 +2,7 @@
 //! ceases to be (rules E4, E6).
 
 use super::Core;
-use super::outbox::Action;
+use super::outbox::{Action, LifetimeAsk};
 use super::plane::Stale;
 use super::slab::NONE;
 use super::table::{Key, Keyed, Table};
@@ -17,6 +17,8 @@ pub(super) const LIFETIME: Seconds = Seconds(900);
 pub(super) const UNRESOLVED_LIFETIME: Seconds = Seconds(60);
 /// The longest lifetime a prune callback can set (rule E4).
 const MAX_LIFETIME: Seconds = Seconds(86_400);
+const LIFETIME_BITS: u32 = u32::BITS - LifetimeAsk::BITS;
+const _: () = assert!(MAX_LIFETIME.0 < 1 << LIFETIME_BITS);
 
 /// Neighbours in a list that runs through the entries.
 #[derive(Clone, Copy)]
@@ -71,7 +73,8 @@ pub(super) struct Mfe {
     key: Key,
     created: Stamp,
     deadline: Stamp,
-    pub lifetime: Seconds,
+    /// Its lifetime in seconds, and above [`LIFETIME_BITS`] the [`LifetimeAsk`] that sets it.
+    lifetime: u32,
     pub iif: u32,
     pub upstream: Ipv4Addr,
     pub route_protocol: u32,
@@ -111,15 +114,13 @@ impl Mfe {
     const LISTED_NEGATIVE: u8 = 32;
     /// It could not be built anew for want of memory: when its lifetime ends it is tried again.
     pub const RETRY: u8 = 64;
-    /// The answer to a prune alert is to set its lifetime, or has done so (rule E4).
-    pub const LIFETIME_ASKED: u8 = 128;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
             key: Key::new(flow),
             created: Stamp::new(now),
             deadline: Stamp::new(now),
-            lifetime: LIFETIME,
+            lifetime: LIFETIME.0,
             iif,
             upstream: flow.source(),
             route_protocol: 0,
@@ -151,6 +152,25 @@ impl Mfe {
 
     pub const fn set_deadline(&mut self, at: Millis) {
         self.deadline = Stamp::new(at);
+    }
+
+    /// How long it lives from when that was set.
+    pub const fn lifetime(&self) -> Seconds {
+        Seconds(self.lifetime & ((1 << LIFETIME_BITS) - 1))
+    }
+
+    const fn set_lifetime(&mut self, lifetime: Seconds) {
+        let asked = self.lifetime >> LIFETIME_BITS << LIFETIME_BITS;
+        self.lifetime = asked | lifetime.0;
+    }
+
+    /// Sets which prune alert sets the lifetime from now on.
+    pub const fn set_asked(&mut self, ask: LifetimeAsk) {
+        self.lifetime = self.lifetime().0 | (ask.number() as u32) << LIFETIME_BITS;
+    }
+
+    const fn has_asked(&self, ask: LifetimeAsk) -> bool {
+        ask.number() != 0 && self.lifetime >> LIFETIME_BITS == ask.number() as u32
     }
 
     /// The prefix of its route, which covers the source.
@@ -352,7 +372,7 @@ impl Core {
     fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
         self.negatives.remove(&mut self.mfes, id);
         self.set_lifetime(now, id, LIFETIME);
-        self.mfes[id].set(Mfe::LIFETIME_ASKED, false);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
         let of = self.mfes[id].flow();
         if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
             self.outbox.push(owner, Action::Join { of, member: false });
@@ -371,17 +391,29 @@ impl Core {
     pub(super) fn ask_lifetime(&mut self, now: Millis, id: u32, owner: u32, interface: IfKey) {
         let of = self.mfes[id].flow();
         self.set_lifetime(now, id, LIFETIME);
-        self.mfes[id].set(Mfe::LIFETIME_ASKED, true);
-        self.outbox.push(owner, Action::Prune { of, interface, member: false });
+        let asks = self.last_ask.next();
+        self.last_ask = asks;
+        self.mfes[id].set_asked(asks);
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
+    }
+
+    /// A prune alert that asks for no lifetime.
+    pub(super) fn tell_prune(&mut self, owner: u32, of: SourceGroup, interface: IfKey) {
+        let asks = LifetimeAsk::NONE;
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
     }
 
     /// The answer to a prune alert with bMemberDelete FALSE: 0 means 900 s, and more than a day
-    /// means a day (rule E4). One that the entry's lifetime was not asked with, or that comes when
-    /// the entry has changed since, does not count.
-    pub fn prune_answered(&mut self, now: Millis, of: SourceGroup, client: u32, timeout: Seconds) {
+    /// means a day (rule E4).
+    pub fn prune_answered(
+        &mut self,
+        now: Millis,
+        of: SourceGroup,
+        asked: LifetimeAsk,
+        timeout: Seconds,
+    ) {
         let Some(id) = self.mfes.find(of) else { return };
-        let asked = self.mfes[id].is(Mfe::LIFETIME_ASKED);
-        if asked && self.iif_owner(id) == Some(client) {
+        if self.mfes[id].has_asked(asked) {
             let lifetime = if timeout.0 == 0 { LIFETIME } else { timeout.min(MAX_LIFETIME) };
             self.set_lifetime(now, id, lifetime);
         }
@@ -403,7 +435,7 @@ impl Core {
     }
 
     pub(super) fn set_lifetime(&mut self, now: Millis, id: u32, lifetime: Seconds) {
-        self.mfes[id].lifetime = lifetime;
+        self.mfes[id].set_lifetime(lifetime);
         self.lifetimes.set(&mut self.mfes, id, now.plus(lifetime));
     }
 

@@ -63,7 +63,7 @@ use lifetime::Admissions;
 use membership::Entry;
 use mfe::Mfe;
 use ordered::OrderedMap;
-use outbox::Outbox;
+use outbox::{LifetimeAsk, Outbox};
 use ownership::Change;
 use plane::Plane;
 use registry::Registry;
@@ -119,6 +119,8 @@ pub struct Core {
     /// Forwarding entries, and new flows whose questions are open, by source, then group.
     by_source: OrderedMap<u64, ()>,
     lifetimes: Wheel,
+    /// The last prune alert that asked for a lifetime.
+    last_ask: LifetimeAsk,
     /// The negative entries, oldest first.
     negatives: mfe::NegativeList,
     flows: Table<Flow>,
@@ -152,6 +154,7 @@ impl Core {
             mfes: Table::new(),
             by_source: OrderedMap::new(),
             lifetimes: Wheel::new(),
+            last_ask: LifetimeAsk::NONE,
             negatives: mfe::NegativeList::EMPTY,
             flows: Table::new(),
             enumerations: Registry::new(first_generation, last_generation),

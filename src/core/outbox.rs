@@ -21,7 +21,7 @@ pub enum Action {
         /// Its number.
         flow: u32,
     },
-    /// A prune alert; with `member` false a question for the entry's lifetime.
+    /// A prune alert, which may ask for the entry's lifetime.
     Prune {
         /// What was pruned.
         of: SourceGroup,
@@ -29,6 +29,8 @@ pub enum Action {
         interface: IfKey,
         /// bMemberDelete.
         member: bool,
+        /// What its answer is for.
+        asks: LifetimeAsk,
     },
     /// A join alert.
     Join {
@@ -72,6 +74,28 @@ pub enum Action {
         /// The interface.
         interface: IfKey,
     },
+}
+
+/// Which prune alert sets an entry's lifetime (rule E4): the last one that asked, and none once the
+/// entry has changed. An answer that comes later than that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifetimeAsk(u16);
+
+impl LifetimeAsk {
+    /// It asks for nothing.
+    pub const NONE: Self = Self(0);
+    /// How many bits its number has.
+    pub const BITS: u32 = 15;
+
+    /// The number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The one after this.
+    pub const fn next(self) -> Self {
+        Self(self.0 % ((1 << Self::BITS) - 1) + 1)
+    }
 }
 
 /// An action on its way.

@@ -208,7 +208,7 @@ impl Core {
             resolved: !mfe.is(Mfe::UNRESOLVED),
             up_time_ms: now.since(mfe.created()),
             expiry_ms: mfe.deadline().since(now),
-            lifetime: mfe.lifetime,
+            lifetime: mfe.lifetime(),
             counters,
             oifs: &oifs,
         }))

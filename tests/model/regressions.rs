@@ -387,6 +387,26 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "the first of two prunes does not set the lifetime that the second asks for",
+            play(
+                level,
+                |w| {
+                    let read = Op::ReadMfes { after: None, record: Record::Plain, room: 60 };
+                    w.profiles[0].script.prune_timeout = Some(7);
+                    nest(w, 0, Kind::Prune, join(1, any(G2), IF2));
+                    nest(w, 0, Kind::Prune, read);
+                    nest(w, 2, Kind::Join, Op::Delete(h(1), any(G2), IF2, JOIN));
+                },
+                vec![
+                    route(IF1),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(1), IF2),
+                    Op::Take(h(2), IF4),
+                    packet(sg(S1, G2), IF1),
+                ],
+            ),
+        ),
+        (
             "alerts about entries come in any order, though one like it waits for the client",
             play(
                 level,
