@@ -203,10 +203,13 @@ impl Model {
     /// The MgmHost* functions begin with what is due: what earlier calls left, and lifetimes.
     pub fn do_what_is_due(&mut self) {
         loop {
-            while let Some(id) = self.choose(0) {
+            // An outer call that waits looks at entries "at once"; this one may be before it.
+            let at_once = self.again.iter().any(|(_, _, why)| why.at_once());
+            if at_once && self.choice(2) == 1 {
+                self.look_at_next(0, Why::at_once);
+            } else if let Some(id) = self.choose(0) {
                 self.deliver_one(id);
-            }
-            if !self.look_at_next(0, |why| why == Why::LifetimeEnds) {
+            } else if !self.look_at_next(0, |why| why == Why::LifetimeEnds) {
                 return;
             }
         }

@@ -407,6 +407,26 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "a packet from inside a callback comes after an entry whose route moved meanwhile",
+            play(
+                level,
+                |w| {
+                    nest(w, 0, Kind::Rpf, Op::Route { network: NET2, len: 24, to: Some(IF1) });
+                    nest(w, 2, Kind::WrongIf, packet(sg(S1, G1), IF1));
+                    nest(w, 3, Kind::Rpf, Op::Route { network: NET2, len: 24, to: Some(IF4) });
+                },
+                vec![
+                    route(IF1),
+                    Op::Route { network: NET2, len: 24, to: Some(IF4_HOP) },
+                    Op::Take(h(3), IF4_HOP),
+                    Op::Take(h(0), IF4),
+                    Op::Take(h(2), IF3),
+                    Op::Take(h(1), IF1),
+                    packet(sg(S2, G1), IF3),
+                ],
+            ),
+        ),
+        (
             "alerts about entries come in any order, though one like it waits for the client",
             play(
                 level,
