@@ -38,11 +38,15 @@ impl Wheel {
 
     /// Sets when an entry ends.
     pub(super) fn set(&mut self, mfes: &mut Table<Mfe>, id: u32, deadline: Millis) {
-        self.clear(mfes, id);
         mfes[id].set_deadline(deadline);
         // A deadline that was searched already is found with the present second.
         let second = (deadline.0 / 1000).max(self.searched);
-        self.link(mfes, id, slot_of(Millis(second * 1000)));
+        let slot = slot_of(Millis(second * 1000));
+        // Most answers to prune alerts set the lifetime that the entry has.
+        if mfes[id].wheel_slot != slot {
+            self.clear(mfes, id);
+            self.link(mfes, id, slot);
+        }
     }
 
     /// Takes an entry out.
