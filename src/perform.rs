@@ -3,24 +3,25 @@
 
 #![forbid(unsafe_code)]
 
-use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
+mod program;
+mod question;
+
+pub(crate) use program::Batch;
+pub(crate) use question::answer_orphan;
+
+use crate::callbacks::Callbacks;
 use crate::context::{self, Here};
-use crate::core::outbox::{Action, LifetimeAsk, Node};
-use crate::core::plane::Stale;
-use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
-use crate::core::{Core, Header, Note, Relook, RouteBook};
+use crate::core::types::{Millis, SourceGroup};
+use crate::core::{Core, Note, Relook, RouteBook};
 use crate::deliver::NOBODY;
 use crate::error::Error;
-use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
+use crate::forwarder::Forwarder;
 use crate::log::Level;
 use crate::mgm::{Mgm, Running};
 use crate::sync::Instant;
-use smallvec::SmallVec;
-use std::fmt;
+use question::Question;
 use std::time::Duration;
 
-/// How many entries are programmed at a time.
-const BATCH: usize = 128;
 /// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
 /// must not keep it.
 const FAVOURS: u32 = 32;
@@ -71,154 +72,6 @@ pub(crate) struct Ask<C> {
     client: C,
     slot: u32,
     job: u32,
-}
-
-/// One call of a client: what it is told and asked, and room for its answer.
-enum Question {
-    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
-    // `starved`: there was no memory to call the client.
-    Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
-    Prune { of: SourceGroup, interface: IfKey, member: bool, asks: LifetimeAsk, timeout: Seconds },
-    Join { of: SourceGroup, member: bool },
-    WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
-    LocalJoin { of: SourceGroup, interface: IfKey },
-    LocalLeave { of: SourceGroup, interface: IfKey },
-    DisableIgmp { interface: IfKey, change: u32 },
-    EnableIgmp { interface: IfKey },
-}
-
-type OutInterfaces = SmallVec<[OutInterface; 8]>;
-
-impl Question {
-    /// Reads from the core what an action is about.
-    fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
-        match action {
-            Action::Rpf { flow } => {
-                let (of, answer, header, route) = core.rpf_question(flow);
-                Self::Rpf { id: flow, of, answer, header, route }
-            }
-            Action::Creation { flow } => {
-                let mut out = SmallVec::new();
-                let (of, iif) = core.creation_question(flow, client, &mut out);
-                Self::Creation { id: flow, of, iif, out, starved: false }
-            }
-            Action::Prune { of, interface, member, asks } => {
-                Self::Prune { of, interface, member, asks, timeout: Seconds(900) }
-            }
-            Action::Join { of, member } => Self::Join { of, member },
-            Action::WrongIf { flow, arrival, header } => {
-                Self::WrongIf { of: flow, arrival, header: core.take_header(header) }
-            }
-            Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
-            Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
-            Action::DisableIgmp { interface, change } => {
-                core.igmp_disabling(interface);
-                Self::DisableIgmp { interface, change }
-            }
-            Action::EnableIgmp { interface } => {
-                core.igmp_enabling(interface);
-                Self::EnableIgmp { interface }
-            }
-        }
-    }
-
-    /// Calls the client.
-    fn put<C: Callbacks>(&mut self, client: &C) {
-        match self {
-            Self::Rpf { of, answer, header, route, .. } => {
-                client.rpf(*of, answer, header.as_bytes(), route)
-            }
-            Self::Creation { of, iif, out, starved, .. } => {
-                if !out.is_empty() {
-                    *starved = client.try_creation(*of, *iif, out).is_err();
-                }
-            }
-            Self::Prune { of, interface, member, timeout, .. } => {
-                client.prune(*of, *interface, *member, timeout)
-            }
-            Self::Join { of, member } => client.join(*of, *member),
-            Self::WrongIf { of, arrival, header } => {
-                if let Some(header) = header {
-                    client.wrong_interface(*of, *arrival, header.as_bytes());
-                }
-            }
-            Self::LocalJoin { of, interface } => client.local_join(*of, *interface),
-            Self::LocalLeave { of, interface } => client.local_leave(*of, *interface),
-            Self::DisableIgmp { interface, .. } => client.disable_igmp(*interface),
-            Self::EnableIgmp { interface } => client.enable_igmp(*interface),
-        }
-    }
-
-    /// Whether the answer means anything to the core.
-    const fn wants_answer(&self) -> bool {
-        match self {
-            Self::Rpf { .. } | Self::Creation { .. } | Self::DisableIgmp { .. } => true,
-            Self::Prune { asks, .. } => asks.number() != 0,
-            _ => false,
-        }
-    }
-
-    /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
-    /// where the book lacks a source.
-    fn answer(
-        &self,
-        core: &mut Core,
-        now: Millis,
-        client: u32,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
-        match self {
-            Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
-            Self::Creation { id, out, starved, .. } => {
-                if *starved {
-                    core.creation_starved(*id);
-                }
-                core.creation_answered(now, *id, client, out);
-            }
-            Self::Prune { of, asks, timeout, .. } => core.prune_answered(now, *of, *asks, *timeout),
-            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change, routes)?,
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Question {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let about = |member: &bool| if *member { "membership" } else { "entry" };
-        match self {
-            Self::Rpf { of, route, .. } => write!(f, "RPF {of}, route by {}", route.interface),
-            Self::Creation { of, iif, out, .. } => {
-                write!(f, "creation alert {of} from {iif} to {} of its interfaces", out.len())
-            }
-            Self::Prune { of, interface, member, .. } => {
-                write!(f, "prune alert {of} {}, {interface}", about(member))
-            }
-            Self::Join { of, member } => write!(f, "join alert {of} {}", about(member)),
-            Self::WrongIf { of, arrival, .. } => write!(f, "wrong interface {of}, {arrival}"),
-            Self::LocalJoin { of, interface } => write!(f, "local join {of}, {interface}"),
-            Self::LocalLeave { of, interface } => write!(f, "local leave {of}, {interface}"),
-            Self::DisableIgmp { interface, .. } => write!(f, "disable IGMP, {interface}"),
-            Self::EnableIgmp { interface } => write!(f, "enable IGMP, {interface}"),
-        }
-    }
-}
-
-/// Answers for a client that has gone.
-pub(crate) fn answer_orphan(
-    core: &mut Core,
-    now: Millis,
-    node: &Node,
-    routes: &mut RouteBook,
-) -> Result<(), Error> {
-    match node.action {
-        Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
-        Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
-        Action::WrongIf { header, .. } => drop(core.take_header(header)),
-        Action::DisableIgmp { change, .. } => core.disable_answered(now, change, routes)?,
-        _ => {}
-    }
-    Ok(())
 }
 
 impl<C: Callbacks> Mgm<C> {
@@ -474,179 +327,6 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
     }
-
-    /// Programs what is out of date, in order, until all is that the call has to see to.
-    fn program(&'static self, call: &mut Call) {
-        let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone());
-        if let Ok(forwarder) = &forwarder {
-            loop {
-                let more = {
-                    let mut batch = self.programming.lock();
-                    context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
-                };
-                self.give_kept_lines();
-                if !more {
-                    break;
-                }
-            }
-        }
-        // What follows can end in upcalls, whose callbacks may call.
-        if let Some(slot) = call.kept.take()
-            && let Some(running) = self.state.write().whole()
-            && running.epoch == call.epoch
-        {
-            running.delivery.offer(slot, call.here.token);
-        }
-        if let Ok(forwarder) = forwarder {
-            forwarder.flush();
-        }
-    }
-
-    /// Programs one batch; true where there is more to do.
-    fn program_some(
-        &'static self,
-        call: &mut Call,
-        batch: &mut Batch,
-        forwarder: &dyn Forwarder,
-    ) -> bool {
-        let some = self.collect(batch, call.epoch);
-        if some {
-            self.program_batch(batch, forwarder, call.epoch);
-        }
-        // Calls from inside the forwarder's functions may have added more.
-        call.sees_to_all |= context::take_left_over();
-        let mut state = self.state.write();
-        let Some(running) = state.running_in(call.epoch) else { return false };
-        running.core.plane.finish();
-        some && running.must_program(call)
-    }
-
-    /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
-    fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
-        batch.clear();
-        let mut state = self.state.write();
-        let Some(running) = state.running_in(epoch) else { return false };
-        let core = &mut running.core;
-        while batch.entries.len() < BATCH {
-            match core.plane.front() {
-                Some(Stale::Entry(flow)) => {
-                    if batch.add(core, flow).is_err() {
-                        // What fits is programmed; one that never fits is tried again later.
-                        if batch.entries.is_empty() {
-                            core.plane.pop();
-                            running.retry_later(flow);
-                        }
-                        break;
-                    }
-                    core.plane.pop();
-                }
-                Some(Stale::Interface(key)) if batch.entries.is_empty() => {
-                    core.plane.pop();
-                    if !core.uses(key) {
-                        batch.unused = Some(key);
-                        break;
-                    }
-                }
-                Some(Stale::Interface(_)) | None => break,
-            }
-        }
-        !batch.entries.is_empty() || batch.unused.is_some()
-    }
-
-    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
-        #[cfg(feature = "fault-injection")]
-        crate::fault::point("program");
-        if let Some(interface) = batch.unused {
-            forwarder.remove_interface(interface);
-        }
-        for entry in batch.entries.iter_mut().filter(|entry| entry.needs_count) {
-            entry.packets_before =
-                forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
-        }
-        let Batch { entries, oifs, .. } = &mut *batch;
-        let mut at = 0;
-        let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
-        for entry in entries.iter() {
-            let state = entry.state.map(|(iif, count)| {
-                at += count;
-                EntryState { iif, oifs: &oifs[at - count..at] }
-            });
-            changes.push(EntryChange { flow: entry.flow, state });
-        }
-        let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
-        forwarder.program(&changes, &mut |at, error| {
-            // Beyond what finds room, a failure is not lost: the audit of the plane finds it.
-            if failures.try_reserve(1).is_ok() {
-                failures.push((at, error));
-            }
-        });
-        for EntryChange { flow, state } in &changes {
-            match state {
-                Some(EntryState { iif, oifs }) => self.log(
-                    Level::Debug,
-                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
-                ),
-                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
-            }
-        }
-        for (at, error) in &failures {
-            if let Some(change) = changes.get(*at) {
-                self.log(
-                    Level::Error,
-                    format_args!("entry {}: {error}; it is tried again", change.flow),
-                );
-            }
-        }
-        let mut state = self.state.write();
-        let Some(running) = state.running_in(epoch) else { return };
-        for (at, entry) in entries.iter().enumerate() {
-            if failures.iter().any(|(failed, _)| *failed == at) {
-                running.retry_later(entry.flow);
-            } else if entry.state.is_some() {
-                running.core.entry_programmed(entry.flow, entry.packets_before);
-            }
-        }
-    }
-}
-
-/// An entry that is being programmed.
-struct BatchEntry {
-    flow: SourceGroup,
-    /// Its iif, and how many oifs of the batch are its own. None: it goes.
-    state: Option<(IfKey, usize)>,
-    needs_count: bool,
-    packets_before: u32,
-}
-
-/// What is being programmed; kept for its memory.
-pub(crate) struct Batch {
-    entries: Vec<BatchEntry>,
-    oifs: Vec<IfKey>,
-    unused: Option<IfKey>,
-}
-
-impl Batch {
-    pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), oifs: Vec::new(), unused: None }
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.oifs.clear();
-        self.unused = None;
-    }
-
-    fn add(&mut self, core: &Core, flow: SourceGroup) -> Result<(), Error> {
-        self.entries.try_reserve(1)?;
-        let entry = core.entry_state(flow, &mut self.oifs)?;
-        self.entries.push(BatchEntry {
-            flow,
-            state: entry.map(|entry| (entry.iif, entry.oifs)),
-            needs_count: entry.is_some_and(|entry| entry.needs_count),
-            packets_before: 0,
-        });
-        Ok(())
-    }
 }
 
 impl Call {
@@ -749,13 +429,6 @@ impl<C: Callbacks> Running<C> {
         Work::Nothing
     }
 
-    /// Whether the plane must be programmed before the call goes on: what it added itself. A thread
-    /// that has to do with more would program for others as long as they add something.
-    fn must_program(&self, call: &Call) -> bool {
-        let plane = &self.core.plane;
-        !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
-    }
-
     /// The lane that the thread runs, or runs next.
     fn lane_for(&mut self, call: &mut Call) -> Option<u32> {
         let outbox = &self.core.outbox;
@@ -775,14 +448,5 @@ impl<C: Callbacks> Running<C> {
         let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));
         call.lane = self.delivery.run_next(outbox, seeker, call.here.token);
         call.lane
-    }
-
-    /// An entry that could not be programmed is tried again with the next tick.
-    fn retry_later(&mut self, flow: SourceGroup) {
-        if self.retry.try_reserve(1).is_ok() {
-            self.retry.push(flow);
-        } else {
-            self.retry_all = true;
-        }
     }
 }

@@ -1,0 +1,140 @@
+//! Reading: entries, their statistics, group enumeration.
+
+#![forbid(unsafe_code)]
+
+use super::{Mgm, stale};
+use crate::callbacks::Callbacks;
+use crate::core::record::{GroupRow, MfeRecord, Rest};
+use crate::core::types::{ClientId, Counters, EnumId, Millis, SourceGroup};
+use crate::error::Error;
+use smallvec::SmallVec;
+use std::ops::ControlFlow;
+
+/// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
+/// membership change or a new flow).
+const READ_CHUNK: usize = 256;
+/// How many entries' counters are asked for at a time.
+const COUNTER_CHUNK: usize = 64;
+
+impl<C: Callbacks> Mgm<C> {
+    /// MgmGetMfe and MgmGetMfeStats (rule E11).
+    pub fn read_mfe(
+        &self,
+        flow: SourceGroup,
+        stats: bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let counters = if stats {
+            let forwarder = self.state.read().shared().map(|running| running.forwarder.clone());
+            forwarder.and_then(|forwarder| forwarder.counters(flow)).unwrap_or_default()
+        } else {
+            Counters::default()
+        };
+        let state = self.state.read();
+        state.shared().ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(now, flow, counters, give)
+    }
+
+    /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
+    /// one after `after`, until `give` breaks, which means that it did not take the record.
+    /// `has_room` tells, for one record after the other by the number of its oifs, whether `give`
+    /// will take it: nobody is asked for the counters of others.
+    pub fn read_mfes(
+        &self,
+        after: Option<SourceGroup>,
+        stats: bool,
+        has_room: &mut dyn FnMut(usize) -> bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        let Some(mut from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
+            return Ok(Rest::End);
+        };
+        let now = self.now();
+        if stats {
+            return self.read_counted(now, from, has_room, give);
+        }
+        loop {
+            let state = self.state.read();
+            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            let taken = |record: &MfeRecord<'_>| give(record).is_continue();
+            match running.core.read_mfes(now, from, READ_CHUNK, taken)? {
+                (Some(next), true) => from = next,
+                (Some(_), false) => return Ok(Rest::More),
+                (None, _) => return Ok(Rest::End),
+            }
+        }
+    }
+
+    /// The same with counters, which are asked for with nothing locked.
+    fn read_counted(
+        &self,
+        now: Millis,
+        mut from: SourceGroup,
+        has_room: &mut dyn FnMut(usize) -> bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        loop {
+            let mut rows = SmallVec::<[(SourceGroup, u32); COUNTER_CHUNK]>::new();
+            let forwarder = {
+                let state = self.state.read();
+                let Some(running) = state.shared() else { return Ok(Rest::End) };
+                running.core.rows_from(from, COUNTER_CHUNK, has_room, &mut rows);
+                running.forwarder.clone()
+            };
+            let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
+            let counters: SmallVec<[Counters; COUNTER_CHUNK]> = rows
+                .iter()
+                .map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default())
+                .collect();
+            let state = self.state.read();
+            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            for (row, counters) in rows.into_iter().zip(counters) {
+                let mut go_on = ControlFlow::Continue(());
+                let give = &mut |record: &MfeRecord<'_>| go_on = give(record);
+                let read = running.core.read_mfe_at(now, row, counters, give);
+                // Another error says that the entry went meanwhile.
+                if read == Err(Error::OutOfMemory) {
+                    return read.map(|()| Rest::End);
+                }
+                if go_on.is_break() {
+                    return Ok(Rest::More);
+                }
+            }
+            match last.next() {
+                Some(next) => from = next,
+                None => return Ok(Rest::End),
+            }
+        }
+    }
+
+    /// MgmGroupEnumerationStart (rule F1).
+    pub fn start_enumeration(&self, client: ClientId, all_sources: bool) -> Result<EnumId, Error> {
+        let mut state = self.state.write();
+        state.running().ok_or_else(|| stale(client))?.core.start_enumeration(client, all_sources)
+    }
+
+    /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows; with 0 it only tells whether
+    /// there are any.
+    pub fn next_groups(
+        &self,
+        id: EnumId,
+        max: usize,
+        give: &mut dyn FnMut(GroupRow),
+    ) -> Result<Rest, Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.next_groups(id, max, give)
+    }
+
+    /// MgmGroupEnumerationEnd (rule F4).
+    pub fn end_enumeration(&self, id: EnumId) -> Result<(), Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.end_enumeration(id)
+    }
+}
+
+fn stale_enumeration(id: EnumId) -> Error {
+    let value = crate::handle::from_enumeration(id);
+    Error::BadHandle { name: "hEnum", value, kind: "group enumeration" }
+}

@@ -1,0 +1,211 @@
+//! Programming the forwarder with the entries that are out of date, a batch at a time.
+
+#![forbid(unsafe_code)]
+
+use super::Call;
+use crate::callbacks::Callbacks;
+use crate::context;
+use crate::core::Core;
+use crate::core::plane::Stale;
+use crate::core::types::{IfKey, SourceGroup};
+use crate::error::Error;
+use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
+use crate::log::Level;
+use crate::mgm::{Mgm, Running};
+use smallvec::SmallVec;
+
+/// How many entries are programmed at a time.
+const BATCH: usize = 128;
+
+impl<C: Callbacks> Mgm<C> {
+    /// Programs what is out of date, in order, until all is that the call has to see to.
+    pub(super) fn program(&'static self, call: &mut Call) {
+        let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone());
+        if let Ok(forwarder) = &forwarder {
+            loop {
+                let more = {
+                    let mut batch = self.programming.lock();
+                    context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
+                };
+                self.give_kept_lines();
+                if !more {
+                    break;
+                }
+            }
+        }
+        // What follows can end in upcalls, whose callbacks may call.
+        if let Some(slot) = call.kept.take()
+            && let Some(running) = self.state.write().whole()
+            && running.epoch == call.epoch
+        {
+            running.delivery.offer(slot, call.here.token);
+        }
+        if let Ok(forwarder) = forwarder {
+            forwarder.flush();
+        }
+    }
+
+    /// Programs one batch; true where there is more to do.
+    fn program_some(
+        &'static self,
+        call: &mut Call,
+        batch: &mut Batch,
+        forwarder: &dyn Forwarder,
+    ) -> bool {
+        let some = self.collect(batch, call.epoch);
+        if some {
+            self.program_batch(batch, forwarder, call.epoch);
+        }
+        // Calls from inside the forwarder's functions may have added more.
+        call.sees_to_all |= context::take_left_over();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(call.epoch) else { return false };
+        running.core.plane.finish();
+        some && running.must_program(call)
+    }
+
+    /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
+    fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
+        batch.clear();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return false };
+        let core = &mut running.core;
+        while batch.entries.len() < BATCH {
+            match core.plane.front() {
+                Some(Stale::Entry(flow)) => {
+                    if batch.add(core, flow).is_err() {
+                        // What fits is programmed; one that never fits is tried again later.
+                        if batch.entries.is_empty() {
+                            core.plane.pop();
+                            running.retry_later(flow);
+                        }
+                        break;
+                    }
+                    core.plane.pop();
+                }
+                Some(Stale::Interface(key)) if batch.entries.is_empty() => {
+                    core.plane.pop();
+                    if !core.uses(key) {
+                        batch.unused = Some(key);
+                        break;
+                    }
+                }
+                Some(Stale::Interface(_)) | None => break,
+            }
+        }
+        !batch.entries.is_empty() || batch.unused.is_some()
+    }
+
+    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
+        #[cfg(feature = "fault-injection")]
+        crate::fault::point("program");
+        if let Some(interface) = batch.unused {
+            forwarder.remove_interface(interface);
+        }
+        for entry in batch.entries.iter_mut().filter(|entry| entry.needs_count) {
+            entry.packets_before =
+                forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
+        }
+        let Batch { entries, oifs, .. } = &mut *batch;
+        let mut at = 0;
+        let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
+        for entry in entries.iter() {
+            let state = entry.state.map(|(iif, count)| {
+                at += count;
+                EntryState { iif, oifs: &oifs[at - count..at] }
+            });
+            changes.push(EntryChange { flow: entry.flow, state });
+        }
+        let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
+        forwarder.program(&changes, &mut |at, error| {
+            // Beyond what finds room, a failure is not lost: the audit of the plane finds it.
+            if failures.try_reserve(1).is_ok() {
+                failures.push((at, error));
+            }
+        });
+        for EntryChange { flow, state } in &changes {
+            match state {
+                Some(EntryState { iif, oifs }) => self.log(
+                    Level::Debug,
+                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
+                ),
+                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
+            }
+        }
+        for (at, error) in &failures {
+            if let Some(change) = changes.get(*at) {
+                self.log(
+                    Level::Error,
+                    format_args!("entry {}: {error}; it is tried again", change.flow),
+                );
+            }
+        }
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return };
+        for (at, entry) in entries.iter().enumerate() {
+            if failures.iter().any(|(failed, _)| *failed == at) {
+                running.retry_later(entry.flow);
+            } else if entry.state.is_some() {
+                running.core.entry_programmed(entry.flow, entry.packets_before);
+            }
+        }
+    }
+}
+
+impl<C: Callbacks> Running<C> {
+    /// Whether the plane must be programmed before the call goes on: what it added itself. A thread
+    /// that has to do with more would program for others as long as they add something.
+    pub(super) fn must_program(&self, call: &Call) -> bool {
+        let plane = &self.core.plane;
+        !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
+    }
+
+    /// An entry that could not be programmed is tried again with the next tick.
+    fn retry_later(&mut self, flow: SourceGroup) {
+        if self.retry.try_reserve(1).is_ok() {
+            self.retry.push(flow);
+        } else {
+            self.retry_all = true;
+        }
+    }
+}
+
+/// An entry that is being programmed.
+struct BatchEntry {
+    flow: SourceGroup,
+    /// Its iif, and how many oifs of the batch are its own. None: it goes.
+    state: Option<(IfKey, usize)>,
+    needs_count: bool,
+    packets_before: u32,
+}
+
+/// What is being programmed; kept for its memory.
+pub(crate) struct Batch {
+    entries: Vec<BatchEntry>,
+    oifs: Vec<IfKey>,
+    unused: Option<IfKey>,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), oifs: Vec::new(), unused: None }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.oifs.clear();
+        self.unused = None;
+    }
+
+    fn add(&mut self, core: &Core, flow: SourceGroup) -> Result<(), Error> {
+        self.entries.try_reserve(1)?;
+        let entry = core.entry_state(flow, &mut self.oifs)?;
+        self.entries.push(BatchEntry {
+            flow,
+            state: entry.map(|entry| (entry.iif, entry.oifs)),
+            needs_count: entry.is_some_and(|entry| entry.needs_count),
+            packets_before: 0,
+        });
+        Ok(())
+    }
+}
