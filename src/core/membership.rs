@@ -1,162 +1,14 @@
 //! Group memberships, and the alerts that joining and leaving cause (rules D1 to D9).
 
 use super::client::ClientInfo;
+use super::members::{Counted, Entry, Holder, Role};
 use super::outbox::{Action, LifetimeAsk};
+use super::route_book::RouteBook;
 use super::slab::NONE;
-use super::table::{Key, Keyed};
 use super::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use super::{Core, Note};
 use crate::error::Error;
-use smallvec::SmallVec;
 use std::net::Ipv4Addr;
-
-/// In which role a client is on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The routing protocol that owns it.
-    Protocol,
-    /// IGMP, alone or beside the protocol.
-    Igmp,
-}
-
-/// The members on one interface: its number in the upper 24 bits, who in the lower 8. Ordered by
-/// number.
-#[derive(Clone, Copy)]
-pub(super) struct Holder(u32);
-
-impl Holder {
-    const fn new(interface: u32) -> Self {
-        Self(interface << 8)
-    }
-
-    pub(super) const fn interface(self) -> u32 {
-        self.0 >> 8
-    }
-
-    const fn bit(role: Role) -> u32 {
-        match role {
-            Role::Protocol => 1,
-            Role::Igmp => 2,
-        }
-    }
-
-    const fn has(self, role: Role) -> bool {
-        self.0 & Self::bit(role) != 0
-    }
-
-    const fn nobody(self) -> bool {
-        self.0 & 0xff == 0
-    }
-}
-
-/// A client that counts for D7, and on how many interfaces it has the membership.
-#[derive(Clone, Copy)]
-struct Counted {
-    client: u32,
-    interfaces: u32,
-}
-
-/// Everybody who has one (S,G), (*,G) or (*,*).
-pub(super) struct Entry {
-    of: Key,
-    holders: SmallVec<[Holder; 4]>,
-    /// Ordered by client.
-    counted: SmallVec<[Counted; 1]>,
-}
-
-impl Keyed for Entry {
-    fn key(&self) -> SourceGroup {
-        self.of.get()
-    }
-}
-
-impl Entry {
-    fn new(of: SourceGroup) -> Self {
-        Self { of: Key::new(of), holders: SmallVec::new(), counted: SmallVec::new() }
-    }
-
-    fn place_of(&self, interface: u32) -> Result<usize, usize> {
-        self.holders.binary_search_by_key(&interface, |holder| holder.interface())
-    }
-
-    fn holds(&self, interface: u32, role: Role) -> bool {
-        self.place_of(interface).is_ok_and(|at| self.holders[at].has(role))
-    }
-
-    /// What it is an entry of.
-    pub(super) const fn of(&self) -> SourceGroup {
-        self.of.get()
-    }
-
-    /// The interfaces that have members.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.holders.iter().map(|holder| holder.interface())
-    }
-
-    /// Interfaces with members, and who they are.
-    pub(super) fn members(&self) -> impl Iterator<Item = (u32, Role)> + '_ {
-        self.holders.iter().flat_map(|holder| {
-            [Role::Protocol, Role::Igmp]
-                .into_iter()
-                .filter(|role| holder.has(*role))
-                .map(|role| (holder.interface(), role))
-        })
-    }
-
-    fn counts(&self, client: u32) -> Result<usize, usize> {
-        self.counted.binary_search_by_key(&client, |counted| counted.client)
-    }
-}
-
-/// The interfaces toward sources that a call may need (rule D7), looked up before it.
-#[derive(Default)]
-pub struct RouteBook {
-    known: Vec<(Ipv4Addr, Option<IfKey>)>,
-    /// A source that was asked for in vain.
-    missing: Option<Ipv4Addr>,
-    gave_up: bool,
-}
-
-impl RouteBook {
-    /// An empty book.
-    pub const fn new() -> Self {
-        Self { known: Vec::new(), missing: None, gave_up: false }
-    }
-
-    /// The source that a call failed for with [`Error::RouteNeeded`].
-    pub const fn take_missing(&mut self) -> Option<Ipv4Addr> {
-        self.missing.take()
-    }
-
-    /// Adds the interface toward a source; None where there is no route.
-    pub fn add(&mut self, source: Ipv4Addr, interface: Option<IfKey>) -> Result<(), Error> {
-        self.known.try_reserve(1)?;
-        let at = self.known.partition_point(|(known, _)| *known < source);
-        self.known.insert(at, (source, interface));
-        Ok(())
-    }
-
-    /// Memory ran out: what is missing is not to be had.
-    pub const fn give_up(&mut self) {
-        self.gave_up = true;
-    }
-
-    fn require(&mut self, source: Ipv4Addr) -> Result<(), Error> {
-        if self.known.binary_search_by_key(&source, |(known, _)| *known).is_ok() {
-            return Ok(());
-        }
-        if self.gave_up {
-            return Err(Error::OutOfMemory);
-        }
-        self.missing = Some(source);
-        Err(Error::RouteNeeded)
-    }
-
-    fn get(&self, source: Ipv4Addr) -> Option<IfKey> {
-        let at = self.known.binary_search_by_key(&source, |(known, _)| *known).ok()?;
-        self.known[at].1
-    }
-}
 
 /// Who hears of a change of a (*,G) or (*,*) membership (rule D7).
 enum Audience {
@@ -356,7 +208,7 @@ impl Core {
             entry.holders.insert(at, Holder::new(interface));
             at
         });
-        entry.holders[at].0 |= Holder::bit(role);
+        entry.holders[at].set(role, true);
         self.interfaces[interface].memberships.insert(id);
 
         if self.counts_for_d7(interface, role) {
@@ -399,7 +251,7 @@ impl Core {
         let entry = &mut self.groups[id];
         let of = entry.of();
         let Ok(at) = entry.place_of(interface) else { return };
-        entry.holders[at].0 &= !Holder::bit(role);
+        entry.holders[at].set(role, false);
         if entry.holders[at].nobody() {
             entry.holders.remove(at);
             self.interfaces[interface].memberships.remove(id);

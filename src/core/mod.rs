@@ -14,8 +14,12 @@
 //! | `client` | registration |
 //! | `ownership` | who is on which interface, and IGMP's disable and enable |
 //! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
-//! | `mfe` | forwarding entries, their oif lists and the alerts of rule E4 |
+//! | `members` | who has a membership |
+//! | `route_book` | routes looked up before a call |
+//! | `mfe` | forwarding entries |
+//! | `oifs` | their oif lists and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions |
+//! | `flow::install` | what comes of the answers |
 //! | `lifetime` | expiry, limits, wrong interfaces, route changes |
 //! | `read` | what readers see |
 //! | `enumerate` | group enumerations |
@@ -32,8 +36,10 @@ mod flow;
 mod growth;
 mod interfaces;
 mod lifetime;
+mod members;
 mod membership;
 mod mfe;
+mod oifs;
 mod ordered;
 pub mod outbox;
 mod ownership;
@@ -41,6 +47,7 @@ pub mod plane;
 mod read;
 pub mod record;
 mod registry;
+mod route_book;
 mod slab;
 mod steps;
 mod table;
@@ -50,9 +57,9 @@ mod wheel;
 pub use client::ClientInfo;
 pub use flow::{Admission, Header};
 pub use lifetime::{Limits, Waiting};
-pub use membership::RouteBook;
 pub use ownership::Taking;
 pub use read::{ClientRow, GroupMember, InterfaceRow, MemberPlace, Totals};
+pub use route_book::RouteBook;
 pub use slab::NONE;
 
 use client::Client;
@@ -60,7 +67,7 @@ use enumerate::Enumeration;
 use flow::Flow;
 use interfaces::Interfaces;
 use lifetime::Admissions;
-use membership::Entry;
+use members::Entry;
 use mfe::Mfe;
 use ordered::OrderedMap;
 use outbox::{LifetimeAsk, Outbox};

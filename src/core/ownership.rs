@@ -2,10 +2,12 @@
 
 use super::Core;
 use super::interfaces::ChangeKind;
-use super::membership::{Role, RouteBook};
+use super::members::Role;
 use super::mfe::RESOLVED;
 use super::outbox::Action;
 use super::plane::Stale;
+use super::route_book::RouteBook;
+
 use super::types::{ClientId, IfKey, Millis, SourceGroup};
 use super::{Relook, slab::NONE};
 use crate::error::Error;

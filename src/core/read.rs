@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::lifetime::Limits;
-use super::membership::Role;
+use super::members::Role;
 use super::mfe::Mfe;
 use super::record::{MfeRecord, OifRecord};
 use super::types::{Counters, IfKey, Millis, SourceGroup};

@@ -1,0 +1,346 @@
+//! The oif lists of forwarding entries (rule D6) and what follows when a list becomes empty or
+//! ceases to be (rules E4, E6).
+
+use super::Core;
+use super::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif};
+use super::outbox::{Action, LifetimeAsk};
+use super::plane::Stale;
+use super::types::{IfKey, Millis, Seconds, SourceGroup};
+use crate::error::Error;
+use smallvec::SmallVec;
+use std::net::Ipv4Addr;
+
+impl Core {
+    /// Makes room for bringing one interface of these entries up to date, and for so many alerts
+    /// beside.
+    pub(super) fn reserve_refresh(
+        &mut self,
+        entries: &[u32],
+        interface: u32,
+        alerts: usize,
+    ) -> Result<(), Error> {
+        for id in entries {
+            if self.mfes[*id].place_of(interface).is_err() {
+                self.mfes[*id].oifs.try_reserve(1)?;
+            }
+        }
+        self.outbox.reserve(alerts + entries.len())?;
+        // An entry that turns negative may push out an older one.
+        self.plane.reserve(2 * entries.len())
+    }
+
+    /// Brings one interface of several entries up to date; see [`Self::refresh`].
+    pub(super) fn refresh_all(
+        &mut self,
+        now: Millis,
+        entries: &[u32],
+        interface: u32,
+        cause: Option<u32>,
+    ) {
+        for id in entries {
+            // An entry may have been pushed out by one before it.
+            if self.mfes.by_number(*id).is_some() {
+                self.refresh(now, *id, interface, cause);
+            }
+        }
+    }
+
+    /// Puts an interface into the entry's list or takes it out, as rule D6 says, with E4's
+    /// alerts. `cause` is the client whose doing it is.
+    fn refresh(&mut self, now: Millis, id: u32, interface: u32, cause: Option<u32>) {
+        let wanted = self.is_wanted(id, interface);
+        let mfe = &mut self.mfes[id];
+        if wanted == mfe.has_mark(interface, Oif::ACTIVE) {
+            return;
+        }
+        let was_negative = mfe.is_negative();
+        set_active(mfe, interface, wanted);
+        let is_negative = mfe.is_negative();
+        self.plane.push(Stale::Entry(mfe.flow()));
+        match (was_negative, is_negative) {
+            (true, false) => self.turn_positive(now, id, cause),
+            (false, true) => self.turn_negative(now, id, cause, self.interfaces[interface].key),
+            _ => {}
+        }
+    }
+
+    /// Rule D6, and rule D1's link-local groups.
+    pub(super) fn is_wanted(&self, id: u32, interface: u32) -> bool {
+        let mfe = &self.mfes[id];
+        interface != mfe.iif
+            && !mfe.is(Mfe::UNRESOLVED)
+            && self.can_send(interface)
+            && (mfe.has_mark(interface, Oif::FORCED)
+                || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow(), interface)))
+    }
+
+    /// Whether packets can leave an interface at all.
+    pub(super) fn can_send(&self, interface: u32) -> bool {
+        self.interfaces.get(interface).is_some_and(|interface| interface.up && interface.in_use())
+    }
+
+    fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
+        self.negatives.remove(&mut self.mfes, id);
+        self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
+        let of = self.mfes[id].flow();
+        if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    fn turn_negative(&mut self, now: Millis, id: u32, cause: Option<u32>, interface: IfKey) {
+        let owner = self.iif_owner(id).filter(|owner| Some(*owner) != cause);
+        if let Some(owner) = owner {
+            self.ask_lifetime(now, id, owner, interface);
+        }
+        self.list_negative(id);
+    }
+
+    /// Rule E4: the prune alert that sets the entry's lifetime; 900 s until it is answered.
+    pub(super) fn ask_lifetime(&mut self, now: Millis, id: u32, owner: u32, interface: IfKey) {
+        let of = self.mfes[id].flow();
+        self.set_lifetime(now, id, LIFETIME);
+        let asks = self.last_ask.next();
+        self.last_ask = asks;
+        self.mfes[id].set_asked(asks);
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
+    }
+
+    /// A prune alert that asks for no lifetime.
+    pub(super) fn tell_prune(&mut self, owner: u32, of: SourceGroup, interface: IfKey) {
+        let asks = LifetimeAsk::NONE;
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
+    }
+
+    /// The answer to a prune alert with bMemberDelete FALSE: 0 means 900 s, and more than a day
+    /// means a day (rule E4).
+    pub fn prune_answered(
+        &mut self,
+        now: Millis,
+        of: SourceGroup,
+        asked: LifetimeAsk,
+        timeout: Seconds,
+    ) {
+        let Some(id) = self.mfes.find(of) else { return };
+        if self.mfes[id].has_asked(asked) {
+            let lifetime = if timeout.0 == 0 { LIFETIME } else { timeout.min(MAX_LIFETIME) };
+            self.set_lifetime(now, id, lifetime);
+        }
+    }
+
+    /// Puts an entry among the negative ones, and pushes the oldest out where there are too many
+    /// (rule G1). Room for one more change of the plane must have been reserved.
+    pub(super) fn list_negative(&mut self, id: u32) {
+        self.negatives.append(&mut self.mfes, id);
+        if self.negatives.len() > self.admissions.max_negative()
+            && let Some(oldest) = self.negatives.oldest()
+        {
+            self.delete_mfe(oldest);
+        }
+    }
+
+    pub(super) fn unlist_negative(&mut self, id: u32) {
+        self.negatives.remove(&mut self.mfes, id);
+    }
+
+    pub(super) fn set_lifetime(&mut self, now: Millis, id: u32, lifetime: Seconds) {
+        self.mfes[id].set_lifetime(lifetime);
+        self.lifetimes.set(&mut self.mfes, id, now.plus(lifetime));
+    }
+
+    /// The owner of the entry's iif.
+    pub(super) fn iif_owner(&self, id: u32) -> Option<u32> {
+        self.interfaces.get(self.mfes[id].iif).and_then(|interface| interface.owner())
+    }
+
+    /// Marks an interface of an entry as forced or vetoed, or neither. Room must have been
+    /// reserved in the entry and in the interface's set.
+    pub(super) fn mark(&mut self, id: u32, interface: u32, forced: bool, vetoed: bool) {
+        let mfe = &mut self.mfes[id];
+        mfe.set_mark(interface, Oif::FORCED, forced);
+        mfe.set_mark(interface, Oif::VETOED, vetoed);
+        if forced || vetoed {
+            self.interfaces[interface].marked.insert(id);
+        } else {
+            self.interfaces[interface].marked.remove(id);
+        }
+    }
+
+    /// A new covering membership from the owner lifts its vetoes (rule D6), those of flows whose
+    /// creation alerts are being answered too.
+    pub(super) fn lift_vetoes(&mut self, of: SourceGroup, covered: &[u32], interface: u32) {
+        for id in covered {
+            if self.mfes[*id].has_mark(interface, Oif::VETOED) {
+                self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
+            }
+        }
+        self.set_enabled_in_flows(of, interface, true);
+    }
+
+    /// Forgets what an interface's owner marked, and brings those entries up to date. Room must
+    /// have been reserved for a change of each.
+    pub(super) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
+        let marked = std::mem::take(&mut self.interfaces[interface].marked);
+        for id in marked.iter() {
+            // An entry may have been pushed out by one before it.
+            if self.mfes.by_number(id).is_some() {
+                self.mark(id, interface, false, false);
+                self.refresh(now, id, interface, cause);
+            }
+        }
+    }
+
+    /// Adds an entry to the tables. Room must have been reserved with [`Self::reserve_mfe`].
+    pub(super) fn insert_mfe(&mut self, mfe: Mfe) -> u32 {
+        self.interfaces[mfe.iif].iif_users += 1;
+        let id = self.mfes.insert(mfe);
+        self.by_source.insert(self.mfes[id].source_place(), ());
+        self.list_on_iif(id);
+        id
+    }
+
+    fn list_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.insert(mfe.place_on_iif(id), ());
+    }
+
+    fn unlist_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.remove(mfe.place_on_iif(id));
+    }
+
+    /// Makes room for one more entry with this iif, and for the changes of the plane that go with
+    /// it.
+    pub(super) fn reserve_mfe(&mut self, iif: u32) -> Result<(), Error> {
+        self.mfes.reserve_one()?;
+        self.by_source.reserve_one()?;
+        self.interfaces[iif].incoming.reserve_one()?;
+        self.plane.reserve(4)
+    }
+
+    /// Changes an entry's iif, and whether it is resolved. Room must have been reserved.
+    pub(super) fn set_iif(&mut self, id: u32, iif: u32, unresolved: bool) {
+        self.unlist_on_iif(id);
+        let old = std::mem::replace(&mut self.mfes[id].iif, iif);
+        self.mfes[id].set(Mfe::UNRESOLVED, unresolved);
+        self.interfaces[iif].iif_users += 1;
+        self.interfaces[old].iif_users -= 1;
+        self.interfaces.forget_unused(old);
+        self.list_on_iif(id);
+    }
+
+    /// Takes an entry away. Room for one change of the plane must have been reserved.
+    pub(super) fn delete_mfe(&mut self, id: u32) {
+        self.lifetimes.clear(&mut self.mfes, id);
+        self.negatives.remove(&mut self.mfes, id);
+        self.unlist_on_iif(id);
+        self.by_source.remove(self.mfes[id].source_place());
+        let Some(mfe) = self.mfes.remove(id) else { return };
+        for oif in mfe.oifs.iter().filter(|oif| oif.is(Oif::FORCED | Oif::VETOED)) {
+            self.interfaces[oif.interface()].marked.remove(id);
+        }
+        self.interfaces[mfe.iif].iif_users -= 1;
+        self.interfaces.forget_unused(mfe.iif);
+        self.plane.push(Stale::Entry(mfe.flow()));
+    }
+
+    /// MgmSetMfe (rule E10).
+    pub fn set_upstream(
+        &mut self,
+        client: super::types::ClientId,
+        flow: SourceGroup,
+        upstream: Ipv4Addr,
+    ) -> Result<(), Error> {
+        let slot = self.slot_of(client)?;
+        let id = self.mfes.find(flow).ok_or(Error::NoSuchMfe(flow))?;
+        if self.iif_owner(id) != Some(slot) {
+            return Err(Error::NotIifOwner(flow));
+        }
+        self.mfes[id].upstream = upstream;
+        self.mfes[id].set(Mfe::UPSTREAM_CHOSEN, true);
+        Ok(())
+    }
+
+    /// What an entry is to be in the plane: its iif and its oifs, ordered by name. False: there
+    /// is no such entry.
+    pub fn entry_state(
+        &self,
+        flow: SourceGroup,
+        oifs: &mut Vec<IfKey>,
+    ) -> Result<Option<PlaneEntry>, Error> {
+        let Some(mfe) = self.mfes.get(flow) else { return Ok(None) };
+        let first = oifs.len();
+        oifs.try_reserve(mfe.oifs.len())?;
+        oifs.extend(mfe.active().map(|oif| self.interfaces[oif.interface()].key));
+        oifs[first..].sort_unstable();
+        Ok(Some(PlaneEntry {
+            iif: self.interfaces[mfe.iif].key,
+            oifs: oifs.len() - first,
+            needs_count: mfe.is(Mfe::INSTALLED) && mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
+        }))
+    }
+
+    /// Notes that the plane has the entry, and how many packets it had counted before the
+    /// interfaces that joined were added.
+    pub fn entry_programmed(&mut self, flow: SourceGroup, packets_before: u32) {
+        if let Some(id) = self.mfes.find(flow) {
+            self.mfes[id].set(Mfe::INSTALLED, true);
+            self.mfes[id].set_bases(packets_before);
+        }
+    }
+
+    /// The flows that have an entry, from one on.
+    pub fn flows_from(&self, from: SourceGroup) -> impl Iterator<Item = SourceGroup> + '_ {
+        self.mfes.from(from).map(|(flow, _)| flow)
+    }
+
+    /// The interfaces, by number, that are to be in a flow's list but for vetoes: members, and
+    /// what `entry` has forced. Ordered by owner, then name.
+    pub(super) fn would_be_oifs(
+        &self,
+        flow: SourceGroup,
+        iif: u32,
+        entry: Option<u32>,
+    ) -> Result<SmallVec<[u32; 8]>, Error> {
+        let mut list = SmallVec::<[u32; 8]>::new();
+        if flow.is_link_local() {
+            return Ok(list);
+        }
+        let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
+        let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
+        let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
+        for interface in members.chain(forced) {
+            if interface != iif && self.can_send(interface) {
+                list.try_reserve(1)?;
+                list.push(interface);
+            }
+        }
+        list.sort_unstable_by_key(|id| (self.interfaces[*id].owner(), self.interfaces[*id].key));
+        list.dedup();
+        Ok(list)
+    }
+
+    /// Whether a client other than the iif's owner owns one of the entry's oifs (rule E4).
+    pub(super) fn serves_others(&self, id: u32) -> bool {
+        let owner = self.iif_owner(id);
+        self.mfes[id].active().any(|oif| self.interfaces[oif.interface()].owner() != owner)
+    }
+}
+
+/// Puts an interface into an entry's list or takes it out of it. Room must have been reserved.
+pub(super) fn set_active(mfe: &mut Mfe, interface: u32, active: bool) {
+    mfe.set_mark(interface, Oif::ACTIVE, active);
+    mfe.set_mark(interface, Oif::JOINING, active);
+}
+
+/// What an entry is to be in the plane.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneEntry {
+    /// The incoming interface.
+    pub iif: IfKey,
+    /// How many oifs were added to the list.
+    pub oifs: usize,
+    /// Interfaces joined an entry that the plane has: the packet count before is needed.
+    pub needs_count: bool,
+}
