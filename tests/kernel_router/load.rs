@@ -421,7 +421,12 @@ netns_tests! {
             }
             (router.counted("pending_flows") >= 512 && router.counted("refused_flows") > 0).then_some(())
         });
-        assert_eq!((router.counted("pending_flows"), router.counted("mfes")), (512, 0));
+        // One more counts as long as the first client is asked about it.
+        let only_512_wait = || {
+            wait_for("no more than 512 that wait", || (router.counted("pending_flows") == 512).then_some(()));
+        };
+        only_512_wait();
+        assert_eq!(router.counted("mfes"), 0);
         for n in 0..100 {
             wait_for("an entry for the other's flow", || {
                 send(&c, others(n), b"other");
@@ -434,7 +439,7 @@ netns_tests! {
             send(&a, own, b"own");
             router.entry(own).filter(|entry| entry.oifs.is_empty())
         });
-        assert_eq!(router.counted("pending_flows"), 512);
+        only_512_wait();
         go_on.store(true, SeqCst);
         wait_for("all that waited", || (router.counted("pending_flows") == 0).then_some(()));
         assert!(router.counted("mfes") >= 613, "{} entries", router.counted("mfes"));
