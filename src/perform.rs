@@ -1,5 +1,6 @@
 //! Performing what the core decided, with nothing locked: entries are programmed, routes looked
-//! up, notes logged and clients called, until nothing is left.
+//! up, notes logged and clients called, until nothing is left. `question` is one call of a client,
+//! `program` what is done about entries.
 
 #![forbid(unsafe_code)]
 

@@ -23,11 +23,23 @@ pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread};
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
+/// Whether a wait ended because its time was up. parking_lot's own cannot be made by others.
+#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
+pub(crate) struct TimedOut(bool);
+
+#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
+impl TimedOut {
+    pub(crate) const fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
 /// The scheduler's locks with parking_lot's signatures. Time stands still: where threads would wait
 /// for a while, they wait until they are woken. A wake-up that gets lost is thus a deadlock, which
 /// the scheduler reports.
 #[cfg(all(test, feature = "shuttle"))]
 mod scheduled {
+    use super::TimedOut;
     use crate::forwarder::kernel::{Body, Errno};
     use shuttle::{sync, thread};
     use std::ffi::CStr;
@@ -109,15 +121,6 @@ mod scheduled {
     }
 
     pub(crate) struct Condvar(sync::Condvar);
-
-    /// Whether a wait ended by time alone.
-    pub(crate) struct TimedOut(bool);
-
-    impl TimedOut {
-        pub(crate) const fn timed_out(&self) -> bool {
-            self.0
-        }
-    }
 
     impl Condvar {
         pub(crate) const fn new() -> Self {

@@ -1,9 +1,12 @@
-//! Forwarding entries.
+//! Forwarding entries: what they hold, their tables, and what they are to be in the plane.
 
+use super::Core;
 use super::outbox::LifetimeAsk;
+use super::plane::Stale;
 use super::slab::NONE;
 use super::table::{Key, Keyed, Table};
-use super::types::{Counters, Millis, Seconds, SourceGroup, Stamp, mask_of};
+use super::types::{ClientId, Counters, IfKey, Millis, Seconds, SourceGroup, Stamp, mask_of};
+use crate::error::Error;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
@@ -294,6 +297,128 @@ impl NegativeList {
         }
         self.len -= 1;
     }
+}
+
+impl Core {
+    /// The owner of the entry's iif.
+    pub(super) fn iif_owner(&self, id: u32) -> Option<u32> {
+        self.interfaces.get(self.mfes[id].iif).and_then(|interface| interface.owner())
+    }
+
+    /// Adds an entry to the tables. Room must have been reserved with [`Self::reserve_mfe`].
+    pub(super) fn insert_mfe(&mut self, mfe: Mfe) -> u32 {
+        self.interfaces[mfe.iif].iif_users += 1;
+        let id = self.mfes.insert(mfe);
+        self.by_source.insert(self.mfes[id].source_place(), ());
+        self.list_on_iif(id);
+        id
+    }
+
+    fn list_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.insert(mfe.place_on_iif(id), ());
+    }
+
+    fn unlist_on_iif(&mut self, id: u32) {
+        let mfe = &self.mfes[id];
+        self.interfaces[mfe.iif].incoming.remove(mfe.place_on_iif(id));
+    }
+
+    /// Makes room for one more entry with this iif, and for the changes of the plane that go with
+    /// it.
+    pub(super) fn reserve_mfe(&mut self, iif: u32) -> Result<(), Error> {
+        self.mfes.reserve_one()?;
+        self.by_source.reserve_one()?;
+        self.interfaces[iif].incoming.reserve_one()?;
+        self.plane.reserve(4)
+    }
+
+    /// Changes an entry's iif, and whether it is resolved. Room must have been reserved.
+    pub(super) fn set_iif(&mut self, id: u32, iif: u32, unresolved: bool) {
+        self.unlist_on_iif(id);
+        let old = std::mem::replace(&mut self.mfes[id].iif, iif);
+        self.mfes[id].set(Mfe::UNRESOLVED, unresolved);
+        self.interfaces[iif].iif_users += 1;
+        self.interfaces[old].iif_users -= 1;
+        self.interfaces.forget_unused(old);
+        self.list_on_iif(id);
+    }
+
+    /// Takes an entry away. Room for one change of the plane must have been reserved.
+    pub(super) fn delete_mfe(&mut self, id: u32) {
+        self.lifetimes.clear(&mut self.mfes, id);
+        self.negatives.remove(&mut self.mfes, id);
+        self.unlist_on_iif(id);
+        self.by_source.remove(self.mfes[id].source_place());
+        let Some(mfe) = self.mfes.remove(id) else { return };
+        for oif in mfe.oifs.iter().filter(|oif| oif.is(Oif::FORCED | Oif::VETOED)) {
+            self.interfaces[oif.interface()].marked.remove(id);
+        }
+        self.interfaces[mfe.iif].iif_users -= 1;
+        self.interfaces.forget_unused(mfe.iif);
+        self.plane.push(Stale::Entry(mfe.flow()));
+    }
+
+    /// MgmSetMfe (rule E10).
+    pub fn set_upstream(
+        &mut self,
+        client: ClientId,
+        flow: SourceGroup,
+        upstream: Ipv4Addr,
+    ) -> Result<(), Error> {
+        let slot = self.slot_of(client)?;
+        let id = self.mfes.find(flow).ok_or(Error::NoSuchMfe(flow))?;
+        if self.iif_owner(id) != Some(slot) {
+            return Err(Error::NotIifOwner(flow));
+        }
+        self.mfes[id].upstream = upstream;
+        self.mfes[id].set(Mfe::UPSTREAM_CHOSEN, true);
+        Ok(())
+    }
+
+    /// What an entry is to be in the plane: its iif and its oifs, ordered by name. None: there
+    /// is no such entry.
+    pub fn entry_state(
+        &self,
+        flow: SourceGroup,
+        oifs: &mut Vec<IfKey>,
+    ) -> Result<Option<PlaneEntry>, Error> {
+        let Some(mfe) = self.mfes.get(flow) else { return Ok(None) };
+        let first = oifs.len();
+        oifs.try_reserve(mfe.oifs.len())?;
+        oifs.extend(mfe.active().map(|oif| self.interfaces[oif.interface()].key));
+        oifs[first..].sort_unstable();
+        Ok(Some(PlaneEntry {
+            iif: self.interfaces[mfe.iif].key,
+            oifs: oifs.len() - first,
+            needs_count: mfe.is(Mfe::INSTALLED) && mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
+        }))
+    }
+
+    /// Notes that the plane has the entry, and how many packets it had counted before the
+    /// interfaces that joined were added.
+    pub fn entry_programmed(&mut self, flow: SourceGroup, packets_before: u32) {
+        if let Some(id) = self.mfes.find(flow) {
+            self.mfes[id].set(Mfe::INSTALLED, true);
+            self.mfes[id].set_bases(packets_before);
+        }
+    }
+
+    /// The flows that have an entry, from one on.
+    pub fn flows_from(&self, from: SourceGroup) -> impl Iterator<Item = SourceGroup> + '_ {
+        self.mfes.from(from).map(|(flow, _)| flow)
+    }
+}
+
+/// What an entry is to be in the plane.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneEntry {
+    /// The incoming interface.
+    pub iif: IfKey,
+    /// How many oifs were added to the list.
+    pub oifs: usize,
+    /// Interfaces joined an entry that the plane has: the packet count before is needed.
+    pub needs_count: bool,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
 //! | `members` | who has a membership |
 //! | `route_book` | routes looked up before a call |
-//! | `mfe` | forwarding entries |
+//! | `mfe` | forwarding entries and their tables |
 //! | `oifs` | their oif lists and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions |
 //! | `flow::install` | what comes of the answers |

@@ -77,7 +77,9 @@ pub enum Action {
 }
 
 /// Which prune alert sets an entry's lifetime (rule E4): the last one that asked, and none once the
-/// entry has changed. An answer that comes later than that does not count.
+/// entry has changed. An answer that comes later than that does not count. The numbers come again
+/// after 32,767: an entry has room for no more, and only an answer as late as that, about the same
+/// entry, could be taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeAsk(u16);
 

@@ -8,6 +8,7 @@
 //! again by the one that frees them, while valgrind runs one thread at a time. So the others get
 //! their turn after each unlock.
 
+use super::TimedOut;
 use parking_lot::lock_api::{self, GuardNoSend};
 use std::cell::UnsafeCell;
 use std::time::{Duration, Instant};
@@ -118,15 +119,6 @@ pub(crate) struct Condvar(UnsafeCell<libc::pthread_cond_t>);
 unsafe impl Send for Condvar {}
 // SAFETY: as above.
 unsafe impl Sync for Condvar {}
-
-/// Whether a wait ended because its time was up.
-pub(crate) struct TimedOut(bool);
-
-impl TimedOut {
-    pub(crate) const fn timed_out(&self) -> bool {
-        self.0
-    }
-}
 
 impl Condvar {
     pub(crate) const fn new() -> Self {

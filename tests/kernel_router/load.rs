@@ -423,7 +423,9 @@ netns_tests! {
         });
         // One more counts as long as the first client is asked about it.
         let only_512_wait = || {
-            wait_for("no more than 512 that wait", || (router.counted("pending_flows") == 512).then_some(()));
+            wait_for("no more than 512 that wait", || {
+                (router.counted("pending_flows") == 512).then_some(())
+            });
         };
         only_512_wait();
         assert_eq!(router.counted("mfes"), 0);
