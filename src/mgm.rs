@@ -28,7 +28,7 @@ use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{Condvar, Instant, Mutex, RwLock};
+use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::timer::Timers;
 use std::collections::VecDeque;
 use std::fmt;
@@ -117,11 +117,9 @@ pub struct Mgm<C: 'static> {
     pub(crate) timers: Timers<C>,
 }
 
-/// Milliseconds of the system's monotonic clock since its first use.
+/// Milliseconds of the system's monotonic clock, as it was at the kernel's last tick.
 pub(crate) fn system_now() -> Millis {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    Millis(start.elapsed().as_millis() as u64)
+    Millis(coarse_time().as_millis() as u64)
 }
 
 impl<C: Callbacks> Mgm<C> {

@@ -1,9 +1,11 @@
-//! What threads meet at: parking_lot's locks and std's atomics. The tests in `schedules` put a
-//! scheduler's in their place, which decides which thread goes on at each of them; the feature
-//! `helgrind` puts pthread's locks there, which valgrind's tools watch.
+//! What threads meet at: parking_lot's locks, std's atomics, the clock. The tests in `schedules`
+//! put a scheduler's in their place, which decides which thread goes on at each of them; the
+//! feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
 
 #[cfg(feature = "helgrind")]
 pub(crate) mod pthreads;
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+mod spinning;
 
 /// The locks of what no scheduler runs: threads that wait for the kernel or for a socket.
 #[cfg(not(feature = "helgrind"))]
@@ -12,14 +14,18 @@ pub(crate) use parking_lot as unscheduled;
 pub(crate) use pthreads as unscheduled;
 
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use crate::forwarder::kernel::Thread;
+pub(crate) use crate::forwarder::kernel::{Thread, coarse_time};
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+pub(crate) use spinning::RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
+#[cfg(all(feature = "helgrind", not(all(test, feature = "shuttle"))))]
+pub(crate) use unscheduled::RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex, RwLock};
+pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex};
 
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread};
+pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread, coarse_time};
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
@@ -95,6 +101,10 @@ mod scheduled {
         pub(crate) fn write(&self) -> sync::RwLockWriteGuard<'_, T> {
             self.0.write().unwrap_or_else(PoisonError::into_inner)
         }
+    }
+
+    pub(crate) const fn coarse_time() -> Duration {
+        Duration::ZERO
     }
 
     /// Always the same moment.

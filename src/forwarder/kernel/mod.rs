@@ -39,7 +39,7 @@ mod throttle;
 mod upcall;
 mod vifs;
 
-pub(crate) use sys::{Body, Errno, Thread};
+pub(crate) use sys::{Body, Errno, Thread, coarse_time};
 
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};

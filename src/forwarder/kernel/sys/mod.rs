@@ -16,6 +16,7 @@ pub use thread::{Body, Thread};
 use std::ffi::c_int;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// An error number.
 pub type Errno = i32;
@@ -39,6 +40,17 @@ fn retry(mut call: impl FnMut() -> isize) -> Result<usize, Errno> {
 fn errno() -> Errno {
     // SAFETY: points at this thread's errno, which lives as long as the thread.
     unsafe { *libc::__errno_location() }
+}
+
+/// The monotonic clock as it was at the kernel's last tick, 1 to 10 ms ago at the most: it is read
+/// from memory, where the exact one asks the processor and waits until that has finished whatever
+/// came before.
+pub fn coarse_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec. It knows the clock since 2.6.32; a refusal would
+    // leave zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn owned(fd: usize) -> OwnedFd {
