@@ -39,7 +39,9 @@ mod throttle;
 mod upcall;
 mod vifs;
 
-pub(crate) use sys::{Body, Errno, Thread, coarse_time};
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use sys::coarse_time;
+pub(crate) use sys::{Body, Errno, Thread};
 
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
