@@ -1,7 +1,7 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
-use mgm::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
-use mgm::core::{Admission, ClientInfo, Core, Limits, RouteBook};
+use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
+use mgm::core::{Admission, ClientInfo, Core, Limits, RouteBook, TOGETHER};
 use mgm::error::Error;
 use std::net::Ipv4Addr;
 
@@ -59,22 +59,65 @@ fn e1_a_link_local_flow_gets_no_entry() {
 fn e13_only_what_finds_room_is_counted() {
     let (mut core, _) = core();
     let flow = |n| SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, n));
-    for n in 1..=9 {
+    for n in 1..=100 {
         core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
     }
-    let rows = |mut room: usize, max| {
-        let mut rows = Vec::new();
-        let mut has_room = |oifs| {
+    let rows = |from, mut room: usize| {
+        let has_room = |oifs| {
             assert_eq!(oifs, 0);
             let some = room > 0;
             room = room.saturating_sub(1);
             some
         };
-        core.rows_from(flow(2), max, &mut has_room, &mut rows);
+        let rows = core.rows_from(flow(from), has_room);
         rows.into_iter().map(|(flow, _)| flow).collect::<Vec<_>>()
     };
-    assert_eq!(rows(3, 64), [flow(2), flow(3), flow(4), flow(5)]);
-    assert_eq!(rows(0, 64), [flow(2)], "its size is to be told");
-    assert_eq!(rows(64, 2), [flow(2), flow(3)]);
-    assert_eq!(rows(64, 64).len(), 8);
+    assert_eq!(rows(2, 3), [flow(2), flow(3), flow(4), flow(5)]);
+    assert_eq!(rows(2, 0), [flow(2)], "its size is to be told");
+    let all = |from, count| (from..from + count).map(flow).collect::<Vec<_>>();
+    for room in [15, 16, 17, 31, 32, 62] {
+        assert_eq!(rows(2, room), all(2, room as u8 + 1));
+    }
+    assert_eq!(rows(2, 1000), all(2, TOGETHER as u8));
+    assert_eq!(rows(93, 1000), all(93, 8), "there are no more");
+    assert_eq!(rows(85, 1000), all(85, 16), "there are no more");
+    assert_eq!(rows(101, 1000), []);
+}
+
+/// What was chosen is read as it is then: with the counters that were asked for, under its new
+/// number where it went and came back, and not at all where it went.
+#[test]
+fn e13_rows_that_changed_meanwhile() {
+    let (mut core, _) = core();
+    let flow = |n| SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, n));
+    for n in 1..=4 {
+        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+    }
+    let rows = core.rows_from(flow(1), |_| true);
+    // 2 goes, and 9 gets its number; 3 goes, 8 gets its number, and it comes back with another.
+    let number_of = |core: &Core, n| core.rows_from(flow(n), |_| false)[0];
+    let (second, third) = (number_of(&core, 2), number_of(&core, 3));
+    for n in [3, 2] {
+        core.expire(Millis(100_000), flow(n), 0).unwrap();
+    }
+    for n in [9, 8, 3] {
+        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+    }
+    assert_eq!(number_of(&core, 9), (flow(9), second.1));
+    assert_ne!(number_of(&core, 3), third);
+    let counters = |n| Counters { packets: n, ..Counters::default() };
+    let counted = [1, 2, 3, 4].map(counters);
+    let mut read = Vec::new();
+    let all = core.read_rows(Millis(1), &rows, &counted, |record| {
+        read.push((record.flow, record.counters.packets));
+        true
+    });
+    assert_eq!(all, Ok(true));
+    assert_eq!(read, [(flow(1), 1), (flow(3), 3), (flow(4), 4)]);
+    let mut first = 0;
+    let all = core.read_rows(Millis(1), &rows, &counted, |_| {
+        first += 1;
+        first < 2
+    });
+    assert_eq!((all, first), (Ok(false), 2));
 }

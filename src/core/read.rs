@@ -12,8 +12,15 @@ use std::hint::black_box;
 
 /// How many entries are brought from memory at a time.
 const AHEAD: usize = 16;
+/// How many entries' counters are asked for at a time; a multiple of the former.
+pub const TOGETHER: usize = 4 * AHEAD;
 /// How many oifs a record has room for without an allocation.
 const FEW_OIFS: usize = 16;
+
+/// An entry and the number that it has.
+pub type Row = (SourceGroup, u32);
+/// Entries whose counters are asked for together.
+pub type Rows = SmallVec<[Row; TOGETHER]>;
 
 /// One client, for the state.
 #[derive(Clone, Copy, Debug)]
@@ -94,43 +101,53 @@ impl Core {
         self.give_record(now, mfe, counters, give)
     }
 
-    /// Up to `max` entries in order from a flow on, by number too, for [`Self::read_mfe_at`]. The
-    /// last is the first whose record finds no room: `has_room` is asked for each, by its number
-    /// of oifs.
-    pub fn rows_from(
-        &self,
-        from: SourceGroup,
-        max: usize,
-        has_room: &mut dyn FnMut(usize) -> bool,
-        rows: &mut impl Extend<(SourceGroup, u32)>,
-    ) {
-        let (mut room, mut sum) = (true, 0u8);
-        rows.extend(self.mfes.from(from).take(max).take_while(|(_, id)| {
-            let before = room;
-            if room {
-                // As in `read_mfes`: touched together they arrive together, before the kernel is
-                // asked about each.
-                let mfe = &self.mfes[*id];
-                sum = sum.wrapping_add(mfe.touch());
-                room = has_room(mfe.active().count());
+    /// The next entries in order from a flow on, for [`Self::read_rows`]: as many as are looked at
+    /// together, up to the first whose record finds no room. `has_room` is asked for each, by its
+    /// number of oifs.
+    pub fn rows_from(&self, from: SourceGroup, mut has_room: impl FnMut(usize) -> bool) -> Rows {
+        let (mut ahead, mut rows) = (self.mfes.from(from), Rows::new());
+        while rows.len() < TOGETHER {
+            let known = rows.len();
+            rows.extend(ahead.by_ref().take(AHEAD));
+            self.touch(&rows[known..]);
+            let mut fits = |(_, id): &Row| has_room(self.mfes[*id].active().count());
+            if let Some(last) = rows[known..].iter().position(|row| !fits(row)) {
+                rows.truncate(known + last + 1);
+                break;
             }
-            before
-        }));
-        black_box(sum);
+            if rows.len() < known + AHEAD {
+                break;
+            }
+        }
+        rows
     }
 
-    /// As [`Self::read_mfe`] with the number that the entry had a moment ago.
-    pub fn read_mfe_at(
+    /// Entries that were in the table a moment ago, with these counters, until `give` returns
+    /// false. True: it never did.
+    pub fn read_rows(
         &self,
         now: Millis,
-        (flow, id): (SourceGroup, u32),
-        counters: Counters,
-        give: &mut dyn FnMut(&MfeRecord<'_>),
-    ) -> Result<(), Error> {
-        match self.mfes.by_number(id).filter(|mfe| mfe.flow() == flow) {
-            Some(mfe) => self.give_record(now, mfe, counters, give),
-            None => self.read_mfe(now, flow, counters, give),
+        rows: &[Row],
+        counters: &[Counters],
+        mut give: impl FnMut(&MfeRecord<'_>) -> bool,
+    ) -> Result<bool, Error> {
+        for ((flow, id), counters) in rows.iter().zip(counters) {
+            // An entry of that flow may have another number now.
+            let there = self.mfes.by_number(*id).filter(|mfe| mfe.flow() == *flow);
+            if let Some(mfe) = there.or_else(|| self.mfes.get(*flow))
+                && !self.give_record(now, mfe, *counters, &mut give)?
+            {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// Neighbours in order lie far apart in memory. Touched one after the other, without waiting for
+    /// each, they arrive together.
+    fn touch(&self, rows: &[Row]) {
+        let add = |sum: u8, (_, id): &Row| sum.wrapping_add(self.mfes[*id].touch());
+        black_box(rows.iter().fold(0, add));
     }
 
     /// The first flow from one on that has an entry.
@@ -149,16 +166,12 @@ impl Core {
     ) -> Result<(Option<SourceGroup>, bool), Error> {
         let (mut rows, mut given) = (self.mfes.from(from), 0);
         loop {
-            let mut ahead = SmallVec::<[(SourceGroup, u32); AHEAD]>::new();
+            let mut ahead = SmallVec::<[Row; AHEAD]>::new();
             ahead.extend(rows.by_ref().take(AHEAD));
             if ahead.is_empty() {
                 return Ok((None, true));
             }
-            // Neighbours in order lie far apart in memory. Touched one after the other, without
-            // waiting for each, they arrive together.
-            black_box(
-                ahead.iter().fold(0, |sum: u8, (_, id)| sum.wrapping_add(self.mfes[*id].touch())),
-            );
+            self.touch(&ahead);
             for (flow, id) in ahead {
                 if given == max {
                     return Ok((Some(flow), true));

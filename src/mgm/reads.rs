@@ -4,6 +4,7 @@
 
 use super::{Mgm, stale};
 use crate::callbacks::Callbacks;
+use crate::core::TOGETHER;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
 use crate::core::types::{ClientId, Counters, EnumId, Millis, SourceGroup};
 use crate::error::Error;
@@ -13,8 +14,6 @@ use std::ops::ControlFlow;
 /// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
 /// membership change or a new flow).
 const READ_CHUNK: usize = 256;
-/// How many entries' counters are asked for at a time.
-const COUNTER_CHUNK: usize = 64;
 
 impl<C: Callbacks> Mgm<C> {
     /// MgmGetMfe and MgmGetMfeStats (rule E11).
@@ -74,31 +73,20 @@ impl<C: Callbacks> Mgm<C> {
         give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
     ) -> Result<Rest, Error> {
         loop {
-            let mut rows = SmallVec::<[(SourceGroup, u32); COUNTER_CHUNK]>::new();
-            let forwarder = {
+            let (rows, forwarder) = {
                 let state = self.state.read();
                 let Some(running) = state.shared() else { return Ok(Rest::End) };
-                running.core.rows_from(from, COUNTER_CHUNK, has_room, &mut rows);
-                running.forwarder.clone()
+                (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
-            let counters: SmallVec<[Counters; COUNTER_CHUNK]> = rows
-                .iter()
-                .map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default())
-                .collect();
+            let mut counters = SmallVec::<[Counters; TOGETHER]>::new();
+            counters
+                .extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default()));
             let state = self.state.read();
             let Some(running) = state.shared() else { return Ok(Rest::End) };
-            for (row, counters) in rows.into_iter().zip(counters) {
-                let mut go_on = ControlFlow::Continue(());
-                let give = &mut |record: &MfeRecord<'_>| go_on = give(record);
-                let read = running.core.read_mfe_at(now, row, counters, give);
-                // Another error says that the entry went meanwhile.
-                if read == Err(Error::OutOfMemory) {
-                    return read.map(|()| Rest::End);
-                }
-                if go_on.is_break() {
-                    return Ok(Rest::More);
-                }
+            let taken = |record: &MfeRecord<'_>| give(record).is_continue();
+            if !running.core.read_rows(now, &rows, &counters, taken)? {
+                return Ok(Rest::More);
             }
             match last.next() {
                 Some(next) => from = next,
