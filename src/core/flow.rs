@@ -85,6 +85,8 @@ pub(super) struct Flow {
 }
 
 impl Keyed for Flow {
+    type Beside = ();
+
     fn key(&self) -> SourceGroup {
         self.flow
     }

@@ -136,11 +136,11 @@ impl Core {
         self.plane.reserve(1)?;
         self.relook.try_reserve(1)?;
         let retry = self.mfes[id].is(Mfe::RETRY);
-        if self.mfes[id].seen_packets == packets && !retry && !self.is_pending(flow) {
+        if self.mfes.beside(id).seen_packets == packets && !retry && !self.is_pending(flow) {
             self.delete_mfe(id);
         } else {
             if !retry {
-                self.mfes[id].seen_packets = packets;
+                self.mfes.beside_mut(id).seen_packets = packets;
             }
             self.mfes[id].set(Mfe::RETRY, false);
             // Until the answers come; the rebuild sets it again.
@@ -276,14 +276,14 @@ impl Core {
         let owner = self.interfaces.find_used(arrival).filter(|at| *at != self.mfes[id].iif);
         let Some(owner) = owner.and_then(|at| self.interfaces[at].owner()) else { return Ok(()) };
         let mfe = &self.mfes[id];
-        let since = (now.0 as u32).wrapping_sub(mfe.wrong_if_at);
+        let since = (now.0 as u32).wrapping_sub(self.mfes.beside(id).wrong_if_at);
         if mfe.is(Mfe::WRONG_IF_SEEN) && since < WRONG_IF_INTERVAL {
             return Ok(());
         }
         self.headers.reserve(1)?;
         self.outbox.reserve(1)?;
         self.mfes[id].set(Mfe::WRONG_IF_SEEN, true);
-        self.mfes[id].wrong_if_at = now.0 as u32;
+        self.mfes.beside_mut(id).wrong_if_at = now.0 as u32;
         let header = self.headers.insert(Header::new(header));
         self.outbox.push(owner, Action::WrongIf { flow, arrival, header });
         Ok(())

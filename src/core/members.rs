@@ -63,6 +63,8 @@ pub(super) struct Entry {
 }
 
 impl Keyed for Entry {
+    type Beside = ();
+
     fn key(&self) -> SourceGroup {
         self.of.get()
     }

@@ -26,8 +26,10 @@ pub(super) struct Links {
     pub next: u32,
 }
 
-impl Links {
-    const NONE: Self = Self { prev: NONE, next: NONE };
+impl Default for Links {
+    fn default() -> Self {
+        Self { prev: NONE, next: NONE }
+    }
 }
 
 /// An interface that an entry has something to remember about: its number in the upper 24 bits,
@@ -67,7 +69,8 @@ impl Oif {
     }
 }
 
-/// A forwarding entry.
+/// A forwarding entry, in one cache line: what readers need. The rest lies beside it.
+#[repr(align(64))]
 pub(super) struct Mfe {
     key: Key,
     created: Stamp,
@@ -77,20 +80,27 @@ pub(super) struct Mfe {
     pub iif: u32,
     pub upstream: Ipv4Addr,
     pub route_protocol: u32,
-    /// The packet count when the entry was made, built anew or looked at last (rule E8).
-    pub seen_packets: u32,
-    /// The low bits of the time of the last WRONG_IF, valid with [`Mfe::WRONG_IF_SEEN`].
-    pub wrong_if_at: u32,
     /// Interfaces with marks, ordered by number.
     pub oifs: SmallVec<[Oif; 2]>,
-    pub wheel: Links,
-    pub negative: Links,
     pub wheel_slot: u16,
     pub route_prefix_len: u8,
     marks: u8,
 }
 
+/// What lies beside an entry: only those who change it need it.
+#[derive(Default)]
+pub(super) struct BesideMfe {
+    /// The packet count when the entry was made, built anew or looked at last (rule E8).
+    pub seen_packets: u32,
+    /// The low bits of the time of the last WRONG_IF, valid with [`Mfe::WRONG_IF_SEEN`].
+    pub wrong_if_at: u32,
+    pub wheel: Links,
+    pub negative: Links,
+}
+
 impl Keyed for Mfe {
+    type Beside = BesideMfe;
+
     fn key(&self) -> SourceGroup {
         self.flow()
     }
@@ -107,7 +117,7 @@ impl Mfe {
     pub const UPSTREAM_CHOSEN: u8 = 4;
     /// A client chose the iif.
     pub const IIF_CHOSEN: u8 = 8;
-    /// [`Mfe::wrong_if_at`] means something.
+    /// [`BesideMfe::wrong_if_at`] means something.
     pub const WRONG_IF_SEEN: u8 = 16;
     /// It is in the list of negative entries.
     const LISTED_NEGATIVE: u8 = 32;
@@ -123,11 +133,7 @@ impl Mfe {
             iif,
             upstream: flow.source(),
             route_protocol: 0,
-            seen_packets: 0,
-            wrong_if_at: 0,
             oifs: SmallVec::new(),
-            wheel: Links::NONE,
-            negative: Links::NONE,
             wheel_slot: Self::NO_SLOT,
             route_prefix_len: 0,
             marks: 0,
@@ -178,10 +184,9 @@ impl Mfe {
         Ipv4Addr::from_bits(self.flow().source().to_bits() & mask)
     }
 
-    /// Reads one octet of the first cache line and one of the last: what is touched early is there
-    /// when it is needed.
+    /// Reads one octet: what is touched early is there when it is needed.
     pub const fn touch(&self) -> u8 {
-        (self.flow().to_bits() as u8).wrapping_add(self.marks)
+        self.marks
     }
 
     pub const fn is(&self, mark: u8) -> bool {
@@ -272,10 +277,10 @@ impl NegativeList {
             return;
         }
         mfes[id].set(Mfe::LISTED_NEGATIVE, true);
-        mfes[id].negative = Links { prev: self.tail, next: NONE };
+        mfes.beside_mut(id).negative = Links { prev: self.tail, next: NONE };
         match self.tail {
             NONE => self.head = id,
-            tail => mfes[tail].negative.next = id,
+            tail => mfes.beside_mut(tail).negative.next = id,
         }
         self.tail = id;
         self.len += 1;
@@ -286,14 +291,14 @@ impl NegativeList {
             return;
         }
         mfes[id].set(Mfe::LISTED_NEGATIVE, false);
-        let Links { prev, next } = mfes[id].negative;
+        let Links { prev, next } = mfes.beside(id).negative;
         match prev {
             NONE => self.head = next,
-            _ => mfes[prev].negative.next = next,
+            _ => mfes.beside_mut(prev).negative.next = next,
         }
         match next {
             NONE => self.tail = prev,
-            _ => mfes[next].negative.prev = prev,
+            _ => mfes.beside_mut(next).negative.prev = prev,
         }
         self.len -= 1;
     }
@@ -436,7 +441,8 @@ mod tests {
 
     #[test]
     fn entries_stay_small() {
-        assert_eq!(Slab::<Mfe>::PLACE, 88);
+        assert_eq!(Slab::<Mfe>::PLACE, 64, "one cache line");
+        assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 24);
         assert_eq!(Slab::<Entry>::PLACE, 56);
     }
 }

@@ -1,6 +1,7 @@
 //! Numbered places for values: a slab whose growth can fail without harm.
 //!
-//! Values live in fixed chunks, so growing never moves what is there.
+//! Values live in fixed chunks, so growing never moves what is there. Beside each value lies what
+//! those who read it do not need, so that it does not fill their cache lines.
 
 use super::steps::step;
 use crate::error::Error;
@@ -16,19 +17,34 @@ enum Slot<T> {
     Used(T),
 }
 
-/// A table of values by small number. A number is used again after its value was removed.
-pub struct Slab<T> {
-    chunks: Vec<Vec<Slot<T>>>,
+struct Chunk<T, B> {
+    slots: Vec<Slot<T>>,
+    beside: Vec<B>,
+}
+
+impl<T, B> Chunk<T, B> {
+    fn new() -> Result<Self, Error> {
+        let mut chunk = Self { slots: Vec::new(), beside: Vec::new() };
+        chunk.slots.try_reserve_exact(CHUNK)?;
+        chunk.beside.try_reserve_exact(CHUNK)?;
+        Ok(chunk)
+    }
+}
+
+/// A table of values by small number, with something beside each. A number is used again after its
+/// value was removed.
+pub struct Slab<T, B = ()> {
+    chunks: Vec<Chunk<T, B>>,
     /// Places that were ever used: chunks are filled in order.
     used: usize,
     free_head: u32,
     len: usize,
 }
 
-impl<T> Slab<T> {
+impl<T, B: Default> Slab<T, B> {
     /// The size of a place in octets.
     #[cfg(test)]
-    pub const PLACE: usize = size_of::<Slot<T>>();
+    pub const PLACE: usize = size_of::<Slot<T>>() + size_of::<B>();
 
     /// An empty slab.
     pub const fn new() -> Self {
@@ -49,9 +65,7 @@ impl<T> Slab<T> {
                 return Err(Error::OutOfMemory);
             }
             self.chunks.try_reserve(1)?;
-            let mut chunk = Vec::new();
-            chunk.try_reserve_exact(CHUNK)?;
-            self.chunks.push(chunk);
+            self.chunks.push(Chunk::new()?);
             room += CHUNK;
         }
         Ok(())
@@ -61,16 +75,17 @@ impl<T> Slab<T> {
     pub fn insert(&mut self, value: T) -> u32 {
         step();
         self.len += 1;
-        if let Some(slot) = place_mut(&mut self.chunks, self.free_head)
+        if let Some((slot, beside)) = self.place_mut(self.free_head)
             && let Slot::Free { next } = *slot
         {
-            *slot = Slot::Used(value);
+            (*slot, *beside) = (Slot::Used(value), B::default());
             return std::mem::replace(&mut self.free_head, next);
         }
         let id = self.used;
         let chunk = &mut self.chunks[id / CHUNK];
-        debug_assert!(chunk.len() < chunk.capacity());
-        chunk.push(Slot::Used(value));
+        debug_assert!(chunk.slots.len() < chunk.slots.capacity());
+        chunk.slots.push(Slot::Used(value));
+        chunk.beside.push(B::default());
         self.used += 1;
         id as u32
     }
@@ -78,11 +93,12 @@ impl<T> Slab<T> {
     /// Takes a value out. None: there was none at that place.
     pub fn remove(&mut self, id: u32) -> Option<T> {
         step();
-        let slot = place_mut(&mut self.chunks, id)?;
+        let next = self.free_head;
+        let (slot, _) = self.place_mut(id)?;
         if let Slot::Free { .. } = slot {
             return None;
         }
-        let old = std::mem::replace(slot, Slot::Free { next: self.free_head });
+        let old = std::mem::replace(slot, Slot::Free { next });
         self.free_head = id;
         self.len -= 1;
         match old {
@@ -94,7 +110,7 @@ impl<T> Slab<T> {
     /// The value at that place, if there is one.
     pub fn get(&self, id: u32) -> Option<&T> {
         step();
-        match self.chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)? {
+        match self.chunks.get(id as usize / CHUNK)?.slots.get(id as usize % CHUNK)? {
             Slot::Used(value) => Some(value),
             Slot::Free { .. } => None,
         }
@@ -103,24 +119,37 @@ impl<T> Slab<T> {
     /// The value at that place, if there is one, to change.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
         step();
-        match place_mut(&mut self.chunks, id)? {
-            Slot::Used(value) => Some(value),
-            Slot::Free { .. } => None,
+        match self.place_mut(id)? {
+            (Slot::Used(value), _) => Some(value),
+            (Slot::Free { .. }, _) => None,
         }
+    }
+
+    fn place_mut(&mut self, id: u32) -> Option<(&mut Slot<T>, &mut B)> {
+        let (chunk, at) = (self.chunks.get_mut(id as usize / CHUNK)?, id as usize % CHUNK);
+        Some((chunk.slots.get_mut(at)?, chunk.beside.get_mut(at)?))
+    }
+
+    /// What lies beside a value; its default since the value was inserted.
+    pub fn beside(&self, id: u32) -> &B {
+        step();
+        &self.chunks[id as usize / CHUNK].beside[id as usize % CHUNK]
+    }
+
+    /// The same to change.
+    pub fn beside_mut(&mut self, id: u32) -> &mut B {
+        step();
+        &mut self.chunks[id as usize / CHUNK].beside[id as usize % CHUNK]
     }
 }
 
-fn place_mut<T>(chunks: &mut [Vec<Slot<T>>], id: u32) -> Option<&mut Slot<T>> {
-    chunks.get_mut(id as usize / CHUNK)?.get_mut(id as usize % CHUNK)
-}
-
-impl<T> Default for Slab<T> {
+impl<T, B: Default> Default for Slab<T, B> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Index<u32> for Slab<T> {
+impl<T, B: Default> Index<u32> for Slab<T, B> {
     type Output = T;
 
     /// The value at a place that the caller knows to be in use.
@@ -129,7 +158,7 @@ impl<T> Index<u32> for Slab<T> {
     }
 }
 
-impl<T> IndexMut<u32> for Slab<T> {
+impl<T, B: Default> IndexMut<u32> for Slab<T, B> {
     fn index_mut(&mut self, id: u32) -> &mut T {
         self.get_mut(id).expect("a number kept by the core names a value")
     }
@@ -141,9 +170,12 @@ mod tests {
 
     #[test]
     fn places_are_used_again() {
-        let mut slab = Slab::new();
+        let mut slab: Slab<i32, u8> = Slab::new();
         slab.reserve(600).unwrap();
         let ids: Vec<u32> = (0..600).map(|i| slab.insert(i)).collect();
+        for id in [299, 300, 301] {
+            *slab.beside_mut(id) = id as u8;
+        }
         assert_eq!(ids, (0..600).collect::<Vec<u32>>());
         assert_eq!(slab.remove(300), Some(300));
         assert_eq!(slab.remove(300), None);
@@ -152,6 +184,11 @@ mod tests {
         assert_eq!(slab.insert(7), 300);
         assert_eq!(slab.len(), 600);
         assert_eq!(slab[300], 7);
+        assert_eq!(
+            [299, 300, 301].map(|id| *slab.beside(id)),
+            [43, 0, 45],
+            "new values begin anew"
+        );
     }
 
     #[test]

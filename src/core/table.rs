@@ -12,6 +12,9 @@ use std::ops::{Index, IndexMut};
 
 /// A value that knows its own key, which never changes.
 pub trait Keyed {
+    /// What lies beside the value, see [`Slab`].
+    type Beside: Default;
+
     /// The key.
     fn key(&self) -> SourceGroup;
 }
@@ -34,8 +37,8 @@ impl Key {
 }
 
 /// A table of values by (source, group). A value keeps its number as long as it is in the table.
-pub struct Table<T> {
-    rows: Slab<T>,
+pub struct Table<T: Keyed> {
+    rows: Slab<T, T::Beside>,
     numbers: HashTable<u32>,
     order: OrderedMap<SourceGroup, u32>,
     hasher: DefaultHashBuilder,
@@ -72,6 +75,16 @@ impl<T: Keyed> Table<T> {
     /// The value with this number, if there is one.
     pub fn by_number(&self, id: u32) -> Option<&T> {
         self.rows.get(id)
+    }
+
+    /// What lies beside the value with this number.
+    pub fn beside(&self, id: u32) -> &T::Beside {
+        self.rows.beside(id)
+    }
+
+    /// The same to change.
+    pub fn beside_mut(&mut self, id: u32) -> &mut T::Beside {
+        self.rows.beside_mut(id)
     }
 
     /// Makes sure that the next insert finds room.
@@ -126,7 +139,7 @@ impl<T: Keyed> Table<T> {
     }
 }
 
-impl<T> Index<u32> for Table<T> {
+impl<T: Keyed> Index<u32> for Table<T> {
     type Output = T;
 
     fn index(&self, id: u32) -> &T {
@@ -134,7 +147,7 @@ impl<T> Index<u32> for Table<T> {
     }
 }
 
-impl<T> IndexMut<u32> for Table<T> {
+impl<T: Keyed> IndexMut<u32> for Table<T> {
     fn index_mut(&mut self, id: u32) -> &mut T {
         &mut self.rows[id]
     }
@@ -146,6 +159,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     impl Keyed for SourceGroup {
+        type Beside = ();
+
         fn key(&self) -> SourceGroup {
             *self
         }

@@ -1,6 +1,6 @@
 //! Lifetimes: which forwarding entries end when.
 //!
-//! A wheel of one list per second. The lists run through the entries, so that setting a lifetime
+//! A wheel of one list per second. The lists run beside the entries, so that setting a lifetime
 //! never needs memory, and looking for what has ended costs in proportion to what ends: an entry
 //! with a lifetime beyond one turn (17 minutes) is looked at once a turn.
 
@@ -55,13 +55,13 @@ impl Wheel {
         if slot == Mfe::NO_SLOT {
             return;
         }
-        let Links { prev, next } = mfes[id].wheel;
+        let Links { prev, next } = mfes.beside(id).wheel;
         match prev {
             NONE => self.heads[slot as usize] = next,
-            _ => mfes[prev].wheel.next = next,
+            _ => mfes.beside_mut(prev).wheel.next = next,
         }
         if next != NONE {
-            mfes[next].wheel.prev = prev;
+            mfes.beside_mut(next).wheel.prev = prev;
         }
         mfes[id].wheel_slot = Mfe::NO_SLOT;
         self.len -= 1;
@@ -69,10 +69,10 @@ impl Wheel {
 
     fn link(&mut self, mfes: &mut Table<Mfe>, id: u32, slot: u16) {
         let head = self.heads[slot as usize];
-        mfes[id].wheel = Links { prev: NONE, next: head };
+        mfes.beside_mut(id).wheel = Links { prev: NONE, next: head };
         mfes[id].wheel_slot = slot;
         if head != NONE {
-            mfes[head].wheel.prev = id;
+            mfes.beside_mut(head).wheel.prev = id;
         }
         self.heads[slot as usize] = id;
         self.len += 1;
@@ -96,7 +96,7 @@ impl Wheel {
             step();
             let mut id = self.heads[at as usize % SECONDS];
             while id != NONE {
-                let next = mfes[id].wheel.next;
+                let next = mfes.beside(id).wheel.next;
                 if mfes[id].deadline() <= now {
                     self.clear(mfes, id);
                     self.link(mfes, id, ENDED);
