@@ -12,6 +12,8 @@
  *   A call that fails changes nothing and writes nothing, but for ERROR_INSUFFICIENT_BUFFER, which
  *   writes the size needed to *pdwBufferSize, and 0 to *pdwNumEntries where there is one.
  *   *pdwBufferSize is otherwise left as it was.
+ *   Memory that runs out gives ERROR_NOT_ENOUGH_MEMORY where a function has that code, and
+ *   ERROR_CAN_NOT_COMPLETE where it has not, with nothing changed.
  *   ERROR_CAN_NOT_COMPLETE comes from any function after a fault inside the library: its state can
  *   no longer be trusted. The log has a line for every call that fails.
  *
@@ -30,7 +32,8 @@
  *   Callbacks come on threads of the library's or of whoever calls it. They come to one client one
  *   at a time, in the order of the changes that caused them. Alerts that a call made outside any
  *   callback causes have been delivered when it returns; those that a call made inside a callback
- *   causes, when that callback has returned at the latest.
+ *   causes, when that callback has returned at the latest. For a client that stays in one callback
+ *   for 5 seconds a call no longer waits; the alert stays queued.
  *   A callback's address may be NULL: it is then skipped. What a callback returns is ignored. It
  *   must return in the ordinary way, without longjmp() or a C++ exception, and should return soon,
  *   since packets of new flows wait for it.

@@ -7,6 +7,8 @@
  *   MGM_LOG        off, error (default), warn, info, debug, trace; to standard error
  *   MGM_MAX_MFES   the most forwarding entries there may be
  *   MGM_CONTROL    the path of a control socket to serve
+ *   LISTEN_FDNAMES with LISTEN_FDS and LISTEN_PID, as a service manager sets them: the descriptor
+ *                  named mgm is the multicast socket for the kernel forwarder (dwMulticastSocket)
  * A program that wants more calls MgmHostStart first; the environment is then ignored.
  *
  * What mgm.h says of calls, numbers, threads and callbacks holds here too. From inside the
@@ -235,7 +237,10 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 /** dwForwarder: the software forwarding plane inside the process. */
 #define MGM_FORWARDER_MEMORY 0
 
-/** dwForwarder: Linux's own multicast forwarding; needs CAP_NET_ADMIN in the network namespace. */
+/**
+ * dwForwarder: Linux's own multicast forwarding; needs CAP_NET_ADMIN and CAP_NET_RAW in the network
+ * namespace.
+ */
 #define MGM_FORWARDER_KERNEL 1
 
 /** dwForwarder: the functions that pForwarder points at. */
@@ -287,8 +292,9 @@ DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
  * put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
  * anew.
  *
- * When this has returned, no callback is running or will ever run again. Called from inside a
- * callback: none starts after that callback has returned.
+ * When this has returned, no callback is running or will ever run again, unless one did not return
+ * within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
+ * starts after that callback has returned.
  *
  * @return
  * - NO_ERROR

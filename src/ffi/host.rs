@@ -55,8 +55,9 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
 /// anew.
 ///
-/// When this has returned, no callback is running or will ever run again. Called from inside a
-/// callback: none starts after that callback has returned.
+/// When this has returned, no callback is running or will ever run again, unless one did not return
+/// within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
+/// starts after that callback has returned.
 ///
 /// @return
 /// - NO_ERROR

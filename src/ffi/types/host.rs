@@ -7,7 +7,8 @@ use std::ffi::c_char;
 
 /// dwForwarder: the software forwarding plane inside the process.
 pub const MGM_FORWARDER_MEMORY: DWORD = 0;
-/// dwForwarder: Linux's own multicast forwarding; needs CAP_NET_ADMIN in the network namespace.
+/// dwForwarder: Linux's own multicast forwarding; needs CAP_NET_ADMIN and CAP_NET_RAW in the network
+/// namespace.
 pub const MGM_FORWARDER_KERNEL: DWORD = 1;
 /// dwForwarder: the functions that pForwarder points at.
 pub const MGM_FORWARDER_CUSTOM: DWORD = 2;
