@@ -68,6 +68,7 @@ impl<C: Callbacks> Mgm<C> {
             return Err(Error::AlreadyRunning);
         }
         self.set_log(settings.log_level, settings.log.clone());
+        self.flow_lines.reset();
         let limits = settings.limits();
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {

@@ -15,7 +15,7 @@
 //! | [`ffi`] | the C functions and types, as thin as can be |
 //! | [`callbacks`] | a client's nine callbacks as a safe trait |
 //! | [`handle`] | what C holds instead of an id |
-//! | [`error`], [`log`] | what went wrong, as a code and as a line |
+//! | [`error`], [`log`], `throttle` | what went wrong, as a code and as a line, and how often it is said |
 
 mod background;
 pub mod callbacks;
@@ -38,4 +38,5 @@ mod schedules;
 pub mod settings;
 mod state;
 mod sync;
+mod throttle;
 mod timer;

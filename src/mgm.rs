@@ -29,6 +29,7 @@ use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
+use crate::throttle::FlowLines;
 use crate::timer::Timers;
 use std::collections::VecDeque;
 use std::fmt;
@@ -112,6 +113,7 @@ pub struct Mgm<C: 'static> {
     level: AtomicU32,
     sink: RwLock<LogSink>,
     kept_lines: Mutex<VecDeque<(Level, Line)>>,
+    pub(crate) flow_lines: FlowLines,
     pub(crate) host_clock: AtomicBool,
     /// The threads that see to what time brings.
     pub(crate) timers: Timers<C>,
@@ -137,6 +139,7 @@ impl<C: Callbacks> Mgm<C> {
             level: AtomicU32::new(Level::Error as u32),
             sink: RwLock::new(LogSink::Stderr),
             kept_lines: Mutex::new(VecDeque::new()),
+            flow_lines: FlowLines::new(),
             host_clock: AtomicBool::new(false),
             timers: Timers::new(),
         }

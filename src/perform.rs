@@ -161,7 +161,7 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             match work {
                 Work::Nothing => break,
-                Work::Note(note) => self.log(Level::Warn, format_args!("{note}")),
+                Work::Note(note) => self.tell(&note),
                 Work::Program => self.program(call),
                 Work::Look(relook) => self.look(call, relook),
                 Work::Ask => {
@@ -177,6 +177,18 @@ impl<C: Callbacks> Mgm<C> {
             }
             work = self.after(call, next);
             self.wake();
+        }
+    }
+
+    /// Logs what the core has to tell: at a limited rate what senders of packets can cause.
+    fn tell(&'static self, note: &Note) {
+        let message = format_args!("{note}");
+        match note {
+            Note::ForeignRpfInterface(..) => {
+                self.flow_lines.foreign_iif.log(&self, Level::Warn, message)
+            }
+            Note::FlowGivenUp(_) => self.flow_lines.given_up.log(&self, Level::Warn, message),
+            Note::ForwardByIgmp(_) => self.log(Level::Warn, message),
         }
     }
 

@@ -4,9 +4,12 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
-use mgm::core::types::SourceGroup;
+use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::core::types::{Counters, IfKey, Route, Seconds, SourceGroup};
+use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::{Level, Line};
-use mgm::mgm::{LogSink, Settings};
+use mgm::mgm::{ForwarderChoice, LogSink, Mgm, Settings};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 /// What is logged at a level when two clients make one flow and end it.
@@ -74,4 +77,88 @@ fn debug_tells_entries_and_trace_tells_callbacks() {
         ]
     );
     assert!(lines_at(Level::Debug).iter().all(|(level, _)| *level <= Level::Debug));
+}
+
+/// Names an interface that it does not own in each RPF callback.
+#[derive(Clone)]
+struct Foreign;
+
+impl Callbacks for Foreign {
+    fn has_local_join(&self) -> bool {
+        false
+    }
+    fn rpf(&self, _: SourceGroup, answer: &mut RpfAnswer, _: &[u8], _: &Route) {
+        answer.iif = interface(2, 0);
+    }
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {}
+    fn join(&self, _: SourceGroup, _: bool) {}
+    fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}
+    fn local_join(&self, _: SourceGroup, _: IfKey) {}
+    fn local_leave(&self, _: SourceGroup, _: IfKey) {}
+    fn disable_igmp(&self, _: IfKey) {}
+    fn enable_igmp(&self, _: IfKey) {}
+}
+
+/// A plane that refuses each entry.
+struct Refusing;
+
+impl Forwarder for Refusing {
+    fn start(&self, _: &'static dyn Upcalls) -> Result<(), ForwarderError> {
+        Ok(())
+    }
+    fn stop(&self) {}
+    fn add_interface(&self, _: IfKey) -> Result<(), ForwarderError> {
+        Ok(())
+    }
+    fn remove_interface(&self, _: IfKey) {}
+    fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
+        (0..changes.len()).for_each(|at| failed(at, ForwarderError::Host(5)));
+    }
+    fn counters(&self, _: SourceGroup) -> Option<Counters> {
+        None
+    }
+    fn route(&self, source: Ipv4Addr, _: Option<IfKey>) -> Option<Route> {
+        Some(Route {
+            interface: interface(1, 0),
+            upstream: source,
+            protocol: 0,
+            network: source,
+            prefix_len: 32,
+        })
+    }
+}
+
+/// Senders decide how many flows there are, and each of these lines is about one: a line of each
+/// kind comes at once, others of it only later, and in the next run one at once again.
+#[test]
+fn a10_g1_lines_about_flows_come_at_a_limited_rate() {
+    let mgm: &'static Mgm<Foreign> = Box::leak(Box::default());
+    for _ in 0..2 {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = {
+            let lines = lines.clone();
+            move |_: Level, line: &Line| lines.lock().unwrap().push(line.as_str().to_owned())
+        };
+        let settings = Settings {
+            log_level: Level::Warn,
+            log: LogSink::Host(Arc::new(sink)),
+            forwarder: ForwarderChoice::Custom(Arc::new(Refusing)),
+            ..Settings::default()
+        };
+        mgm.start(settings).unwrap();
+        let client = mgm.register(Foreign, MULTICAST, 1).unwrap();
+        mgm.take_interface(client, interface(1, 0)).unwrap();
+        for n in 1..=50 {
+            mgm.receive(interface(1, 0), &packet([10, 0, 0, n].into(), group(1))).unwrap();
+        }
+        mgm.stop().unwrap();
+        let lines = std::mem::take(&mut *lines.lock().unwrap());
+        let flow = "(10.0.0.1,239.0.0.1)";
+        let foreign = format!(
+            "RPF callback for {flow} named interface 2, which its client does not own: ignored"
+        );
+        let failed = format!("entry {flow}: the host's forwarder gave code 5; it is tried again");
+        assert_eq!(lines, [foreign, failed]);
+    }
 }

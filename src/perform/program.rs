@@ -134,7 +134,8 @@ impl<C: Callbacks> Mgm<C> {
         }
         for (at, error) in &failures {
             if let Some(change) = changes.get(*at) {
-                self.log(
+                self.flow_lines.failed.log(
+                    &self,
                     Level::Error,
                     format_args!("entry {}: {error}; it is tried again", change.flow),
                 );

@@ -35,7 +35,6 @@ mod report;
 mod routes;
 mod sys;
 mod takeover;
-mod throttle;
 mod upcall;
 mod vifs;
 
@@ -47,6 +46,7 @@ use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::log::Level;
 use crate::sync::unscheduled::{Mutex, RwLock};
+use crate::throttle::Throttle;
 use mroute::Entries;
 use netlink::Asker;
 use notify::{Notifications, Watcher};
@@ -56,7 +56,6 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use throttle::Throttle;
 use upcall::{Reader, Reports};
 use vifs::Vifs;
 

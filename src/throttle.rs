@@ -4,29 +4,34 @@
 
 use crate::forwarder::Upcalls;
 use crate::log::Level;
+use crate::sync::coarse_time;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 const EVERY_MS: u64 = 10_000;
 
 /// Limits one kind of line.
-pub struct Throttle {
-    start: Instant,
-    /// When the next line may come, in milliseconds after the start.
+pub(crate) struct Throttle {
+    /// When the next line may come, in milliseconds.
     next: AtomicU64,
     held_back: AtomicU64,
 }
 
 impl Throttle {
     /// The first line may come at once.
-    pub fn new() -> Self {
-        Self { start: Instant::now(), next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    pub(crate) const fn new() -> Self {
+        Self { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
+    /// Forgets what was logged.
+    fn reset(&self) {
+        self.next.store(0, Relaxed);
+        self.held_back.store(0, Relaxed);
     }
 
     /// Logs the line if its time has come, with the number of those held back before it.
-    pub fn log(&self, upcalls: &dyn Upcalls, level: Level, message: fmt::Arguments<'_>) {
-        match self.admit(self.start.elapsed().as_millis() as u64) {
+    pub(crate) fn log(&self, upcalls: &dyn Upcalls, level: Level, message: fmt::Arguments<'_>) {
+        match self.admit(coarse_time().as_millis() as u64) {
             Some(0) => upcalls.log(level, message),
             Some(held_back) => {
                 upcalls.log(level, format_args!("{message} ({held_back} such lines held back)"));
@@ -45,6 +50,30 @@ impl Throttle {
         } else {
             self.held_back.fetch_add(1, Relaxed);
             None
+        }
+    }
+}
+
+/// The group manager's own lines of this kind: each is about one flow.
+pub(crate) struct FlowLines {
+    /// Entries that could not be programmed.
+    pub failed: Throttle,
+    /// RPF callbacks that named somebody else's interface.
+    pub foreign_iif: Throttle,
+    /// Flows that were given up for want of memory.
+    pub given_up: Throttle,
+}
+
+impl FlowLines {
+    /// The first line of each may come at once.
+    pub(crate) const fn new() -> Self {
+        Self { failed: Throttle::new(), foreign_iif: Throttle::new(), given_up: Throttle::new() }
+    }
+
+    /// A new run begins.
+    pub(crate) fn reset(&self) {
+        for lines in [&self.failed, &self.foreign_iif, &self.given_up] {
+            lines.reset();
         }
     }
 }
