@@ -4,6 +4,7 @@
 //! |---|---|
 //! | here | the functions of mgm.h and mgm_host.h in safe Rust |
 //! | `mgm::reads` | those that read |
+//! | `mgm::log` | the log's lines, and the fault that closes the library |
 //! | `perform` | carrying out what the core decided |
 //! | `deliver` | who calls which client next |
 //! | `background` | what time brings, and the forwarder's upcalls |
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod log;
 mod reads;
 
 use crate::background::Walks;
@@ -23,7 +25,7 @@ use crate::core::{ClientInfo, Core, RouteBook, Taking};
 use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
-use crate::log::{Level, Line, to_stderr};
+use crate::log::{Level, Line};
 use crate::perform::{Batch, Call, answer_orphan};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
@@ -32,14 +34,10 @@ use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::timer::Timers;
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How many log lines wait for the forwarder's functions to return; more are dropped.
-const KEPT_LINES: usize = 256;
 /// Everything that exists while the library runs.
 pub(crate) struct Running<C> {
     pub core: Core,
@@ -487,59 +485,6 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         system_now()
-    }
-
-    // ---- log and faults ----
-
-    /// Writes a line to the log. The host's function is called with nothing locked: a line from
-    /// inside the forwarder's functions is kept until these have returned.
-    pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        if level as u32 > self.level.load(Ordering::Relaxed) {
-            return;
-        }
-        let sink = self.sink.read().clone();
-        match sink {
-            LogSink::Stderr => to_stderr(level, message),
-            LogSink::Host(_) if context::is_inside_forwarder() => {
-                let mut kept = self.kept_lines.lock();
-                if kept.len() < KEPT_LINES && kept.try_reserve(1).is_ok() {
-                    kept.push_back((level, Line::new(message)));
-                }
-            }
-            LogSink::Host(host) => host(level, &Line::new(message)),
-        }
-    }
-
-    /// Gives the host the lines that were kept.
-    pub(crate) fn give_kept_lines(&self) {
-        loop {
-            let line = self.kept_lines.lock().pop_front();
-            let Some((level, line)) = line else { return };
-            if let LogSink::Host(host) = self.sink.read().clone() {
-                host(level, &line);
-            }
-        }
-    }
-
-    pub(crate) fn logs_to_host(&self) -> bool {
-        matches!(*self.sink.read(), LogSink::Host(_))
-    }
-
-    pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
-        self.level.store(level as u32, Ordering::Relaxed);
-        *self.sink.write() = sink;
-    }
-
-    /// A fault was met: nothing works any more (rule A5).
-    pub fn mark_broken(&self) {
-        self.broken.store(true, Ordering::Release);
-        self.wake();
-        self.log(Level::Error, format_args!("internal fault; the library is closed"));
-    }
-
-    /// Whether a fault was met.
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
     }
 }
 

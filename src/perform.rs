@@ -180,18 +180,6 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Logs what the core has to tell: at a limited rate what senders of packets can cause.
-    fn tell(&'static self, note: &Note) {
-        let message = format_args!("{note}");
-        match note {
-            Note::ForeignRpfInterface(..) => {
-                self.flow_lines.foreign_iif.log(&self, Level::Warn, message)
-            }
-            Note::FlowGivenUp(_) => self.flow_lines.given_up.log(&self, Level::Warn, message),
-            Note::ForwardByIgmp(_) => self.log(Level::Warn, message),
-        }
-    }
-
     /// Takes an answer, if there is one, and chooses what comes next.
     fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>) -> Work {
         let now = match asked {

@@ -1,7 +1,7 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
-use mgm::core::{Admission, ClientInfo, Core, Limits, RouteBook, TOGETHER};
+use mgm::core::{Admission, ClientInfo, Core, Limits, MAX_ROWS, RouteBook};
 use mgm::error::Error;
 use std::net::Ipv4Addr;
 
@@ -78,7 +78,7 @@ fn e13_only_what_finds_room_is_counted() {
     for room in [15, 16, 17, 31, 32, 62] {
         assert_eq!(rows(2, room), all(2, room as u8 + 1));
     }
-    assert_eq!(rows(2, 1000), all(2, TOGETHER as u8));
+    assert_eq!(rows(2, 1000), all(2, MAX_ROWS as u8));
     assert_eq!(rows(93, 1000), all(93, 8), "there are no more");
     assert_eq!(rows(85, 1000), all(85, 16), "there are no more");
     assert_eq!(rows(101, 1000), []);

@@ -82,6 +82,7 @@ pub(super) struct Mfe {
     pub route_protocol: u32,
     /// Interfaces with marks, ordered by number.
     pub oifs: SmallVec<[Oif; 2]>,
+    /// Here because the line has room left.
     pub wheel_slot: u16,
     pub route_prefix_len: u8,
     marks: u8,

@@ -58,7 +58,7 @@ pub use client::ClientInfo;
 pub use flow::{Admission, Header};
 pub use lifetime::{Limits, Waiting};
 pub use ownership::Taking;
-pub use read::{ClientRow, GroupMember, InterfaceRow, MemberPlace, Row, Rows, TOGETHER, Totals};
+pub use read::{ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals};
 pub use route_book::RouteBook;
 pub use slab::NONE;
 

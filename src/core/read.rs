@@ -13,14 +13,14 @@ use std::hint::black_box;
 /// How many entries are brought from memory at a time.
 const AHEAD: usize = 16;
 /// How many entries' counters are asked for at a time; a multiple of the former.
-pub const TOGETHER: usize = 4 * AHEAD;
+pub const MAX_ROWS: usize = 4 * AHEAD;
 /// How many oifs a record has room for without an allocation.
 const FEW_OIFS: usize = 16;
 
 /// An entry and the number that it has.
 pub type Row = (SourceGroup, u32);
 /// Entries whose counters are asked for together.
-pub type Rows = SmallVec<[Row; TOGETHER]>;
+pub type Rows = SmallVec<[Row; MAX_ROWS]>;
 
 /// One client, for the state.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl Core {
     /// number of oifs.
     pub fn rows_from(&self, from: SourceGroup, mut has_room: impl FnMut(usize) -> bool) -> Rows {
         let (mut ahead, mut rows) = (self.mfes.from(from), Rows::new());
-        while rows.len() < TOGETHER {
+        while rows.len() < MAX_ROWS {
             let known = rows.len();
             rows.extend(ahead.by_ref().take(AHEAD));
             self.touch(&rows[known..]);

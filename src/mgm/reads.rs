@@ -4,7 +4,7 @@
 
 use super::{Mgm, stale};
 use crate::callbacks::Callbacks;
-use crate::core::TOGETHER;
+use crate::core::MAX_ROWS;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
 use crate::core::types::{ClientId, Counters, EnumId, Millis, SourceGroup};
 use crate::error::Error;
@@ -79,7 +79,7 @@ impl<C: Callbacks> Mgm<C> {
                 (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
-            let mut counters = SmallVec::<[Counters; TOGETHER]>::new();
+            let mut counters = SmallVec::<[Counters; MAX_ROWS]>::new();
             counters
                 .extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default()));
             let state = self.state.read();
