@@ -245,6 +245,31 @@ netns_tests! {
         assert_eq!(run("ip mroute show"), "");
     }
 
+    fn many_changes_need_few_system_calls() {
+        let router = Router::start(0);
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let (one, both) = ([b.key()], [b.key(), c.key()]);
+        let unbatched = || router.forwarder.kernel_counters().unwrap().unbatched_changes;
+        for oifs in [Some(&[][..]), Some(&one), Some(&both), Some(&[]), None] {
+            let state = oifs.map(|oifs| EntryState { iif: a.key(), oifs });
+            let changes: Vec<_> =
+                (0..300).map(|n| EntryChange { flow: flow(2, n), state }).collect();
+            router.forwarder.program(&changes, &mut |at, e| panic!("{at}: {e}"));
+            let entries = run("ip mroute show");
+            let count = |what| entries.matches(what).count();
+            let with_oifs = oifs.map_or(0, |oifs| if oifs.is_empty() { 0 } else { 300 });
+            assert_eq!((count("Iif: a"), count("Oifs:")), (if state.is_some() { 300 } else { 0 }, with_oifs));
+            assert_eq!(unbatched(), 0, "{oifs:?}");
+        }
+        // What netlink cannot do is counted.
+        let nowhere = IfKey::new(4000, Ipv4Addr::UNSPECIFIED);
+        let state = Some(EntryState { iif: nowhere, oifs: &one });
+        let changes: Vec<_> = (0..20).map(|n| EntryChange { flow: flow(3, n), state }).collect();
+        router.forwarder.program(&changes, &mut |at, e| panic!("{at}: {e}"));
+        assert_eq!(unbatched(), 20);
+    }
+
     fn a_lost_capability_does_not_matter() {
         let router = Router::start(0);
         let [a, b, _] = three_cables();

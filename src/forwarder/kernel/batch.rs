@@ -13,6 +13,7 @@ use super::vifs::{NO_PARENT, Programmed, Vifs};
 use crate::core::types::SourceGroup;
 use crate::forwarder::{EntryChange, ForwarderError};
 use crate::sync::unscheduled::MutexGuard;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The most changes in one system call.
 pub const CHUNK: usize = 128;
@@ -38,6 +39,7 @@ impl Plane {
             for (i, change) in chunk.iter().enumerate() {
                 let superseded = || chunk[i + 1..].iter().any(|later| later.flow == change.flow);
                 if done >> i & 1 == 0 && !superseded() {
+                    self.counters.unbatched_changes.fetch_add(1, Relaxed);
                     self.program_reporting(entries, n * CHUNK + i, change, failed);
                 }
             }
@@ -134,6 +136,9 @@ fn write(
             hop[3] = (state.oifs >> vif & 1) as u8;
         }
         let used = MAX_VIFS - state.oifs.leading_zeros() as usize;
-        to.attribute(libc::RTA_MULTIPATH, hops[..used].as_flattened());
+        // The kernel refuses an empty list, and takes none for no oifs.
+        if used != 0 {
+            to.attribute(libc::RTA_MULTIPATH, hops[..used].as_flattened());
+        }
     }
 }

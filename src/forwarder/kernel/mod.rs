@@ -85,6 +85,8 @@ pub struct KernelCounters {
     pub notifications_lost: u64,
     /// Threads started because client callbacks were slow.
     pub spare_threads: u64,
+    /// Changes that netlink did not make with the others of their batch, so that the socket had to.
+    pub unbatched_changes: u64,
 }
 
 /// What runs: shared by the forwarder and its threads.
@@ -130,6 +132,7 @@ struct PlaneCounters {
     entries_lost: AtomicU64,
     notifications_lost: AtomicU64,
     spare_threads: AtomicU64,
+    unbatched_changes: AtomicU64,
 }
 
 impl KernelForwarder {
@@ -156,6 +159,7 @@ impl KernelForwarder {
             entries_lost: counters.entries_lost.load(Relaxed),
             notifications_lost: counters.notifications_lost.load(Relaxed),
             spare_threads: counters.spare_threads.load(Relaxed),
+            unbatched_changes: counters.unbatched_changes.load(Relaxed),
         })
     }
 }
@@ -271,6 +275,7 @@ impl Forwarder for KernelForwarder {
         give("entries_lost", counted.entries_lost);
         give("notifications_lost", counted.notifications_lost);
         give("spare_threads", counted.spare_threads);
+        give("unbatched_changes", counted.unbatched_changes);
     }
 
     fn refuse(&self, flow: SourceGroup) {
