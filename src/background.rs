@@ -81,7 +81,7 @@ impl<C: Callbacks> Mgm<C> {
             let count = running.retry.len();
             if running.core.plane.reserve(count).is_ok() {
                 for flow in running.retry.drain(..) {
-                    running.core.plane.push(Stale::Entry(flow));
+                    running.core.plane.push(Stale::entry(flow));
                 }
             }
             if std::mem::take(&mut running.retry_all) {
@@ -99,7 +99,7 @@ impl<C: Callbacks> Mgm<C> {
     fn reprogram(&'static self, flow: SourceGroup) {
         self.with(|running| {
             if running.core.plane.reserve(1).is_ok() {
-                running.core.plane.push(Stale::Entry(flow));
+                running.core.plane.push(Stale::entry(flow));
             } else {
                 running.retry_all = true;
             }

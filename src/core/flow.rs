@@ -132,7 +132,7 @@ impl Core {
     ) -> Result<Admission, Error> {
         if self.mfes.find(flow).is_some() {
             self.plane.reserve(1)?;
-            self.plane.push(Stale::Entry(flow));
+            self.plane.push(Stale::entry(flow));
             return Ok(Admission::Known);
         }
         if self.is_pending(flow) {
@@ -268,7 +268,7 @@ impl Core {
     fn refuse_pending(&mut self, id: u32) {
         if let Some(pending) = self.take_flow(id) {
             self.admissions.refused += 1;
-            self.plane.push(Stale::Entry(pending.flow));
+            self.plane.push(Stale::entry(pending.flow));
         }
     }
 
@@ -366,7 +366,7 @@ impl Core {
             self.rebuild_later(now, flow);
         } else if self.plane.reserve(1).is_ok() {
             // Packets that wait for the entry go.
-            self.plane.push(Stale::Entry(flow));
+            self.plane.push(Stale::entry(flow));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::outbox::LifetimeAsk;
-use super::plane::Stale;
+use super::plane::{PlaneEntry, Stale};
 use super::slab::NONE;
 use super::table::{Key, Keyed, Table};
 use super::types::{ClientId, Counters, IfKey, Millis, Seconds, SourceGroup, Stamp, mask_of};
@@ -362,7 +362,7 @@ impl Core {
         }
         self.interfaces[mfe.iif].iif_users -= 1;
         self.interfaces.forget_unused(mfe.iif);
-        self.plane.push(Stale::Entry(mfe.flow()));
+        self.plane.push(Stale::entry(mfe.flow()));
     }
 
     /// MgmSetMfe (rule E10).
@@ -382,29 +382,32 @@ impl Core {
         Ok(())
     }
 
-    /// What an entry is to be in the plane: its iif and its oifs, ordered by name. None: there
-    /// is no such entry.
+    /// What the entry of a flow is to be in the plane: its iif and its oifs, ordered by name.
+    /// `id` is its number as far as that is known. None: there is no such entry.
     pub fn entry_state(
         &self,
         flow: SourceGroup,
+        id: u32,
         oifs: &mut Vec<IfKey>,
     ) -> Result<Option<PlaneEntry>, Error> {
-        let Some(mfe) = self.mfes.get(flow) else { return Ok(None) };
+        let Some(id) = self.mfes.find_at(id, flow) else { return Ok(None) };
+        let mfe = &self.mfes[id];
         let first = oifs.len();
         oifs.try_reserve(mfe.oifs.len())?;
         oifs.extend(mfe.active().map(|oif| self.interfaces[oif.interface()].key));
         oifs[first..].sort_unstable();
         Ok(Some(PlaneEntry {
+            id,
             iif: self.interfaces[mfe.iif].key,
             oifs: oifs.len() - first,
             needs_count: mfe.is(Mfe::INSTALLED) && mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
         }))
     }
 
-    /// Notes that the plane has the entry, and how many packets it had counted before the
-    /// interfaces that joined were added.
-    pub fn entry_programmed(&mut self, flow: SourceGroup, packets_before: u32) {
-        if let Some(id) = self.mfes.find(flow) {
+    /// Notes that the plane has the entry of a flow, and how many packets it had counted before
+    /// the interfaces that joined were added. `id` is its number as far as that is known.
+    pub fn entry_programmed(&mut self, flow: SourceGroup, id: u32, packets_before: u32) {
+        if let Some(id) = self.mfes.find_at(id, flow) {
             self.mfes[id].set(Mfe::INSTALLED, true);
             self.mfes[id].set_bases(packets_before);
         }
@@ -414,17 +417,6 @@ impl Core {
     pub fn flows_from(&self, from: SourceGroup) -> impl Iterator<Item = SourceGroup> + '_ {
         self.mfes.from(from).map(|(flow, _)| flow)
     }
-}
-
-/// What an entry is to be in the plane.
-#[derive(Clone, Copy, Debug)]
-pub struct PlaneEntry {
-    /// The incoming interface.
-    pub iif: IfKey,
-    /// How many oifs were added to the list.
-    pub oifs: usize,
-    /// Interfaces joined an entry that the plane has: the packet count before is needed.
-    pub needs_count: bool,
 }
 
 #[cfg(test)]

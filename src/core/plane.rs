@@ -1,8 +1,9 @@
 //! Which entries of the forwarding plane are out of date.
 //!
-//! A name is all that is kept: what the entry is to be is read when it is programmed, so that a
+//! The flow is all that counts: what the entry is to be is read when it is programmed, so that a
 //! plane never gets an older state after a newer one.
 
+use super::slab::NONE;
 use super::types::{IfKey, SourceGroup};
 use crate::error::Error;
 use std::collections::VecDeque;
@@ -10,10 +11,35 @@ use std::collections::VecDeque;
 /// Something of the plane that is out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// The entry of this flow.
-    Entry(SourceGroup),
+    /// The entry of a flow.
+    Entry {
+        /// The flow.
+        flow: SourceGroup,
+        /// The entry's number where it is known, which saves finding it. It may have gone since.
+        id: u32,
+    },
     /// The interface may have to go.
     Interface(IfKey),
+}
+
+impl Stale {
+    /// The entry of a flow that may have none.
+    pub const fn entry(flow: SourceGroup) -> Self {
+        Self::Entry { flow, id: NONE }
+    }
+}
+
+/// What an entry is to be in the plane.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneEntry {
+    /// Its number.
+    pub id: u32,
+    /// The incoming interface.
+    pub iif: IfKey,
+    /// How many oifs were added to the list.
+    pub oifs: usize,
+    /// Interfaces joined an entry that the plane has: the packet count before is needed.
+    pub needs_count: bool,
 }
 
 /// What is out of date, oldest first.

@@ -67,6 +67,12 @@ impl<T: Keyed> Table<T> {
         self.numbers.find(hash, |id| self.rows[*id].key() == key).copied()
     }
 
+    /// The same, where the value had this number once.
+    pub fn find_at(&self, id: u32, key: SourceGroup) -> Option<u32> {
+        let still = self.rows.get(id).is_some_and(|value| value.key() == key);
+        if still { Some(id) } else { self.find(key) }
+    }
+
     /// The value with this key.
     pub fn get(&self, key: SourceGroup) -> Option<&T> {
         self.find(key).map(|id| &self.rows[id])
@@ -184,8 +190,10 @@ mod tests {
         assert_eq!(covered(&table, key(5, 2)), []);
         assert_eq!(covered(&table, SourceGroup::ALL).len(), 4);
         let id = table.find(key(2, 1)).unwrap();
+        assert_eq!(table.find_at(id, key(2, 1)), Some(id));
+        assert_eq!(table.find_at(id, key(9, 3)), table.find(key(9, 3)), "another one's number");
         assert_eq!(table.remove(id), Some(key(2, 1)));
-        assert_eq!(table.find(key(2, 1)), None);
+        assert_eq!((table.find(key(2, 1)), table.find_at(id, key(2, 1))), (None, None));
         assert_eq!(covered(&table, key(0, 1).any_source()), [key(3, 1)]);
         assert_eq!(table.len(), 3);
     }

@@ -6,7 +6,7 @@ use super::Call;
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::core::Core;
-use crate::core::plane::Stale;
+use crate::core::plane::{PlaneEntry, Stale};
 use crate::core::types::{IfKey, SourceGroup};
 use crate::error::Error;
 use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
@@ -72,8 +72,8 @@ impl<C: Callbacks> Mgm<C> {
         let core = &mut running.core;
         while batch.entries.len() < BATCH {
             match core.plane.front() {
-                Some(Stale::Entry(flow)) => {
-                    if batch.add(core, flow).is_err() {
+                Some(Stale::Entry { flow, id }) => {
+                    if batch.add(core, flow, id).is_err() {
                         // What fits is programmed; one that never fits is tried again later.
                         if batch.entries.is_empty() {
                             core.plane.pop();
@@ -102,7 +102,8 @@ impl<C: Callbacks> Mgm<C> {
         if let Some(interface) = batch.unused {
             forwarder.remove_interface(interface);
         }
-        for entry in batch.entries.iter_mut().filter(|entry| entry.needs_count) {
+        let counted = |entry: &&mut BatchEntry| entry.now.is_some_and(|now| now.needs_count);
+        for entry in batch.entries.iter_mut().filter(counted) {
             entry.packets_before =
                 forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
         }
@@ -110,9 +111,9 @@ impl<C: Callbacks> Mgm<C> {
         let mut at = 0;
         let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
         for entry in entries.iter() {
-            let state = entry.state.map(|(iif, count)| {
-                at += count;
-                EntryState { iif, oifs: &oifs[at - count..at] }
+            let state = entry.now.map(|now| {
+                at += now.oifs;
+                EntryState { iif: now.iif, oifs: &oifs[at - now.oifs..at] }
             });
             changes.push(EntryChange { flow: entry.flow, state });
         }
@@ -146,8 +147,8 @@ impl<C: Callbacks> Mgm<C> {
         for (at, entry) in entries.iter().enumerate() {
             if failures.iter().any(|(failed, _)| *failed == at) {
                 running.retry_later(entry.flow);
-            } else if entry.state.is_some() {
-                running.core.entry_programmed(entry.flow, entry.packets_before);
+            } else if let Some(now) = entry.now {
+                running.core.entry_programmed(entry.flow, now.id, entry.packets_before);
             }
         }
     }
@@ -174,9 +175,8 @@ impl<C: Callbacks> Running<C> {
 /// An entry that is being programmed.
 struct BatchEntry {
     flow: SourceGroup,
-    /// Its iif, and how many oifs of the batch are its own. None: it goes.
-    state: Option<(IfKey, usize)>,
-    needs_count: bool,
+    /// What it is to be; its oifs are among those of the batch. None: it goes.
+    now: Option<PlaneEntry>,
     packets_before: u32,
 }
 
@@ -198,15 +198,10 @@ impl Batch {
         self.unused = None;
     }
 
-    fn add(&mut self, core: &Core, flow: SourceGroup) -> Result<(), Error> {
+    fn add(&mut self, core: &Core, flow: SourceGroup, id: u32) -> Result<(), Error> {
         self.entries.try_reserve(1)?;
-        let entry = core.entry_state(flow, &mut self.oifs)?;
-        self.entries.push(BatchEntry {
-            flow,
-            state: entry.map(|entry| (entry.iif, entry.oifs)),
-            needs_count: entry.is_some_and(|entry| entry.needs_count),
-            packets_before: 0,
-        });
+        let now = core.entry_state(flow, id, &mut self.oifs)?;
+        self.entries.push(BatchEntry { flow, now, packets_before: 0 });
         Ok(())
     }
 }
