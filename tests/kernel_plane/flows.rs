@@ -207,6 +207,44 @@ netns_tests! {
         assert_eq!(router.forwarder.counters(f), Some(Counters::default()));
     }
 
+    fn a_flow_that_came_before_its_interface_was_taken_is_reported_then() {
+        let router = Router::start(0);
+        let [a, b, _] = three_cables();
+        let cable = Arc::new(a);
+        let (forwarder, from) = (router.forwarder, Arc::clone(&cable));
+        // While the report of one flow is handled another one's comes, and the interface goes.
+        router.seen.on_event(move |event| {
+            if let Event::NoCache { flow: first, .. } = event
+                && first.source() == flow(2, 0).source()
+            {
+                send(&from, SourceGroup::new(flow(3, 0).source(), first.group()), b"early");
+                forwarder.remove_interface(from.key());
+            }
+        });
+        let early = (0..50).find_map(|n| {
+            router.take(&[&cable, &b]);
+            send(&cable, flow(2, n), b"x");
+            // Another thread may have been quick enough to hand it on before.
+            let early = flow(3, n);
+            let told = |e: &Event| matches!(e, Event::NoCache { flow, .. } if *flow == early);
+            let unknown = || router.forwarder.kernel_counters().unwrap().unknown_arrival > 0;
+            let found = wait_for("the second report", || {
+                if unknown() { Some(true) } else { (router.seen.count(told) > 0).then_some(false) }
+            });
+            found.then_some(early)
+        });
+        let early = early.expect("a report that finds no interface");
+        // Nobody is asked about it, and the kernel has it neither waiting nor as an entry.
+        router.take(&[&cable]);
+        let entries = run("ip mroute show");
+        assert!(!entries.contains(&format!("({},{})", early.source(), early.group())), "{entries}");
+        router.seen.clear();
+        send(&cable, early, b"in time");
+        router.seen.wait_no_cache(early);
+        router.program(early, &cable, &[&b]);
+        assert!(b.wait_receive().ends_with(b"in time"));
+    }
+
     fn many_changes_take_effect_in_order() {
         let router = Router::start(0);
         let [a, b, c] = three_cables();

@@ -56,7 +56,7 @@ fn vrf_table(info: &[u8]) -> Option<u32> {
 impl Plane {
     /// See [`Forwarder::add_interface`](crate::forwarder::Forwarder::add_interface).
     pub(super) fn add_interface(&self, key: IfKey) -> Result<(), ForwarderError> {
-        let entries = self.entries.lock();
+        let mut entries = self.entries.lock();
         if entries.stopped {
             return Err(ForwarderError::Refused("the forwarder has been stopped"));
         }
@@ -85,7 +85,9 @@ impl Plane {
             sys::signal(&self.wake);
         }
         vifs.insert(key, vif);
-        drop((vifs, entries));
+        drop(vifs);
+        self.end_all_refused(&mut entries);
+        drop(entries);
         self.warn_of_reverse_path_filter(key);
         Ok(())
     }

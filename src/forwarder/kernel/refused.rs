@@ -5,6 +5,9 @@
 //! a negative entry of the kernel's own instead, for as long as the kernel itself would have kept
 //! the flow: then its next packet is reported again. There are at most [`MOST`] of them, beyond
 //! the group manager's own cap; the oldest makes room for the next.
+//!
+//! So do flows that came in on a device that nobody is on: when a device is taken, all of them are
+//! reported again.
 
 #![forbid(unsafe_code)]
 
@@ -66,12 +69,15 @@ impl Refused {
 impl Plane {
     /// See [`Forwarder::refuse`](crate::forwarder::Forwarder::refuse).
     pub(super) fn refuse(&self, flow: SourceGroup) {
-        let mut entries = self.entries.lock();
-        if self.check(&entries, flow).is_err() || entries.programmed.contains_key(&flow) {
+        self.make_refused(&mut self.entries.lock(), flow);
+    }
+
+    pub(super) fn make_refused(&self, entries: &mut Entries, flow: SourceGroup) {
+        if self.check(entries, flow).is_err() || entries.programmed.contains_key(&flow) {
             return;
         }
         let now = Instant::now();
-        self.end_refused(&mut entries, now, true);
+        self.end_refused(entries, now, true);
         if entries.programmed.try_reserve(1).is_err()
             || sys::add_mfc(&self.socket, flow.source(), flow.group(), HARMLESS_PARENT, 0).is_err()
         {
@@ -85,7 +91,13 @@ impl Plane {
         }
         entries.refused.queue.push_back((now, flow));
         entries.refused.flows.insert(flow);
-        self.drain_own(&mut entries);
+        self.drain_own(entries);
+    }
+
+    /// Deletes the entries of all refused flows.
+    pub(super) fn end_all_refused(&self, entries: &mut Entries) {
+        self.end_refused(entries, Instant::now() + KEPT, false);
+        self.drain_own(entries);
     }
 
     /// Deletes the entries of refused flows whose time is over and, where `room` is wanted, the

@@ -6,6 +6,7 @@ use super::Plane;
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::report::{Kind, Report, SIZE};
 use super::sys::{self, BATCH};
+use crate::core::types::IfKey;
 use crate::log::Level;
 use smallvec::SmallVec;
 use std::ffi::CStr;
@@ -129,11 +130,7 @@ impl Work for Reports {
     }
 
     fn hand_on(plane: &Plane, report: &Report) {
-        let arrival = plane.vifs.read().arrival(report.vif);
-        let Some(arrival) = arrival else {
-            plane.counters.unknown_arrival.fetch_add(1, Relaxed);
-            return;
-        };
+        let Some(arrival) = plane.arrival_of(report) else { return };
         match report.kind {
             Kind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
             Kind::WrongInterface => {
@@ -144,6 +141,26 @@ impl Work for Reports {
 }
 
 impl Plane {
+    /// The interface that a reported packet came in on; None: nobody is on its device. The kernel
+    /// reports no more of a new flow for ten seconds then, whoever takes the device: it is refused
+    /// instead, which ends when one is taken.
+    fn arrival_of(&self, report: &Report) -> Option<IfKey> {
+        let arrival = self.vifs.read().arrival(report.vif);
+        if arrival.is_some() {
+            return arrival;
+        }
+        // It may be being taken at this moment.
+        let mut entries = self.entries.lock();
+        let arrival = self.vifs.read().arrival(report.vif);
+        if arrival.is_none() {
+            self.counters.unknown_arrival.fetch_add(1, Relaxed);
+            if report.kind == Kind::NoCache {
+                self.make_refused(&mut entries, report.flow);
+            }
+        }
+        arrival
+    }
+
     /// Receives all the reports there are, as far as there is room for them; waits for some where
     /// none is pending. None where the end has come.
     fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
