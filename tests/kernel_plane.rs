@@ -13,3 +13,5 @@ mod foreign;
 mod life;
 #[path = "kernel_plane/routes.rs"]
 mod routes;
+#[path = "kernel_plane/takeover.rs"]
+mod takeover;

@@ -35,6 +35,25 @@ impl Meddler {
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     }
 
+    /// The socket, to be handed over.
+    pub fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// MRT_INIT: from now on it is the table's router.
+    pub fn own_table(&self) {
+        self.set(200, &1i32.to_ne_bytes());
+    }
+
+    /// MRT_ADD_VIF with a struct vifctl: number, VIFF_USE_IFINDEX, threshold, device.
+    pub fn add_vif(&self, vif: u16, ifindex: u32) {
+        let mut request = [0; 16];
+        request[..2].copy_from_slice(&vif.to_ne_bytes());
+        request[2..4].copy_from_slice(&[8, 1]);
+        request[8..12].copy_from_slice(&ifindex.to_ne_bytes());
+        self.set(202, &request);
+    }
+
     /// MRT_DEL_VIF with a struct vifctl.
     pub fn delete_vif(&self, vif: u16) {
         let mut request = [0; 16];
@@ -55,7 +74,7 @@ impl Meddler {
     }
 
     /// MRT_ADD_MFC.
-    fn add(&self, flow: SourceGroup, parent: u16, oifs: &[usize]) {
+    pub fn add(&self, flow: SourceGroup, parent: u16, oifs: &[usize]) {
         self.set(204, &Self::mfc(flow, parent, oifs));
     }
 

@@ -131,8 +131,17 @@ impl Router {
 
     /// Tries to.
     pub fn try_start(table: u32) -> Result<Self, ForwarderError> {
+        Self::try_with(KernelForwarder::new(table))
+    }
+
+    /// Tries to start one with a socket of the default table that was handed over.
+    pub fn try_with_socket(descriptor: i32) -> Result<Self, ForwarderError> {
+        Self::try_with(KernelForwarder::with_socket(0, Some(descriptor)))
+    }
+
+    fn try_with(forwarder: KernelForwarder) -> Result<Self, ForwarderError> {
         let seen: &'static Recorder = Box::leak(Box::default());
-        let forwarder: &'static KernelForwarder = Box::leak(Box::new(KernelForwarder::new(table)));
+        let forwarder: &'static KernelForwarder = Box::leak(Box::new(forwarder));
         forwarder.start(seen)?;
         Ok(Self { forwarder, seen })
     }

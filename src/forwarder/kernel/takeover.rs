@@ -130,12 +130,23 @@ fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno> {
 impl Plane {
     /// Finds what the program before left. Called at the start, before any thread runs.
     pub(super) fn find_left(&self) -> Result<(), ForwarderError> {
-        let operation = "reading what the table holds";
+        let operation = "taking over what the table holds";
         let os = |errno| ForwarderError::Os { operation, errno };
         if !self.owns_table().map_err(os)? {
             return Err(ForwarderError::Refused("the socket handed over owns another table"));
         }
-        self.read_left().map_err(os)
+        self.read_left().map_err(os)?;
+        self.strip_left().map_err(os)?;
+        let entries = self.entries.lock();
+        let (count, devices) = (entries.takeover.left.len(), entries.takeover.vifs.count_ones());
+        drop(entries);
+        self.upcalls.log(
+            Level::Info,
+            format_args!(
+                "taking over the table's socket with {count} entries on {devices} interfaces"
+            ),
+        );
+        Ok(())
     }
 
     /// Whether the table that the socket owns is the one that was asked for: the kernel does not
@@ -178,15 +189,30 @@ impl Plane {
         }
         entries.takeover.vifs = vifs.in_kernel;
         entries.takeover.end = Some(Instant::now() + GRACE);
-        let (count, devices) = (entries.takeover.left.len(), vifs.in_kernel.count_ones());
-        drop((asker, vifs, entries));
-        self.upcalls.log(
-            Level::Info,
-            format_args!(
-                "taking over the table's socket with {count} entries on {devices} interfaces"
-            ),
-        );
         Ok(())
+    }
+
+    /// Takes VIFs that have gone with their devices out of the entries that were found. The kernel
+    /// does not tell them, but would go on by them once their numbers stand for other devices.
+    fn strip_left(&self) -> Result<(), Errno> {
+        let mut entries = self.entries.lock();
+        let mut left = std::mem::take(&mut entries.takeover.left);
+        let mut result = Ok(());
+        left.retain(|&flow, Left { state, .. }| {
+            let (source, group) = (flow.source(), flow.group());
+            if state.parent != NO_PARENT {
+                let written = sys::add_mfc(&self.socket, source, group, state.parent, state.oifs);
+                result = result.and(written);
+                return true;
+            }
+            // Its next packet makes it anew. Somebody else may have deleted it meanwhile.
+            let _ = sys::del_mfc(&self.socket, source, group);
+            entries.note(flow, None);
+            self.drain_own(&mut entries);
+            false
+        });
+        entries.takeover.left = left;
+        result
     }
 
     /// Reports found entries whose interface has been taken, and in the end lets go of what was

@@ -1,0 +1,57 @@
+//! What a program left in the table whose socket the next one gets.
+
+use crate::foreign::Meddler;
+use crate::netns::recorder::{Event, Router, flow, send};
+use crate::netns::{Cable, run};
+use crate::netns_tests;
+
+/// The program before: its socket owns the table and has the devices as VIFs, by number.
+fn left_with(cables: &[&Cable]) -> Meddler {
+    let left = Meddler::new();
+    left.own_table();
+    for (vif, cable) in (0..).zip(cables) {
+        left.add_vif(vif, cable.index);
+    }
+    left
+}
+
+fn start(left: &Meddler) -> Router {
+    Router::try_with_socket(left.descriptor()).unwrap()
+}
+
+netns_tests! {
+    fn the_number_of_a_device_that_went_meanwhile_carries_nothing_over() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Cable::new(name, None));
+        let left = left_with(&[&a, &b, &c]);
+        let (out, through) = (flow(2, 1), flow(3, 1));
+        left.add(out, 0, &[1, 2]);
+        left.add(through, 1, &[2]);
+        run("ip link delete dev b");
+        let router = start(&left);
+        // It gets the number that b had.
+        router.take(&[&d]);
+        send(&a, out, b"out");
+        assert!(c.wait_receive().ends_with(b"out"), "it flows on");
+        send(&d, through, b"through");
+        let report = router.seen.wait_no_cache(through);
+        assert!(matches!(report, Event::NoCache { arrival, .. } if arrival == d.key()));
+        // Reported and kept, or dropped, until there is an entry for it.
+        assert_eq!((c.receive(), d.receive()), (None, None));
+        let shown = run("ip mroute show");
+        let resolved: Vec<_> = shown.lines().filter(|l| l.contains("State: resolved")).collect();
+        assert!(matches!(resolved[..], [one] if one.contains("Oifs: c ")), "{shown}");
+    }
+
+    fn what_somebody_else_wrote_is_not_kept() {
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let left = left_with(&[&a, &b]);
+        left.add(flow(2, 1), 0, &[1]);
+        Meddler::new().add(flow(2, 2), 0, &[1]);
+        let router = start(&left);
+        router.take(&[&a]);
+        send(&a, flow(2, 2), b"strange");
+        router.seen.wait_no_cache(flow(2, 2));
+        send(&a, flow(2, 1), b"left");
+        assert!(b.wait_receive().ends_with(b"left"));
+    }
+}
