@@ -262,13 +262,12 @@ impl Core {
         Ok(true)
     }
 
-    /// Too many flows wait for a client that this one needs: it is refused. The plane reports it
-    /// again when it has forgotten the packets. Room for one change of the plane must have been
-    /// reserved.
+    /// Too many flows wait for a client that this one needs: it is refused. Room for one change of
+    /// the plane must have been reserved.
     fn refuse_pending(&mut self, id: u32) {
         if let Some(pending) = self.take_flow(id) {
             self.admissions.refused += 1;
-            self.plane.push(Stale::entry(pending.flow));
+            self.plane.push(Stale::refused(pending.flow));
         }
     }
 

@@ -55,7 +55,7 @@ impl Core {
         let was_negative = mfe.is_negative();
         set_active(mfe, interface, wanted);
         let is_negative = mfe.is_negative();
-        self.plane.push(Stale::Entry { flow: mfe.flow(), id });
+        self.plane.push(Stale::entry_at(mfe.flow(), id));
         match (was_negative, is_negative) {
             (true, false) => self.turn_positive(now, id, cause),
             (false, true) => self.turn_negative(now, id, cause, self.interfaces[interface].key),

@@ -17,6 +17,9 @@ pub enum Stale {
         flow: SourceGroup,
         /// The entry's number where it is known, which saves finding it. It may have gone since.
         id: u32,
+        /// The flow was refused: where it has no entry the plane is not to report it for a while
+        /// (rule G1).
+        refused: bool,
     },
     /// The interface may have to go.
     Interface(IfKey),
@@ -25,7 +28,17 @@ pub enum Stale {
 impl Stale {
     /// The entry of a flow that may have none.
     pub const fn entry(flow: SourceGroup) -> Self {
-        Self::Entry { flow, id: NONE }
+        Self::entry_at(flow, NONE)
+    }
+
+    /// The entry of a flow, with its number.
+    pub const fn entry_at(flow: SourceGroup, id: u32) -> Self {
+        Self::Entry { flow, id, refused: false }
+    }
+
+    /// A flow that was refused.
+    pub const fn refused(flow: SourceGroup) -> Self {
+        Self::Entry { flow, id: NONE, refused: true }
     }
 }
 

@@ -72,8 +72,8 @@ impl<C: Callbacks> Mgm<C> {
         let core = &mut running.core;
         while batch.entries.len() < BATCH {
             match core.plane.front() {
-                Some(Stale::Entry { flow, id }) => {
-                    if batch.add(core, flow, id).is_err() {
+                Some(Stale::Entry { flow, id, refused }) => {
+                    if batch.add(core, flow, id, refused).is_err() {
                         // What fits is programmed; one that never fits is tried again later.
                         if batch.entries.is_empty() {
                             core.plane.pop();
@@ -124,6 +124,9 @@ impl<C: Callbacks> Mgm<C> {
                 failures.push((at, error));
             }
         });
+        for entry in entries.iter().filter(|entry| entry.refused && entry.now.is_none()) {
+            forwarder.refuse(entry.flow);
+        }
         for EntryChange { flow, state } in &changes {
             match state {
                 Some(EntryState { iif, oifs }) => self.log(
@@ -177,6 +180,7 @@ struct BatchEntry {
     flow: SourceGroup,
     /// What it is to be; its oifs are among those of the batch. None: it goes.
     now: Option<PlaneEntry>,
+    refused: bool,
     packets_before: u32,
 }
 
@@ -198,10 +202,10 @@ impl Batch {
         self.unused = None;
     }
 
-    fn add(&mut self, core: &Core, flow: SourceGroup, id: u32) -> Result<(), Error> {
+    fn add(&mut self, core: &Core, flow: SourceGroup, id: u32, refused: bool) -> Result<(), Error> {
         self.entries.try_reserve(1)?;
         let now = core.entry_state(flow, id, &mut self.oifs)?;
-        self.entries.push(BatchEntry { flow, now, packets_before: 0 });
+        self.entries.push(BatchEntry { flow, now, refused, packets_before: 0 });
         Ok(())
     }
 }

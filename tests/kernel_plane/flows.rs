@@ -245,6 +245,32 @@ netns_tests! {
         assert!(b.wait_receive().ends_with(b"in time"));
     }
 
+    fn deleting_the_entry_that_a_flow_waits_for_lets_it_be_reported_again() {
+        let router = Router::start(0);
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        // One at a time, and in a batch.
+        for flows in [0..1, 0..20] {
+            let changes: Vec<_> =
+                flows.map(|n| EntryChange { flow: flow(2, n), state: None }).collect();
+            router.seen.clear();
+            for change in &changes {
+                send(&a, change.flow, b"gone");
+                router.seen.wait_no_cache(change.flow);
+            }
+            router.forwarder.program(&changes, &mut |at, e| panic!("{at}: {e}"));
+            assert_eq!(run("ip mroute show"), "", "the kernel has forgotten the packets");
+            router.seen.clear();
+            for change in &changes {
+                send(&a, change.flow, b"next");
+                router.seen.wait_no_cache(change.flow);
+                router.program(change.flow, &a, &[&b]);
+                assert!(b.wait_receive().ends_with(b"next"));
+                router.delete(change.flow);
+            }
+        }
+    }
+
     fn many_changes_take_effect_in_order() {
         let router = Router::start(0);
         let [a, b, c] = three_cables();

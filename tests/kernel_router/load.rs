@@ -429,6 +429,14 @@ netns_tests! {
         };
         only_512_wait();
         assert_eq!(router.counted("mfes"), 0);
+        // The others are not reported with each of their packets.
+        wait_for("entries of refused flows", || {
+            for n in 0..1000 {
+                send(&a, flow(2, n), b"x");
+            }
+            let entries = crate::netns::run("ip mroute show");
+            (entries.matches("State: resolved").count() >= 480).then_some(())
+        });
         for n in 0..100 {
             wait_for("an entry for the other's flow", || {
                 send(&c, others(n), b"other");

@@ -87,7 +87,7 @@ impl Core {
             let wanted = self.is_wanted(id, interface);
             set_active(&mut self.mfes[id], interface, wanted);
         }
-        self.plane.push(Stale::Entry { flow: pending.flow, id });
+        self.plane.push(Stale::entry_at(pending.flow, id));
         self.set_lifetime(now, id, LIFETIME);
         self.announce_new(now, id);
     }
@@ -126,7 +126,7 @@ impl Core {
         for interface in would_be {
             self.recompute(id, interface);
         }
-        self.plane.push(Stale::Entry { flow: pending.flow, id });
+        self.plane.push(Stale::entry_at(pending.flow, id));
         self.unlist_negative(id);
         self.set_lifetime(now, id, LIFETIME);
         self.mfes[id].set_asked(LifetimeAsk::NONE);
@@ -221,7 +221,7 @@ impl Core {
             set_route(&mut self.mfes[id], &route);
             self.mfes[id].upstream = route.upstream;
         }
-        self.plane.push(Stale::Entry { flow, id });
+        self.plane.push(Stale::entry_at(flow, id));
         self.set_lifetime(now, id, UNRESOLVED_LIFETIME);
         self.list_negative(id);
         Ok(())

@@ -217,6 +217,12 @@ impl Plane {
             if entries.takeover.keeps(flow) {
                 return Ok(());
             }
+            // The kernel keeps a flow that waits for its entry whatever is deleted, and reports no
+            // more of its packets; with an entry, if only for a moment, it forgets them.
+            if !entries.programmed.contains_key(&flow) {
+                sys::add_mfc(&self.socket, source, group, HARMLESS_PARENT, 0)
+                    .map_err(|errno| ForwarderError::Os { operation: "MRT_ADD_MFC", errno })?;
+            }
             return match sys::del_mfc(&self.socket, source, group) {
                 Ok(()) | Err(libc::ENOENT) => {
                     entries.note(flow, None);
