@@ -1,10 +1,11 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
-use mgm::core::{Admission, ClientInfo, Core, Limits, MAX_ROWS, RouteBook};
+use mgm::core::{Admission, ClientInfo, Core, Limits, MAX_ROWS, RouteBook, Taking};
 use mgm::error::Error;
 use std::net::Ipv4Addr;
 
+const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
 const INTERFACE: IfKey = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
 
 /// A core with one client, which owns an interface.
@@ -120,4 +121,33 @@ fn e13_rows_that_changed_meanwhile() {
         first < 2
     });
     assert_eq!((all, first), (Ok(false), 2));
+}
+
+/// The owner's memberships go first, so that IGMP's are the last ones and everybody hears of them:
+/// room for all those alerts was not made, and the core came to grief.
+#[test]
+fn c4_there_is_room_for_the_alerts_of_an_owner_and_igmp() {
+    let (mut core, owner) = core();
+    let mut register = |protocol, component| {
+        core.register(ClientInfo { protocol, component, has_local_join: false }).unwrap()
+    };
+    let igmp = register(10, 0);
+    for component in 0..15 {
+        register(2, component);
+    }
+    let (now, routes) = (Millis(1), &mut RouteBook::new());
+    core.take(now, igmp, INTERFACE, routes).unwrap();
+    for n in 0..200 {
+        let of = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, n));
+        for client in [owner, igmp] {
+            core.add_membership(now, client, of, INTERFACE, JOIN, routes).unwrap();
+        }
+    }
+    let before = core.outbox.queued();
+    let Ok(Taking::Waits(change)) = core.release(now, owner, INTERFACE, routes) else {
+        panic!("IGMP is to be told first")
+    };
+    core.disable_answered(now, change, routes).unwrap();
+    // DISABLE_IGMP and ENABLE_IGMP; of each group a prune alert to IGMP, and one to all others.
+    assert_eq!(core.outbox.queued() - before, 2 + 200 * (1 + 16));
 }

@@ -83,6 +83,12 @@ impl Entry {
         self.place_of(interface).is_ok_and(|at| self.holders[at].has(role))
     }
 
+    /// Whether a routing protocol has the membership on this interface, which it owns, and nowhere
+    /// else.
+    pub(super) fn only_owns(&self, interface: u32, counted: Counted) -> bool {
+        counted.interfaces == 1 && self.holds(interface, Role::Protocol)
+    }
+
     /// What it is an entry of.
     pub(super) const fn of(&self) -> SourceGroup {
         self.of.get()

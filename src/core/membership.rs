@@ -141,7 +141,7 @@ impl Core {
         role: Role,
     ) -> Result<(), Error> {
         let alerts = match entry {
-            Some(id) => self.alerts_of_leave(id, interface, routes, slot, role)?,
+            Some(id) => self.alerts_of_leave(id, interface, routes, (slot, role), None)?,
             None => 0,
         };
         self.reserve_refresh(covered, interface, alerts)
@@ -160,28 +160,32 @@ impl Core {
         }
     }
 
-    /// How many alerts the end of one membership of an entry can cause at most. Gives
-    /// [`Error::RouteNeeded`] where the book lacks its source.
+    /// How many alerts the end of one membership of an entry can cause at most, once `gone` has
+    /// lost its own on the interface. Gives [`Error::RouteNeeded`] where the book lacks its source.
     pub(super) fn alerts_of_leave(
         &self,
         id: u32,
         interface: u32,
         routes: &mut RouteBook,
-        slot: u32,
-        role: Role,
+        (slot, role): (u32, Role),
+        gone: Option<u32>,
     ) -> Result<usize, Error> {
         let entry = &self.groups[id];
         let of = entry.of();
         if !self.counts_for_d7(interface, role) {
             return Ok(1);
         }
+        let stays = |entry: &Entry, counted: Counted| {
+            counted.client != slot
+                && !(Some(counted.client) == gone && entry.only_owns(interface, counted))
+        };
         if of.has_source() {
             if entry.counted.iter().all(|counted| counted.client == slot) {
                 routes.require(of.source())?;
             }
             return Ok(2);
         }
-        Ok(1 + self.audience(Some(id), slot).size(self.client_count()))
+        Ok(1 + self.audience_among(Some(id), stays).size(self.client_count()))
     }
 
     /// Adds a membership that is not there, with its alerts, and brings the entries it covers up to
@@ -295,10 +299,20 @@ impl Core {
     /// Who hears of a change by this client: nobody else has the membership, one has, or more.
     /// `entry` is what there is of it; (*,*) counts everywhere.
     fn audience(&self, entry: Option<u32>, slot: u32) -> Audience {
+        self.audience_among(entry, |_, counted| counted.client != slot)
+    }
+
+    /// The same, where `stays` tells who has the membership besides.
+    fn audience_among(
+        &self,
+        entry: Option<u32>,
+        stays: impl Fn(&Entry, Counted) -> bool,
+    ) -> Audience {
         let mut first = None;
         let all = self.everything.filter(|all| Some(*all) != entry);
         for id in entry.into_iter().chain(all) {
-            for counted in self.groups[id].counted.iter().filter(|counted| counted.client != slot) {
+            let entry = &self.groups[id];
+            for counted in entry.counted.iter().filter(|counted| stays(entry, **counted)) {
                 match first {
                     None => first = Some(counted.client),
                     Some(other) if other != counted.client => return Audience::Nobody,

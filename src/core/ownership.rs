@@ -296,7 +296,8 @@ impl Core {
         Ok(())
     }
 
-    /// Collects the memberships that end, and makes room for all that their end causes.
+    /// Collects the memberships that end, role after role, and makes room for all that their end
+    /// causes.
     fn prepare_leave(
         &mut self,
         id: u32,
@@ -304,16 +305,17 @@ impl Core {
         routes: &mut RouteBook,
     ) -> Result<[Vec<SourceGroup>; 2], Error> {
         let mut leaving = [Vec::new(), Vec::new()];
-        let (mut alerts, mut entries) = (0, 0);
+        let (mut alerts, mut entries, mut gone) = (0, 0, None);
         for (list, (role, slot)) in leaving.iter_mut().zip(roles) {
             let Some(slot) = slot else { continue };
             *list = self.memberships_of(id, *role)?;
             for of in list.iter() {
                 if let Some(entry) = self.groups.find(*of) {
-                    alerts += self.alerts_of_leave(entry, id, routes, *slot, *role)?;
+                    alerts += self.alerts_of_leave(entry, id, routes, (*slot, *role), gone)?;
                 }
                 entries += self.mfes.covered(*of).count();
             }
+            gone = Some(*slot);
         }
         let marked = self.interfaces[id].marked.len();
         let of_iif = self.interfaces[id].incoming.len();
