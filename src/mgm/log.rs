@@ -50,7 +50,9 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             let line = self.kept_lines.lock().pop_front();
             let Some((level, line)) = line else { return };
-            if let LogSink::Host(host) = self.sink.read().clone() {
+            // A statement of its own: the guard must not live while the host's function runs.
+            let sink = self.sink.read().clone();
+            if let LogSink::Host(host) = sink {
                 host(level, &line);
             }
         }
