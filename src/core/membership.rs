@@ -180,7 +180,7 @@ impl Core {
                 && !(Some(counted.client) == gone && entry.only_owns(interface, counted))
         };
         if of.has_source() {
-            if entry.counted.iter().all(|counted| counted.client == slot) {
+            if !entry.counted.iter().any(|counted| stays(entry, *counted)) {
                 routes.require(of.source())?;
             }
             return Ok(2);

@@ -21,6 +21,7 @@ crate::scenarios!(
     c3_a_taken_over_iif_takes_its_entries_along,
     c4_release_needs_the_client_on_the_interface,
     c4_release_drops_memberships_with_their_alerts,
+    c4_the_owner_toward_a_source_hears_when_the_owner_and_igmp_both_lose_it,
     c4_release_deletes_entries_with_this_iif,
     c4_release_takes_the_interface_out_of_oif_lists,
     c4_igmp_leaving_its_owner_behind_takes_only_its_memberships,
@@ -229,6 +230,18 @@ pub fn c4_release_drops_memberships_with_their_alerts(on: On) {
         (IGMP, p1),
     ]);
     assert_eq!(s.groups(A, true, 9), [any(G2)]);
+}
+
+/// Neither of the two is the last, but both go.
+pub fn c4_the_owner_toward_a_source_hears_when_the_owner_and_igmp_both_lose_it(on: On) {
+    let mut s = Stage::new(on, |w| w.profiles[B].script.nulls = vec![Kind::LocalJoin]);
+    s.one_each();
+    s.take(IGMP, IF2).ok();
+    s.join(B, sg(S1, G1), IF2).ok();
+    s.join(IGMP, sg(S1, G1), IF2).ok();
+    let alerts = [(A, prune(sg(S1, G1), IF2))];
+    let igmp = [(IGMP, Callback::Disable(IF2)), (IGMP, Callback::Enable(IF2))];
+    s.release(B, IF2).ok_calls(&[&alerts[..], &igmp].concat());
 }
 
 pub fn c4_release_deletes_entries_with_this_iif(on: On) {
