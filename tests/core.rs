@@ -1,5 +1,8 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
+#[path = "core/questions.rs"]
+mod questions;
+
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use mgm::core::{Admission, ClientInfo, Core, Limits, MAX_ROWS, RouteBook, Taking};
 use mgm::error::Error;

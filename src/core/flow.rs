@@ -54,12 +54,14 @@ impl Header {
     }
 }
 
-/// An interface that a creation alert asks about.
+/// An interface that a creation alert asks about, or that its owner pruned meanwhile.
 #[derive(Clone, Copy)]
 struct Asked {
     interface: u32,
     owner: u32,
     enabled: bool,
+    /// A creation alert asks about it.
+    alerted: bool,
 }
 
 /// A flow whose questions are open.
@@ -73,7 +75,7 @@ pub(super) struct Flow {
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
-    /// Creation questions, ordered by owner.
+    /// Creation questions, and prunes without one.
     asked: SmallVec<[Asked; 4]>,
     open: u32,
     /// There is an entry, which stays in place meanwhile.
@@ -82,6 +84,33 @@ pub(super) struct Flow {
     outdated: bool,
     /// Memory ran out for one of its questions.
     starved: bool,
+}
+
+impl Flow {
+    fn asked_about(&mut self, interface: u32) -> Option<&mut Asked> {
+        self.asked.iter_mut().find(|asked| asked.interface == interface)
+    }
+
+    /// A creation alert asks about an interface, after those before it. What its owner pruned
+    /// already stays vetoed. Room must have been reserved.
+    fn ask_about(&mut self, interface: u32, owner: u32) {
+        let pruned = self.asked.iter().position(|asked| asked.interface == interface);
+        let pruned = pruned.is_some_and(|at| {
+            let asked = self.asked.remove(at);
+            asked.owner == owner && !asked.enabled
+        });
+        self.asked.push(Asked { interface, owner, enabled: !pruned, alerted: true });
+    }
+
+    /// The owner of an interface pruned it. Room must have been reserved.
+    fn prune(&mut self, interface: u32, owner: u32) {
+        let pruned = Asked { interface, owner, enabled: false, alerted: false };
+        match self.asked_about(interface) {
+            Some(asked) if asked.owner == owner => asked.enabled = false,
+            Some(asked) => *asked = pruned,
+            None => self.asked.push(pruned),
+        }
+    }
 }
 
 impl Keyed for Flow {
@@ -252,7 +281,7 @@ impl Core {
         let mut last = None;
         for interface in would_be {
             let Some(owner) = self.interfaces[interface].owner() else { continue };
-            self.flows[id].asked.push(Asked { interface, owner, enabled: true });
+            self.flows[id].ask_about(interface, owner);
             if last.replace(owner) != Some(owner) {
                 self.flows[id].open += 1;
                 self.count_question(owner, true);
@@ -280,7 +309,7 @@ impl Core {
         out: &mut SmallVec<[OutInterface; 8]>,
     ) -> (SourceGroup, IfKey) {
         let pending = &mut self.flows[id];
-        for asked in pending.asked.iter().filter(|asked| asked.owner == client) {
+        for asked in pending.asked.iter().filter(|asked| asked.alerted && asked.owner == client) {
             // The interface may have changed hands while the question waited.
             let interface = self.interfaces.get(asked.interface);
             let its = interface.filter(|interface| interface.owner() == Some(client));
@@ -327,20 +356,44 @@ impl Core {
         }
     }
 
-    /// Sets what the pending flows under `of` remember of an interface: a membership or a prune
-    /// that came after the creation alert was answered counts (rule D6).
-    pub(super) fn set_enabled_in_flows(&mut self, of: SourceGroup, interface: u32, enabled: bool) {
+    /// The number of the first pending flow under `of`, from one on.
+    fn pending_under(&self, of: SourceGroup, from: Option<SourceGroup>) -> Option<u32> {
+        let (flow, id) = self.flows.next_from(from?)?;
+        of.covers(flow).then_some(id)
+    }
+
+    /// Makes room for [`Self::prune_in_flows`].
+    pub(super) fn reserve_prune_in_flows(&mut self, of: SourceGroup) -> Result<(), Error> {
         let mut from = Some(of);
-        while let Some((flow, id)) = from.and_then(|from| self.flows.next_from(from)) {
-            if !of.covers(flow) {
-                break;
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            pending.asked.try_reserve(1)?;
+            from = pending.flow.next();
+        }
+        Ok(())
+    }
+
+    /// The owner of an interface deletes with FORWARD: that counts as a veto in the pending flows
+    /// under `of` (rules D5, D6). Room must have been reserved.
+    pub(super) fn prune_in_flows(&mut self, of: SourceGroup, interface: u32, owner: u32) {
+        let mut from = Some(of);
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            pending.prune(interface, owner);
+            from = pending.flow.next();
+        }
+    }
+
+    /// A new covering membership of its owner lifts the vetoes of an interface in the pending
+    /// flows under `of` (rule D6).
+    pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: u32) {
+        let mut from = Some(of);
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            if let Some(asked) = pending.asked_about(interface) {
+                asked.enabled = true;
             }
-            for asked in
-                self.flows[id].asked.iter_mut().filter(|asked| asked.interface == interface)
-            {
-                asked.enabled = enabled;
-            }
-            from = flow.next();
+            from = pending.flow.next();
         }
     }
 

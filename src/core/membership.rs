@@ -82,8 +82,11 @@ impl Core {
         let entry = self.groups.find(of);
         let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
         let covered = self.covered(of)?;
+        let prunes = flags.forward && self.interfaces[interface].owner() == Some(slot);
         let result = self.reserve_delete(entry, interface, &covered, routes, slot, role);
         let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
+        let result =
+            result.and_then(|()| if prunes { self.reserve_prune_in_flows(of) } else { Ok(()) });
         if result.is_ok() {
             if flags.join
                 && let Some(id) = entry
@@ -92,8 +95,8 @@ impl Core {
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, false);
-                if self.interfaces[interface].owner() == Some(slot) {
-                    self.set_enabled_in_flows(of, interface, false);
+                if prunes {
+                    self.prune_in_flows(of, interface, slot);
                 }
             }
             self.refresh_all(now, &covered, interface, Some(slot));

@@ -169,7 +169,7 @@ impl Core {
                 self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
             }
         }
-        self.set_enabled_in_flows(of, interface, true);
+        self.lift_vetoes_in_flows(of, interface);
     }
 
     /// Forgets what an interface's owner marked, and brings those entries up to date. Room must

@@ -68,9 +68,7 @@ impl Model {
                 entry.vetoed.insert(on);
             });
             self.each_pending(of, |flow| {
-                if flow.asked.contains(&on) {
-                    flow.vetoed.insert(on);
-                }
+                flow.vetoed.insert(on); // decision 38
             });
         }
         self.update_all(Some(id));

@@ -24,6 +24,7 @@ crate::scenarios!(
     d6_igmps_membership_lifts_no_veto,
     d6_deleting_with_forward_prunes_a_member,
     d6_deleting_with_forward_clears_forced,
+    d6_a_prune_during_the_questions_is_a_veto,
     d6_a_forced_interface_outlives_its_membership,
 );
 
@@ -270,6 +271,33 @@ pub fn d6_deleting_with_forward_clears_forced(on: On) {
     s.take(IGMP, IF2).ok();
     s.join(IGMP, any(G1), IF2).ok();
     assert_eq!(s.oifs(FLOW), [], "deleting with FORWARD is a veto");
+}
+
+/// Decision 38: while A is asked B prunes IF2; B joins on IF5 while it is asked itself, and prunes
+/// it while C is. In a new flow, then in the rebuild.
+pub fn d6_a_prune_during_the_questions_is_a_veto(on: On) {
+    let prune = |on| Op::Delete(Handle::Nth(B), any(G1), on, FORWARD);
+    let (join, leave) = (
+        Op::Add(Handle::Nth(B), any(G1), IF5, JOIN),
+        Op::Delete(Handle::Nth(B), any(G1), IF5, JOIN),
+    );
+    let mut s = Stage::new(on, |w| {
+        w.profiles[A].script.nested = vec![(Kind::Rpf, prune(IF2)), (Kind::Rpf, leave)];
+        w.profiles[B].script.nested = vec![(Kind::Creation, join.clone()), (Kind::Creation, join)];
+        let prunes = [prune(IF5), prune(IF5)].map(|op| (Kind::Creation, op));
+        w.profiles[C].script.nested = prunes.to_vec();
+    });
+    s.one_each();
+    s.take(B, IF5).ok();
+    s.join(B, any(G1), IF2).ok();
+    s.join(C, any(G1), IF3).ok();
+    let done = s.packet(FLOW, IF1);
+    assert_eq!(done.of_kind(Kind::Creation)[0], (B, creation(FLOW, IF1, &[IF2])));
+    let _ = done.sent(&[IF3]);
+    assert_eq!(s.oifs(FLOW), [IF3]);
+    let _ = s.packet(FLOW, IF1).sent(&[IF3]);
+    s.advance(900).ok();
+    assert_eq!(s.oifs(FLOW), [IF2, IF3], "IF2 was asked anew, IF5 pruned again");
 }
 
 pub fn d6_a_forced_interface_outlives_its_membership(on: On) {

@@ -1,0 +1,197 @@
+//! What happens while the questions of a flow are open.
+
+use mgm::callbacks::{OutInterface, RpfAnswer};
+use mgm::core::outbox::{Action, Chain};
+use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use mgm::core::{ClientInfo, Core, Limits, Relook, RouteBook};
+use std::net::Ipv4Addr;
+
+const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
+const ANY: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, GROUP);
+const FLOW: SourceGroup = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), GROUP);
+
+const fn interface(index: u32) -> IfKey {
+    IfKey::new(index, Ipv4Addr::UNSPECIFIED)
+}
+
+/// Every source is reached by interface 1.
+fn route(source: Ipv4Addr) -> Option<Route> {
+    let (interface, network) = (interface(1), source);
+    Some(Route { interface, upstream: source, protocol: 1, network, prefix_len: 32 })
+}
+
+/// A question that a client has been asked.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    client: u32,
+    flow: u32,
+    creation: bool,
+}
+
+struct World {
+    core: Core,
+    now: Millis,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        Self { core: Core::new(limits, 1, u32::MAX), now: Millis(1_000) }
+    }
+
+    fn register(&mut self, protocol: u32) -> ClientId {
+        let info = ClientInfo { protocol, component: 1, has_local_join: false };
+        self.core.register(info).unwrap()
+    }
+
+    fn take(&mut self, client: ClientId, index: u32) {
+        self.core.take(self.now, client, interface(index), &mut RouteBook::new()).unwrap();
+    }
+
+    fn join(&mut self, client: ClientId, index: u32) {
+        let (now, on) = (self.now, interface(index));
+        self.core.add_membership(now, client, ANY, on, JOIN, &mut RouteBook::new()).unwrap();
+    }
+
+    fn prune(&mut self, client: ClientId, index: u32) {
+        let (now, on) = (self.now, interface(index));
+        self.core.delete_membership(now, client, ANY, on, FORWARD, &mut RouteBook::new()).unwrap();
+    }
+
+    fn packet(&mut self, flow: SourceGroup) {
+        let route = route(flow.source());
+        self.core.packet(self.now, flow, interface(1), &[0x45; 20], route).unwrap();
+    }
+
+    /// The entry's lifetime ends: it is built anew.
+    fn rebuild(&mut self, flow: SourceGroup) {
+        self.now = Millis(self.now.0 + 900_000);
+        self.core.expire(self.now, flow, 1).unwrap();
+        for relook in std::mem::take(&mut self.core.relook) {
+            if let Relook::Flow { flow, rebuild } = relook {
+                self.core.rerouted(self.now, flow, route(flow.source()), rebuild).unwrap();
+            }
+        }
+    }
+
+    /// The next question; alerts are passed over.
+    fn next(&mut self) -> Option<Asked> {
+        while let Some(id) = self.core.outbox.take_fresh() {
+            let mut one = Chain::EMPTY;
+            self.core.outbox.append(&mut one, id);
+            let node = self.core.outbox.pop(&mut one).unwrap();
+            let client = node.client;
+            match node.action {
+                Action::Rpf { flow } => return Some(Asked { client, flow, creation: false }),
+                Action::Creation { flow } => return Some(Asked { client, flow, creation: true }),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The question that comes next is this one.
+    fn expect(&mut self, creation: bool, client: ClientId) -> Asked {
+        let next = self.next().unwrap();
+        assert_eq!((next.creation, next.client), (creation, client.slot));
+        next
+    }
+
+    fn rpf(&mut self, asked: Asked) {
+        let (_, answer, ..): (_, RpfAnswer, _, _) = self.core.rpf_question(asked.flow);
+        self.core.rpf_answered(self.now, asked.flow, asked.client, Some(answer));
+    }
+
+    /// The interfaces that a creation alert is about.
+    fn about(&mut self, asked: Asked) -> Vec<OutInterface> {
+        let mut out = smallvec::SmallVec::new();
+        self.core.creation_question(asked.flow, asked.client, &mut out);
+        out.to_vec()
+    }
+
+    /// Answers a creation alert, with a veto of all or none.
+    fn created(&mut self, asked: Asked, enabled: bool) {
+        let mut out = self.about(asked);
+        out.iter_mut().for_each(|out| out.enabled = enabled);
+        self.core.creation_answered(self.now, asked.flow, asked.client, &out);
+    }
+
+    /// Leaves all questions as they are.
+    fn settle(&mut self) {
+        while let Some(asked) = self.next() {
+            if asked.creation { self.created(asked, true) } else { self.rpf(asked) }
+        }
+    }
+
+    fn oifs(&self, flow: SourceGroup) -> Vec<u32> {
+        let mut oifs = Vec::new();
+        let give = &mut |record: &mgm::core::record::MfeRecord<'_>| {
+            oifs = record.oifs.iter().map(|oif| oif.interface.index).collect();
+        };
+        self.core.read_mfe(self.now, flow, Counters::default(), give).unwrap();
+        oifs
+    }
+}
+
+/// A owns 1, toward the sources; B owns 2, 3 and 4 and is a member on 2.
+fn two() -> (World, ClientId, ClientId) {
+    let mut world = World::new(Limits::default());
+    let (a, b) = (world.register(100), world.register(200));
+    world.take(a, 1);
+    for index in [2, 3, 4] {
+        world.take(b, index);
+    }
+    world.join(b, 2);
+    (world, a, b)
+}
+
+/// B joins on 3 while it is asked about 2, and deletes with FORWARD there: 3 is vetoed until B
+/// joins anew. In a new flow and in an entry that is built anew.
+#[test]
+fn d6_an_interface_that_joins_and_is_pruned_during_creation_stays_out() {
+    for rebuild in [false, true] {
+        let (mut world, a, b) = two();
+        world.packet(FLOW);
+        if rebuild {
+            world.settle();
+            world.rebuild(FLOW);
+        }
+        let rpf = world.expect(false, a);
+        world.rpf(rpf);
+        let creation = world.expect(true, b);
+        world.join(b, 3);
+        world.prune(b, 3);
+        assert_eq!(world.about(creation).len(), 1, "decision 10: 3 has no alert of its own");
+        world.created(creation, true);
+        assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
+
+        let covering = SourceGroup::ALL;
+        let (now, on, routes) = (world.now, interface(3), &mut RouteBook::new());
+        world.core.add_membership(now, b, covering, on, JOIN, routes).unwrap();
+        assert_eq!(world.oifs(FLOW), [2, 3], "a new covering membership lifts it");
+    }
+}
+
+/// The same while A is asked: the creation alert's answer does not undo it.
+#[test]
+fn d6_an_interface_that_is_pruned_during_rpf_stays_out() {
+    for rebuild in [false, true] {
+        let (mut world, a, b) = two();
+        world.join(b, 3);
+        world.packet(FLOW);
+        if rebuild {
+            world.settle();
+            world.rebuild(FLOW);
+        }
+        let rpf = world.expect(false, a);
+        world.prune(b, 3);
+        world.prune(b, 4);
+        world.rpf(rpf);
+        let creation = world.expect(true, b);
+        let asked: Vec<u32> = world.about(creation).iter().map(|out| out.interface.index).collect();
+        assert_eq!(asked, [2, 3], "4 has no member");
+        world.created(creation, true);
+        assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
+    }
+}
