@@ -84,6 +84,15 @@ pub(super) struct Flow {
     outdated: bool,
     /// Memory ran out for one of its questions.
     starved: bool,
+    /// A packet that came when the entry to be built anew had gone. `header` is its own.
+    came: Option<Came>,
+}
+
+/// A packet that makes its flow begin anew once the questions at hand are answered.
+#[derive(Clone, Copy)]
+struct Came {
+    arrival: IfKey,
+    route: Option<Route>,
 }
 
 impl Flow {
@@ -121,6 +130,13 @@ impl Keyed for Flow {
     }
 }
 
+impl Flow {
+    /// It was to build an entry anew, and no packet has come since that went, if it has.
+    const fn awaits_packet(&self) -> bool {
+        self.rebuild && self.came.is_none()
+    }
+}
+
 /// What becomes of a packet's flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -147,7 +163,8 @@ impl Core {
 
     /// Whether a packet of this flow needs a route look-up.
     pub fn is_new(&self, flow: SourceGroup) -> bool {
-        self.mfes.find(flow).is_none() && !self.is_pending(flow)
+        self.mfes.find(flow).is_none()
+            && self.flows.find(flow).is_none_or(|id| self.flows[id].awaits_packet())
     }
 
     /// A packet for which the plane has no entry (rule E1). `route` counts only for a new flow.
@@ -164,8 +181,8 @@ impl Core {
             self.plane.push(Stale::entry(flow));
             return Ok(Admission::Known);
         }
-        if self.is_pending(flow) {
-            return Ok(Admission::Pending);
+        if let Some(id) = self.flows.find(flow) {
+            return self.packet_meanwhile(now, id, arrival, Header::new(header), route);
         }
         self.plane.reserve(2)?;
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
@@ -179,6 +196,34 @@ impl Core {
         }
         self.begin(now, flow, arrival, Header::new(header), route, false)?;
         Ok(if self.is_pending(flow) { Admission::Pending } else { Admission::Made })
+    }
+
+    /// A packet of a flow whose questions are open. Those of an entry that has gone make no new one:
+    /// this packet's own questions follow them.
+    fn packet_meanwhile(
+        &mut self,
+        now: Millis,
+        id: u32,
+        arrival: IfKey,
+        header: Header,
+        route: Option<Route>,
+    ) -> Result<Admission, Error> {
+        if !self.flows[id].awaits_packet() {
+            return Ok(Admission::Pending);
+        }
+        let flow = self.flows[id].flow;
+        // So that a change of routes finds it, as the entry's going took it out.
+        self.by_source.reserve_one()?;
+        if !self.admissions.within_rates(now, flow.source()) {
+            self.admissions.refused += 1;
+            return Ok(Admission::Refused);
+        }
+        self.by_source.insert(by_source(flow), ());
+        let pending = &mut self.flows[id];
+        pending.header = header;
+        pending.came = Some(Came { arrival, route });
+        pending.outdated = false;
+        Ok(Admission::Pending)
     }
 
     /// Puts the RPF question, or makes the entry of rule E5.
@@ -218,6 +263,7 @@ impl Core {
             rebuild,
             outdated: false,
             starved: false,
+            came: None,
         });
         self.count_question(owner, true);
         self.outbox.push(owner, Action::Rpf { flow: id });
@@ -228,7 +274,9 @@ impl Core {
     pub fn rpf_question(&self, id: u32) -> (SourceGroup, RpfAnswer, Header, Route) {
         let pending = &self.flows[id];
         let iif = self.interfaces[pending.iif].key;
-        (pending.flow, RpfAnswer { iif, upstream: pending.upstream }, pending.header, pending.route)
+        let answer = RpfAnswer { iif, upstream: pending.upstream };
+        let header = if pending.rebuild { Header::of_flow(pending.flow) } else { pending.header };
+        (pending.flow, answer, header, pending.route)
     }
 
     /// The RPF callback's answer (rule E2); None: the client has gone.
@@ -424,7 +472,7 @@ impl Core {
 
     fn take_flow(&mut self, id: u32) -> Option<Flow> {
         let pending = self.flows.remove(id)?;
-        if !pending.rebuild {
+        if !pending.rebuild || pending.came.is_some() {
             self.by_source.remove(by_source(pending.flow));
         }
         self.interfaces[pending.iif].iif_users -= 1;

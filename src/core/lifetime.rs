@@ -71,7 +71,7 @@ impl Admissions {
     }
 
     /// Counts one more flow of this second, unless a rate forbids it.
-    fn within_rates(&mut self, now: Millis, source: Ipv4Addr) -> bool {
+    pub(super) fn within_rates(&mut self, now: Millis, source: Ipv4Addr) -> bool {
         if now.0 / 1000 != self.second {
             self.second = now.0 / 1000;
             self.new = 0;

@@ -99,6 +99,9 @@ pub struct Pending {
     /// Interfaces that creation alerts are about, and those vetoed.
     pub asked: BTreeSet<IfKey>,
     pub vetoed: BTreeSet<IfKey>,
+    /// It was to build an entry anew that has gone, and this packet has come since: where, what
+    /// its header was, and its route then.
+    pub came: Option<(IfKey, Header, Option<RouteEntry>)>,
 }
 
 impl Model {
@@ -146,7 +149,10 @@ impl Model {
         if held.len() < WAITING_PACKETS {
             held.push((on, packet));
         }
-        if !self.pending.contains_key(&flow) {
+        let pending = self.pending.get(&flow);
+        if pending.is_some_and(|p| p.rebuild && p.came.is_none()) {
+            self.came_meanwhile(on, packet);
+        } else if pending.is_none() {
             if self.room_for_one(flow.source()) {
                 let route = self.route_named(flow.source(), Some(on));
                 self.build(flow, Some(on), header_of(&packet), route);
@@ -155,6 +161,21 @@ impl Model {
             }
         }
         code::NO_ERROR
+    }
+
+    /// A packet of a flow whose entry went while it was being built anew.
+    fn came_meanwhile(&mut self, on: IfKey, packet: Packet) {
+        let flow = packet.flow;
+        if !self.rates_allow(flow.source()) {
+            self.held.remove(&flow);
+            return;
+        }
+        self.count_new(flow.source());
+        let route = self.route_named(flow.source(), Some(on));
+        if let Some(pending) = self.pending.get_mut(&flow) {
+            pending.came = Some((on, header_of(&packet), route));
+            pending.outdated = false;
+        }
     }
 
     /// A packet whose flow has an entry.
@@ -219,6 +240,7 @@ impl Model {
             open: 0,
             asked: BTreeSet::new(),
             vetoed,
+            came: None,
         };
         self.pending.insert(flow, pending);
         match (route, owner) {
@@ -305,8 +327,11 @@ impl Model {
         let Some(p) = self.pending.get(&flow) else { return };
         let toward = p.named.and_then(|r| self.owner(self.meant(r.to)));
         if p.rebuild && !self.mfes.contains_key(&flow) {
-            // It was deleted meanwhile; the next packet makes it anew.
-            self.pending.remove(&flow);
+            // It was deleted meanwhile: the packet that has come since makes it anew, or the next.
+            let came = self.pending.remove(&flow).and_then(|p| p.came);
+            if let Some((on, header, route)) = came {
+                self.build(flow, Some(on), header, route);
+            }
         } else if self.owner(p.iif) == p.owner && toward == p.owner {
             self.install(flow, State::Normal);
         } else {

@@ -147,12 +147,7 @@ impl Model {
 
     /// Rule G1: whether one more flow fits, after the oldest negative entry made way if need be.
     pub fn room_for_one(&mut self, source: Ipv4Addr) -> bool {
-        let (max, of_source) = (self.world.max_new, self.world.max_new_of_source);
-        if self.new_flows.0 != self.now {
-            self.new_flows = (self.now, 0, BTreeMap::new());
-        }
-        let its = self.new_flows.2.entry(source).or_insert(0);
-        if (max > 0 && self.new_flows.1 >= max) || (of_source > 0 && *its >= of_source) {
+        if !self.rates_allow(source) {
             return false;
         }
         while self.mfes.len() + self.pending.len() >= self.max_mfes() {
@@ -160,9 +155,23 @@ impl Model {
                 return false;
             }
         }
+        self.count_new(source);
+        true
+    }
+
+    pub fn count_new(&mut self, source: Ipv4Addr) {
         self.new_flows.1 += 1;
         *self.new_flows.2.entry(source).or_insert(0) += 1;
-        true
+    }
+
+    /// Rule G1: new entries in one second.
+    pub fn rates_allow(&mut self, source: Ipv4Addr) -> bool {
+        let (max, of_source) = (self.world.max_new, self.world.max_new_of_source);
+        if self.new_flows.0 != self.now {
+            self.new_flows = (self.now, 0, BTreeMap::new());
+        }
+        let its = self.new_flows.2.entry(source).or_insert(0);
+        (max == 0 || self.new_flows.1 < max) && (of_source == 0 || *its < of_source)
     }
 
     /// Rule G1: at most a quarter are negative.

@@ -444,5 +444,28 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "a packet comes for an entry that went while it was built anew, then its route moves",
+            play(
+                level,
+                |w| {
+                    nest(w, 1, Kind::Rpf, Op::Down(IF1));
+                    nest(w, 2, Kind::Creation, Op::ReadMfe(FLOW));
+                    nest(w, 2, Kind::Creation, packet(FLOW, IF2));
+                    nest(w, 1, Kind::Rpf, route(IF4));
+                },
+                vec![
+                    route(IF1),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(1), IF2),
+                    Op::Take(h(2), IF3),
+                    Op::Take(h(0), IF4),
+                    join(2, any(G1), IF3),
+                    packet(FLOW, IF1),
+                    route(IF2),
+                    packet(FLOW, IF4),
+                ],
+            ),
+        ),
     ]
 }

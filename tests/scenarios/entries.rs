@@ -11,6 +11,7 @@ crate::scenarios!(
     e1_a_known_flow_asks_nothing,
     e1_a_membership_during_the_questions_is_in_from_the_start,
     e1_packets_that_must_not_be_forwarded_make_no_entry,
+    e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded,
     e2_rpf_goes_to_the_owner_toward_the_source,
     e2_rpf_may_name_another_interface_of_its_own,
     e2_rpf_naming_a_foreign_interface_is_ignored,
@@ -99,6 +100,39 @@ pub fn e1_packets_that_must_not_be_forwarded_make_no_entry(on: On) {
     let done = s.run(Op::Packet(IF1, Packet { flow: FLOW, ttl: 2, options: 0, octets: 60 }));
     assert!(done.0.sent.iter().all(|sent| sent.ttl == 1));
     let _ = done.sent(&[IF2]);
+}
+
+/// The route moves to B's IF2; while B is asked, the old iif goes down, and while C is asked, the
+/// next packet comes.
+pub fn e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded(on: On) {
+    let packet = Packet { flow: FLOW, ttl: 64, options: 1, octets: 100 };
+    let mut s = Stage::new(on, |w| {
+        w.profiles[B].script.nested = vec![(Kind::Rpf, Op::Down(IF1))];
+        let calls = [Op::ReadMfe(FLOW), Op::Packet(IF2, packet)];
+        w.profiles[C].script.nested = calls.map(|call| (Kind::Creation, call)).to_vec();
+    });
+    s.one_each();
+    s.join(C, any(G1), IF3).ok();
+    s.packet(FLOW, IF1).sent(&[IF3]).ok();
+    let done = s.route(NET1, IF2).sent(&[IF3]);
+    let its_own = Callback::Rpf {
+        flow: FLOW,
+        iif: IF2,
+        upstream: upstream_of(IF2),
+        header: Header { octets: 24, ..header(FLOW) },
+        network: NET1,
+        len: 24,
+    };
+    let asked = creation(FLOW, IF2, &[IF3]);
+    done.ok_calls(&[
+        (B, rpf(FLOW, IF2)),
+        (C, asked.clone()),
+        (B, its_own),
+        (C, asked),
+        (B, flow_join(FLOW)),
+    ]);
+    assert_eq!(s.mfe(FLOW).oifs, [(IF3, 1)]);
+    s.packet(FLOW, IF2).sent(&[IF3]).ok_calls(&[]);
 }
 
 /// The packet arrives on IF3, the route leads to IF1: its owner is asked, and the packet fails

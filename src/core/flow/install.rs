@@ -1,7 +1,7 @@
 //! A flow whose questions were answered becomes an entry, or the entry in place takes the answers
 //! over (rules E4 to E6, E8, E9).
 
-use super::Flow;
+use super::{Came, Flow};
 use crate::core::Core;
 use crate::core::Relook;
 use crate::core::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME};
@@ -17,9 +17,7 @@ impl Core {
         let (flow, iif) = (self.flows[id].flow, self.flows[id].iif);
         let entry = self.mfes.find(flow);
         if self.flows[id].rebuild && entry.is_none() {
-            // It was deleted while its questions were open; the next packet makes it anew.
-            self.take_flow(id);
-            return;
+            return self.begin_after(now, id);
         }
         if self.flows[id].starved || self.reserve_install(flow, iif, entry, id).is_err() {
             return self.drop_flow(now, id);
@@ -42,6 +40,22 @@ impl Core {
         match entry {
             None => self.install_new(now, &pending),
             Some(id) => self.install_rebuilt(now, &pending, id),
+        }
+    }
+
+    /// An entry was deleted while its questions were open: the packet that has come since makes it
+    /// anew (rule E1), or the next one does.
+    fn begin_after(&mut self, now: Millis, id: u32) {
+        if self.relook.try_reserve(1).is_err() {
+            return self.drop_flow(now, id);
+        }
+        let Some(Flow { flow, header, outdated, came, .. }) = self.take_flow(id) else { return };
+        let Some(Came { arrival, route }) = came else { return };
+        if outdated {
+            self.relook.push_back(Relook::Flow { flow, rebuild: false });
+        }
+        if self.begin(now, flow, arrival, header, route, false).is_err() {
+            self.give_up(now, flow);
         }
     }
 
