@@ -10,6 +10,7 @@ pub(super) use install::set_route;
 
 use super::Core;
 use super::Note;
+use super::interfaces::Interface;
 use super::mfe::by_source;
 use super::outbox::Action;
 use super::plane::Stale;
@@ -57,9 +58,11 @@ impl Header {
 /// An interface that a creation alert asks about, or that its owner pruned meanwhile.
 #[derive(Clone, Copy)]
 struct Asked {
-    interface: u32,
+    /// By name: its number may be another's when the questions are answered.
+    interface: IfKey,
     owner: u32,
-    enabled: bool,
+    /// The [`Interface::tenure`] in which its owner vetoed it.
+    vetoed: Option<u64>,
     /// A creation alert asks about it.
     alerted: bool,
 }
@@ -96,26 +99,23 @@ struct Came {
 }
 
 impl Flow {
-    fn asked_about(&mut self, interface: u32) -> Option<&mut Asked> {
+    fn asked_about(&mut self, interface: IfKey) -> Option<&mut Asked> {
         self.asked.iter_mut().find(|asked| asked.interface == interface)
     }
 
     /// A creation alert asks about an interface, after those before it. What its owner pruned
     /// already stays vetoed. Room must have been reserved.
-    fn ask_about(&mut self, interface: u32, owner: u32) {
+    fn ask_about(&mut self, interface: IfKey, owner: u32) {
         let pruned = self.asked.iter().position(|asked| asked.interface == interface);
-        let pruned = pruned.is_some_and(|at| {
-            let asked = self.asked.remove(at);
-            asked.owner == owner && !asked.enabled
-        });
-        self.asked.push(Asked { interface, owner, enabled: !pruned, alerted: true });
+        let vetoed = pruned.and_then(|at| self.asked.remove(at).vetoed);
+        self.asked.push(Asked { interface, owner, vetoed, alerted: true });
     }
 
     /// The owner of an interface pruned it. Room must have been reserved.
-    fn prune(&mut self, interface: u32, owner: u32) {
-        let pruned = Asked { interface, owner, enabled: false, alerted: false };
+    fn prune(&mut self, interface: IfKey, owner: u32, tenure: u64) {
+        let pruned = Asked { interface, owner, vetoed: Some(tenure), alerted: false };
         match self.asked_about(interface) {
-            Some(asked) if asked.owner == owner => asked.enabled = false,
+            Some(asked) if asked.owner == owner => asked.vetoed = Some(tenure),
             Some(asked) => *asked = pruned,
             None => self.asked.push(pruned),
         }
@@ -329,7 +329,7 @@ impl Core {
         let mut last = None;
         for interface in would_be {
             let Some(owner) = self.interfaces[interface].owner() else { continue };
-            self.flows[id].ask_about(interface, owner);
+            self.flows[id].ask_about(self.interfaces[interface].key, owner);
             if last.replace(owner) != Some(owner) {
                 self.flows[id].open += 1;
                 self.count_question(owner, true);
@@ -359,9 +359,9 @@ impl Core {
         let pending = &mut self.flows[id];
         for asked in pending.asked.iter().filter(|asked| asked.alerted && asked.owner == client) {
             // The interface may have changed hands while the question waited.
-            let interface = self.interfaces.get(asked.interface);
-            let its = interface.filter(|interface| interface.owner() == Some(client));
-            let Some(interface) = its else { continue };
+            let Some(interface) = self.interfaces.of_owner(asked.interface, client) else {
+                continue;
+            };
             if out.try_reserve(1).is_err() {
                 out.clear();
                 pending.starved = true;
@@ -393,9 +393,9 @@ impl Core {
         self.count_question(client, false);
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
         for asked in pending.asked.iter_mut().filter(|asked| asked.owner == client) {
-            let key = interfaces.get(asked.interface).map(|interface| interface.key);
-            if answer.iter().any(|out| Some(out.interface) == key && !out.enabled) {
-                asked.enabled = false;
+            let its = interfaces.of_owner(asked.interface, client);
+            if answer.iter().any(|out| out.interface == asked.interface && !out.enabled) {
+                asked.vetoed = its.map(|interface| interface.tenure);
             }
         }
         pending.open -= 1;
@@ -424,22 +424,23 @@ impl Core {
     /// The owner of an interface deletes with FORWARD: that counts as a veto in the pending flows
     /// under `of` (rules D5, D6). Room must have been reserved.
     pub(super) fn prune_in_flows(&mut self, of: SourceGroup, interface: u32, owner: u32) {
+        let Interface { key, tenure, .. } = self.interfaces[interface];
         let mut from = Some(of);
         while let Some(id) = self.pending_under(of, from) {
             let pending = &mut self.flows[id];
-            pending.prune(interface, owner);
+            pending.prune(key, owner, tenure);
             from = pending.flow.next();
         }
     }
 
     /// A new covering membership of its owner lifts the vetoes of an interface in the pending
     /// flows under `of` (rule D6).
-    pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: u32) {
+    pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: IfKey) {
         let mut from = Some(of);
         while let Some(id) = self.pending_under(of, from) {
             let pending = &mut self.flows[id];
             if let Some(asked) = pending.asked_about(interface) {
-                asked.enabled = true;
+                asked.vetoed = None;
             }
             from = pending.flow.next();
         }

@@ -74,6 +74,9 @@ pub struct Interface {
     pub igmp_disabled: bool,
     /// The change of ownership that waits for DISABLE_IGMP.
     pub change: Option<(u32, ChangeKind)>,
+    /// Changes when an owner goes, and no other interface ever has the same: what an owner said
+    /// ends with it (rule D6).
+    pub tenure: u64,
     /// Packets can enter and leave.
     pub up: bool,
     /// The group membership entries that have a member here, by number.
@@ -102,12 +105,14 @@ impl Interface {
 pub struct Interfaces {
     rows: Slab<Interface>,
     by_key: OrderedMap<IfKey, u32>,
+    /// The last [`Interface::tenure`] that was given.
+    last_tenure: u64,
 }
 
 impl Interfaces {
     /// No interfaces.
     pub const fn new() -> Self {
-        Self { rows: Slab::new(), by_key: OrderedMap::new() }
+        Self { rows: Slab::new(), by_key: OrderedMap::new(), last_tenure: 0 }
     }
 
     /// The number of an interface.
@@ -118,6 +123,17 @@ impl Interfaces {
     /// The number of an interface that somebody is on.
     pub fn find_used(&self, key: IfKey) -> Option<u32> {
         self.find(key).filter(|id| self.rows[*id].in_use())
+    }
+
+    /// An interface, if this client owns it.
+    pub fn of_owner(&self, key: IfKey, slot: u32) -> Option<&Interface> {
+        self.find(key).map(|id| &self.rows[id]).filter(|interface| interface.owner() == Some(slot))
+    }
+
+    /// The owner of an interface goes.
+    pub fn end_tenure(&mut self, id: u32) {
+        self.last_tenure += 1;
+        self.rows[id].tenure = self.last_tenure;
     }
 
     /// The owned interface a route means: the one it names; else the one of that index without a
@@ -156,12 +172,14 @@ impl Interfaces {
         }
         self.rows.reserve(1)?;
         self.by_key.reserve_one()?;
+        self.last_tenure += 1;
         let id = self.rows.insert(Interface {
             key,
             protocol: None,
             igmp: None,
             igmp_disabled: false,
             change: None,
+            tenure: self.last_tenure,
             up: true,
             memberships: NumberSet::default(),
             marked: NumberSet::default(),

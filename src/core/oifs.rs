@@ -169,12 +169,13 @@ impl Core {
                 self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
             }
         }
-        self.lift_vetoes_in_flows(of, interface);
+        self.lift_vetoes_in_flows(of, self.interfaces[interface].key);
     }
 
-    /// Forgets what an interface's owner marked, and brings those entries up to date. Room must
-    /// have been reserved for a change of each.
+    /// Forgets what an interface's owner marked, in pending flows too, and brings those entries up
+    /// to date. Room must have been reserved for a change of each.
     pub(super) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
+        self.interfaces.end_tenure(interface);
         let marked = std::mem::take(&mut self.interfaces[interface].marked);
         for id in marked.iter() {
             // An entry may have been pushed out by one before it.

@@ -12,6 +12,8 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
 const ANY: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, GROUP);
 const FLOW: SourceGroup = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), GROUP);
 
+const IGMP: u32 = 10;
+
 const fn interface(index: u32) -> IfKey {
     IfKey::new(index, Ipv4Addr::UNSPECIFIED)
 }
@@ -43,6 +45,10 @@ impl World {
     fn register(&mut self, protocol: u32) -> ClientId {
         let info = ClientInfo { protocol, component: 1, has_local_join: false };
         self.core.register(info).unwrap()
+    }
+
+    fn release(&mut self, client: ClientId, index: u32) {
+        self.core.release(self.now, client, interface(index), &mut RouteBook::new()).unwrap();
     }
 
     fn take(&mut self, client: ClientId, index: u32) {
@@ -194,4 +200,47 @@ fn d6_an_interface_that_is_pruned_during_rpf_stays_out() {
         world.created(creation, true);
         assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
     }
+}
+
+/// B vetoes 2; while D is asked B gives 2 up and takes another interface, or 2 itself again, on
+/// which IGMP joins: the veto went with the ownership, whatever number the interface gets.
+#[test]
+fn d6_a_veto_ends_with_the_ownership_while_others_are_asked() {
+    for next in [7, 2] {
+        let (mut world, a, b) = two();
+        let (d, igmp) = (world.register(300), world.register(IGMP));
+        world.take(d, 5);
+        world.join(d, 5);
+        world.packet(FLOW);
+        let rpf = world.expect(false, a);
+        world.rpf(rpf);
+        let vetoed = world.expect(true, b);
+        world.created(vetoed, false);
+        let last = world.expect(true, d);
+        world.release(b, 2);
+        world.take(b, next);
+        world.take(igmp, next);
+        world.join(igmp, next);
+        world.created(last, true);
+        let mut oifs = [5, next];
+        oifs.sort_unstable();
+        assert_eq!(world.oifs(FLOW), oifs);
+    }
+}
+
+/// B answers when it has given 2 up and has taken another interface with the same number: its
+/// answer is not about that.
+#[test]
+fn d6_an_answer_is_about_the_interface_that_was_asked_about() {
+    let (mut world, a, b) = two();
+    world.packet(FLOW);
+    let rpf = world.expect(false, a);
+    world.rpf(rpf);
+    let creation = world.expect(true, b);
+    world.release(b, 2);
+    world.take(b, 7);
+    world.join(b, 7);
+    assert_eq!(world.about(creation), [], "decision 10");
+    world.created(creation, true);
+    assert_eq!(world.oifs(FLOW), [7]);
 }

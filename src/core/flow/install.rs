@@ -1,7 +1,7 @@
 //! A flow whose questions were answered becomes an entry, or the entry in place takes the answers
 //! over (rules E4 to E6, E8, E9).
 
-use super::{Came, Flow};
+use super::{Asked, Came, Flow};
 use crate::core::Core;
 use crate::core::Relook;
 use crate::core::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME};
@@ -74,8 +74,7 @@ impl Core {
             self.mfes[entry].oifs.try_reserve(wanted.len() + self.flows[id].asked.len())?;
         }
         for at in 0..self.flows[id].asked.len() {
-            let interface = self.flows[id].asked[at].interface;
-            if self.interfaces.get(interface).is_some() {
+            if let Some(interface) = self.interfaces.find(self.flows[id].asked[at].interface) {
                 self.interfaces[interface].marked.reserve(1)?;
             }
         }
@@ -89,8 +88,8 @@ impl Core {
             return self.give_up(now, pending.flow);
         };
         // Vetoes of interfaces that are no would-be oifs any more need room of their own.
-        let vetoed = pending.asked.iter().filter(|asked| !asked.enabled);
-        let beside = vetoed.filter(|asked| !would_be.contains(&asked.interface)).count();
+        let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
+        let beside = vetoed.filter(|interface| !would_be.contains(interface)).count();
         if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
             return self.give_up(now, pending.flow);
         }
@@ -194,14 +193,17 @@ impl Core {
         }
     }
 
-    /// Interfaces whose owner refused them, if they still have that owner (rule D6).
+    /// The number of an interface, if its owner vetoed it and has not gone since (rule D6).
+    fn vetoed(&self, asked: &Asked) -> Option<u32> {
+        let interface = self.interfaces.find(asked.interface)?;
+        (asked.vetoed == Some(self.interfaces[interface].tenure)).then_some(interface)
+    }
+
     fn take_vetoes(&mut self, id: u32, pending: &Flow) {
-        for asked in pending.asked.iter().filter(|asked| !asked.enabled) {
-            let owner =
-                self.interfaces.get(asked.interface).and_then(|interface| interface.owner());
-            if owner == Some(asked.owner) {
-                let forced = self.mfes[id].has_mark(asked.interface, Oif::FORCED);
-                self.mark(id, asked.interface, forced, true);
+        for asked in &pending.asked {
+            if let Some(interface) = self.vetoed(asked) {
+                let forced = self.mfes[id].has_mark(interface, Oif::FORCED);
+                self.mark(id, interface, forced, true);
             }
         }
     }
