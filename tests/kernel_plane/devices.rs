@@ -102,6 +102,32 @@ netns_tests! {
         assert!(vifs().contains(&(1, "b".into())));
     }
 
+    fn news_of_a_device_that_was_taken_again_are_the_present_ones() {
+        let router = Router::start(0);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b, &c]);
+        let (forwarder, a, b, c) = (router.forwarder, a.key(), b.key(), c.key());
+        router.seen.on_event(move |event| {
+            if *event == Event::Up(a, false) {
+                // The news of both come together.
+                run("ip link set dev b down");
+                run("ip link set dev c down");
+            } else if *event == Event::Up(b, false) {
+                // While those of the second wait, it works again and changes hands.
+                run("ip link set dev c up");
+                forwarder.remove_interface(c);
+                forwarder.add_interface(c).unwrap();
+            }
+        });
+        run("ip link set dev a down");
+        wait_up(&router, b, false);
+        wait_for("the second to be told to work", || {
+            let all = router.seen.all();
+            let told = all.iter().rev().find(|e| matches!(e, Event::Up(key, _) if *key == c));
+            (told == Some(&Event::Up(c, true))).then_some(())
+        });
+    }
+
     fn a_link_goes_down_and_up() {
         let router = Router::start(0);
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));

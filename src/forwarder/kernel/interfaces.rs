@@ -159,16 +159,16 @@ impl Plane {
         let mut all = true;
         for (vif, ifindex) in each {
             match self.reconcile_one(vif, ifindex) {
-                Ok(Some(up)) => queue.push(News::Device { ifindex, up }),
-                Ok(None) => {}
+                Ok(true) => queue.push(News::Device { ifindex }),
+                Ok(false) => {}
                 Err(_) => all = false,
             }
         }
         all
     }
 
-    /// Gives what is to be told: whether the device works now, where that has changed.
-    fn reconcile_one(&self, vif: u8, ifindex: u32) -> Result<Option<bool>, Errno> {
+    /// Whether the device began or stopped to work.
+    fn reconcile_one(&self, vif: u8, ifindex: u32) -> Result<bool, Errno> {
         let bit = 1u32 << vif;
         let entries = self.entries.lock();
         let vifs = self.vifs.read();
@@ -186,7 +186,7 @@ impl Plane {
         let mut vifs = self.vifs.write();
         vifs.recheck &= !bit;
         if !known {
-            return Ok(None);
+            return Ok(false);
         }
         let changed = (vifs.up & bit != 0) != up;
         vifs.in_kernel = vifs.in_kernel & !bit | if made { bit } else { 0 };
@@ -203,7 +203,25 @@ impl Plane {
                 format_args!("interface {ifindex}: MRT_ADD_VIF {vif} failed: errno {e}"),
             ),
         }
-        Ok(changed.then_some(up))
+        Ok(changed)
+    }
+
+    /// Tells whether a device works to all interfaces on it: as it is now, since it may have
+    /// changed, and been released and taken, while this waited or was told.
+    pub(super) fn tell_of_device(&self, ifindex: u32) {
+        let works = || self.vifs.read().works(ifindex);
+        while let Some(up) = works() {
+            let mut last = None;
+            loop {
+                let next = self.vifs.read().next_on(ifindex, last);
+                let Some(key) = next else { break };
+                self.upcalls.interface_up(key, up);
+                last = next;
+            }
+            if works() == Some(up) {
+                break;
+            }
+        }
     }
 
     /// A device; None: there is none of this index.

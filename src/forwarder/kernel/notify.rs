@@ -56,7 +56,7 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
 #[derive(Clone, Copy)]
 pub enum News {
     /// A device began or stopped to work.
-    Device { ifindex: u32, up: bool },
+    Device { ifindex: u32 },
     /// Routes under a prefix may have changed.
     Routes { network: u32, len: u8 },
     /// An entry is not what it should be.
@@ -92,15 +92,7 @@ impl Work for Notifications {
 
     fn hand_on(plane: &Plane, news: &News) {
         match *news {
-            News::Device { ifindex, up } => {
-                let mut last = None;
-                loop {
-                    let next = plane.vifs.read().next_on(ifindex, last);
-                    let Some(key) = next else { break };
-                    plane.upcalls.interface_up(key, up);
-                    last = next;
-                }
-            }
+            News::Device { ifindex } => plane.tell_of_device(ifindex),
             News::Routes { network, len } => {
                 plane.upcalls.routes_changed(Ipv4Addr::from_bits(network), len);
             }

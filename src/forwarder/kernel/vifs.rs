@@ -55,6 +55,12 @@ impl Vifs {
         self.devices.get(usize::from(vif)).copied().unwrap_or(0)
     }
 
+    /// Whether a device works, as last reported; None: nobody is on it.
+    pub fn works(&self, ifindex: u32) -> Option<bool> {
+        let vif = self.number(ifindex).filter(|vif| self.wanted >> vif & 1 == 1)?;
+        Some(self.up >> vif & 1 == 1)
+    }
+
     /// The number to use for a device: the one it has, else one that no entry names. `named`
     /// tells for each number how many entries name it.
     pub fn choose(&self, ifindex: u32, named: &[u32; MAX_VIFS]) -> Option<u8> {
