@@ -400,7 +400,8 @@ impl Core {
             id,
             iif: self.interfaces[mfe.iif].key,
             oifs: oifs.len() - first,
-            needs_count: mfe.is(Mfe::INSTALLED) && mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
+            joined: mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
+            installed: mfe.is(Mfe::INSTALLED),
         }))
     }
 

@@ -51,8 +51,11 @@ pub struct PlaneEntry {
     pub iif: IfKey,
     /// How many oifs were added to the list.
     pub oifs: usize,
-    /// Interfaces joined an entry that the plane has: the packet count before is needed.
-    pub needs_count: bool,
+    /// Interfaces joined since it was last programmed: the packet count before is needed, if there
+    /// was one.
+    pub joined: bool,
+    /// It has been programmed before.
+    pub installed: bool,
 }
 
 /// What is out of date, oldest first.

@@ -125,6 +125,12 @@ pub trait Forwarder: Send + Sync {
         None
     }
 
+    /// Whether there is an entry for a flow for which none has been programmed: the program before
+    /// left it, or the flow was refused. What is counted for it goes on.
+    fn has_entry(&self, _flow: SourceGroup) -> bool {
+        false
+    }
+
     /// What was counted for the flow's entry since it was added; None: there is no such entry.
     fn counters(&self, flow: SourceGroup) -> Option<Counters>;
 

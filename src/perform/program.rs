@@ -102,7 +102,10 @@ impl<C: Callbacks> Mgm<C> {
         if let Some(interface) = batch.unused {
             forwarder.remove_interface(interface);
         }
-        let counted = |entry: &&mut BatchEntry| entry.now.is_some_and(|now| now.needs_count);
+        let counted = |entry: &&mut BatchEntry| {
+            let (flow, joined) = (entry.flow, entry.now.filter(|now| now.joined));
+            joined.is_some_and(|now| now.installed || forwarder.has_entry(flow))
+        };
         for entry in batch.entries.iter_mut().filter(counted) {
             entry.packets_before =
                 forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);

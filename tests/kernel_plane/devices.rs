@@ -248,7 +248,7 @@ netns_tests! {
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
         router.take(&[&a, &b]);
         router.program(flow(2, 1), &a, &[&b]);
-        crate::foreign::Meddler::new().delete_vif(1);
+        crate::netns::meddler::Meddler::new().delete_vif(1);
         wait_for("the VIF to be made again", || (vifs().len() == 2).then_some(()));
         send_until_received(&a, flow(2, 1), &b);
     }

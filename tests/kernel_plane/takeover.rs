@@ -1,19 +1,10 @@
 //! What a program left in the table whose socket the next one gets.
 
-use crate::foreign::Meddler;
+use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, send};
 use crate::netns::{Cable, run};
 use crate::netns_tests;
-
-/// The program before: its socket owns the table and has the devices as VIFs, by number.
-fn left_with(cables: &[&Cable]) -> Meddler {
-    let left = Meddler::new();
-    left.own_table();
-    for (vif, cable) in (0..).zip(cables) {
-        left.add_vif(vif, cable.index);
-    }
-    left
-}
+use mgm::forwarder::Forwarder;
 
 fn start(left: &Meddler) -> Router {
     Router::try_with_socket(left.descriptor()).unwrap()
@@ -22,7 +13,7 @@ fn start(left: &Meddler) -> Router {
 netns_tests! {
     fn the_number_of_a_device_that_went_meanwhile_carries_nothing_over() {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Cable::new(name, None));
-        let left = left_with(&[&a, &b, &c]);
+        let left = Meddler::as_router(&[&a, &b, &c]);
         let (out, through) = (flow(2, 1), flow(3, 1));
         left.add(out, 0, &[1, 2]);
         left.add(through, 1, &[2]);
@@ -44,7 +35,7 @@ netns_tests! {
 
     fn what_somebody_else_wrote_is_not_kept() {
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
-        let left = left_with(&[&a, &b]);
+        let left = Meddler::as_router(&[&a, &b]);
         left.add(flow(2, 1), 0, &[1]);
         Meddler::new().add(flow(2, 2), 0, &[1]);
         let router = start(&left);
@@ -53,5 +44,15 @@ netns_tests! {
         router.seen.wait_no_cache(flow(2, 2));
         send(&a, flow(2, 1), b"left");
         assert!(b.wait_receive().ends_with(b"left"));
+    }
+
+    fn entries_that_nobody_programmed_are_told() {
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b]);
+        left.add(flow(2, 1), 0, &[1]);
+        let router = start(&left);
+        router.forwarder.refuse(flow(2, 2));
+        let there = [1, 2, 3].map(|n| router.forwarder.has_entry(flow(2, n)));
+        assert_eq!(there, [true, true, false]);
     }
 }

@@ -1,5 +1,6 @@
 //! A restart without a gap: the next program gets the socket of the one that was killed.
 
+use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
@@ -96,6 +97,27 @@ netns_tests! {
         drop(socket);
         wait_for("an empty table", || kernel_entries().is_empty().then_some(()));
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
+    }
+
+    fn an_interface_counts_nothing_that_the_program_before_forwarded() {
+        let [a, b, c] = three_cables();
+        let left = Meddler::as_router(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        left.add(f, 0, &[1]);
+        (0..100).for_each(|_| send(&a, f, b"before"));
+        wait_for("100 packets", || (packets(f) == 100).then_some(()));
+        let router =
+            Router::with(|settings| settings.multicast_socket = Some(left.descriptor()));
+        router.take(&[&a, &b, &c]);
+        router.join(any(f), c.key());
+        wait_for("both interfaces", || {
+            kernel_entries().iter().any(|k| k.flow == f && k.oifs == ["b", "c"]).then_some(())
+        });
+        (0..5).for_each(|_| send(&a, f, b"after"));
+        wait_for("5 packets out of the one that joined", || {
+            let entry = router.entry(f)?;
+            (entry.counters.packets == 105 && entry.out_packets == [5]).then_some(())
+        });
     }
 }
 

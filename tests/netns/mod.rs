@@ -7,6 +7,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod meddler;
 pub mod recorder;
 
 use std::ffi::CString;

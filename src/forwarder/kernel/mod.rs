@@ -288,6 +288,10 @@ impl Forwarder for KernelForwarder {
         false
     }
 
+    fn has_entry(&self, flow: SourceGroup) -> bool {
+        self.plane.get().is_some_and(|plane| plane.entries.lock().programmed.contains_key(&flow))
+    }
+
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
         self.plane.get()?.counters(flow)
     }

@@ -1,0 +1,93 @@
+//! Another program at the kernel's multicast routing.
+
+use super::Cable;
+use mgm::core::types::SourceGroup;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Another process with CAP_NET_ADMIN: it may change what is not its own.
+pub struct Meddler(OwnedFd);
+
+impl Meddler {
+    pub fn new() -> Self {
+        // SAFETY: takes no pointers; the descriptor is new and ours.
+        Self(unsafe {
+            let fd = libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP);
+            assert!(fd >= 0);
+            OwnedFd::from_raw_fd(fd)
+        })
+    }
+
+    /// The table's router: it has the devices as VIFs, by number.
+    pub fn as_router(cables: &[&Cable]) -> Self {
+        let router = Self::new();
+        // MRT_INIT.
+        router.set(200, &1i32.to_ne_bytes());
+        for (vif, cable) in (0..).zip(cables) {
+            router.add_vif(vif, cable.index);
+        }
+        router
+    }
+
+    fn set(&self, name: i32, value: &[u8]) {
+        // SAFETY: the value is valid for its length.
+        let result = unsafe {
+            let length = value.len() as u32;
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::IPPROTO_IP,
+                name,
+                value.as_ptr().cast(),
+                length,
+            )
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// The socket, to be handed over.
+    pub fn descriptor(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// MRT_ADD_VIF with a struct vifctl: number, VIFF_USE_IFINDEX, threshold, device.
+    pub fn add_vif(&self, vif: u16, ifindex: u32) {
+        let mut request = [0; 16];
+        request[..2].copy_from_slice(&vif.to_ne_bytes());
+        request[2..4].copy_from_slice(&[8, 1]);
+        request[8..12].copy_from_slice(&ifindex.to_ne_bytes());
+        self.set(202, &request);
+    }
+
+    /// MRT_DEL_VIF with a struct vifctl.
+    pub fn delete_vif(&self, vif: u16) {
+        let mut request = [0; 16];
+        request[..2].copy_from_slice(&vif.to_ne_bytes());
+        self.set(203, &request);
+    }
+
+    /// A struct mfcctl: source, group, parent, 32 TTLs, counters.
+    fn mfc(flow: SourceGroup, parent: u16, oifs: &[usize]) -> [u8; 60] {
+        let mut request = [0; 60];
+        request[..4].copy_from_slice(&flow.source().octets());
+        request[4..8].copy_from_slice(&flow.group().octets());
+        request[8..10].copy_from_slice(&parent.to_ne_bytes());
+        for oif in oifs {
+            request[10 + oif] = 1;
+        }
+        request
+    }
+
+    /// MRT_ADD_MFC.
+    pub fn add(&self, flow: SourceGroup, parent: u16, oifs: &[usize]) {
+        self.set(204, &Self::mfc(flow, parent, oifs));
+    }
+
+    /// MRT_DEL_MFC.
+    pub fn delete(&self, flow: SourceGroup) {
+        self.set(205, &Self::mfc(flow, 0, &[]));
+    }
+
+    /// MRT_FLUSH of all entries.
+    pub fn flush(&self) {
+        self.set(212, &1i32.to_ne_bytes());
+    }
+}
