@@ -47,6 +47,7 @@ fn errno_text(errno: i32) -> &'static str {
         libc::EADDRINUSE => "address in use",
         libc::ENODEV => "no such device",
         libc::ENFILE => "table full",
+        libc::EMFILE => "too many open files",
         libc::ENOBUFS => "no buffer space",
         libc::ENOMEM => "out of memory",
         libc::ENOENT => "no such entry",

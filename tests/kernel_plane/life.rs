@@ -1,5 +1,6 @@
 //! Start, stop and what is left behind.
 
+use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, send};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
@@ -41,6 +42,18 @@ fn kernel_state() -> String {
     let vifs = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
     let vifs = vifs.lines().skip(1).collect::<Vec<_>>().join("\n");
     format!("{vifs}{}", run("ip mroute show"))
+}
+
+/// Sets how many descriptors there can be; gives what it was.
+fn limit_descriptors(limit: u64) -> u64 {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both are given a valid structure.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
+        let before = std::mem::replace(&mut now.rlim_cur, limit);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
+        before
+    }
 }
 
 fn with_an_entry() -> (Router, Cable, Cable) {
@@ -111,6 +124,31 @@ netns_tests! {
         let bad = Router::try_start(1_000_000_000).err().unwrap();
         assert!(bad.to_string().contains("allowed: 1 to 999999999"), "{bad}");
         router.forwarder.stop();
+    }
+
+    fn a_start_that_fails_leaves_a_socket_handed_over_without_the_table() {
+        let given = Meddler::new();
+        let before = descriptors();
+        let owned = || std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/mc_forwarding").unwrap();
+        let mut failed = 0;
+        // With one descriptor more each time it gets one step further.
+        let router = (3..).find_map(|limit| {
+            let all = limit_descriptors(limit);
+            let started = Router::try_with_socket(given.descriptor());
+            limit_descriptors(all);
+            let refused = match started {
+                Ok(router) => return Some(router),
+                Err(refused) => refused.to_string(),
+            };
+            assert!(refused.contains("too many open files (errno 24)"), "{refused}");
+            assert_eq!((owned().trim(), descriptors()), ("0", before.clone()), "{refused}");
+            failed += 1;
+            None
+        });
+        assert!(failed > 6, "{failed}");
+        assert_eq!(owned().trim(), "1");
+        router.unwrap().forwarder.stop();
+        assert_eq!(owned().trim(), "0");
     }
 
     fn without_capabilities_the_error_names_them() {

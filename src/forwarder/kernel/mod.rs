@@ -171,26 +171,34 @@ impl Plane {
         upcalls: &'static dyn Upcalls,
     ) -> Result<Arc<Self>, ForwarderError> {
         let os = |operation| move |errno| ForwarderError::Os { operation, errno };
+        let entries = Entries::new().map_err(os("opening a netlink socket"))?;
+        let asker = Asker::new().map_err(os("opening a netlink socket"))?;
+        let changes = notify::subscribe().map_err(os("subscribing to changes of routes"))?;
+        let watch = foreign::subscribe(table)
+            .map_err(os("subscribing to changes of forwarding entries"))?;
+        let wake = sys::event().map_err(os("making an eventfd"))?;
+        let stop = sys::event().map_err(os("making an eventfd"))?;
+        // The last, so that whatever fails leaves the table without an owner. A socket that was
+        // handed over would stay one.
         let (socket, owner) = mroute::open(table, given)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let plane = Arc::new(Self {
             table,
             socket,
             upcalls,
-            entries: Mutex::new(Entries::new().map_err(os("opening a netlink socket"))?),
+            entries: Mutex::new(entries),
             vifs: RwLock::new(Vifs::default()),
-            asker: Mutex::new(Asker::new().map_err(os("opening a netlink socket"))?),
+            asker: Mutex::new(asker),
             routes: Mutex::new(Routes::default()),
             vrf: AtomicU32::new(0),
             reports: Pump::new(),
             reader: Mutex::new(Reader::new()),
             notifications: Pump::new(),
             watcher: Mutex::new(Watcher::new()),
-            changes: notify::subscribe().map_err(os("subscribing to changes of routes"))?,
-            watch: foreign::subscribe(table)
-                .map_err(os("subscribing to changes of forwarding entries"))?,
-            wake: sys::event().map_err(os("making an eventfd"))?,
-            stop: sys::event().map_err(os("making an eventfd"))?,
+            changes,
+            watch,
+            wake,
+            stop,
             counters: PlaneCounters::default(),
             lost_entries: Throttle::new(),
             lost_reports: Throttle::new(),

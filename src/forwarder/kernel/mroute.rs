@@ -112,8 +112,12 @@ impl Entries {
 /// the owner already, and keeps what it has.
 pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), ForwarderError> {
     let fd = match given {
-        Some(fd) => sys::take_igmp_socket(fd).map_err(|_| {
-            ForwarderError::Refused("the descriptor handed over is not a raw IGMP socket")
+        Some(fd) => sys::take_igmp_socket(fd).map_err(|e| match e {
+            libc::EMFILE => ForwarderError::Os {
+                operation: "duplicating the descriptor handed over",
+                errno: libc::EMFILE,
+            },
+            _ => ForwarderError::Refused("the descriptor handed over is not a raw IGMP socket"),
         })?,
         None => sys::igmp_socket().map_err(|e| match e {
             libc::EPERM | libc::EACCES => ForwarderError::Refused(NO_CAPABILITY),
@@ -158,8 +162,11 @@ pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), Forwarder
         }
         e => refused("becoming the multicast router of the table (MRT_INIT)", e),
     })?;
-    sys::mrt_assert(&fd)
-        .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
+    if let Err(e) = sys::mrt_assert(&fd) {
+        // One that was handed over stays open.
+        let _ = sys::mrt_done(&fd);
+        return Err(refused("asking for wrong-interface reports (MRT_ASSERT)", e));
+    }
     Ok((fd, false))
 }
 
