@@ -5,7 +5,7 @@
 use crate::background::Walks;
 use crate::callbacks::Callbacks;
 use crate::context;
-use crate::control::Control;
+use crate::control::{Bound, Control};
 use crate::core::Core;
 use crate::core::types::{IfKey, Millis};
 use crate::deliver::Delivery;
@@ -21,6 +21,7 @@ use crate::perform::Call;
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::Instant;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -69,6 +70,9 @@ impl<C: Callbacks> Mgm<C> {
         }
         self.set_log(settings.log_level, settings.log.clone());
         self.flow_lines.reset();
+        // Before the forwarder starts: what it may take over had better not be touched in vain.
+        let bound =
+            settings.control_path.clone().map(|path| self.bind_control(path)).transpose()?;
         let limits = settings.limits();
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {
@@ -108,26 +112,40 @@ impl<C: Callbacks> Mgm<C> {
             drop(failed);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        if !host_clock && let Err(errno) = self.timers.start(self, epoch) {
-            self.take_down(&*forwarder, false);
-            let what = "starting the timer thread";
-            return Err(Error::Start(StartError::Os { what, errno }));
+        if let Err(reason) = self.start_threads(host_clock, epoch, bound) {
+            forwarder.abandon();
+            self.take_down(false);
+            return Err(Error::Start(reason));
         }
         if let Some(path) = settings.control_path {
-            match Control::start(self, path.clone()) {
-                Ok(control) => {
-                    self.with(|running| running.control = Some(control));
-                    self.log(Level::Info, format_args!("control socket {}", path.display()));
-                }
-                Err(error) => {
-                    let path = path.display();
-                    self.log(Level::Error, format_args!("control socket {path} is not served"));
-                    self.take_down(&*forwarder, false);
-                    return Err(Error::Start(error));
-                }
-            }
+            self.log(Level::Info, format_args!("control socket {}", path.display()));
         }
         Ok(name)
+    }
+
+    fn bind_control(&self, path: PathBuf) -> Result<Bound, Error> {
+        Control::bind(path.clone()).map_err(|error| {
+            let path = path.display();
+            self.log(Level::Error, format_args!("control socket {path} is not served"));
+            Error::Start(error)
+        })
+    }
+
+    fn start_threads(
+        &'static self,
+        host_clock: bool,
+        epoch: u64,
+        bound: Option<Bound>,
+    ) -> Result<(), StartError> {
+        if !host_clock {
+            let os = |errno| StartError::Os { what: "starting the timer thread", errno };
+            self.timers.start(self, epoch).map_err(os)?;
+        }
+        if let Some(bound) = bound {
+            let control = Control::start(self, bound)?;
+            self.with(|running| running.control = Some(control));
+        }
+        Ok(())
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
@@ -175,13 +193,13 @@ impl<C: Callbacks> Mgm<C> {
         if stuck {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
-        self.take_down(&*forwarder, stuck);
+        forwarder.stop();
+        self.take_down(stuck);
         Ok(())
     }
 
-    /// Ends the run. `stuck`: a callback does not return.
-    fn take_down(&self, forwarder: &dyn Forwarder, stuck: bool) {
-        forwarder.stop();
+    /// Ends the run, whose forwarder has ended. `stuck`: a callback does not return.
+    fn take_down(&self, stuck: bool) {
         let ended = {
             let mut state = self.state.write();
             let ended = state.whole().take();

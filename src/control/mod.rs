@@ -42,6 +42,12 @@ pub(crate) struct Control {
     thread: Thread,
 }
 
+/// A control socket that is not served yet. Goes with its file when this is dropped.
+pub(crate) struct Bound {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
 /// What the thread and the end of the run share.
 struct Shared {
     now: Mutex<Now>,
@@ -59,9 +65,16 @@ struct Now {
 }
 
 impl Control {
-    /// Serves `path`. A socket file that a dead process left there is replaced; nothing else is.
-    pub fn start<C: Callbacks>(mgm: &'static Mgm<C>, path: PathBuf) -> Result<Self, StartError> {
+    /// Makes the socket of a path. A socket file that a dead process left there is replaced;
+    /// nothing else is.
+    pub fn bind(path: PathBuf) -> Result<Bound, StartError> {
         let (listener, file) = bind(path)?;
+        Ok(Bound { listener, file })
+    }
+
+    /// Serves it.
+    pub fn start<C: Callbacks>(mgm: &'static Mgm<C>, bound: Bound) -> Result<Self, StartError> {
+        let Bound { listener, file } = bound;
         let handle = listener.try_clone().map_err(os("control socket: duplicating it"))?;
         let now = Now { listener: Some(OwnedFd::from(handle).into()), ..Now::default() };
         let shared = Arc::new(Shared { now: Mutex::new(now), changed: Condvar::new() });

@@ -90,6 +90,12 @@ pub trait Forwarder: Send + Sync {
     /// that is the caller's own. Called once.
     fn stop(&self);
 
+    /// Ends what has hardly begun, because the group manager's start failed: as [`Self::stop`], but
+    /// what was in the plane before stays.
+    fn abandon(&self) {
+        self.stop();
+    }
+
     /// Makes an interface usable (rule C5). Doing it twice is no error.
     fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError>;
 

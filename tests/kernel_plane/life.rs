@@ -2,7 +2,7 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, send};
-use crate::netns::{Cable, run, wait_for};
+use crate::netns::{Cable, limit_descriptors, run, wait_for};
 use crate::netns_tests;
 use mgm::forwarder::kernel::KernelForwarder;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder};
@@ -42,18 +42,6 @@ fn kernel_state() -> String {
     let vifs = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
     let vifs = vifs.lines().skip(1).collect::<Vec<_>>().join("\n");
     format!("{vifs}{}", run("ip mroute show"))
-}
-
-/// Sets how many descriptors there can be; gives what it was.
-fn limit_descriptors(limit: u64) -> u64 {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both are given a valid structure.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
-        let before = std::mem::replace(&mut now.rlim_cur, limit);
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
-        before
-    }
 }
 
 fn with_an_entry() -> (Router, Cable, Cable) {

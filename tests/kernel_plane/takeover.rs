@@ -46,6 +46,31 @@ netns_tests! {
         assert!(b.wait_receive().ends_with(b"left"));
     }
 
+    fn a_start_that_is_abandoned_leaves_what_was_there() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b]);
+        left.add(flow(2, 1), 0, &[1]);
+        let router = start(&left);
+        router.forwarder.refuse(flow(2, 2));
+        router.forwarder.abandon();
+        assert!(router.forwarder.add_interface(c.key()).is_err(), "it has ended");
+        let shown = run("ip mroute show");
+        assert!(shown.lines().count() == 1 && shown.contains("232.1.0.1"), "{shown}");
+        send(&a, flow(2, 1), b"x");
+        assert!(b.wait_receive().ends_with(b"x"));
+        // The next one finds it; one that took nothing over leaves nothing.
+        let router = start(&left);
+        router.take(&[&a]);
+        router.seen.wait_no_cache(flow(2, 1));
+        router.forwarder.stop();
+        assert_eq!(run("ip mroute show"), "");
+        let router = Router::start(0);
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        router.forwarder.abandon();
+        assert_eq!(run("ip mroute show"), "");
+    }
+
     fn entries_that_nobody_programmed_are_told() {
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
         let left = Meddler::as_router(&[&a, &b]);

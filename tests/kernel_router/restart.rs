@@ -2,11 +2,12 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send, send_until_received};
-use crate::netns::{Cable, run, wait_for};
+use crate::netns::{Cable, limit_descriptors, run, wait_for};
 use crate::netns_tests;
-use crate::stage::{KernelEntry, Router, SetOnDrop, any, kernel_entries, three_cables};
+use crate::stage::{KernelEntry, Protocol, Router, SetOnDrop, any, kernel_entries, three_cables};
 use mgm::core::types::SourceGroup;
-use mgm::settings::Settings;
+use mgm::mgm::Mgm;
+use mgm::settings::{ForwarderChoice, Settings};
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -97,6 +98,47 @@ netns_tests! {
         drop(socket);
         wait_for("an empty table", || kernel_entries().is_empty().then_some(()));
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
+    }
+
+    fn a_start_that_fails_leaves_the_plane_to_the_next() {
+        let [a, b, _c] = three_cables();
+        let left = Meddler::as_router(&[&a, &b]);
+        let f = flow(2, 1);
+        left.add(f, 0, &[1]);
+        let directory = run("mktemp -d").trim().to_owned();
+        let start = |path: &str| {
+            let mgm: &'static Mgm<Protocol> = Box::leak(Box::new(Mgm::new()));
+            mgm.start(Settings {
+                forwarder: ForwarderChoice::Kernel { table: 0 },
+                multicast_socket: Some(left.descriptor()),
+                control_path: Some(path.into()),
+                ..Settings::default()
+            })
+            .map(|()| mgm)
+        };
+        let still_there = || {
+            assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 2);
+            let entries = kernel_entries();
+            assert!(matches!(&entries[..], [k] if k.flow == f && k.oifs == ["b"]), "{entries:?}");
+        };
+        assert!(start("/proc/self/mgm").is_err());
+        still_there();
+        // With one descriptor more each time it gets one step further.
+        let mut failed = Vec::new();
+        let mgm = (3..).find_map(|limit| {
+            let all = limit_descriptors(limit);
+            let started = start(&format!("{directory}/mgm"));
+            limit_descriptors(all);
+            started.map_err(|error| failed.push(error.to_string())).ok().or_else(|| {
+                still_there();
+                None
+            })
+        });
+        assert!(failed.iter().any(|error| error.contains("netlink socket")), "{failed:?}");
+        assert!(failed.last().unwrap().contains("duplicating"), "{failed:?}");
+        mgm.unwrap().stop().unwrap();
+        assert_eq!(run("ip mroute show"), "");
+        run(&format!("rmdir {directory}"));
     }
 
     fn an_interface_counts_nothing_that_the_program_before_forwarded() {

@@ -143,6 +143,18 @@ pub fn run(line: &str) -> String {
     text
 }
 
+/// Sets how many descriptors there can be; gives what it was.
+pub fn limit_descriptors(limit: u64) -> u64 {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both are given a valid structure.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
+        let before = std::mem::replace(&mut now.rlim_cur, limit);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
+        before
+    }
+}
+
 /// Waits until `condition` gives something.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;

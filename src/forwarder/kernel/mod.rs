@@ -217,13 +217,20 @@ impl Plane {
         Pump::<Reports>::start(self).map_err(os)
     }
 
-    fn stop(&self) {
+    /// Ends everything. `keep`: what is being taken over stays for the next program.
+    fn stop(&self, keep: bool) {
         let mut entries = self.entries.lock();
-        if std::mem::replace(&mut entries.stopped, true) {
+        if entries.stopped {
             return;
         }
-        // Not left to the closing of the socket: a child of the host's may hold a copy of it.
-        let done = sys::mrt_done(&self.socket);
+        let done = if keep && entries.takeover.is_under_way() {
+            self.end_all_refused(&mut entries);
+            Ok(())
+        } else {
+            // Not left to the closing of the socket: a child of the host's may hold a copy of it.
+            sys::mrt_done(&self.socket)
+        };
+        entries.stopped = true;
         drop(entries);
         if let Err(e) = done {
             self.upcalls.log(Level::Error, format_args!("MRT_DONE failed: errno {e}"));
@@ -238,11 +245,11 @@ impl Forwarder for KernelForwarder {
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
         let plane = Plane::open(self.table, self.socket, upcalls)?;
         if let Err(reason) = plane.start() {
-            plane.stop();
+            plane.stop(true);
             return Err(reason);
         }
         if self.plane.set(Arc::clone(&plane)).is_err() {
-            plane.stop();
+            plane.stop(true);
             return Err(ForwarderError::Refused("the forwarder was started before"));
         }
         Ok(())
@@ -250,7 +257,13 @@ impl Forwarder for KernelForwarder {
 
     fn stop(&self) {
         if let Some(plane) = self.plane.get() {
-            plane.stop();
+            plane.stop(false);
+        }
+    }
+
+    fn abandon(&self) {
+        if let Some(plane) = self.plane.get() {
+            plane.stop(true);
         }
     }
 
