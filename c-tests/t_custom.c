@@ -14,6 +14,7 @@ static DWORD refused_interface;    /* pfnAddInterface refuses this one */
 static DWORD refuse_entries;       /* what pfnSetMfe gives */
 static DWORD inside_take, inside_read; /* what calls from inside pfnSetMfe gave */
 static HANDLE a, b;                /* two routing protocols: a owns 1 and 3, b owns 2 */
+static HANDLE leaves;              /* IGMP that releases 7 when the host's clock is read next */
 static int context, host_context;
 
 static DWORD ip(int o1, int o2, int o3, int o4)
@@ -143,6 +144,17 @@ static MGM_HOST_FORWARDER whole_table(void)
     return table;
 }
 
+/* Nothing is locked here: it may call the library. */
+static ULONGLONG clock_read(PVOID pv)
+{
+    HANDLE igmp = leaves;
+    CHECK(pv == &host_context);
+    leaves = NULL;
+    if (igmp != NULL)
+        CHECK_CODE(MgmReleaseInterfaceOwnership(igmp, 7, 0), NO_ERROR);
+    return 1000;
+}
+
 static DWORD wrong_if_at, rpf_upstream, rpf_bits;
 
 static DWORD on_wrong_if(DWORD source, DWORD group, DWORD index, DWORD next_hop, DWORD size,
@@ -197,6 +209,7 @@ static void start(const MGM_HOST_FORWARDER *table, PMGM_HOST_ROUTE_CALLBACK rout
     config.dwLogLevel = MGM_LOG_OFF;
     config.pvContext = &host_context;
     config.pfnRoute = route;
+    config.pfnClock = clock_read;
     config.pForwarder = table;
     calls[0] = 0;
     refused_interface = refuse_entries = 0;
@@ -241,6 +254,25 @@ static void interfaces(void)
     EXPECT_CALLS("remove 2\n");
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     CHECK(strstr(calls, "stop\n") != NULL);
+}
+
+/* IGMP leaves the interface between the look at it and the take: the plane has given it up. */
+static void an_interface_that_is_left_meanwhile(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE igmp;
+    memset(&callbacks, 0, sizeof callbacks);
+    start(&table, NULL);
+    CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 1, &igmp), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(igmp, 7, 0), NO_ERROR);
+    EXPECT_CALLS("add 1\nadd 2\nadd 7\n");
+    leaves = igmp;
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 7, 0), NO_ERROR);
+    EXPECT_CALLS("remove 7\nadd 7\n");
+    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 7, 0), NO_ERROR);
+    EXPECT_CALLS("remove 7\n");
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
 static void entries(void)
@@ -358,6 +390,7 @@ static void refused_entries(void)
 int main(void)
 {
     RUN(interfaces);
+    RUN(an_interface_that_is_left_meanwhile);
     RUN(entries);
     RUN(statistics);
     RUN(wrong_interface);

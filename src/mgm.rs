@@ -264,8 +264,8 @@ impl<C: Callbacks> Mgm<C> {
         result
     }
 
-    /// Makes sure that the plane has the interface, then changes the ownership. Nobody else can
-    /// program the plane in between, so that the interface cannot be given up meanwhile.
+    /// Changes the ownership. Where nobody is on the interface the plane is asked first, and nobody
+    /// else can program it in between, so that the interface cannot be given up meanwhile.
     fn take_in_plane(
         &'static self,
         call: &mut Call,
@@ -275,12 +275,13 @@ impl<C: Callbacks> Mgm<C> {
         let take = |core: &mut Core, now, routes: &mut RouteBook| {
             core.take(now, client, interface, routes)
         };
-        let looked = self.with_in(call.epoch, |running| {
-            running.core.may_take(client, interface).map(|ask| (ask, running.forwarder.clone()))
-        })?;
-        let (ask, forwarder) = looked?;
-        if !ask {
-            return self.ask_only(call, take, |_, _| ())?.0;
+        let take_used = |core: &mut Core, now, routes: &mut RouteBook| {
+            let ask = core.may_take(client, interface)?;
+            if ask { Ok(None) } else { take(core, now, routes).map(Some) }
+        };
+        let (taken, forwarder) = self.ask_only(call, take_used, |run, _| run.forwarder.clone())?;
+        if let Some(taken) = taken? {
+            return Ok(taken);
         }
         if context::is_inside_forwarder() {
             return Err(Error::InsideForwarder);
@@ -291,8 +292,7 @@ impl<C: Callbacks> Mgm<C> {
                 forwarder
                     .add_interface(interface)
                     .map_err(|reason| Error::Forwarder { interface, reason })?;
-                let (taken, used) =
-                    self.ask_only(call, take, |running, _| running.core.uses(interface))?;
+                let (taken, used) = self.ask_only(call, take, |run, _| run.core.uses(interface))?;
                 if !used {
                     forwarder.remove_interface(interface);
                 }
