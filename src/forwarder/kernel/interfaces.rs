@@ -5,6 +5,7 @@
 use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
 use super::notify::News;
 use super::sys::{self, Errno};
+use super::vifs::TAKEN;
 use super::{Plane, mroute::Entries};
 use crate::core::types::IfKey;
 use crate::forwarder::ForwarderError;
@@ -117,9 +118,7 @@ impl Plane {
                     return Ok(vif);
                 }
                 // Somebody else made a VIF of this number: it is not to be had.
-                Err(libc::EADDRINUSE) if !known && named[usize::from(vif)] == 0 => {
-                    named[usize::from(vif)] = u32::MAX;
-                }
+                Err(libc::EADDRINUSE) if !known => named[usize::from(vif)] = TAKEN,
                 Err(errno) => {
                     return Err(ForwarderError::Os { operation: "MRT_ADD_VIF", errno });
                 }

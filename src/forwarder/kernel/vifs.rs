@@ -24,6 +24,9 @@ pub struct Programmed {
 /// not matter.
 pub const NO_PARENT: u8 = u8::MAX;
 
+/// In place of how many entries name a number: somebody else's VIF has it.
+pub const TAKEN: u32 = u32::MAX;
+
 /// Every VIF of a table.
 #[derive(Default)]
 pub struct Vifs {
@@ -62,17 +65,21 @@ impl Vifs {
     }
 
     /// The number to use for a device: the one it has, else one that no entry names. `named`
-    /// tells for each number how many entries name it.
+    /// tells for each number how many entries name it, or that it is [`TAKEN`].
     pub fn choose(&self, ifindex: u32, named: &[u32; MAX_VIFS]) -> Option<u8> {
-        self.number(ifindex).or_else(|| {
+        self.number(ifindex).filter(|n| named[usize::from(*n)] != TAKEN).or_else(|| {
             // MFCs outlive a VIF in the kernel: a number that is still named would let old flows
             // leave through the new device.
             (0..MAX_VIFS).find(|&n| self.wanted >> n & 1 == 0 && named[n] == 0).map(|n| n as u8)
         })
     }
 
-    /// Gives a number, one of those that [`Self::choose`] gives, to a device.
+    /// Gives a number, one of those that [`Self::choose`] gives, to a device, which loses the one
+    /// that it had.
     pub fn assign(&mut self, vif: u8, ifindex: u32) {
+        if let Some(old) = self.number(ifindex) {
+            self.devices[usize::from(old)] = 0;
+        }
         self.devices[usize::from(vif)] = ifindex;
     }
 
@@ -194,6 +201,11 @@ mod tests {
         assert_eq!(vifs.choose(8, &named), Some(1));
         assert_eq!(vifs.choose(7, &named), Some(0), "the same device may have it back");
         assert_eq!(vifs.choose(8, &NONE_NAMED), Some(0));
+        named[0] = TAKEN;
+        let other = vifs.choose(7, &named);
+        assert_eq!(other, Some(1), "unless it is somebody else's now");
+        vifs.assign(1, 7);
+        assert_eq!((vifs.number(7), vifs.device(0)), (Some(1), 0));
     }
 
     #[test]
