@@ -2,10 +2,11 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send};
-use crate::netns::{Cable, run};
+use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
 use mgm::core::types::IfKey;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder};
+use std::net::Ipv4Addr;
 
 fn lost(e: &Event) -> bool {
     matches!(e, Event::Lost(_))
@@ -51,6 +52,34 @@ netns_tests! {
         router.forwarder.stop();
         assert_eq!(run("ip mroute show"), "");
         assert_eq!(router.forwarder.kernel_counters().unwrap().entries_lost, 6);
+    }
+
+    fn foreign_entries_for_any_source_go() {
+        let router = Router::start(0);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b, &c]);
+        let meddler = Meddler::new();
+        let group = flow(2, 0).group();
+        for (group, parent) in [(group, 0), (group, 2), (Ipv4Addr::UNSPECIFIED, 1)] {
+            meddler.add_proxy(group, parent, &[parent.into(), 1]);
+        }
+        wait_for("them to go", || run("ip mroute show").is_empty().then_some(()));
+        // Nobody is asked to program them, and new flows are reported.
+        send(&a, flow(2, 0), b"x");
+        router.seen.wait_no_cache(flow(2, 0));
+        assert_eq!(router.seen.count(lost), 0);
+    }
+
+    fn what_others_wrote_before_the_start_goes() {
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let meddler = Meddler::new();
+        meddler.add(flow(2, 0), 0, &[]);
+        meddler.add_proxy(flow(2, 1).group(), 0, &[]);
+        let router = Router::start(0);
+        assert_eq!(run("ip mroute show"), "");
+        router.take(&[&a, &b]);
+        send(&a, flow(2, 0), b"x");
+        router.seen.wait_no_cache(flow(2, 0));
     }
 
     fn own_changes_are_not_taken_for_foreign() {

@@ -38,10 +38,15 @@ netns_tests! {
         let left = Meddler::as_router(&[&a, &b]);
         left.add(flow(2, 1), 0, &[1]);
         Meddler::new().add(flow(2, 2), 0, &[1]);
+        for parent in [0, 1] {
+            left.add_proxy(flow(2, 3).group(), parent, &[0, 1]);
+        }
         let router = start(&left);
         router.take(&[&a]);
         send(&a, flow(2, 2), b"strange");
         router.seen.wait_no_cache(flow(2, 2));
+        send(&a, flow(2, 3), b"of any source");
+        router.seen.wait_no_cache(flow(2, 3));
         send(&a, flow(2, 1), b"left");
         assert!(b.wait_receive().ends_with(b"left"));
     }

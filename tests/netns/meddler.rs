@@ -2,6 +2,7 @@
 
 use super::Cable;
 use mgm::core::types::SourceGroup;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Another process with CAP_NET_ADMIN: it may change what is not its own.
@@ -79,6 +80,12 @@ impl Meddler {
     /// MRT_ADD_MFC.
     pub fn add(&self, flow: SourceGroup, parent: u16, oifs: &[usize]) {
         self.set(204, &Self::mfc(flow, parent, oifs));
+    }
+
+    /// MRT_ADD_MFC_PROXY: one for each parent of a (*,G) or (*,*).
+    pub fn add_proxy(&self, group: Ipv4Addr, parent: u16, oifs: &[usize]) {
+        let flow = SourceGroup::new(Ipv4Addr::UNSPECIFIED, group);
+        self.set(210, &Self::mfc(flow, parent, oifs));
     }
 
     /// MRT_DEL_MFC.

@@ -235,10 +235,21 @@ impl Plane {
         // An entry that somebody else changed keeps its mark and would outlive the table's owner.
         // Without it the flow's packets wait until it is programmed again.
         if kernel.is_some() {
-            let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
+            self.delete_foreign(flow);
         }
         entries.note(flow, None);
         true
+    }
+
+    /// Deletes an entry that is not ours, and all of a (*,G) or (*,*): there is one for each VIF.
+    pub(super) fn delete_foreign(&self, flow: SourceGroup) {
+        let most = if flow.has_source() { 1 } else { sys::MAX_VIFS };
+        for _ in 0..most {
+            // They are all gone, or somebody else deleted it meanwhile.
+            if sys::del_mfc(&self.socket, flow.source(), flow.group()).is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -249,14 +260,14 @@ fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>)
     }
 }
 
-/// An entry that the program before left (see `takeover`). One with somebody else's mark names no
-/// VIF: it is not kept.
+/// An entry that the program before left (see `takeover`). One with somebody else's mark, and one
+/// without a source, names no VIF: it is not kept.
 pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Programmed)> {
     if read_u32(message.payload, 8) & UNRESOLVED != 0 {
         return None;
     }
     let Entry { flow, mut state } = read_entry(vifs, message)?;
-    if state.oifs & !vifs.in_kernel != 0 {
+    if state.oifs & !vifs.in_kernel != 0 || !flow.has_source() {
         state = Programmed { parent: NO_PARENT, oifs: 0 };
     }
     Some((flow, state))
@@ -268,7 +279,8 @@ struct Entry {
 }
 
 /// Reads an entry as the kernel tells it. Somebody else's mark, or a VIF that is not ours, makes it
-/// one that goes out of all VIFs, the iif's among them: never what we programmed.
+/// one that goes out of all VIFs, the iif's among them: never what we programmed. Nor is one of
+/// (*,G) or (*,*), which would suppress the reports of new flows.
 fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
     let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
@@ -288,6 +300,5 @@ fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
             _ => {}
         }
     }
-    let flow = SourceGroup::new(source, group);
-    flow.has_source().then_some(Entry { flow, state })
+    Some(Entry { flow: SourceGroup::new(source, group), state })
 }

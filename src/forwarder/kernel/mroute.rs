@@ -162,6 +162,8 @@ pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), Forwarder
         }
         e => refused("becoming the multicast router of the table (MRT_INIT)", e),
     })?;
+    // What others wrote into a table without an owner would stay unnoticed.
+    let _ = sys::mrt_flush(&fd);
     if let Err(e) = sys::mrt_assert(&fd) {
         // One that was handed over stays open.
         let _ = sys::mrt_done(&fd);

@@ -96,6 +96,8 @@ impl Work for Notifications {
             News::Routes { network, len } => {
                 plane.upcalls.routes_changed(Ipv4Addr::from_bits(network), len);
             }
+            // The group manager has none for (*,G) and (*,*).
+            News::Lost(flow) if !flow.has_source() => {}
             News::Lost(flow) => plane.upcalls.entry_lost(flow),
             News::Found { flow, vif } => {
                 let arrival = plane.vifs.read().arrival(vif.into());

@@ -205,8 +205,8 @@ impl Plane {
                 result = result.and(written);
                 return true;
             }
-            // Its next packet makes it anew. Somebody else may have deleted it meanwhile.
-            let _ = sys::del_mfc(&self.socket, source, group);
+            // Its next packet makes it anew.
+            self.delete_foreign(flow);
             entries.note(flow, None);
             self.drain_own(&mut entries);
             false

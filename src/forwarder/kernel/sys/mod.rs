@@ -9,7 +9,7 @@ mod thread;
 
 pub use mroute::{
     DEFAULT_TABLE, MAX_VIFS, add_mfc, add_vif, del_mfc, del_vif, igmp_socket, mrt_assert, mrt_done,
-    mrt_init, mrt_table, sg_count, take_igmp_socket, vif_exists,
+    mrt_flush, mrt_init, mrt_table, sg_count, take_igmp_socket, vif_exists,
 };
 pub use thread::{Body, Thread};
 

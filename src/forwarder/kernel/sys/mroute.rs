@@ -21,6 +21,9 @@ const MRT_ADD_MFC: c_int = 204;
 const MRT_DEL_MFC: c_int = 205;
 const MRT_ASSERT: c_int = 207;
 const MRT_TABLE: c_int = 209;
+const MRT_FLUSH: c_int = 212;
+/// MRT_FLUSH_MFC, MRT_FLUSH_MFC_STATIC, MRT_FLUSH_VIFS, MRT_FLUSH_VIFS_STATIC.
+const EVERYTHING: c_int = 15;
 const SIOCGETVIFCNT: c_ulong = 0x89e0;
 const SIOCGETSGCNT: c_ulong = 0x89e1;
 const VIFF_USE_IFINDEX: u8 = 8;
@@ -133,6 +136,11 @@ pub fn mrt_init(fd: &OwnedFd) -> Result<(), Errno> {
 /// MRT_DONE: the owner's interfaces and entries go.
 pub fn mrt_done(fd: &OwnedFd) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_DONE, &1i32)
+}
+
+/// MRT_FLUSH of all entries and interfaces, whoever made them. Kernels before 5.1 do not know it.
+pub fn mrt_flush(fd: &OwnedFd) -> Result<(), Errno> {
+    set_option(fd, libc::IPPROTO_IP, MRT_FLUSH, &EVERYTHING)
 }
 
 /// MRT_ASSERT: report packets that come in on a wrong interface.
