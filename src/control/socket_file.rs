@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The file of a listening socket. Goes when this is dropped.
 pub struct SocketFile {
+    /// Absolute.
     path: PathBuf,
     /// Device and inode: tell it from another that has its name later.
     id: (u64, u64),
@@ -41,6 +42,9 @@ pub fn bind(path: PathBuf) -> Result<(UnixListener, SocketFile), StartError> {
     for path in [&path, &new] {
         SocketAddr::from_pathname(path).map_err(|_| StartError::Control("the path is too long"))?;
     }
+    // Found again when it goes, though the working directory is another one then. It may be too
+    // long to be bound, and need not be.
+    let place = std::path::absolute(&path).map_err(os("control socket: finding its directory"))?;
     let listener = UnixListener::bind(&new).map_err(os("control socket: binding it"))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
         .map_err(os("control socket: setting its mode"))?;
@@ -51,7 +55,7 @@ pub fn bind(path: PathBuf) -> Result<(UnixListener, SocketFile), StartError> {
     })?;
     let file =
         fs::symlink_metadata(&new).map_err(os("control socket: reading its file's number"))?;
-    Ok((listener, SocketFile { path, id: (file.dev(), file.ino()) }))
+    Ok((listener, SocketFile { path: place, id: (file.dev(), file.ino()) }))
 }
 
 /// Frees the path where a dead process's socket is there.
