@@ -5,6 +5,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char sent[16384];
 static DWORD route_if[256];
+static unsigned overtaken; /* 0: no look-up is */
+static DWORD overtaken_by;
 ULONGLONG fixture_now;
 
 DWORD ip(const char *text) { return strcmp(text, "*") == 0 ? 0 : inet_addr(text); }
@@ -226,7 +228,13 @@ static DWORD find_route(PVOID context, DWORD source, PMGM_ROUTE route)
 {
     const BYTE *octets = (const BYTE *)&source;
     DWORD index = octets[0] == 10 ? __atomic_load_n(&route_if[octets[1]], __ATOMIC_SEQ_CST) : 0;
+    unsigned moving = overtaken;
     (void)context;
+    if (moving != 0) {
+        overtaken = 0;
+        route_via(moving, overtaken_by);
+        CHECK_CODE(route_changed(moving), NO_ERROR);
+    }
     if (index == 0)
         return ERROR_NOT_FOUND;
     memset(route, 0, sizeof *route);
@@ -335,6 +343,12 @@ DWORD route_changed(unsigned second_octet)
     octets[1] = (BYTE)second_octet;
     memcpy(&network, octets, 4);
     return MgmHostRouteChanged(network, ip("255.255.0.0"));
+}
+
+void overtake_look_up(unsigned second_octet, DWORD index)
+{
+    overtaken_by = index;
+    overtaken = second_octet;
 }
 
 DWORD later(DWORD seconds)

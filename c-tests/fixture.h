@@ -77,6 +77,9 @@ DWORD drop(client *who, const char *source, const char *group, DWORD index, DWOR
 /* Reaching sources of 10.`second_octet` is through `index` (0: no route). Tells nobody. */
 void route_via(unsigned second_octet, DWORD index);
 DWORD route_changed(unsigned second_octet); /* MgmHostRouteChanged for it */
+/* The next look-up finds the route as it is; it moves, and MgmHostRouteChanged says so, before the
+ * library gets the answer. */
+void overtake_look_up(unsigned second_octet, DWORD index);
 DWORD later(DWORD seconds);                 /* the clock goes on, and the host notices */
 
 #define PACKET_SIZE 48u

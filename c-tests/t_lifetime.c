@@ -131,6 +131,28 @@ static void e9_the_route_goes_away_and_comes_back(void)
     stop_host();
 }
 
+/* The look-up's answer is of no use any more when the library gets it. */
+static void e9_a_route_that_moves_while_it_is_looked_up(void)
+{
+    MIB_IPMCAST_MFE mfe;
+    one_entry();
+    enrol_with(&C, on_3);
+    overtake_look_up(2, 3);
+    CHECK_CODE(packet_in(2, S2, G1), NO_ERROR);
+    CHECK(mfe_of(S2, G1, &mfe));
+    CHECK_EQ(mfe.dwInIfIndex, 3);
+    CHECK_EQ(mfe.dwInIfProtocol, C.protocol);
+    overtake_look_up(1, 3);
+    CHECK_CODE(route_changed(1), NO_ERROR);
+    CHECK(mfe_of(S1, G1, &mfe));
+    CHECK_EQ(mfe.dwInIfIndex, 3);
+    overtake_look_up(3, 0);
+    CHECK_CODE(route_changed(1), NO_ERROR);
+    CHECK(mfe_of(S1, G1, &mfe));
+    CHECK_EQ(mfe.dwInIfIndex, 3);
+    stop_host();
+}
+
 static void host_interface_down_outgoing(void)
 {
     one_entry();
@@ -166,6 +188,7 @@ int main(void)
     RUN(e9_the_route_moves);
     RUN(e9_a_change_that_changes_nothing);
     RUN(e9_the_route_goes_away_and_comes_back);
+    RUN(e9_a_route_that_moves_while_it_is_looked_up);
     RUN(host_interface_down_outgoing);
     RUN(host_interface_down_incoming);
     return check_summary();

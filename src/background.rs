@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::callbacks::Callbacks;
-use crate::core::Admission;
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, SourceGroup};
+use crate::core::{Admission, Looked};
 use crate::deliver::Token;
 use crate::error::Error;
 use crate::forwarder::Upcalls;
@@ -115,25 +115,44 @@ impl<C: Callbacks> Mgm<C> {
         header: &[u8],
     ) -> Result<(), Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
-        let forwarder = self
-            .with(|running| running.core.is_new(flow).then(|| running.forwarder.clone()))
-            .ok_or(Error::NotRunning)?;
-        let route =
-            forwarder.as_ref().and_then(|forwarder| forwarder.route(flow.source(), Some(arrival)));
-        let admission =
-            self.ask_core(call, |core, now, _| core.packet(now, flow, arrival, header, route));
+        let admission = loop {
+            let looked = self.look_for_new(flow, arrival)?;
+            let asked =
+                self.ask_core(call, |core, now, _| core.packet(now, flow, arrival, header, looked));
+            // Its entry went in between.
+            if asked != Ok(Admission::RouteNeeded) {
+                break asked;
+            }
+        };
         match admission {
-            Ok(Admission::Known | Admission::Pending | Admission::Made) => Ok(()),
             Ok(Admission::Refused) => {
                 self.refuse(flow);
                 self.tell_refused();
                 Ok(())
             }
+            Ok(_) => Ok(()),
             Err(error) => {
                 self.refuse(flow);
                 Err(error)
             }
         }
+    }
+
+    /// The route toward the source of a flow that is new.
+    fn look_for_new(
+        &'static self,
+        flow: SourceGroup,
+        arrival: IfKey,
+    ) -> Result<Option<Looked>, Error> {
+        let asked = self.with(|running| {
+            let core = &running.core;
+            core.is_new(flow).then(|| (running.forwarder.clone(), core.routes_as_of()))
+        });
+        let looked = asked.ok_or(Error::NotRunning)?.map(|(forwarder, as_of)| {
+            let route = forwarder.route(flow.source(), Some(arrival));
+            Looked { route, as_of }
+        });
+        Ok(looked)
     }
 
     fn refuse(&'static self, flow: SourceGroup) {
@@ -166,6 +185,8 @@ impl<C: Callbacks> Mgm<C> {
     /// Routes toward sources under a prefix may have changed (rules E5, E9).
     pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
         let walk = Walk { id: 0, network, prefix_len, after: None, moved: true };
+        // Before it comes to any flow: those that are being looked up now may come behind it.
+        self.with(|running| running.core.routes_changed(network, prefix_len));
         self.walk(call, walk);
     }
 

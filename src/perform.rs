@@ -13,7 +13,7 @@ pub(crate) use question::answer_orphan;
 use crate::callbacks::Callbacks;
 use crate::context::{self, Here};
 use crate::core::types::{Millis, SourceGroup};
-use crate::core::{Core, Note, Relook, RouteBook};
+use crate::core::{Core, Looked, Note, Relook, RouteBook};
 use crate::deliver::NOBODY;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
@@ -260,14 +260,17 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Looks up the route toward a flow's source and tells the core.
     pub(crate) fn look_again(&'static self, call: &mut Call, flow: SourceGroup, rebuild: bool) {
-        let looked = self.with(|running| (running.forwarder.clone(), running.core.iif_of(flow)));
-        let Some((forwarder, iif)) = looked else { return };
-        let route = forwarder.route(flow.source(), iif);
+        let asked = self.with(|running| {
+            let core = &running.core;
+            (running.forwarder.clone(), core.iif_of(flow), core.routes_as_of())
+        });
+        let Some((forwarder, iif, as_of)) = asked else { return };
+        let looked = Looked { route: forwarder.route(flow.source(), iif), as_of };
         let now = self.now();
         self.with(|running| {
             running.begin_asking(call, call.job);
             // For want of memory the entry stays as it is and is looked at again.
-            match running.core.rerouted(now, flow, route, rebuild) {
+            match running.core.rerouted(now, flow, looked, rebuild) {
                 Ok(()) => {}
                 Err(_) if rebuild => running.core.rebuild_later(now, flow),
                 Err(_) => running.look_all = true,

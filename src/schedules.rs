@@ -9,12 +9,13 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod routes;
 
 use crate::core::record::Rest;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::deliver::NOBODY;
 use crate::error::Error;
-use crate::forwarder::memory::MemoryConfig;
+use crate::forwarder::memory::{MemoryConfig, RouteFn};
 use crate::log::Level;
 use crate::mgm::{ForwarderChoice, Mgm, Running, Settings};
 use client::{Client, Kind};
@@ -72,11 +73,15 @@ type Registered = (Client, ClientId);
 
 impl Stage {
     fn new() -> Self {
+        Self::with_routes(None)
+    }
+
+    fn with_routes(route: Option<RouteFn>) -> Self {
         let (mgm, sent): (&Mgm<Client>, _) =
             (Box::leak(Box::default()), Box::leak(Box::<AtomicUsize>::default()));
         let counted: &'static AtomicUsize = sent;
         let config = MemoryConfig {
-            route: None,
+            route,
             transmit: Some(Box::new(|_, _| {
                 counted.fetch_add(1, SeqCst);
             })),

@@ -2,9 +2,11 @@
 
 #[path = "core/questions.rs"]
 mod questions;
+#[path = "core/routes.rs"]
+mod routes;
 
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
-use mgm::core::{Admission, ClientInfo, Core, Limits, MAX_ROWS, RouteBook, Taking};
+use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};
 use mgm::error::Error;
 use std::net::Ipv4Addr;
 
@@ -18,6 +20,12 @@ fn core() -> (Core, ClientId) {
     let client = core.register(info).unwrap();
     core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
     (core, client)
+}
+
+/// A packet of a flow to whose source there is no route.
+fn packet(core: &mut Core, flow: SourceGroup) -> Admission {
+    let looked = Looked { route: None, as_of: core.routes_as_of() };
+    core.packet(Millis(1), flow, INTERFACE, &[0x45; 20], Some(looked)).unwrap()
 }
 
 #[test]
@@ -50,7 +58,7 @@ fn e1_a_link_local_flow_gets_no_entry() {
     let source = Ipv4Addr::new(10, 0, 0, 1);
     let admit = |core: &mut Core, group| {
         let flow = SourceGroup::new(source, group);
-        core.packet(Millis(1), flow, INTERFACE, &[0x45; 20], None).unwrap()
+        packet(core, flow)
     };
     assert_eq!(admit(&mut core, Ipv4Addr::new(224, 0, 0, 5)), Admission::Refused);
     assert_eq!(core.totals().mfes, 0);
@@ -64,7 +72,7 @@ fn e13_only_what_finds_room_is_counted() {
     let (mut core, _) = core();
     let flow = |n| SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, n));
     for n in 1..=100 {
-        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+        packet(&mut core, flow(n));
     }
     let rows = |from, mut room: usize| {
         let has_room = |oifs| {
@@ -95,7 +103,7 @@ fn e13_rows_that_changed_meanwhile() {
     let (mut core, _) = core();
     let flow = |n| SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, n));
     for n in 1..=4 {
-        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+        packet(&mut core, flow(n));
     }
     let rows = core.rows_from(flow(1), |_| true);
     // 2 goes, and 9 gets its number; 3 goes, 8 gets its number, and it comes back with another.
@@ -105,7 +113,7 @@ fn e13_rows_that_changed_meanwhile() {
         core.expire(Millis(100_000), flow(n), 0).unwrap();
     }
     for n in [9, 8, 3] {
-        core.packet(Millis(1), flow(n), INTERFACE, &[0x45; 20], None).unwrap();
+        packet(&mut core, flow(n));
     }
     assert_eq!(number_of(&core, 9), (flow(9), second.1));
     assert_ne!(number_of(&core, 3), third);

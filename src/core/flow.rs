@@ -4,8 +4,10 @@
 //! A flow is *pending* while its questions are open. At most one question per client is open for
 //! a flow, and a flow goes only when none is, so that every answer finds its flow.
 
+mod arrive;
 mod install;
 
+pub use arrive::Admission;
 pub(super) use install::set_route;
 
 use super::Core;
@@ -87,11 +89,12 @@ pub(super) struct Flow {
     outdated: bool,
     /// Memory ran out for one of its questions.
     starved: bool,
-    /// A packet that came when the entry to be built anew had gone. `header` is its own.
+    /// A packet that came when the entry to be built anew had gone: its flow begins once the
+    /// questions at hand are answered. `header` is its own.
     came: Option<Came>,
 }
 
-/// A packet that makes its flow begin anew once the questions at hand are answered.
+/// Where a packet of a new flow came in, and the route toward its source.
 #[derive(Clone, Copy)]
 struct Came {
     arrival: IfKey,
@@ -137,19 +140,6 @@ impl Flow {
     }
 }
 
-/// What becomes of a packet's flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// There is an entry; it is programmed again.
-    Known,
-    /// Questions are open; its packets wait.
-    Pending,
-    /// The entry is made.
-    Made,
-    /// A limit of rule G1 refuses it.
-    Refused,
-}
-
 impl Core {
     /// Whether an entry is being made or built anew for the flow.
     pub fn is_pending(&self, flow: SourceGroup) -> bool {
@@ -159,71 +149,6 @@ impl Core {
     /// How often memory ran out for a flow whose questions had begun.
     pub const fn flows_given_up(&self) -> u64 {
         self.flows_given_up
-    }
-
-    /// Whether a packet of this flow needs a route look-up.
-    pub fn is_new(&self, flow: SourceGroup) -> bool {
-        self.mfes.find(flow).is_none()
-            && self.flows.find(flow).is_none_or(|id| self.flows[id].awaits_packet())
-    }
-
-    /// A packet for which the plane has no entry (rule E1). `route` counts only for a new flow.
-    pub fn packet(
-        &mut self,
-        now: Millis,
-        flow: SourceGroup,
-        arrival: IfKey,
-        header: &[u8],
-        route: Option<Route>,
-    ) -> Result<Admission, Error> {
-        if self.mfes.find(flow).is_some() {
-            self.plane.reserve(1)?;
-            self.plane.push(Stale::entry(flow));
-            return Ok(Admission::Known);
-        }
-        if let Some(id) = self.flows.find(flow) {
-            return self.packet_meanwhile(now, id, arrival, Header::new(header), route);
-        }
-        self.plane.reserve(2)?;
-        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
-        let owner = toward.and_then(|id| self.interfaces[id].owner());
-        if owner.is_some_and(|owner| self.has_many_questions(owner)) {
-            self.admissions.refused += 1;
-            return Ok(Admission::Refused);
-        }
-        if flow.is_link_local() || !self.admit(now, flow.source()) {
-            return Ok(Admission::Refused);
-        }
-        self.begin(now, flow, arrival, Header::new(header), route, false)?;
-        Ok(if self.is_pending(flow) { Admission::Pending } else { Admission::Made })
-    }
-
-    /// A packet of a flow whose questions are open. Those of an entry that has gone make no new one:
-    /// this packet's own questions follow them.
-    fn packet_meanwhile(
-        &mut self,
-        now: Millis,
-        id: u32,
-        arrival: IfKey,
-        header: Header,
-        route: Option<Route>,
-    ) -> Result<Admission, Error> {
-        if !self.flows[id].awaits_packet() {
-            return Ok(Admission::Pending);
-        }
-        let flow = self.flows[id].flow;
-        // So that a change of routes finds it, as the entry's going took it out.
-        self.by_source.reserve_one()?;
-        if !self.admissions.within_rates(now, flow.source()) {
-            self.admissions.refused += 1;
-            return Ok(Admission::Refused);
-        }
-        self.by_source.insert(by_source(flow), ());
-        let pending = &mut self.flows[id];
-        pending.header = header;
-        pending.came = Some(Came { arrival, route });
-        pending.outdated = false;
-        Ok(Admission::Pending)
     }
 
     /// Puts the RPF question, or makes the entry of rule E5.

@@ -8,7 +8,7 @@ use super::steps::counted;
 use super::types::{
     ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
 };
-use super::{ClientInfo, Core, Limits, RouteBook};
+use super::{ClientInfo, Core, Limits, Looked, RouteBook};
 use crate::error::Error;
 use std::net::Ipv4Addr;
 
@@ -99,7 +99,8 @@ impl World {
             network: of.source(),
             prefix_len: 32,
         };
-        self.core.packet(self.now, of, interface(1), &[0x45; 20], Some(route)).unwrap();
+        let looked = Looked { route: Some(route), as_of: self.core.routes_as_of() };
+        self.core.packet(self.now, of, interface(1), &[0x45; 20], Some(looked)).unwrap();
         self.settle();
     }
 

@@ -4,8 +4,8 @@ use super::flow::{Header, set_route};
 use super::mfe::{LIFETIME, Mfe, RESOLVED};
 use super::outbox::Action;
 use super::slab::NONE;
-use super::types::{IfKey, Millis, Route, Seconds, SourceGroup, mask_of};
-use super::{Core, Relook};
+use super::types::{IfKey, Millis, Seconds, SourceGroup, mask_of};
+use super::{Core, Looked, Relook};
 use crate::error::Error;
 use std::net::Ipv4Addr;
 
@@ -166,16 +166,22 @@ impl Core {
     }
 
     /// The route toward the source of an entry, looked up anew (rules E5, E8, E9). The entry is
-    /// built anew where its iif moves, where it had no route or owner, and with `rebuild`.
+    /// built anew where its iif moves, where it had no route or owner, and with `rebuild`. An answer
+    /// that does not hold any more is not taken: another look may have brought a newer one before.
     pub fn rerouted(
         &mut self,
         now: Millis,
         flow: SourceGroup,
-        route: Option<Route>,
+        Looked { route, as_of }: Looked,
         rebuild: bool,
     ) -> Result<(), Error> {
         if let Some(id) = self.flows.find(flow) {
             self.outdate(id);
+            return Ok(());
+        }
+        if self.route_changes.concern(flow.source(), as_of) {
+            self.relook.try_reserve(1)?;
+            self.relook.push_back(Relook::Flow { flow, rebuild });
             return Ok(());
         }
         let Some(id) = self.mfes.find(flow) else { return Ok(()) };

@@ -16,9 +16,11 @@
 //! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
 //! | `members` | who has a membership |
 //! | `route_book` | routes looked up before a call |
+//! | `route_changes` | whether the answer to a look-up still holds |
 //! | `mfe` | forwarding entries and their tables |
 //! | `oifs` | their oif lists and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions |
+//! | `flow::arrive` | packets of flows without an entry |
 //! | `flow::install` | what comes of the answers |
 //! | `lifetime` | expiry, limits, wrong interfaces, route changes |
 //! | `read` | what readers see |
@@ -48,6 +50,7 @@ mod read;
 pub mod record;
 mod registry;
 mod route_book;
+mod route_changes;
 mod slab;
 mod steps;
 mod table;
@@ -60,6 +63,7 @@ pub use lifetime::{Limits, Waiting};
 pub use ownership::Taking;
 pub use read::{ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals};
 pub use route_book::RouteBook;
+pub use route_changes::{Looked, RoutesAsOf};
 pub use slab::NONE;
 
 use client::Client;
@@ -142,6 +146,7 @@ pub struct Core {
     pub plane: Plane,
     /// Routes that must be looked up.
     pub relook: VecDeque<Relook>,
+    route_changes: route_changes::RouteChanges,
     notes: smallvec::SmallVec<[Note; 4]>,
     /// A list of numbers that is empty between calls; kept for its memory.
     scratch: Vec<u32>,
@@ -171,6 +176,7 @@ impl Core {
             outbox: Outbox::new(),
             plane: Plane::new(),
             relook: VecDeque::new(),
+            route_changes: route_changes::RouteChanges::new(),
             notes: smallvec::SmallVec::new(),
             scratch: Vec::new(),
         }

@@ -3,7 +3,7 @@
 use mgm::callbacks::{OutInterface, RpfAnswer};
 use mgm::core::outbox::{Action, Chain};
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, SourceGroup};
-use mgm::core::{ClientInfo, Core, Limits, Relook, RouteBook};
+use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
 use std::net::Ipv4Addr;
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
@@ -65,9 +65,13 @@ impl World {
         self.core.delete_membership(now, client, ANY, on, FORWARD, &mut RouteBook::new()).unwrap();
     }
 
+    fn look(&self, flow: SourceGroup) -> Looked {
+        Looked { route: route(flow.source()), as_of: self.core.routes_as_of() }
+    }
+
     fn packet(&mut self, flow: SourceGroup) {
-        let route = route(flow.source());
-        self.core.packet(self.now, flow, interface(1), &[0x45; 20], route).unwrap();
+        let looked = Some(self.look(flow));
+        self.core.packet(self.now, flow, interface(1), &[0x45; 20], looked).unwrap();
     }
 
     /// The entry's lifetime ends: it is built anew.
@@ -76,7 +80,8 @@ impl World {
         self.core.expire(self.now, flow, 1).unwrap();
         for relook in std::mem::take(&mut self.core.relook) {
             if let Relook::Flow { flow, rebuild } = relook {
-                self.core.rerouted(self.now, flow, route(flow.source()), rebuild).unwrap();
+                let looked = self.look(flow);
+                self.core.rerouted(self.now, flow, looked, rebuild).unwrap();
             }
         }
     }
