@@ -175,6 +175,38 @@ netns_tests! {
         change("address add 192.0.2.77/24 dev b", prefix, Some(b.index));
     }
 
+    fn routes_change_without_a_link_and_are_told() {
+        let [a, b] = two_cables();
+        run("ip route add 192.0.2.0/24 via 10.1.0.9 metric 1");
+        run("ip route add 192.0.2.0/24 via 10.2.0.9 metric 2");
+        let router = Router::start(0);
+        let at = || router.forwarder.route(ip("192.0.2.1"), None).unwrap().interface.index;
+        run(&format!("ip link set dev {} down", a.peer));
+        wait_for("no carrier", || run("ip link show dev a").contains("NO-CARRIER").then_some(()));
+        assert_eq!(at(), a.index);
+        run("echo 1 > /proc/sys/net/ipv4/conf/a/ignore_routes_with_linkdown");
+        wait_for("the other route", || (at() == b.index).then_some(()));
+    }
+
+    fn a_resilient_group_that_balances_itself_is_told() {
+        let [_a, b] = two_cables();
+        run("ip nexthop add id 1 via 10.1.0.7 dev a && ip nexthop add id 2 via 10.2.0.7 dev b");
+        run("ip nexthop add id 3 group 1/2 type resilient buckets 2 idle_timer 1");
+        run("ip route add 192.0.2.0/24 nhid 3");
+        let router = Router::start(0);
+        let all_at_b = || {
+            (1..32u8).all(|n| {
+                let source = Ipv4Addr::new(192, 0, 2, n);
+                router.forwarder.route(source, None).unwrap().interface.index == b.index
+            })
+        };
+        assert!(!all_at_b());
+        // Its two buckets are in use; the one that is to go over does when it has been idle.
+        run("ip nexthop replace id 3 group 1,1/2,255 type resilient buckets 2 idle_timer 1");
+        // Remembered routes are not asked for again, or it would never be idle.
+        wait_for("all to go over", || all_at_b().then_some(()));
+    }
+
     fn a_change_of_one_prefix_is_told_as_that() {
         let [_a, _b] = two_cables();
         let router = Router::start(0);

@@ -6,7 +6,9 @@
 //! with what we programmed last. One that does not fit makes the flow suspect, and a suspect is
 //! looked up in the kernel before anybody is told. Our own deletions fill the socket's buffer
 //! quickly, so whoever made many reads their notifications. What is lost when the buffer does
-//! overflow is made up for by an audit: every entry is looked up, a few at a time.
+//! overflow is made up for by an audit: every entry of ours is looked up, a few at a time. One for
+//! a flow of which we have none is not found by it: the kernel tells all of its table only in a
+//! dump, whose cost grows with the square of the table's size.
 
 #![forbid(unsafe_code)]
 

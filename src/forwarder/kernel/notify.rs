@@ -29,8 +29,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 const BUFFER: u32 = 4 << 20;
 
 const NETCONFA_IFINDEX: u16 = 1;
+const NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN: u16 = 6;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
+const RTM_NEWNEXTHOPBUCKET: u16 = 116;
 
 /// Subscribes to everything that can change a route or a device.
 pub fn subscribe() -> Result<OwnedFd, Errno> {
@@ -285,10 +287,13 @@ fn read_change(
         }
         libc::RTM_NEWLINK | libc::RTM_DELLINK => read_link(plane, changes, links, message),
         libc::RTM_NEWNETCONF => {
-            // A multicast interface that somebody else deleted is told this way only.
-            let mut all = message.attributes(4);
-            if let Some((_, value)) = all.find(|a| a.0 == NETCONFA_IFINDEX) {
-                recheck(plane, read_u32(value, 0));
+            for (kind, value) in message.attributes(4) {
+                match kind {
+                    // A multicast interface that somebody else deleted is told this way only.
+                    NETCONFA_IFINDEX => recheck(plane, read_u32(value, 0)),
+                    NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN => changes.everything(),
+                    _ => {}
+                }
             }
         }
         // Each new address brings routes, which are told one by one.
@@ -297,7 +302,9 @@ fn read_change(
         | libc::RTM_NEWRULE
         | libc::RTM_DELRULE
         | RTM_NEWNEXTHOP
-        | RTM_DELNEXTHOP => changes.everything(),
+        | RTM_DELNEXTHOP
+        // A part of a resilient group goes over to another next hop.
+        | RTM_NEWNEXTHOPBUCKET => changes.everything(),
         _ => {}
     }
 }
