@@ -52,6 +52,9 @@ struct Lane<C> {
     ready_by: Token,
     /// Its runner has left it for a moment, and nobody else may take it.
     kept: bool,
+    /// The client is being taken out: what is queued is not all answered yet, or its last call is
+    /// waited for.
+    leaving: bool,
     /// The slot is in use by a client, or its last call has not ended.
     in_use: bool,
 }
@@ -91,6 +94,7 @@ impl<C: Clone> Delivery<C> {
                 next_ready: NONE,
                 ready_by: NOBODY,
                 kept: false,
+                leaving: false,
                 in_use: false,
             });
         }
@@ -256,7 +260,8 @@ impl<C: Clone> Delivery<C> {
             && lane.callbacks.is_none()
             && lane.runner.is_none()
             && !lane.ready
-            && !lane.kept;
+            && !lane.kept
+            && !lane.leaving;
         if done {
             lane.in_use = false;
         }
@@ -271,10 +276,17 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// The client has gone: its callbacks are forgotten. What is queued is taken with
-    /// [`Self::take_orphan`]. True: its slot may be used again at once.
-    pub fn close(&mut self, slot: u32) -> bool {
-        self.lanes[slot as usize].callbacks = None;
+    /// The client goes: its callbacks are forgotten. What is queued is taken with
+    /// [`Self::take_orphan`]; nobody else gets the slot, and with it the queue, until
+    /// [`Self::vacate`].
+    pub fn close(&mut self, slot: u32) {
+        let lane = &mut self.lanes[slot as usize];
+        (lane.callbacks, lane.leaving) = (None, true);
+    }
+
+    /// The client has gone. True: its slot may be used again at once.
+    pub fn vacate(&mut self, slot: u32) -> bool {
+        self.lanes[slot as usize].leaving = false;
         self.retire(slot)
     }
 
@@ -437,7 +449,8 @@ mod tests {
         send(&mut outbox, job, 0);
         delivery.post(&mut outbox, THIRD);
         assert_eq!(delivery.run_next(&outbox, None, OTHER), None);
-        assert!(!delivery.close(0), "its keeper comes back");
+        delivery.close(0);
+        assert!(!delivery.vacate(0), "its keeper comes back");
         delivery.offer(0, NOBODY);
         assert_eq!(delivery.run_next(&outbox, None, OTHER), Some(0));
         assert!(delivery.stop_running(0));
@@ -452,10 +465,15 @@ mod tests {
         delivery.post(&mut outbox, THIRD);
         delivery.run_next(&outbox, None, ME);
         delivery.next_action(0, &mut outbox);
-        assert!(!delivery.close(0), "its callback is running");
+        delivery.close(0);
         assert!(delivery.next_action(0, &mut outbox).is_none(), "no callback starts any more");
         assert!(delivery.take_orphan(0, &mut outbox).is_some());
-        assert!(delivery.stop_running(0));
+        assert!(!delivery.stop_running(0), "its queue is still being looked at");
+        assert!(delivery.vacate(0));
+        delivery.open(0, 'd');
+        assert_eq!(delivery.run_next(&outbox, None, ME), None);
+        delivery.close(0);
+        assert!(delivery.vacate(0), "nobody is calling it");
     }
 
     #[test]

@@ -22,11 +22,11 @@ use crate::context;
 use crate::control::Control;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
-use crate::deliver::Delivery;
+use crate::deliver::{Delivery, Token};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::{Level, Line};
-use crate::perform::{Batch, Call, answer_orphan};
+use crate::perform::{Batch, Call};
 use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -70,6 +70,16 @@ pub(crate) struct State<C> {
     running: Option<Running<C>>,
     /// The generation with which the next run's handles begin.
     pub generation: u32,
+}
+
+impl<C: Clone> Running<C> {
+    /// A client has gone and is waited for no more: its slot may be used again.
+    fn gone(&mut self, client: ClientId, waiter: Token) {
+        self.delivery.end_wait(waiter, client.slot);
+        if self.delivery.vacate(client.slot) {
+            self.core.free_client_slot(client.slot);
+        }
+    }
 }
 
 impl<C> State<C> {
@@ -184,18 +194,17 @@ impl<C: Callbacks> Mgm<C> {
         self.leave(call);
         // Rule A8: no callback of the client is running when this returns, except those that
         // this very thread is inside of.
-        if begun? {
-            self.wait_until(|state| {
-                // While MgmHostStop is at work too, which waits for the same callback.
-                let running = state.whole().as_mut().filter(|running| running.epoch == epoch);
-                let Some(running) = running else { return true };
-                let over = running.delivery.runner(client.slot).is_none();
-                if over {
-                    running.delivery.end_wait(me, client.slot);
-                }
-                over
-            });
-        }
+        let waits = begun?;
+        self.wait_until(|state| {
+            // While MgmHostStop is at work too, which waits for the same callback.
+            let running = state.whole().as_mut().filter(|running| running.epoch == epoch);
+            let Some(running) = running else { return true };
+            let over = !waits || running.delivery.runner(client.slot).is_none();
+            if over {
+                running.gone(client, me);
+            }
+            over
+        });
         self.log(Level::Info, format_args!("client in slot {} deregistered", client.slot));
         Ok(())
     }
@@ -204,7 +213,6 @@ impl<C: Callbacks> Mgm<C> {
     fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
         let epoch = call.epoch;
         let me = context::token();
-        let now = self.now();
         let wait = {
             let mut state = self.state.write();
             let running = state.running_in(epoch).ok_or_else(|| stale(client))?;
@@ -214,35 +222,10 @@ impl<C: Callbacks> Mgm<C> {
                 return Err(Error::WouldDeadlock);
             }
             running.core.deregister(client)?;
-            if running.delivery.close(client.slot) {
-                running.core.free_client_slot(client.slot);
-            }
+            running.delivery.close(client.slot);
             wait
         };
-        // Questions that wait for the client are answered for it.
-        let mut routes = RouteBook::new();
-        let mut orphan = None;
-        loop {
-            let mut state = self.state.write();
-            let Some(running) = state.running_in(epoch) else { break };
-            if orphan.is_none() {
-                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
-            }
-            let Some(node) = &orphan else { break };
-            running.begin_asking(call, call.job);
-            let answered = answer_orphan(&mut running.core, now, node, &mut routes);
-            running.post(call);
-            if answered == Err(Error::RouteNeeded) {
-                let forwarder = running.forwarder.clone();
-                drop(state);
-                if self.look_up(&*forwarder, &mut routes).is_err() {
-                    routes.give_up();
-                }
-                continue;
-            }
-            running.delivery.done(node.job);
-            orphan = None;
-        }
+        self.answer_orphans(call, client);
         self.wake();
         Ok(wait)
     }

@@ -8,7 +8,6 @@ mod program;
 mod question;
 
 pub(crate) use program::Batch;
-pub(crate) use question::answer_orphan;
 
 use crate::callbacks::Callbacks;
 use crate::context::{self, Here};

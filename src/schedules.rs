@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod delivery;
 mod routes;
 
 use crate::core::record::Rest;

@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use super::Call;
 use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::core::outbox::{Action, LifetimeAsk, Node};
-use crate::core::types::{IfKey, Millis, Route, Seconds, SourceGroup};
+use crate::core::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
 use crate::core::{Core, Header, RouteBook};
 use crate::error::Error;
+use crate::mgm::Mgm;
 use smallvec::SmallVec;
 use std::fmt;
 
@@ -141,8 +143,37 @@ impl fmt::Display for Question {
     }
 }
 
+impl<C: Callbacks> Mgm<C> {
+    /// Questions that wait for a client that goes are answered for it, in the name of the calls
+    /// that caused them.
+    pub(crate) fn answer_orphans(&'static self, call: &mut Call, client: ClientId) {
+        let (now, mut routes, mut orphan) = (self.now(), RouteBook::new(), None);
+        loop {
+            let mut state = self.state.write();
+            let Some(running) = state.running_in(call.epoch) else { return };
+            if orphan.is_none() {
+                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
+            }
+            let Some(node) = &orphan else { return };
+            running.begin_asking(call, node.job);
+            let answered = answer_orphan(&mut running.core, now, node, &mut routes);
+            running.post(call);
+            if answered == Err(Error::RouteNeeded) {
+                let forwarder = running.forwarder.clone();
+                drop(state);
+                if self.look_up(&*forwarder, &mut routes).is_err() {
+                    routes.give_up();
+                }
+                continue;
+            }
+            running.delivery.done(node.job);
+            orphan = None;
+        }
+    }
+}
+
 /// Answers for a client that has gone.
-pub(crate) fn answer_orphan(
+fn answer_orphan(
     core: &mut Core,
     now: Millis,
     node: &Node,
