@@ -102,6 +102,11 @@ impl Core {
         }
     }
 
+    /// The client that is registered in a slot.
+    pub(super) fn client_in(&self, slot: u32) -> Option<ClientId> {
+        Some(ClientId { slot, generation: self.clients.generation(slot)? })
+    }
+
     /// Counts a question to a client, or its answer. Where the client has gone it does not matter.
     pub(super) fn count_question(&mut self, slot: u32, asked: bool) {
         if let Some(client) = self.clients.in_slot_mut(slot) {

@@ -17,7 +17,7 @@ use super::mfe::by_source;
 use super::outbox::Action;
 use super::plane::Stale;
 use super::table::Keyed;
-use super::types::{IfKey, Millis, Route, SourceGroup};
+use super::types::{ClientId, IfKey, Millis, Route, SourceGroup};
 use crate::callbacks::{OutInterface, RpfAnswer};
 use crate::error::Error;
 use smallvec::SmallVec;
@@ -75,8 +75,8 @@ pub(super) struct Flow {
     header: Header,
     route: Route,
     iif: u32,
-    /// Who owns the interface toward the source, and was asked.
-    owner: u32,
+    /// Who owns the interface toward the source, and was asked. (Its slot may be another's by now.)
+    owner: ClientId,
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
@@ -162,7 +162,7 @@ impl Core {
         rebuild: bool,
     ) -> Result<(), Error> {
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
-        let owner = toward.and_then(|id| self.interfaces[id].owner());
+        let owner = toward.and_then(|id| self.owner_of(id));
         let (Some(route), Some(iif), Some(owner)) = (route, toward, owner) else {
             return self.make_unresolved(now, flow, route.map_or(arrival, |r| r.interface), route);
         };
@@ -190,8 +190,8 @@ impl Core {
             starved: false,
             came: None,
         });
-        self.count_question(owner, true);
-        self.outbox.push(owner, Action::Rpf { flow: id });
+        self.count_question(owner.slot, true);
+        self.outbox.push(owner.slot, Action::Rpf { flow: id });
         Ok(())
     }
 

@@ -393,6 +393,11 @@ impl Core {
         Ok((info.protocol, info.component))
     }
 
+    /// The client that owns an interface, if there is one.
+    pub(super) fn owner_of(&self, id: u32) -> Option<ClientId> {
+        self.interfaces.get(id)?.owner().and_then(|slot| self.client_in(slot))
+    }
+
     fn is_igmp(&self, slot: u32) -> bool {
         self.client_info(slot).is_some_and(|info| info.is_igmp())
     }

@@ -116,6 +116,12 @@ impl<T> Registry<T> {
         self.slots.get_mut(slot as usize)?.value.as_mut()
     }
 
+    /// The generation of the value in a slot, if there is one.
+    pub fn generation(&self, slot: u32) -> Option<u32> {
+        let place = self.slots.get(slot as usize)?;
+        place.value.is_some().then_some(place.generation)
+    }
+
     /// All values with slot and generation.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32, &T)> {
         self.iter_from(0)

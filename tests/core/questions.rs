@@ -47,6 +47,11 @@ impl World {
         self.core.register(info).unwrap()
     }
 
+    fn deregister(&mut self, client: ClientId) {
+        self.core.deregister(client).unwrap();
+        self.core.free_client_slot(client.slot);
+    }
+
     fn release(&mut self, client: ClientId, index: u32) {
         self.core.release(self.now, client, interface(index), &mut RouteBook::new()).unwrap();
     }
@@ -248,4 +253,26 @@ fn d6_an_answer_is_about_the_interface_that_was_asked_about() {
     assert_eq!(world.about(creation), [], "decision 10");
     world.created(creation, true);
     assert_eq!(world.oifs(FLOW), [7]);
+}
+
+/// While B is asked A goes, and C comes, gets A's place and takes the interface toward the source:
+/// C is to be asked (decision 35).
+#[test]
+fn e2_a_client_that_gets_the_place_of_the_one_asked_is_asked_itself() {
+    let (mut world, a, b) = two();
+    world.packet(FLOW);
+    let rpf = world.expect(false, a);
+    world.rpf(rpf);
+    let creation = world.expect(true, b);
+    world.release(a, 1);
+    world.deregister(a);
+    let c = world.register(300);
+    assert_eq!(c.slot, a.slot);
+    world.take(c, 1);
+    world.created(creation, true);
+    assert!(world.core.is_pending(FLOW));
+    let rpf = world.expect(false, c);
+    world.rpf(rpf);
+    world.settle();
+    assert_eq!(world.oifs(FLOW), [2]);
 }

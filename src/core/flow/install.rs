@@ -28,7 +28,7 @@ impl Core {
             self.relook.push_back(Relook::Flow { flow, rebuild: false });
         }
         let toward = self.interfaces.resolve(pending.route.interface);
-        let owns = |id: u32| self.interfaces.get(id).and_then(|i| i.owner()) == Some(pending.owner);
+        let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
         if !owns(iif) || !toward.is_some_and(owns) {
             // The interface changed hands meanwhile: its present owner is to be asked.
             let Flow { header, route, rebuild, .. } = pending;
