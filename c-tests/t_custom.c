@@ -3,7 +3,9 @@
 #include <mgm_host.h>
 
 #include "check.h"
+#include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #define ALL_ONES 0xffffffffu
 #define JOIN MGM_JOIN_STATE_FLAG
@@ -12,9 +14,12 @@
 static char calls[2000];           /* what the plane was asked to do, a line each */
 static DWORD refused_interface;    /* pfnAddInterface refuses this one */
 static DWORD refuse_entries;       /* what pfnSetMfe gives */
+static DWORD in_packets = 5;       /* what pfnGetMfeCounters tells */
+static BOOL joins_meanwhile;       /* a joins 4 while pfnSetMfe runs next, and packets come */
 static DWORD inside_take, inside_read; /* what calls from inside pfnSetMfe gave */
 static HANDLE a, b;                /* two routing protocols: a owns 1 and 3, b owns 2 */
 static HANDLE leaves;              /* IGMP that releases 7 when the host's clock is read next */
+static pthread_t joiner;
 static int context, host_context;
 
 static DWORD ip(int o1, int o2, int o3, int o4)
@@ -62,6 +67,42 @@ static void remove_interface(PVOID pv, DWORD index, DWORD next_hop)
     note(line);
 }
 
+static DWORD join(HANDLE who, DWORD index)
+{
+    return MgmAddGroupMembershipEntry(who, 0, 0, GROUP, ALL_ONES, index, 0, JOIN);
+}
+
+static void *join_4(void *unused)
+{
+    CHECK_CODE(join(a, 4), NO_ERROR);
+    return unused;
+}
+
+/* The statistics of the entry, in `buffer`. */
+static PMIB_IPMCAST_MFE_STATS statistics_in(BYTE *buffer, DWORD size)
+{
+    MIB_IPMCAST_MFE key;
+    memset(&key, 0, sizeof key);
+    key.dwSource = SOURCE;
+    key.dwGroup = GROUP;
+    CHECK_CODE(MgmGetMfeStats(&key, &size, buffer, MGM_MFE_STATS_0), NO_ERROR);
+    return (PMIB_IPMCAST_MFE_STATS)(void *)buffer;
+}
+
+/* The entry has `count` outgoing interfaces within ten seconds. */
+static BOOL comes_to(DWORD count)
+{
+    ULONGLONG buffer[64];
+    const struct timespec pause = {0, 1000000};
+    int n;
+    for (n = 0; n < 10000; n++) {
+        if (statistics_in((BYTE *)buffer, sizeof buffer)->ulNumOutIf == count)
+            return TRUE;
+        nanosleep(&pause, NULL);
+    }
+    return FALSE;
+}
+
 static DWORD set_mfe(PVOID pv, DWORD source, DWORD group, DWORD in, DWORD in_hop, DWORD count,
                      const MIB_IPMCAST_OIF *out)
 {
@@ -77,6 +118,12 @@ static DWORD set_mfe(PVOID pv, DWORD source, DWORD group, DWORD in, DWORD in_hop
     note(strcat(line, "\n"));
     inside_take = MgmTakeInterfaceOwnership(a, 9, 0);
     inside_read = MgmGetFirstMfe(&size, NULL, &entries);
+    if (joins_meanwhile) {
+        joins_meanwhile = FALSE;
+        CHECK_EQ(pthread_create(&joiner, NULL, join_4, NULL), 0);
+        CHECK(comes_to(count + 1));
+        in_packets += 100;
+    }
     return refuse_entries;
 }
 
@@ -93,7 +140,7 @@ static DWORD get_counters(PVOID pv, DWORD source, DWORD group, PMGM_MFE_COUNTERS
 {
     CHECK(pv == &context && source == SOURCE && group == GROUP);
     CHECK(counters->ulInPkts == 0 && counters->ulInOctets == 0);
-    counters->ulInPkts = 5;
+    counters->ulInPkts = in_packets;
     counters->ulInOctets = 500;
     counters->ulPktsDifferentIf = 2;
     return NO_ERROR;
@@ -229,11 +276,6 @@ static DWORD packet_on(DWORD index)
     return MgmHostReceive(index, 0, packet, sizeof packet);
 }
 
-static DWORD join(HANDLE who, DWORD index)
-{
-    return MgmAddGroupMembershipEntry(who, 0, 0, GROUP, ALL_ONES, index, 0, JOIN);
-}
-
 static DWORD leave(HANDLE who, DWORD index)
 {
     return MgmDeleteGroupMembershipEntry(who, 0, 0, GROUP, ALL_ONES, index, 0, JOIN);
@@ -325,6 +367,32 @@ static void statistics(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
+/* Packets that came before the plane heard of an interface are none of that interface's. */
+static void e13_an_interface_that_joins_while_another_is_added(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    ULONGLONG buffer[64];
+    PMIB_IPMCAST_MFE_STATS stats;
+    start(&table, NULL);
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 3, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 4, 0), NO_ERROR);
+    CHECK_CODE(join(b, 2), NO_ERROR);
+    CHECK_CODE(packet_on(1), NO_ERROR);
+    calls[0] = 0;
+    joins_meanwhile = TRUE;
+    CHECK_CODE(join(a, 3), NO_ERROR);
+    CHECK_EQ(pthread_join(joiner, NULL), 0);
+    EXPECT_CALLS("set 10.0.0.9 239.1.1.1 in 1 out 2 3\nset 10.0.0.9 239.1.1.1 in 1 out 2 3 4\n");
+    stats = statistics_in((BYTE *)buffer, sizeof buffer);
+    CHECK_EQ(stats->ulInPkts, 105);
+    CHECK_EQ(stats->ulNumOutIf, 3);
+    CHECK_EQ(stats->rgmiosOutStats[0].ulOutPackets, 105);
+    CHECK_EQ(stats->rgmiosOutStats[1].ulOutPackets, 100);
+    CHECK_EQ(stats->rgmiosOutStats[2].ulOutPackets, 0);
+    in_packets = 5;
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 static void wrong_interface(void)
 {
     MGM_HOST_FORWARDER table = whole_table();
@@ -393,6 +461,7 @@ int main(void)
     RUN(an_interface_that_is_left_meanwhile);
     RUN(entries);
     RUN(statistics);
+    RUN(e13_an_interface_that_joins_while_another_is_added);
     RUN(wrong_interface);
     RUN(least_table);
     RUN(refused_entries);

@@ -249,7 +249,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
 
     fn entry_lost(&self, flow: SourceGroup) {
         self.unattended("lost entry", |_| {
-            self.reprogram(flow);
+            self.with(|running| running.retry_all |= running.core.entry_lost(flow).is_err());
             Ok(())
         });
     }

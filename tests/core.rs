@@ -4,6 +4,8 @@
 mod questions;
 #[path = "core/routes.rs"]
 mod routes;
+#[path = "core/statistics.rs"]
+mod statistics;
 
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};
@@ -117,7 +119,7 @@ fn e13_rows_that_changed_meanwhile() {
     }
     assert_eq!(number_of(&core, 9), (flow(9), second.1));
     assert_ne!(number_of(&core, 3), third);
-    let counters = |n| Counters { packets: n, ..Counters::default() };
+    let counters = |n| Some(Counters { packets: n, ..Counters::default() });
     let counted = [1, 2, 3, 4].map(counters);
     let mut read = Vec::new();
     let all = core.read_rows(Millis(1), &rows, &counted, |record| {

@@ -50,6 +50,8 @@ impl Oif {
     pub const VETOED: u32 = 4;
     /// It joined the list since the entry was last programmed: its base is not known yet.
     pub const JOINING: u32 = 8;
+    /// So it did, and is being added in the plane now: its base will be known then.
+    pub const ADDING: u32 = 16;
 
     pub const fn interface(self) -> u32 {
         self.packed >> 8
@@ -65,7 +67,8 @@ impl Oif {
 
     /// Packets sent out of it since it joined the list; wraps.
     pub const fn packets(self, counters: Counters) -> u32 {
-        if self.is(Self::JOINING) { 0 } else { counters.packets.wrapping_sub(self.base) }
+        let counts = !self.is(Self::JOINING | Self::ADDING);
+        if counts { counters.packets.wrapping_sub(self.base) } else { 0 }
     }
 }
 
@@ -215,7 +218,7 @@ impl Mfe {
         self.place_of(interface).is_ok_and(|at| self.oifs[at].is(mark))
     }
 
-    /// Sets or clears a mark. Room for one more interface must have been reserved.
+    /// Sets or clears marks. Room for one more interface must have been reserved.
     pub fn set_mark(&mut self, interface: u32, mark: u32, on: bool) {
         match self.place_of(interface) {
             Ok(at) => {
@@ -229,11 +232,31 @@ impl Mfe {
         }
     }
 
-    /// Notes the packet count for the interfaces that just joined the list.
-    pub fn set_bases(&mut self, packets: u32) {
-        for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::JOINING)) {
-            oif.base = packets;
+    /// The interfaces that joined the list are being added in the plane. True: there are some.
+    fn begin_adding(&mut self) -> bool {
+        let mut some = false;
+        for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::JOINING | Oif::ADDING)) {
             oif.set(Oif::JOINING, false);
+            oif.set(Oif::ADDING, true);
+            some = true;
+        }
+        some
+    }
+
+    /// Notes the packet count for the interfaces that were added, and for no other that joined
+    /// the list meanwhile.
+    fn set_bases(&mut self, packets: u32) {
+        for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::ADDING)) {
+            oif.base = packets;
+            oif.set(Oif::ADDING, false);
+        }
+    }
+
+    /// What the plane counts for it begins anew.
+    fn count_anew(&mut self) {
+        for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::ACTIVE)) {
+            oif.set(Oif::ADDING, false);
+            oif.set(Oif::JOINING, true);
         }
     }
 
@@ -382,10 +405,10 @@ impl Core {
         Ok(())
     }
 
-    /// What the entry of a flow is to be in the plane: its iif and its oifs, ordered by name.
-    /// `id` is its number as far as that is known. None: there is no such entry.
+    /// What the entry of a flow is to be in the plane: its iif and its oifs, ordered by name. It is
+    /// programmed now. `id` is its number as far as that is known. None: there is no such entry.
     pub fn entry_state(
-        &self,
+        &mut self,
         flow: SourceGroup,
         id: u32,
         oifs: &mut Vec<IfKey>,
@@ -396,13 +419,9 @@ impl Core {
         oifs.try_reserve(mfe.oifs.len())?;
         oifs.extend(mfe.active().map(|oif| self.interfaces[oif.interface()].key));
         oifs[first..].sort_unstable();
-        Ok(Some(PlaneEntry {
-            id,
-            iif: self.interfaces[mfe.iif].key,
-            oifs: oifs.len() - first,
-            joined: mfe.oifs.iter().any(|oif| oif.is(Oif::JOINING)),
-            installed: mfe.is(Mfe::INSTALLED),
-        }))
+        let (iif, installed) = (self.interfaces[mfe.iif].key, mfe.is(Mfe::INSTALLED));
+        let joined = self.mfes[id].begin_adding();
+        Ok(Some(PlaneEntry { id, iif, oifs: oifs.len() - first, joined, installed }))
     }
 
     /// Notes that the plane has the entry of a flow, and how many packets it had counted before
@@ -412,6 +431,18 @@ impl Core {
             self.mfes[id].set(Mfe::INSTALLED, true);
             self.mfes[id].set_bases(packets_before);
         }
+    }
+
+    /// The plane lost the entry of a flow, and what it had counted for it: it is programmed again.
+    pub fn entry_lost(&mut self, flow: SourceGroup) -> Result<(), Error> {
+        if let Some(id) = self.mfes.find(flow) {
+            self.mfes[id].count_anew();
+            // Whether it carried packets before is not known any more: as if it had.
+            self.mfes.beside_mut(id).seen_packets = u32::MAX;
+        }
+        self.plane.reserve(1)?;
+        self.plane.push(Stale::entry(flow));
+        Ok(())
     }
 
     /// The flows that have an entry, from one on.

@@ -221,6 +221,6 @@ impl Core {
 
 /// Puts an interface into an entry's list or takes it out of it. Room must have been reserved.
 pub(super) fn set_active(mfe: &mut Mfe, interface: u32, active: bool) {
-    mfe.set_mark(interface, Oif::ACTIVE, active);
-    mfe.set_mark(interface, Oif::JOINING, active);
+    let marks = Oif::ACTIVE | Oif::JOINING | if active { 0 } else { Oif::ADDING };
+    mfe.set_mark(interface, marks, active);
 }

@@ -89,12 +89,12 @@ pub struct Totals {
 }
 
 impl Core {
-    /// The entry of a flow, with these counters.
+    /// The entry of a flow, with these counters; None: nothing is counted for it now.
     pub fn read_mfe(
         &self,
         now: Millis,
         flow: SourceGroup,
-        counters: Counters,
+        counters: Option<Counters>,
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
         let mfe = self.mfes.get(flow).ok_or(Error::NoSuchMfe(flow))?;
@@ -128,7 +128,7 @@ impl Core {
         &self,
         now: Millis,
         rows: &[Row],
-        counters: &[Counters],
+        counters: &[Option<Counters>],
         mut give: impl FnMut(&MfeRecord<'_>) -> bool,
     ) -> Result<bool, Error> {
         for ((flow, id), counters) in rows.iter().zip(counters) {
@@ -177,8 +177,7 @@ impl Core {
                     return Ok((Some(flow), true));
                 }
                 given += 1;
-                let taken =
-                    self.give_record(now, &self.mfes[id], Counters::default(), &mut give)?;
+                let taken = self.give_record(now, &self.mfes[id], None, &mut give)?;
                 if !taken {
                     return Ok((Some(flow), false));
                 }
@@ -191,7 +190,7 @@ impl Core {
         &self,
         now: Millis,
         mfe: &Mfe,
-        counters: Counters,
+        counters: Option<Counters>,
         give: impl FnOnce(&MfeRecord<'_>) -> R,
     ) -> Result<R, Error> {
         let mut oifs = SmallVec::<[OifRecord; FEW_OIFS]>::new();
@@ -200,7 +199,7 @@ impl Core {
         }
         for oif in mfe.active() {
             let interface = self.interfaces[oif.interface()].key;
-            oifs.push(OifRecord { interface, packets: oif.packets(counters) });
+            oifs.push(OifRecord { interface, packets: counters.map_or(0, |c| oif.packets(c)) });
         }
         // Most stand in order already: interfaces are numbered as they are taken.
         if !oifs.is_sorted_by_key(|oif| oif.interface) {
@@ -222,7 +221,7 @@ impl Core {
             up_time_ms: now.since(mfe.created()),
             expiry_ms: mfe.deadline().since(now),
             lifetime: mfe.lifetime(),
-            counters,
+            counters: counters.unwrap_or_default(),
             oifs: &oifs,
         }))
     }

@@ -163,8 +163,8 @@ pub trait Upcalls: Sync {
     /// Memberships on it stay.
     fn interface_up(&self, interface: IfKey, up: bool);
 
-    /// The plane's entry for this flow is not what it was told (somebody else changed it):
-    /// program it again from what the core knows.
+    /// The plane's entry for this flow has gone, with its counters (somebody else changed or deleted
+    /// it): program it again from what the core knows.
     fn entry_lost(&self, flow: SourceGroup);
 
     /// A line for the log, at one of the levels of `crate::log`.

@@ -26,9 +26,9 @@ impl<C: Callbacks> Mgm<C> {
         let now = self.now();
         let counters = if stats {
             let forwarder = self.state.read().shared().map(|running| running.forwarder.clone());
-            forwarder.and_then(|forwarder| forwarder.counters(flow)).unwrap_or_default()
+            forwarder.and_then(|forwarder| forwarder.counters(flow))
         } else {
-            Counters::default()
+            None
         };
         let state = self.state.read();
         state.shared().ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(now, flow, counters, give)
@@ -79,9 +79,8 @@ impl<C: Callbacks> Mgm<C> {
                 (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
-            let mut counters = SmallVec::<[Counters; MAX_ROWS]>::new();
-            counters
-                .extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow).unwrap_or_default()));
+            let mut counters = SmallVec::<[Option<Counters>; MAX_ROWS]>::new();
+            counters.extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow)));
             let state = self.state.read();
             let Some(running) = state.shared() else { return Ok(Rest::End) };
             let taken = |record: &MfeRecord<'_>| give(record).is_continue();

@@ -205,7 +205,13 @@ impl Batch {
         self.unused = None;
     }
 
-    fn add(&mut self, core: &Core, flow: SourceGroup, id: u32, refused: bool) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        core: &mut Core,
+        flow: SourceGroup,
+        id: u32,
+        refused: bool,
+    ) -> Result<(), Error> {
         self.entries.try_reserve(1)?;
         let now = core.entry_state(flow, id, &mut self.oifs)?;
         self.entries.push(BatchEntry { flow, now, refused, packets_before: 0 });

@@ -2,7 +2,7 @@
 
 use mgm::callbacks::{OutInterface, RpfAnswer};
 use mgm::core::outbox::{Action, Chain};
-use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use mgm::core::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
 use std::net::Ipv4Addr;
 
@@ -145,7 +145,7 @@ impl World {
         let give = &mut |record: &mgm::core::record::MfeRecord<'_>| {
             oifs = record.oifs.iter().map(|oif| oif.interface.index).collect();
         };
-        self.core.read_mfe(self.now, flow, Counters::default(), give).unwrap();
+        self.core.read_mfe(self.now, flow, None, give).unwrap();
         oifs
     }
 }

@@ -1,5 +1,6 @@
 //! What is counted, over changes of the outgoing list and over lifetimes (rules E8, E13).
 
+use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send};
 use crate::netns::{Cable, wait_for};
 use crate::netns_tests;
@@ -63,6 +64,43 @@ netns_tests! {
         assert_eq!(entry.out_packets, [2, 10]);
         // What was really sent.
         assert_eq!((drain(&b), drain(&c)), (17, 10));
+        router.agrees_with_kernel();
+    }
+
+    fn what_somebody_else_deletes_counts_anew() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        send(&a, f, b"0123456789");
+        counted(&router, f, 1);
+        send_many(&a, f, 9);
+        wait_for("the entry to be in place", || {
+            router.entry(f).filter(|e| e.out_packets == [10] && e.counters.packets == 10)
+        });
+        router.join(any(f), c.key());
+        send_many(&a, f, 5);
+        assert_eq!(counted(&router, f, 15).out_packets, [15, 5]);
+        let meddler = Meddler::new();
+        for changes in [false, true] {
+            if changes {
+                // It goes from c (VIF 2) to a (VIF 0).
+                meddler.add(f, 2, &[0]);
+            } else {
+                meddler.delete(f);
+            }
+            router.wait_entry(f, a.key(), &[b.key(), c.key()]);
+            send_many(&a, f, 3);
+            let entry = wait_for("what came since", || {
+                router.entry(f).filter(|e| e.out_packets == [3, 3])
+            });
+            assert_eq!((entry.counters.packets, entry.counters.octets), (3, 3 * 38));
+            router.leave(any(f), c.key());
+            router.join(any(f), c.key());
+            send_many(&a, f, 1);
+            assert_eq!(counted(&router, f, 4).out_packets, [4, 1]);
+        }
         router.agrees_with_kernel();
     }
 
