@@ -196,9 +196,10 @@ static ULONGLONG clock_read(PVOID pv)
 {
     HANDLE igmp = leaves;
     CHECK(pv == &host_context);
-    leaves = NULL;
-    if (igmp != NULL)
+    if (igmp != NULL) {
+        leaves = NULL; /* not written otherwise: threads read the clock */
         CHECK_CODE(MgmReleaseInterfaceOwnership(igmp, 7, 0), NO_ERROR);
+    }
     return 1000;
 }
 
