@@ -89,8 +89,152 @@ static void a6_stopping_inside_the_log(void)
     alarm(0);
 }
 
+/* ---- inside the functions of a custom forwarder --------------------------------------------- */
+
+enum { ADD_INTERFACE, REMOVE_INTERFACE, SET_MFE, DELETE_MFE, COUNTERS, ROUTE, STOP, FUNCTIONS };
+
+static int seen[FUNCTIONS]; /* the functions inside of which everything was called */
+static HANDLE rows;         /* an enumeration */
+
+/* Each function of mgm.h and mgm_host.h once: only those that read may be called. */
+static void call_everything(int function)
+{
+    static int reading;
+    ROUTING_PROTOCOL_CONFIG none;
+    MGM_HOST_CONFIG config = plain_config();
+    MIB_IPMCAST_MFE mfe;
+    HANDLE handle = NULL;
+    BYTE buffer[64];
+    DWORD size = sizeof buffer, count, protocol, component;
+    if (reading || a == NULL || seen[function])
+        return;
+    seen[function] = reading = 1;
+    memset(&none, 0, sizeof none);
+    memset(&mfe, 0, sizeof mfe);
+    mfe.dwSource = ip(10, 0, 0, 1);
+    mfe.dwGroup = ip(239, 1, 1, 1);
+    CHECK_CODE(MgmRegisterMProtocol(&none, 9, 9, &handle), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmDeRegisterMProtocol(a), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 9, 0), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 2, 0), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(join(a, 9, 1), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmDeleteGroupMembershipEntry(a, 0, 0, 0, 0, 1, 0, MGM_JOIN_STATE_FLAG),
+               ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmSetMfe(a, &mfe), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmGroupEnumerationStart(a, ANY_SOURCE, &handle), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmGroupEnumerationGetNext(rows, &size, buffer, &count), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmGroupEnumerationEnd(rows), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostStart(&config), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(packet(7), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostRouteChanged(0, 0), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostInterfaceDown(1, 0), ERROR_CAN_NOT_COMPLETE);
+    if (function != STOP) { /* where nothing is left to read */
+        CHECK_CODE(MgmGetProtocolOnInterface(1, 0, &protocol, &component), NO_ERROR);
+        CHECK_EQ(protocol, 100);
+        size = 0;
+        CHECK_CODE(MgmHostGetState(&size, NULL), ERROR_INSUFFICIENT_BUFFER);
+    }
+    size = 0;
+    CHECK(MgmGetFirstMfeStats(&size, NULL, &count, MGM_MFE_STATS_0) != ERROR_CAN_NOT_COMPLETE);
+    CHECK(MgmGetMfeStats(&mfe, &size, NULL, MGM_MFE_STATS_1) != ERROR_CAN_NOT_COMPLETE);
+    reading = 0;
+}
+
+static DWORD add_interface(PVOID context, DWORD index, DWORD next_hop)
+{
+    (void)context, (void)next_hop;
+    if (index == 3) /* when a owns 1 */
+        call_everything(ADD_INTERFACE);
+    return NO_ERROR;
+}
+
+static void remove_interface(PVOID context, DWORD index, DWORD next_hop)
+{
+    (void)context, (void)index, (void)next_hop;
+    call_everything(REMOVE_INTERFACE);
+}
+
+static DWORD set_mfe(PVOID context, DWORD source, DWORD group, DWORD in, DWORD in_hop, DWORD count,
+                     const MIB_IPMCAST_OIF *out)
+{
+    (void)context, (void)source, (void)group, (void)in, (void)in_hop, (void)count, (void)out;
+    call_everything(SET_MFE);
+    return NO_ERROR;
+}
+
+static DWORD delete_mfe(PVOID context, DWORD source, DWORD group)
+{
+    (void)context, (void)source, (void)group;
+    call_everything(DELETE_MFE);
+    return NO_ERROR;
+}
+
+static DWORD counters_of(PVOID context, DWORD source, DWORD group, PMGM_MFE_COUNTERS counters)
+{
+    (void)context, (void)source, (void)group, (void)counters;
+    call_everything(COUNTERS);
+    return NO_ERROR;
+}
+
+static void fill_route(DWORD source, PMGM_ROUTE route)
+{
+    route->dwIfIndex = 1;
+    route->dwUpStreamNbr = route->dwRouteNetwork = source;
+    route->dwRouteMask = ALL_ONES;
+}
+
+static DWORD route_of(PVOID context, DWORD source, PMGM_ROUTE route)
+{
+    (void)context;
+    fill_route(source, route);
+    call_everything(ROUTE);
+    return NO_ERROR;
+}
+
+static void stopped(PVOID context)
+{
+    (void)context;
+    call_everything(STOP);
+}
+
+static void a6_inside_the_functions_of_a_forwarder(void)
+{
+    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_FORWARDER table;
+    DWORD size = 0, count;
+    int function;
+    memset(&table, 0, sizeof table);
+    table.dwSize = (DWORD)sizeof table;
+    table.pfnAddInterface = add_interface;
+    table.pfnRemoveInterface = remove_interface;
+    table.pfnSetMfe = set_mfe;
+    table.pfnDeleteMfe = delete_mfe;
+    table.pfnGetMfeCounters = counters_of;
+    table.pfnStop = stopped;
+    config.dwForwarder = MGM_FORWARDER_CUSTOM;
+    config.pForwarder = &table;
+    config.pfnRoute = route_of; /* in the place of the table's */
+    a = NULL;
+    start(&config, NULL, NULL);
+    CHECK_CODE(MgmGroupEnumerationStart(a, ANY_SOURCE, &rows), NO_ERROR);
+    CHECK_CODE(join(b, 1, 3), NO_ERROR);
+    CHECK_CODE(packet(1), NO_ERROR);
+    CHECK_CODE(MgmGetFirstMfeStats(&size, NULL, &count, MGM_MFE_STATS_0),
+               ERROR_INSUFFICIENT_BUFFER);
+    CHECK_CODE(MgmHostInterfaceDown(1, 0), NO_ERROR);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(b, 3, 0), NO_ERROR);
+    CHECK_CODE(MgmGroupEnumerationEnd(rows), NO_ERROR);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    for (function = 0; function < FUNCTIONS; function++)
+        if (!CHECK(seen[function]))
+            printf("  function %d\n", function);
+    alarm(0);
+}
+
 int main(void)
 {
     RUN(a6_stopping_inside_the_log);
+    RUN(a6_inside_the_functions_of_a_forwarder);
     return check_summary();
 }

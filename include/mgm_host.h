@@ -12,7 +12,7 @@
  * A program that wants more calls MgmHostStart first; the environment is then ignored.
  *
  * What mgm.h says of calls, numbers, threads and callbacks holds here too. From inside the
- * functions of a custom forwarder only the functions that read may be called.
+ * functions of a custom forwarder only those that read may be called (MGM_HOST_FORWARDER).
  *
  * This file is generated from src/ffi; `make header` writes it anew.
  */
@@ -140,8 +140,9 @@ typedef void (*PMGM_HOST_STOP_CALLBACK)(PVOID pvContext);
  * The plane forwards each packet by its entries; one that no entry matches, or that came in on
  * another interface than its entry's, it hands to MgmHostReceive. pfnAddInterface,
  * pfnRemoveInterface, pfnSetMfe and pfnDeleteMfe come one at a time, in order; pfnRoute and
- * pfnGetMfeCounters at any moment and on any thread. From inside any of them only the functions
- * that read (MgmGet*) may be called; the others give ERROR_CAN_NOT_COMPLETE.
+ * pfnGetMfeCounters at any moment and on any thread. From inside any function of the plane's, and
+ * the pfnRoute of MGM_HOST_CONFIG in its place, only the functions that read (MgmGet* and
+ * MgmHostGetState) may be called; the others give ERROR_CAN_NOT_COMPLETE.
  *
  * MgmHostStart copies the structure.
  */

@@ -25,6 +25,8 @@ struct Context {
     frame: Cell<Frame>,
     token: Cell<u64>,
     programming: Cell<bool>,
+    /// A function of a custom forwarder of the host's is on the stack.
+    plane: Cell<bool>,
     /// A call from inside the forwarder's functions has left something to the calls around it.
     left_over: Cell<bool>,
     /// The manager, by address, that this is a timer's thread of.
@@ -37,6 +39,7 @@ thread_local! {
             frame: Cell::new(Frame { manager: 0, depth: 0, job: 0 }),
             token: Cell::new(0),
             programming: Cell::new(false),
+            plane: Cell::new(false),
             left_over: Cell::new(false),
             timer: Cell::new(0),
         }
@@ -115,6 +118,18 @@ pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside the forwarder's programming functions.
 pub fn is_inside_forwarder() -> bool {
     HERE.with(|here| here.programming.get())
+}
+
+/// Runs a function of a custom forwarder of the host's, which may only read.
+pub fn inside_plane<R>(function: impl FnOnce() -> R) -> R {
+    let outer = HERE.with(|here| here.plane.replace(true));
+    let _restore = Restore(|| HERE.with(|here| here.plane.set(outer)));
+    function()
+}
+
+/// Whether this thread is inside a function of a custom forwarder of the host's.
+pub fn is_inside_plane() -> bool {
+    HERE.with(|here| here.plane.get())
 }
 
 /// Leaves what is to be done to the call around the forwarder's function that this thread is in.

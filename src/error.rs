@@ -138,7 +138,7 @@ pub enum Error {
     #[error("not with this forwarder; it is for {0}")]
     OtherForwarder(&'static str),
     /// Called from inside a forwarder's own function.
-    #[error("called from inside a function of the host's forwarder")]
+    #[error("called from inside a function of the host's forwarder, where a program may only read")]
     InsideForwarder,
     /// The core needs a route that the shell has not looked up yet; never reaches a caller.
     #[error("a route toward a source is needed")]

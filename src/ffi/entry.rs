@@ -140,7 +140,7 @@ pub unsafe extern "C" fn MgmGetProtocolOnInterface(
     pdwIfProtocolId: PDWORD,
     pdwIfComponentId: PDWORD,
 ) -> DWORD {
-    guard::call("MgmGetProtocolOnInterface", || {
+    guard::read("MgmGetProtocolOnInterface", || {
         let protocol_out = required(pdwIfProtocolId, "pdwIfProtocolId")?;
         let component_out = required(pdwIfComponentId, "pdwIfComponentId")?;
         let interface = convert::interface(dwIfIndex, dwIfNextHopAddr);

@@ -2,6 +2,7 @@
 //! a code.
 
 use super::MGM;
+use crate::context;
 use crate::core::record::Rest;
 use crate::error::{Error, code};
 use crate::log::Level;
@@ -27,10 +28,16 @@ impl Outcome for Rest {
     }
 }
 
-/// Runs the body of the exported function `name` and gives its code.
+/// Runs the body of the exported function `name`, which may change something, and gives its code.
+/// From inside a function of a custom forwarder's it is refused.
+pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+    read(name, || if context::is_inside_plane() { Err(Error::InsideForwarder) } else { body() })
+}
+
+/// The same for a function that only reads.
 ///
 /// A panic closes the library: the state can no longer be trusted (rule A5).
-pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
     // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
     let result = catch_unwind(AssertUnwindSafe(|| {
         if MGM.is_broken() {

@@ -150,7 +150,7 @@ pub extern "C" fn MgmHostInterfaceDown(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD)
 /// pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE) -> DWORD {
-    guard::call("MgmHostGetState", || {
+    guard::read("MgmHostGetState", || {
         // SAFETY: the caller's promise about both pointers.
         let mut out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, None)? };
         // Measured first: a call that fails writes nothing (rule A2).

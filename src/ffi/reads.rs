@@ -28,7 +28,7 @@ pub unsafe extern "C" fn MgmGetMfe(
     pdwBufferSize: PDWORD,
     pbBuffer: PBYTE,
 ) -> DWORD {
-    guard::call("MgmGetMfe", || {
+    guard::read("MgmGetMfe", || {
         // SAFETY: the caller's promise about the three pointers.
         let (flow, out) = unsafe {
             (convert::flow(pimm, "pimm")?, OutBuffer::new(pdwBufferSize, pbBuffer, None)?)
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn MgmGetFirstMfe(
     pbBuffer: PBYTE,
     pdwNumEntries: PDWORD,
 ) -> DWORD {
-    guard::call("MgmGetFirstMfe", || {
+    guard::read("MgmGetFirstMfe", || {
         // SAFETY: the caller's promise about the three pointers.
         let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
         MfeRecords::new(out, None).all_after(None)
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn MgmGetNextMfe(
     pbBuffer: PBYTE,
     pdwNumEntries: PDWORD,
 ) -> DWORD {
-    guard::call("MgmGetNextMfe", || {
+    guard::read("MgmGetNextMfe", || {
         // SAFETY: the caller's promise about the four pointers.
         let (start, out) = unsafe {
             let start = convert::flow(pimmStart, "pimmStart")?;
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn MgmGetMfeStats(
     pbBuffer: PBYTE,
     dwFlags: DWORD,
 ) -> DWORD {
-    guard::call("MgmGetMfeStats", || {
+    guard::read("MgmGetMfeStats", || {
         let kind = StatsKind::from_flags(dwFlags)?;
         // SAFETY: the caller's promise about the three pointers.
         let (flow, out) = unsafe {
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn MgmGetFirstMfeStats(
     pdwNumEntries: PDWORD,
     dwFlags: DWORD,
 ) -> DWORD {
-    guard::call("MgmGetFirstMfeStats", || {
+    guard::read("MgmGetFirstMfeStats", || {
         let kind = StatsKind::from_flags(dwFlags)?;
         // SAFETY: the caller's promise about the three pointers.
         let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn MgmGetNextMfeStats(
     pdwNumEntries: PDWORD,
     dwFlags: DWORD,
 ) -> DWORD {
-    guard::call("MgmGetNextMfeStats", || {
+    guard::read("MgmGetNextMfeStats", || {
         let kind = StatsKind::from_flags(dwFlags)?;
         // SAFETY: the caller's promise about the four pointers.
         let (start, out) = unsafe {

@@ -1,9 +1,12 @@
 //! A forwarding plane of the host's own, behind mgm_host.h's table of functions.
 //!
 //! The unsafe half, the calls into C, is `ffi/forwarder.rs`; this half turns codes into reasons.
+//! Some of the functions run under the lock that keeps them in order, so from inside any of them a
+//! program may only read: `ffi/guard.rs` refuses the rest.
 #![forbid(unsafe_code)]
 
 use super::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
+use crate::context::inside_plane;
 use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::error::code;
 use crate::log::Level;
@@ -63,23 +66,23 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn stop(&self) {
-        self.plane.stop();
+        inside_plane(|| self.plane.stop());
     }
 
     fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
-        checked(self.plane.add_interface(interface))
+        checked(inside_plane(|| self.plane.add_interface(interface)))
     }
 
     fn remove_interface(&self, interface: IfKey) {
-        self.plane.remove_interface(interface);
+        inside_plane(|| self.plane.remove_interface(interface));
     }
 
     fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
         for (position, change) in changes.iter().enumerate() {
             let given = match change.state {
-                Some(state) => self.plane.set_mfe(change.flow, state),
+                Some(state) => inside_plane(|| self.plane.set_mfe(change.flow, state)),
                 // An entry that is not there has gone.
-                None => match self.plane.delete_mfe(change.flow) {
+                None => match inside_plane(|| self.plane.delete_mfe(change.flow)) {
                     code::ERROR_NOT_FOUND => code::NO_ERROR,
                     given => given,
                 },
@@ -91,7 +94,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
-        match self.plane.counters(flow) {
+        match inside_plane(|| self.plane.counters(flow)) {
             Ok(counters) => Some(counters),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {
@@ -102,7 +105,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
-        match self.plane.route(source, arrival) {
+        match inside_plane(|| self.plane.route(source, arrival)) {
             Ok(route) => Some(route),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {

@@ -142,8 +142,9 @@ pub type PMGM_HOST_STOP_CALLBACK = Option<unsafe extern "C" fn(pvContext: PVOID)
 /// The plane forwards each packet by its entries; one that no entry matches, or that came in on
 /// another interface than its entry's, it hands to MgmHostReceive. pfnAddInterface,
 /// pfnRemoveInterface, pfnSetMfe and pfnDeleteMfe come one at a time, in order; pfnRoute and
-/// pfnGetMfeCounters at any moment and on any thread. From inside any of them only the functions
-/// that read (MgmGet*) may be called; the others give ERROR_CAN_NOT_COMPLETE.
+/// pfnGetMfeCounters at any moment and on any thread. From inside any function of the plane's, and
+/// the pfnRoute of MGM_HOST_CONFIG in its place, only the functions that read (MgmGet* and
+/// MgmHostGetState) may be called; the others give ERROR_CAN_NOT_COMPLETE.
 ///
 /// MgmHostStart copies the structure.
 #[derive(Clone, Copy, Debug)]
