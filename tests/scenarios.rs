@@ -17,6 +17,8 @@ mod entries;
 mod interfaces;
 #[path = "scenarios/lifetimes.rs"]
 mod lifetimes;
+#[path = "scenarios/limits.rs"]
+mod limits;
 #[path = "scenarios/memberships.rs"]
 mod memberships;
 

@@ -104,7 +104,8 @@ impl Core {
     /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
     /// room. Room for one change of the plane must have been reserved.
     pub(super) fn admit(&mut self, now: Millis, source: Ipv4Addr) -> bool {
-        let known = self.mfes.len() + self.flows.len();
+        // An entry that is being built anew counts once.
+        let known = self.by_source.len();
         let full = known >= self.admissions.limits.max_mfes as usize;
         let oldest = self.negatives.oldest();
         if (full && oldest.is_none()) || !self.admissions.within_rates(now, source) {

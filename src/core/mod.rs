@@ -127,7 +127,8 @@ pub struct Core {
     /// The number of the one for everything, (*,*), if it has members.
     everything: Option<u32>,
     mfes: Table<Mfe>,
-    /// Forwarding entries, and new flows whose questions are open, by source, then group.
+    /// Forwarding entries, and new flows whose questions are open, by source, then group: what
+    /// counts for the cap (rule G1).
     by_source: OrderedMap<u64, ()>,
     lifetimes: Wheel,
     /// The last prune alert that asked for a lifetime.

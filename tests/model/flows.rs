@@ -104,6 +104,13 @@ pub struct Pending {
     pub came: Option<(IfKey, Header, Option<RouteEntry>)>,
 }
 
+impl Pending {
+    /// An entry comes of it beside those that are there.
+    pub fn makes_entry(&self) -> bool {
+        !self.rebuild || self.came.is_some()
+    }
+}
+
 impl Model {
     /// The route toward a source, leading to the interface that it means.
     pub fn route(&self, source: Ipv4Addr) -> Option<RouteEntry> {
@@ -150,7 +157,7 @@ impl Model {
             held.push((on, packet));
         }
         let pending = self.pending.get(&flow);
-        if pending.is_some_and(|p| p.rebuild && p.came.is_none()) {
+        if pending.is_some_and(|p| !p.makes_entry()) {
             self.came_meanwhile(on, packet);
         } else if pending.is_none() {
             if self.room_for_one(flow.source()) {
@@ -166,11 +173,10 @@ impl Model {
     /// A packet of a flow whose entry went while it was being built anew.
     fn came_meanwhile(&mut self, on: IfKey, packet: Packet) {
         let flow = packet.flow;
-        if !self.rates_allow(flow.source()) {
+        if !self.room_for_one(flow.source()) {
             self.held.remove(&flow);
             return;
         }
-        self.count_new(flow.source());
         let route = self.route_named(flow.source(), Some(on));
         if let Some(pending) = self.pending.get_mut(&flow) {
             pending.came = Some((on, header_of(&packet), route));

@@ -150,7 +150,10 @@ impl Model {
         if !self.rates_allow(source) {
             return false;
         }
-        while self.mfes.len() + self.pending.len() >= self.max_mfes() {
+        // An entry that is being built anew counts once; if it went, it comes back with a packet.
+        while self.mfes.len() + self.pending.values().filter(|p| p.makes_entry()).count()
+            >= self.max_mfes()
+        {
             if !self.drop_oldest_negative() {
                 return false;
             }

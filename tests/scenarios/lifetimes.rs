@@ -1,5 +1,4 @@
 //! Rules E8 to E13: lifetimes, route changes, MgmSetMfe, what can be read. F: enumerations.
-//! G: limits.
 
 use crate::model::net::*;
 use crate::model::words::{code::*, *};
@@ -34,11 +33,6 @@ crate::scenarios!(
     f2_after_the_end_there_are_none,
     f3_rows_present_throughout_come_once,
     f4_end_destroys_the_handle,
-    g1_a_new_flow_replaces_the_oldest_negative_entry,
-    g1_positive_entries_are_never_pushed_out,
-    g1_at_most_a_quarter_is_negative,
-    g1_rates_hold_new_flows_back_and_nothing_else,
-    g2_memberships_and_clients_have_no_cap,
     without_route_callback_the_arrival_is_the_route,
 );
 
@@ -392,86 +386,6 @@ pub fn f4_end_destroys_the_handle(on: On) {
     s.run(Op::EndEnum(Handle::Nth(0))).ok_calls(&[]);
     s.run(Op::EndEnum(Handle::Nth(0))).fails(INVALID_PARAMETER);
     s.run(Op::NextGroups(Handle::Nth(0), 4)).fails(INVALID_PARAMETER);
-}
-
-/// The n-th of many groups.
-fn nth_group(n: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(G1.to_bits() + n)
-}
-
-/// A cap of 8: two negative entries at most, six positive ones fill the rest.
-fn capped(on: On) -> Stage {
-    let mut s = Stage::new(on, |w| w.max_mfes = 8);
-    s.one_each();
-    for n in 0..6 {
-        s.join(B, any(nth_group(n)), IF2).ok();
-        let _ = s.packet(sg(S1, nth_group(n)), IF1);
-    }
-    for n in 6..8 {
-        let _ = s.packet(sg(S1, nth_group(n)), IF1);
-        s.advance(1).ok();
-    }
-    assert_eq!(s.look().mfes.len(), 8);
-    s
-}
-
-pub fn g1_a_new_flow_replaces_the_oldest_negative_entry(on: On) {
-    let mut s = capped(on);
-    s.join(B, any(nth_group(8)), IF2).ok();
-    s.packet(sg(S1, nth_group(8)), IF1).sent(&[IF2]).ok();
-    assert_eq!(s.find(sg(S1, nth_group(6))), None);
-    assert!(s.find(sg(S1, nth_group(7))).is_some());
-    assert_eq!(s.look().mfes.len(), 8);
-}
-
-pub fn g1_positive_entries_are_never_pushed_out(on: On) {
-    let mut s = capped(on);
-    for n in 8..10 {
-        s.join(B, any(nth_group(n)), IF2).ok();
-        let _ = s.packet(sg(S1, nth_group(n)), IF1).sent(&[IF2]);
-    }
-    let before = s.look();
-    s.join(B, any(nth_group(10)), IF2).ok();
-    s.packet(sg(S1, nth_group(10)), IF1).sent(&[]).ok_calls(&[]);
-    assert_eq!(s.look(), before);
-    s.packet(sg(S1, nth_group(0)), IF1).sent(&[IF2]).ok_calls(&[]);
-}
-
-pub fn g1_at_most_a_quarter_is_negative(on: On) {
-    let mut s = Stage::new(on, |w| w.max_mfes = 8);
-    s.one_each();
-    for n in 0..5 {
-        let _ = s.packet(sg(S1, nth_group(n)), IF1);
-        s.advance(1).ok();
-    }
-    let left: Vec<SourceGroup> = s.look().mfes.iter().map(|m| m.flow).collect();
-    assert_eq!(left, [sg(S1, nth_group(3)), sg(S1, nth_group(4))]);
-}
-
-/// Decision 25: dwMaxNewMfesPerSecond and dwMaxNewMfesPerSource.
-pub fn g1_rates_hold_new_flows_back_and_nothing_else(on: On) {
-    let mut s = Stage::new(on, |w| (w.max_new, w.max_new_of_source) = (4, 3));
-    s.one_each();
-    s.join(B, ALL, IF2).ok();
-    for n in 0..3 {
-        let _ = s.packet(sg(S1, nth_group(n)), IF1).sent(&[IF2]);
-    }
-    s.packet(sg(S1, nth_group(3)), IF1).sent(&[]).ok_calls(&[]);
-    let _ = s.packet(sg(S1B, nth_group(3)), IF1).sent(&[IF2]);
-    s.packet(sg(S2, nth_group(3)), IF2).sent(&[]).ok_calls(&[]);
-    let _ = s.packet(sg(S1, nth_group(0)), IF1).sent(&[IF2]);
-    s.advance(1).ok();
-    let _ = s.packet(sg(S1, nth_group(3)), IF1).sent(&[IF2]);
-    assert_eq!(s.look().mfes.len(), 5);
-}
-
-pub fn g2_memberships_and_clients_have_no_cap(on: On) {
-    let mut s = Stage::new(on, |w| w.max_mfes = 8);
-    s.one_each();
-    for n in 0..2000 {
-        s.join(B, any(nth_group(n)), IF2).ok();
-    }
-    assert_eq!(s.groups(A, false, 300).len(), 2000);
 }
 
 /// Decision 28.

@@ -104,8 +104,9 @@ impl Core {
         let flow = self.flows[id].flow;
         // So that a change of routes finds it, as the entry's going took it out.
         self.by_source.reserve_one()?;
-        if !self.admissions.within_rates(now, flow.source()) {
-            self.admissions.refused += 1;
+        self.plane.reserve(1)?;
+        // Others may have its place by now.
+        if !self.admit(now, flow.source()) {
             return Ok(Admission::Refused);
         }
         self.by_source.insert(by_source(flow), ());
