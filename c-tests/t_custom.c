@@ -318,6 +318,63 @@ static void an_interface_that_is_left_meanwhile(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
+static HANDLE igmps[2];
+static int enabled;
+
+static DWORD leave_to_the_other(DWORD index, DWORD next_hop)
+{
+    CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[0], index, next_hop), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(igmps[1], index, next_hop), NO_ERROR);
+    CHECK_CODE(join(igmps[1], index), ERROR_CAN_NOT_COMPLETE);
+    return NO_ERROR;
+}
+
+static DWORD leave_it(DWORD index, DWORD next_hop)
+{
+    CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[0], index, next_hop), NO_ERROR);
+    return NO_ERROR;
+}
+
+static DWORD join_again(DWORD index, DWORD next_hop)
+{
+    CHECK(next_hop == 0);
+    enabled++;
+    CHECK_CODE(join(igmps[1], index), NO_ERROR);
+    return NO_ERROR;
+}
+
+/* IGMP leaves while it is told of a new owner, and another may come in its place: the plane keeps
+ * the interface, and whoever is there afterwards is enabled. */
+static void c3_igmp_leaves_while_it_is_told(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    int comes;
+    for (comes = 0; comes < 2; comes++) {
+        ROUTING_PROTOCOL_CONFIG callbacks;
+        memset(&callbacks, 0, sizeof callbacks);
+        start(&table, NULL);
+        callbacks.pfnDisableIgmpCallback = comes ? leave_to_the_other : leave_it;
+        CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 1, &igmps[0]), NO_ERROR);
+        callbacks.pfnEnableIgmpCallback = join_again;
+        CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 2, &igmps[1]), NO_ERROR);
+        CHECK_CODE(MgmTakeInterfaceOwnership(igmps[0], 7, 0), NO_ERROR);
+        EXPECT_CALLS("add 1\nadd 2\nadd 7\n");
+        enabled = 0;
+        CHECK_CODE(MgmTakeInterfaceOwnership(a, 7, 0), NO_ERROR);
+        EXPECT_CALLS("");
+        CHECK(enabled == comes);
+        if (comes)
+            CHECK_CODE(leave(igmps[1], 7), NO_ERROR);
+        CHECK_CODE(join(a, 7), NO_ERROR);
+        if (comes)
+            CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[1], 7, 0), NO_ERROR);
+        EXPECT_CALLS("");
+        CHECK_CODE(MgmReleaseInterfaceOwnership(a, 7, 0), NO_ERROR);
+        EXPECT_CALLS("remove 7\n");
+        CHECK_CODE(MgmHostStop(), NO_ERROR);
+    }
+}
+
 static void entries(void)
 {
     MGM_HOST_FORWARDER table = whole_table();
@@ -460,6 +517,7 @@ int main(void)
 {
     RUN(interfaces);
     RUN(an_interface_that_is_left_meanwhile);
+    RUN(c3_igmp_leaves_while_it_is_told);
     RUN(entries);
     RUN(statistics);
     RUN(e13_an_interface_that_joins_while_another_is_added);

@@ -1,5 +1,7 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
+#[path = "core/ownership.rs"]
+mod ownership;
 #[path = "core/questions.rs"]
 mod questions;
 #[path = "core/routes.rs"]

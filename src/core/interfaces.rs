@@ -99,6 +99,11 @@ impl Interface {
     pub const fn in_use(&self) -> bool {
         self.protocol.is_some() || self.igmp.is_some()
     }
+
+    /// Whether anybody is on it, or about to be: IGMP may leave while it is told of a new owner.
+    pub const fn is_kept(&self) -> bool {
+        self.in_use() || self.change.is_some()
+    }
 }
 
 /// All interfaces, by number and by name.
@@ -193,7 +198,7 @@ impl Interfaces {
     /// Forgets an interface that nobody is on and no entry names.
     pub fn forget_unused(&mut self, id: u32) {
         let Some(interface) = self.rows.get(id) else { return };
-        if !interface.in_use() && interface.iif_users == 0 && interface.change.is_none() {
+        if !interface.is_kept() && interface.iif_users == 0 {
             self.by_key.remove(interface.key);
             self.rows.remove(id);
         }

@@ -17,6 +17,8 @@ pub(super) struct Change {
     interface: u32,
     kind: ChangeKind,
     outcome: Option<Result<(), Error>>,
+    /// The slot of the IGMP client that ENABLE_IGMP went to.
+    enabled: Option<u32>,
     /// DISABLE_IGMP has been answered.
     answered: bool,
     /// The caller has seen the outcome.
@@ -33,8 +35,8 @@ pub enum Taking {
 }
 
 impl Core {
-    /// Whether the client may take the interface (rule C1). True: nobody is on it yet, so that
-    /// the plane must be asked first (rule C5).
+    /// Whether the client may take the interface (rule C1). True: the plane does not have it yet,
+    /// and must be asked first (rule C5).
     pub fn may_take(&self, client: ClientId, key: IfKey) -> Result<bool, Error> {
         let slot = self.slot_of(client)?;
         let Some(interface) = self.interfaces.find(key).map(|id| &self.interfaces[id]) else {
@@ -46,7 +48,7 @@ impl Core {
             interface.protocol.is_some()
                 || matches!(interface.change, Some((_, ChangeKind::Take(_))))
         };
-        if taken { Err(Error::AlreadyOwned(key)) } else { Ok(!interface.in_use()) }
+        if taken { Err(Error::AlreadyOwned(key)) } else { Ok(!interface.is_kept()) }
     }
 
     /// MgmTakeInterfaceOwnership, once the plane has the interface.
@@ -79,7 +81,8 @@ impl Core {
         if self.is_igmp(slot) {
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
-            self.interfaces[id].igmp_disabled = false;
+            // In the place of one that was told of a change and left: it is enabled in its stead.
+            self.interfaces[id].igmp_disabled = self.interfaces[id].change.is_some();
             self.count_interface(slot, 1);
             if alone {
                 self.owner_came(id);
@@ -119,6 +122,7 @@ impl Core {
             }
             (Role::Protocol, None, None) => {
                 self.commit(now, id, ChangeKind::Release(slot), routes)?;
+                self.left(id);
                 Ok(Taking::Done)
             }
         }
@@ -134,6 +138,7 @@ impl Core {
             interface: id,
             kind,
             outcome: None,
+            enabled: None,
             answered: false,
             seen: false,
         });
@@ -146,17 +151,26 @@ impl Core {
         Ok(Taking::Waits(change))
     }
 
-    /// IGMP's DISABLE callback starts: from now on its adds and deletes are refused.
-    pub fn igmp_disabling(&mut self, key: IfKey) {
-        if let Some(id) = self.interfaces.find_used(key) {
-            self.interfaces[id].igmp_disabled = true;
+    /// IGMP's DISABLE callback starts: from now on its adds and deletes are refused. Not where it
+    /// has left meanwhile, and come again after the change: no ENABLE follows then.
+    pub fn igmp_disabling(&mut self, client: u32, key: IfKey, change: u32) {
+        let Some(known) = self.changes.get(change) else { return };
+        if known.outcome.is_none() || known.enabled == Some(client) {
+            self.set_igmp_disabled(client, key, true);
         }
     }
 
     /// IGMP's ENABLE callback starts: it may add its memberships again.
-    pub fn igmp_enabling(&mut self, key: IfKey) {
-        if let Some(id) = self.interfaces.find_used(key) {
-            self.interfaces[id].igmp_disabled = false;
+    pub fn igmp_enabling(&mut self, client: u32, key: IfKey) {
+        self.set_igmp_disabled(client, key, false);
+    }
+
+    /// Another IGMP may have come in the place of the client that is told.
+    fn set_igmp_disabled(&mut self, client: u32, key: IfKey, disabled: bool) {
+        if let Some(id) = self.interfaces.find(key)
+            && self.interfaces[id].igmp == Some(client)
+        {
+            self.interfaces[id].igmp_disabled = disabled;
         }
     }
 
@@ -217,11 +231,18 @@ impl Core {
         }
         self.outbox.release();
         self.interfaces[id].change = None;
-        if let Some(igmp) = self.interfaces[id].igmp {
+        let enabled = self.interfaces[id].igmp;
+        if let Some(igmp) = enabled {
             self.outbox.push(igmp, Action::EnableIgmp { interface: self.interfaces[id].key });
         }
-        self.interfaces.forget_unused(id);
+        // What was made had room for it.
+        if outcome.is_ok() || self.plane.reserve(1).is_ok() {
+            self.left(id);
+        } else {
+            self.interfaces.forget_unused(id);
+        }
         if let Some(known) = self.changes.get_mut(change) {
+            known.enabled = enabled;
             known.outcome = Some(std::mem::replace(&mut outcome, Ok(())));
         }
         Ok(())
@@ -266,7 +287,6 @@ impl Core {
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = None;
                 self.count_interface(slot, -1);
-                self.left(id);
             }
         }
         Ok(())
@@ -373,7 +393,7 @@ impl Core {
 
     /// Nobody may be on the interface any more: then the plane gives it up.
     fn left(&mut self, id: u32) {
-        if !self.interfaces[id].in_use() {
+        if !self.interfaces[id].is_kept() {
             self.interfaces[id].up = true;
             self.plane.push(Stale::Interface(self.interfaces[id].key));
             self.interfaces.forget_unused(id);
@@ -382,7 +402,7 @@ impl Core {
 
     /// Whether the plane must keep an interface.
     pub fn uses(&self, key: IfKey) -> bool {
-        self.interfaces.find_used(key).is_some()
+        self.interfaces.find(key).is_some_and(|id| self.interfaces[id].is_kept())
     }
 
     /// MgmGetProtocolOnInterface: protocol and component of the owner (rule C2).

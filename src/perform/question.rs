@@ -51,11 +51,11 @@ impl Question {
             Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
             Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
             Action::DisableIgmp { interface, change } => {
-                core.igmp_disabling(interface);
+                core.igmp_disabling(client, interface, change);
                 Self::DisableIgmp { interface, change }
             }
             Action::EnableIgmp { interface } => {
-                core.igmp_enabling(interface);
+                core.igmp_enabling(client, interface);
                 Self::EnableIgmp { interface }
             }
         }

@@ -57,15 +57,20 @@ impl Model {
         let Some(id) = self.client(handle) else { return code::INVALID_PARAMETER };
         let now = self.interfaces.entry(on).or_default();
         let igmp_there = now.igmp;
-        let place_taken =
-            if self.is_igmp(id) { igmp_there.is_some() } else { self.routing_on(on).is_some() };
-        if place_taken || self.interfaces[&on].change.is_some() {
+        let change = now.change.is_some();
+        let place_taken = if self.is_igmp(id) {
+            igmp_there.is_some()
+        } else {
+            self.routing_on(on).is_some() || change
+        };
+        if place_taken {
             return code::ALREADY_EXISTS; // rule C1, decisions 1 and 2
         }
         self.came_up(on, Some(id)); // decision 22
         if self.is_igmp(id) {
             let was_owned = self.routing_on(on).is_some();
-            self.interface_mut(on).igmp = Some(id);
+            let interface = self.interface_mut(on);
+            (interface.igmp, interface.igmp_off) = (Some(id), change); // decision 2
             if !was_owned {
                 self.owner_came(on);
             }
@@ -162,6 +167,8 @@ impl Model {
         self.update_all(Some(id));
         if let Some(igmp) = igmp {
             self.enqueue(igmp, Item::Enable { on });
+        } else if matches!(change, Change::Take(_)) {
+            self.owner_came(on);
         }
         self.forget_unused(on);
     }

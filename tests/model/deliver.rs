@@ -156,8 +156,8 @@ impl Model {
         let before = std::mem::replace(&mut self.cause, cause);
         match what {
             // Rule C3: IGMP's adds and deletes are refused between the two.
-            Item::Disable { on, .. } => self.set_igmp_off(on, true),
-            Item::Enable { on } => self.set_igmp_off(on, false),
+            Item::Disable { on, .. } => self.set_igmp_off(id, on, true),
+            Item::Enable { on } => self.set_igmp_off(id, on, false),
             _ => {}
         }
         let answer = match self.callback(id, &what) {
@@ -224,8 +224,8 @@ impl Model {
         }
     }
 
-    fn set_igmp_off(&mut self, on: IfKey, off: bool) {
-        if let Some(interface) = self.interfaces.get_mut(&on) {
+    fn set_igmp_off(&mut self, id: Id, on: IfKey, off: bool) {
+        if let Some(interface) = self.interfaces.get_mut(&on).filter(|i| i.igmp == Some(id)) {
             interface.igmp_off = off;
         }
     }

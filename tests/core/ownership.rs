@@ -1,0 +1,99 @@
+//! IGMP that leaves while the owner of its interface changes (rule C3, decision 2).
+
+use crate::{INTERFACE, JOIN};
+use mgm::core::types::{ClientId, IfKey, Millis, SourceGroup};
+use mgm::core::{ClientInfo, Core, Limits, RouteBook, Taking};
+use mgm::error::Error;
+use std::net::Ipv4Addr;
+
+const GROUP: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, 1));
+
+struct World {
+    core: Core,
+    igmp: ClientId,
+    other: ClientId,
+    change: u32,
+}
+
+impl World {
+    /// A protocol takes the interface that `igmp` is on. DISABLE_IGMP has not started.
+    fn new() -> Self {
+        let mut core = Core::new(Limits::default(), 1, u32::MAX);
+        let mut register = |protocol, component| {
+            let info = ClientInfo { protocol, component, has_local_join: false };
+            core.register(info).unwrap()
+        };
+        let [igmp, other, owner] = [(10, 1), (10, 2), (1, 1)].map(|(p, c)| register(p, c));
+        let mut take =
+            |client| core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+        assert_eq!(take(igmp), Taking::Done);
+        let Taking::Waits(change) = take(owner) else { panic!("it waits for IGMP") };
+        Self { core, igmp, other, change }
+    }
+
+    fn release(&mut self, client: ClientId) {
+        self.core.release(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+    }
+
+    fn take(&mut self, client: ClientId) {
+        self.core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+    }
+
+    /// The call that began the change waits no longer for IGMP.
+    fn give_up_waiting(&mut self) {
+        self.core.change_outcome(Millis(1), self.change, &mut RouteBook::new()).unwrap();
+    }
+
+    fn disable(&mut self, client: ClientId) {
+        self.core.igmp_disabling(client.slot, INTERFACE, self.change);
+    }
+
+    fn enable(&mut self, client: ClientId) {
+        self.core.igmp_enabling(client.slot, INTERFACE);
+    }
+
+    fn may_add(&mut self, client: ClientId) -> bool {
+        let mut routes = RouteBook::new();
+        match self.core.add_membership(Millis(1), client, GROUP, INTERFACE, JOIN, &mut routes) {
+            Ok(()) => true,
+            Err(Error::IgmpDisabled(IfKey { .. })) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn c3_the_alerts_of_one_igmp_are_not_anothers() {
+    let mut world = World::new();
+    let (igmp, other) = (world.igmp, world.other);
+    world.disable(igmp);
+    world.release(igmp);
+    world.take(other);
+    assert!(!world.may_add(other), "its turn comes with the change");
+    world.enable(igmp);
+    assert!(!world.may_add(other));
+    world.give_up_waiting();
+    world.disable(igmp);
+    world.enable(other);
+    assert!(world.may_add(other));
+    world.disable(igmp);
+    assert!(world.may_add(other));
+}
+
+/// DISABLE_IGMP of a change that was made after IGMP had left finds it there again.
+#[test]
+fn c3_a_late_disable_without_an_enable_disables_nothing() {
+    let mut world = World::new();
+    let igmp = world.igmp;
+    world.release(igmp);
+    world.give_up_waiting();
+    world.take(igmp);
+    world.disable(igmp);
+    assert!(world.may_add(igmp));
+    let mut world = World::new();
+    world.give_up_waiting();
+    world.disable(igmp);
+    assert!(!world.may_add(igmp), "here one follows");
+    world.enable(igmp);
+    assert!(world.may_add(igmp));
+}
