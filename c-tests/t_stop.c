@@ -89,6 +89,43 @@ static void a6_stopping_inside_the_log(void)
     alarm(0);
 }
 
+static int waited;
+
+static void log_that_joins(PVOID context, DWORD level, const char *message)
+{
+    (void)context, (void)level;
+    if (strstr(message, "no longer waits") != NULL)
+        waited = 1;
+    if (inside == ~0u && strstr(message, "join alert") != NULL)
+        inside = join(b, 9, 3);
+}
+
+static int joins;
+
+static DWORD count_joins(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                         BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    joins++;
+    return NO_ERROR;
+}
+
+/* The line about an alert comes on the thread that is about to call the client. */
+static void a6_joining_inside_the_log(void)
+{
+    MGM_HOST_CONFIG config = plain_config();
+    config.pfnLog = log_that_joins;
+    config.dwLogLevel = MGM_LOG_TRACE;
+    inside = ~0u, waited = joins = 0;
+    start(&config, count_joins, NULL);
+    CHECK_CODE(join(b, 1, 3), NO_ERROR);
+    CHECK_CODE(inside, NO_ERROR);
+    CHECK_EQ(joins, 2);
+    CHECK(!waited);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
 /* ---- inside the functions of a custom forwarder --------------------------------------------- */
 
 enum { ADD_INTERFACE, REMOVE_INTERFACE, SET_MFE, DELETE_MFE, COUNTERS, ROUTE, STOP, FUNCTIONS };
@@ -235,6 +272,7 @@ static void a6_inside_the_functions_of_a_forwarder(void)
 int main(void)
 {
     RUN(a6_stopping_inside_the_log);
+    RUN(a6_joining_inside_the_log);
     RUN(a6_inside_the_functions_of_a_forwarder);
     return check_summary();
 }

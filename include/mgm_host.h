@@ -11,8 +11,10 @@
  *                  named mgm is the multicast socket for the kernel forwarder (dwMulticastSocket)
  * A program that wants more calls MgmHostStart first; the environment is then ignored.
  *
- * What mgm.h says of calls, numbers, threads and callbacks holds here too. From inside the
- * functions of a custom forwarder only those that read may be called (MGM_HOST_FORWARDER).
+ * What mgm.h says of calls, numbers, threads and callbacks holds here too: from inside pfnLog,
+ * pfnTransmit, pfnClock and, with the memory forwarder, pfnRoute any function can be called, as from
+ * inside a client's callback. From inside the functions of a custom forwarder only those that read
+ * may be called (MGM_HOST_FORWARDER).
  *
  * This file is generated from src/ffi; `make header` writes it anew.
  */

@@ -11,13 +11,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Beyond that, alerts wait until the callback has returned.
 const MAX_DEPTH: u32 = 8;
 
-/// The innermost callback on the stack.
+/// The innermost job that the thread works for.
 #[derive(Clone, Copy)]
 struct Frame {
-    /// Which manager called it, by address; 0: none is on the stack.
+    /// Whose job it is, by address; 0: there is none.
     manager: usize,
+    job: JobOf,
+    /// How many callbacks are on the stack.
     depth: u32,
-    job: u32,
+}
+
+/// A job and the run that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobOf {
+    pub epoch: u64,
+    pub job: u32,
 }
 
 /// All of it in one thread-local value: each look at one costs a call in a shared library.
@@ -36,7 +44,7 @@ struct Context {
 thread_local! {
     static HERE: Context = const {
         Context {
-            frame: Cell::new(Frame { manager: 0, depth: 0, job: 0 }),
+            frame: Cell::new(Frame { manager: 0, job: JobOf { epoch: 0, job: 0 }, depth: 0 }),
             token: Cell::new(0),
             programming: Cell::new(false),
             plane: Cell::new(false),
@@ -51,8 +59,9 @@ thread_local! {
 pub struct Here {
     /// The thread.
     pub token: Token,
-    /// The job of the callback that it is made inside of, if it is one of this manager's.
-    pub job: Option<u32>,
+    /// The job of this manager's that it is made inside of: inside a callback, or inside a function
+    /// of the host's while the thread may be the one that calls some client.
+    pub around: Option<JobOf>,
     /// It is made inside the forwarder's programming functions.
     pub inside_forwarder: bool,
     /// Callbacks are nested so deep that further ones must wait.
@@ -67,7 +76,7 @@ pub fn here(manager: usize) -> Here {
         let frame = here.frame.get();
         Here {
             token: here.token(),
-            job: (frame.manager == manager && frame.depth > 0).then_some(frame.job),
+            around: (frame.manager == manager).then_some(frame.job),
             inside_forwarder: here.programming.get(),
             too_deep: frame.manager == manager && frame.depth >= MAX_DEPTH,
             timer: here.timer.get() == manager,
@@ -95,17 +104,22 @@ pub fn is_timer_of(manager: usize) {
     HERE.with(|here| here.timer.set(manager));
 }
 
-/// The job of the callback that this thread is inside of, if it is one of this manager's.
-pub fn current_job(manager: usize) -> Option<u32> {
-    here(manager).job
+/// Runs a callback that belongs to a job.
+pub fn inside_callback(manager: usize, job: JobOf, callback: impl FnOnce()) {
+    inside(|outer| Frame { manager, job, depth: outer.depth + 1 }, callback);
 }
 
-/// Runs a callback that belongs to a job.
-pub fn inside_callback(manager: usize, job: u32, callback: impl FnOnce()) {
+/// Does what a job brought about. The host's functions are called in between, by a thread that may
+/// have become the one that calls some client: so what they call may not wait either.
+pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce()) {
+    inside(|outer| Frame { manager, job, depth: outer.depth }, perform);
+}
+
+fn inside(frame: impl FnOnce(Frame) -> Frame, run: impl FnOnce()) {
     let outer = HERE.with(|here| here.frame.get());
     let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
-    HERE.with(|here| here.frame.set(Frame { manager, depth: outer.depth + 1, job }));
-    callback();
+    HERE.with(|here| here.frame.set(frame(outer)));
+    run();
 }
 
 /// Runs the forwarder's programming functions, which may call back into the library.
@@ -157,15 +171,17 @@ mod tests {
 
     #[test]
     fn callbacks_nest_and_unwind() {
-        assert_eq!(current_job(1), None);
-        inside_callback(1, 7, || {
-            assert_eq!((current_job(1), current_job(2)), (Some(7), None));
+        let job = |job| JobOf { epoch: 1, job };
+        assert_eq!(here(1).around, None);
+        inside_callback(1, job(7), || {
+            assert_eq!((here(1).around, here(2).around), (Some(job(7)), None));
             let panicked =
-                std::panic::catch_unwind(|| inside_callback(1, 8, || panic!("on purpose")));
+                std::panic::catch_unwind(|| inside_callback(1, job(8), || panic!("on purpose")));
             assert!(panicked.is_err());
-            assert_eq!(current_job(1), Some(7));
+            performing(1, job(9), || assert_eq!(here(1).around, Some(job(9))));
+            assert_eq!(here(1).around, Some(job(7)));
         });
-        assert_eq!(current_job(1), None);
+        assert_eq!(here(1).around, None);
         assert_eq!(token(), token());
         assert_ne!(std::thread::spawn(token).join().unwrap(), token());
     }

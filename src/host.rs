@@ -152,7 +152,7 @@ impl<C: Callbacks> Mgm<C> {
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
         let stopped = {
-            let _starting = match context::current_job(self.address()) {
+            let _starting = match context::here(self.address()).around {
                 // Another thread may be stopping already and be waiting for this one.
                 Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
                 None => self.starting.lock(),

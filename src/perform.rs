@@ -10,7 +10,7 @@ mod question;
 pub(crate) use program::Batch;
 
 use crate::callbacks::Callbacks;
-use crate::context::{self, Here};
+use crate::context::{self, Here, JobOf};
 use crate::core::types::{Millis, SourceGroup};
 use crate::core::{Core, Looked, Note, Relook, RouteBook};
 use crate::deliver::NOBODY;
@@ -35,8 +35,8 @@ pub(crate) struct Call {
     /// The job is its own, and not that of a callback that it was made inside of.
     owns_job: bool,
     here: Here,
-    /// It was made outside of any callback and of the forwarder's functions: it waits for what
-    /// it caused (rule A7). Others never wait (rule A6).
+    /// It was made outside of any callback and of the forwarder's functions: it waits for what it
+    /// caused (rule A7). Others never wait (rule A6).
     pub waits: bool,
     /// Nothing is asked any more: its job ends when all was performed.
     pub last: bool,
@@ -151,12 +151,14 @@ impl<C: Callbacks> Mgm<C> {
         self.carry_on(call, work, &mut next);
     }
 
-    pub(crate) fn carry_on(
-        &'static self,
-        call: &mut Call,
-        mut work: Work,
-        next: &mut Option<Ask<C>>,
-    ) {
+    pub(crate) fn carry_on(&'static self, call: &mut Call, work: Work, next: &mut Option<Ask<C>>) {
+        if !matches!(work, Work::Nothing) {
+            let job = JobOf { epoch: call.epoch, job: call.job };
+            context::performing(self.address(), job, || self.perform(call, work, next));
+        }
+    }
+
+    fn perform(&'static self, call: &mut Call, mut work: Work, next: &mut Option<Ask<C>>) {
         loop {
             match work {
                 Work::Nothing => break,
@@ -342,16 +344,16 @@ impl Call {
 impl<C: Callbacks> Running<C> {
     /// Begins a call; from inside a callback it belongs to that callback's job.
     pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
-        let (job, owns_job) = match here.job {
-            Some(job) => (job, false),
-            None => (self.delivery.begin_job()?, true),
+        let (job, owns_job) = match here.around {
+            Some(around) if around.epoch == self.epoch => (around.job, false),
+            _ => (self.delivery.begin_job()?, true),
         };
         Ok(Call {
             job,
             epoch: self.epoch,
             owns_job,
             here,
-            waits: owns_job && !here.inside_forwarder,
+            waits: here.around.is_none() && !here.inside_forwarder,
             last: false,
             sees_to_all: false,
             until: 0,

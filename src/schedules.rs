@@ -10,6 +10,7 @@
 
 mod client;
 mod delivery;
+mod ends;
 mod routes;
 
 use crate::core::record::Rest;
@@ -74,25 +75,35 @@ type Registered = (Client, ClientId);
 
 impl Stage {
     fn new() -> Self {
-        Self::with_routes(None)
+        Self::with(|_| {})
     }
 
     fn with_routes(route: Option<RouteFn>) -> Self {
+        Self::with(|settings| {
+            if let ForwarderChoice::Memory(config) = &mut settings.forwarder {
+                config.route = route;
+            }
+        })
+    }
+
+    /// One whose settings are changed before it starts.
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let (mgm, sent): (&Mgm<Client>, _) =
             (Box::leak(Box::default()), Box::leak(Box::<AtomicUsize>::default()));
         let counted: &'static AtomicUsize = sent;
         let config = MemoryConfig {
-            route,
+            route: None,
             transmit: Some(Box::new(|_, _| {
                 counted.fetch_add(1, SeqCst);
             })),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             log_level: Level::Off,
             clock: Some(Arc::new(|| Millis(1))),
             forwarder: ForwarderChoice::Memory(config),
             ..Settings::default()
         };
+        change(&mut settings);
         mgm.start(settings).unwrap();
         Self { mgm, sent }
     }

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::callbacks::Callbacks;
-use crate::context;
+use crate::context::{self, JobOf};
 use crate::deliver::{NOBODY, Token};
 use crate::forwarder::kernel::{Body, Errno};
 use crate::log::Level;
@@ -229,6 +229,7 @@ impl<C: Callbacks> Mgm<C> {
                 );
             }
         }
+        let job = JobOf { epoch: call.epoch, job };
         context::inside_callback(self.address(), job, put);
         if let Some(calling) = calling {
             self.timers.end_call(here.token, calling);
