@@ -196,7 +196,7 @@ impl<C: Callbacks> Mgm<C> {
             if !own && !call.waits {
                 return;
             }
-            self.look_again(call, flow, false);
+            self.look_again(call, call.job, flow, false);
             self.settle(call);
             walk.after = Some(flow);
         }

@@ -156,9 +156,8 @@ impl<C: Clone> Delivery<C> {
             let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
             let lane = &mut self.lanes[slot as usize];
             outbox.append(&mut lane.queue, id);
-            if let Some(job) = self.jobs.get_mut(job as usize) {
-                job.open += 1;
-            }
+            self.count(job);
+            let lane = &self.lanes[slot as usize];
             if lane.runner.is_none() && !lane.kept {
                 self.make_ready(slot, me);
             }
@@ -266,6 +265,13 @@ impl<C: Clone> Delivery<C> {
             lane.in_use = false;
         }
         done
+    }
+
+    /// A job waits for something more, until it is [`Self::done`].
+    pub fn count(&mut self, job: u32) {
+        if let Some(known) = self.jobs.get_mut(job as usize) {
+            known.open += 1;
+        }
     }
 
     /// An action of a job was performed or dropped.

@@ -12,7 +12,7 @@ pub(crate) use program::Batch;
 use crate::callbacks::Callbacks;
 use crate::context::{self, Here, JobOf};
 use crate::core::types::{Millis, SourceGroup};
-use crate::core::{Core, Looked, Note, Relook, RouteBook};
+use crate::core::{Core, Due, Looked, Note, Relook, RouteBook};
 use crate::deliver::NOBODY;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
@@ -60,7 +60,7 @@ pub(crate) struct Call {
 pub(crate) enum Work {
     Note(Note),
     Program,
-    Look(Relook),
+    Look(Due),
     /// The client to be called stands in the [`Ask`] beside it, where it stays: it is large.
     Ask,
     Nothing,
@@ -164,7 +164,7 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Nothing => break,
                 Work::Note(note) => self.tell(&note),
                 Work::Program => self.program(call),
-                Work::Look(relook) => self.look(call, relook),
+                Work::Look(due) => self.look(call, due),
                 Work::Ask => {
                     if let Some(ask) = next {
                         self.log(
@@ -244,32 +244,41 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    fn look(&'static self, call: &mut Call, relook: Relook) {
+    fn look(&'static self, call: &mut Call, Due { relook, job, .. }: Due) {
         match relook {
-            Relook::Flow { flow, rebuild } => self.look_again(call, flow, rebuild),
+            Relook::Flow { flow, rebuild } => self.look_again(call, job, flow, rebuild),
             Relook::Interface { index } => {
                 let mut at = None;
-                while let Some((flow, place)) =
-                    self.with(|running| running.core.next_waiting(index, at)).flatten()
+                while let Ok(Some((flow, place))) =
+                    self.with_in(call.epoch, |running| running.core.next_waiting(index, at))
                 {
-                    self.look_again(call, flow, false);
+                    self.look_again(call, job, flow, false);
                     at = Some(place);
                 }
             }
         }
+        // Whoever waits for it is woken once this thread knows what it does next.
+        let _ = self.with_in(call.epoch, |running| running.delivery.done(job));
     }
 
-    /// Looks up the route toward a flow's source and tells the core.
-    pub(crate) fn look_again(&'static self, call: &mut Call, flow: SourceGroup, rebuild: bool) {
-        let asked = self.with(|running| {
+    /// Looks up the route toward a flow's source and tells the core. What comes of it belongs to a
+    /// job.
+    pub(crate) fn look_again(
+        &'static self,
+        call: &mut Call,
+        job: u32,
+        flow: SourceGroup,
+        rebuild: bool,
+    ) {
+        let asked = self.with_in(call.epoch, |running| {
             let core = &running.core;
             (running.forwarder.clone(), core.iif_of(flow), core.routes_as_of())
         });
-        let Some((forwarder, iif, as_of)) = asked else { return };
+        let Ok((forwarder, iif, as_of)) = asked else { return };
         let looked = Looked { route: forwarder.route(flow.source(), iif), as_of };
         let now = self.now();
-        self.with(|running| {
-            running.begin_asking(call, call.job);
+        let _ = self.with_in(call.epoch, |running| {
+            running.begin_asking(call, job);
             // For want of memory the entry stays as it is and is looked at again.
             match running.core.rerouted(now, flow, looked, rebuild) {
                 Ok(()) => {}
@@ -390,6 +399,10 @@ impl<C: Callbacks> Running<C> {
     /// Hands the core's new actions to their clients' lanes, and notes what is to be programmed.
     pub(crate) fn post(&mut self, call: &mut Call) {
         self.delivery.post(&mut self.core.outbox, call.here.token);
+        for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
+            due.counted = true;
+            self.delivery.count(due.job);
+        }
         if self.core.plane.added() > call.added_before {
             call.until = self.core.plane.added();
         }
@@ -408,8 +421,8 @@ impl<C: Callbacks> Running<C> {
             }
             return Work::Program;
         }
-        if let Some(relook) = self.core.relook.pop_front() {
-            return Work::Look(relook);
+        if let Some(due) = self.core.relook.pop_front() {
+            return Work::Look(due);
         }
         if call.here.inside_forwarder {
             context::leave_over();

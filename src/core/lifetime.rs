@@ -146,7 +146,7 @@ impl Core {
             self.mfes[id].set(Mfe::RETRY, false);
             // Until the answers come; the rebuild sets it again.
             self.set_lifetime(now, id, LIFETIME);
-            self.relook.push_back(Relook::Flow { flow, rebuild: true });
+            self.look_later(Relook::Flow { flow, rebuild: true });
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Core {
         }
         if self.route_changes.concern(flow.source(), as_of) {
             self.relook.try_reserve(1)?;
-            self.relook.push_back(Relook::Flow { flow, rebuild });
+            self.look_later(Relook::Flow { flow, rebuild });
             return Ok(());
         }
         let Some(id) = self.mfes.find(flow) else { return Ok(()) };

@@ -115,6 +115,17 @@ pub enum Relook {
     },
 }
 
+/// A look-up that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// What is looked up.
+    pub relook: Relook,
+    /// The job that caused it, and waits for what comes of it (rule A7).
+    pub job: u32,
+    /// The shell has counted it among what its job waits for.
+    pub counted: bool,
+}
+
 /// The state of the group manager.
 pub struct Core {
     clients: Registry<Client>,
@@ -146,7 +157,7 @@ pub struct Core {
     /// Entries that must be programmed.
     pub plane: Plane,
     /// Routes that must be looked up.
-    pub relook: VecDeque<Relook>,
+    pub relook: VecDeque<Due>,
     route_changes: route_changes::RouteChanges,
     notes: smallvec::SmallVec<[Note; 4]>,
     /// A list of numbers that is empty between calls; kept for its memory.
@@ -181,6 +192,12 @@ impl Core {
             notes: smallvec::SmallVec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// A route is to be looked up, in the name of the job that new actions belong to. Room must
+    /// have been reserved.
+    fn look_later(&mut self, relook: Relook) {
+        self.relook.push_back(Due { relook, job: self.outbox.job(), counted: false });
     }
 
     /// Remembers something for the log; where there is much to tell, only the first is kept.

@@ -163,6 +163,11 @@ impl Outbox {
         self.job = job;
     }
 
+    /// The job that new actions belong to.
+    pub const fn job(&self) -> u32 {
+        self.job
+    }
+
     /// Makes sure that the next `n` pushes find room.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         self.nodes.reserve(n + self.held)

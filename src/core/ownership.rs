@@ -388,7 +388,7 @@ impl Core {
 
     /// Entries without an owner are taken up again (rule E5). Room must have been reserved.
     fn owner_came(&mut self, id: u32) {
-        self.relook.push_back(Relook::Interface { index: self.interfaces[id].key.index });
+        self.look_later(Relook::Interface { index: self.interfaces[id].key.index });
     }
 
     /// Nobody may be on the interface any more: then the plane gives it up.

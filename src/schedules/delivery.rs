@@ -80,3 +80,20 @@ fn a8_deregistering_waits_for_no_other_client() {
         stage.mgm.stop().unwrap();
     });
 }
+
+/// Whoever takes the interface toward a source is asked about its flows before the call returns,
+/// though another thread may look their routes up.
+#[test]
+fn a7_a_take_has_asked_the_new_owner_when_it_returns() {
+    explore(|| {
+        let stage = Stage::new();
+        let (_, other) = stage.client(2, &[3]);
+        let (a, owner) = stage.client(1, &[]);
+        stage.packet(FLOW, 1).unwrap();
+        let meanwhile = thread::spawn(move || stage.add(other, G2, 3).unwrap());
+        stage.mgm.take_interface(owner, interface(1)).unwrap();
+        assert_eq!(a.count(Kind::Rpf, FLOW), 1, "A7: the call returned before its alert");
+        join_all([meanwhile]);
+        stage.mgm.stop().unwrap();
+    });
+}

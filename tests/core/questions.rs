@@ -83,8 +83,8 @@ impl World {
     fn rebuild(&mut self, flow: SourceGroup) {
         self.now = Millis(self.now.0 + 900_000);
         self.core.expire(self.now, flow, 1).unwrap();
-        for relook in std::mem::take(&mut self.core.relook) {
-            if let Relook::Flow { flow, rebuild } = relook {
+        for due in std::mem::take(&mut self.core.relook) {
+            if let Relook::Flow { flow, rebuild } = due.relook {
                 let looked = self.look(flow);
                 self.core.rerouted(self.now, flow, looked, rebuild).unwrap();
             }

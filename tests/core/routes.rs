@@ -35,7 +35,7 @@ fn e9_an_answer_that_a_change_overtook_does_not_count() {
                 core.rpf_answered(Millis(1), flow, node.client, None);
             }
         }
-        core.relook.drain(..).collect::<Vec<_>>()
+        core.relook.drain(..).map(|due| due.relook).collect::<Vec<_>>()
     };
     let look = |flow| [Relook::Flow { flow, rebuild: false }];
 

@@ -139,7 +139,8 @@ fn e13_an_entry_that_the_plane_lost_counts_anew() {
 
     world.core.entry_lost(FLOW).unwrap();
     world.core.expire(Millis(900_001), FLOW, 0).unwrap();
-    assert_eq!(world.core.relook.pop_front(), Some(Relook::Flow { flow: FLOW, rebuild: true }));
+    let due = world.core.relook.pop_front().unwrap();
+    assert_eq!(due.relook, Relook::Flow { flow: FLOW, rebuild: true });
     world.core.expire(Millis(1_800_001), FLOW, 0).unwrap();
     assert_eq!(world.core.iif_of(FLOW), None, "it is idle");
     // There is no such entry: whoever has to do with the plane finds that out.

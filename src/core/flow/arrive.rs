@@ -84,7 +84,7 @@ impl Core {
             }
             None => {
                 if outdated {
-                    self.relook.push_back(Relook::Flow { flow, rebuild: false });
+                    self.look_later(Relook::Flow { flow, rebuild: false });
                 }
                 Ok(Admission::Made)
             }

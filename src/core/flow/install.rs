@@ -25,7 +25,7 @@ impl Core {
         let pinned = self.interfaces[iif].key;
         let Some(pending) = self.take_flow(id) else { return };
         if pending.outdated {
-            self.relook.push_back(Relook::Flow { flow, rebuild: false });
+            self.look_later(Relook::Flow { flow, rebuild: false });
         }
         let toward = self.interfaces.resolve(pending.route.interface);
         let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
@@ -52,7 +52,7 @@ impl Core {
         let Some(Flow { flow, header, outdated, came, .. }) = self.take_flow(id) else { return };
         let Some(Came { arrival, route }) = came else { return };
         if outdated {
-            self.relook.push_back(Relook::Flow { flow, rebuild: false });
+            self.look_later(Relook::Flow { flow, rebuild: false });
         }
         if self.begin(now, flow, arrival, header, route, false).is_err() {
             self.give_up(now, flow);
