@@ -38,7 +38,9 @@
  *   must return in the ordinary way, without longjmp() or a C++ exception, and should return soon,
  *   since packets of new flows wait for it.
  *   After MgmDeRegisterMProtocol has returned NO_ERROR no callback of that client runs any more.
- *   After fork() the child process must not call any function.
+ *   In a child of fork() every function gives ERROR_CAN_NOT_COMPLETE and does nothing, if the library
+ *   ran when it was made; the parent goes on. A child made inside a callback must not return from
+ *   it, and one made by clone() or _Fork() must not call any function.
  *
  * This file is generated from src/ffi; `make header` writes it anew.
  */

@@ -155,6 +155,9 @@ pub enum Error {
     /// Who asked for the state does not take it.
     #[error("the state could not be written: {0}")]
     NotWritten(std::io::ErrorKind),
+    /// This process was forked while the library ran.
+    #[error("this process was forked from one where the library runs")]
+    Forked,
     /// A fault inside the library closed it (rule A5).
     #[error("the library met an internal fault earlier and is closed")]
     Broken,
@@ -214,6 +217,7 @@ impl Error {
             | E::InsideForwarder
             | E::RouteNeeded
             | E::NotWritten(_)
+            | E::Forked
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,

@@ -40,8 +40,11 @@ impl<C: Callbacks> Mgm<C> {
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
         let result = {
             let _starting = self.starting.lock();
+            let was_active = self.active.swap(true, Relaxed);
             // The log's lines are kept until nothing is locked.
-            context::inside_forwarder(|| self.start_locked(settings, started))
+            let result = context::inside_forwarder(|| self.start_locked(settings, started));
+            self.active.store(result.is_ok() || was_active, Relaxed);
+            result
         };
         self.give_kept_lines();
         match result {
@@ -214,6 +217,7 @@ impl<C: Callbacks> Mgm<C> {
         // One that does not come out of a callback cannot be waited for.
         self.timers.stop(stuck);
         self.host_clock.store(false, Relaxed);
+        self.active.store(false, Relaxed);
     }
 
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.

@@ -123,6 +123,8 @@ pub struct Mgm<C: 'static> {
     kept_lines: Mutex<VecDeque<(Level, Line)>>,
     pub(crate) flow_lines: FlowLines,
     pub(crate) host_clock: AtomicBool,
+    /// From the beginning of a start to the end of the stop.
+    pub(crate) active: AtomicBool,
     /// The threads that see to what time brings.
     pub(crate) timers: Timers<C>,
 }
@@ -149,6 +151,7 @@ impl<C: Callbacks> Mgm<C> {
             kept_lines: Mutex::new(VecDeque::new()),
             flow_lines: FlowLines::new(),
             host_clock: AtomicBool::new(false),
+            active: AtomicBool::new(false),
             timers: Timers::new(),
         }
     }
@@ -451,6 +454,11 @@ impl<C: Callbacks> Mgm<C> {
             *self.events.lock() += 1;
             self.event.notify_all();
         }
+    }
+
+    /// Whether it runs, is being started or being stopped. Looks at no lock.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// What tells this manager from others, for the threads' contexts.

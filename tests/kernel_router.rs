@@ -13,6 +13,8 @@ mod devices;
 mod divergence;
 #[path = "kernel_router/expected.rs"]
 mod expected;
+#[path = "kernel_router/fork.rs"]
+mod fork;
 #[path = "kernel_router/load.rs"]
 mod load;
 #[path = "kernel_router/process.rs"]

@@ -9,7 +9,7 @@ use super::records::{self, OutBuffer};
 use super::types::{
     DWORD, HANDLE, MGM_ENUM_TYPES, PBYTE, PDWORD, PMIB_IPMCAST_MFE, PROUTING_PROTOCOL_CONFIG,
 };
-use super::{MGM, guard};
+use super::{MGM, fork, guard};
 use crate::handle;
 
 /// Registers a client: a routing protocol, or IGMP.
@@ -42,6 +42,7 @@ pub unsafe extern "C" fn MgmRegisterMProtocol(
     guard::call("MgmRegisterMProtocol", || {
         let config = required(prpiInfo, "prpiInfo")?;
         let out = required(phProtocol, "phProtocol")?;
+        fork::watch()?;
         // SAFETY: the caller's promise about prpiInfo.
         let client = CClient::new(unsafe { config.read_unaligned() });
         let id = MGM.register(client, dwProtocolId, dwComponentId)?;

@@ -1,7 +1,7 @@
 //! What surrounds every exported function: no panic gets out, each failure is logged and becomes
 //! a code.
 
-use super::MGM;
+use super::{MGM, fork};
 use crate::context;
 use crate::core::record::Rest;
 use crate::error::{Error, code};
@@ -38,6 +38,10 @@ pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
 ///
 /// A panic closes the library: the state can no longer be trusted (rule A5).
 pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+    if fork::is_child() {
+        // Not logged: whatever the log needs may be locked for ever.
+        return Error::Forked.code();
+    }
     // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
     let result = catch_unwind(AssertUnwindSafe(|| {
         if MGM.is_broken() {

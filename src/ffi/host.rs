@@ -11,7 +11,7 @@ use super::types::{
     MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR,
     MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE, MGM_LOG_WARN, PBYTE, PDWORD,
 };
-use super::{MGM, guard};
+use super::{MGM, fork, guard};
 use crate::error::Error;
 use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
@@ -45,6 +45,7 @@ use std::sync::Arc;
 pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD {
     guard::call("MgmHostStart", || {
         Settings::room_to_start()?;
+        fork::watch()?;
         // SAFETY: the caller's promise about pConfig.
         let settings = unsafe { settings(pConfig)? };
         MGM.start(settings)

@@ -15,6 +15,7 @@ pub mod types;
 
 mod callbacks;
 mod convert;
+mod fork;
 mod forwarder;
 mod guard;
 mod records;

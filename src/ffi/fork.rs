@@ -1,0 +1,43 @@
+//! A child of fork(2) has the library's memory and descriptors and none of its threads. The multicast
+//! routing socket is the parent's too, so that ending it would end the parent's forwarding; locks may
+//! be held for ever. So in a child that was made while the library ran, no function does anything.
+
+use super::MGM;
+use crate::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// This process is such a child.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// The handler is in place.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the library ran when this process was forked.
+#[inline]
+pub(super) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
+/// Sees to it that children know what they are. To be called before anything is started.
+pub(super) fn watch() -> Result<(), Error> {
+    if WATCHED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // Two threads that come here at once do no harm: the handler may run twice.
+    // SAFETY: the handler touches atomics only, so it may run in a signal handler that forks. It is
+    // taken away with the object that holds it: pthread_atfork is linked into that object.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => {
+            WATCHED.store(true, Ordering::Release);
+            Ok(())
+        }
+        // It has no other failure.
+        _ => Err(Error::OutOfMemory),
+    }
+}
+
+unsafe extern "C" fn in_child() {
+    if MGM.is_active() {
+        IS_CHILD.store(true, Ordering::Relaxed);
+    }
+}
