@@ -126,6 +126,167 @@ static void a6_joining_inside_the_log(void)
     alarm(0);
 }
 
+/* ---- callbacks on one thread, calls on another ---------------------------------------------- */
+
+enum step { A_INSIDE, B_INSIDE, RETURNED, STEPS };
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int steps[STEPS]; /* which have been made */
+
+static void made(enum step step)
+{
+    pthread_mutex_lock(&mutex);
+    steps[step] = 1;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void await(enum step step)
+{
+    pthread_mutex_lock(&mutex);
+    while (!steps[step])
+        pthread_cond_wait(&changed, &mutex);
+    pthread_mutex_unlock(&mutex);
+}
+
+/* Whether the step is made within a tenth of a second. */
+static int soon(enum step step)
+{
+    int tries, is = 0;
+    for (tries = 0; tries < 100 && !is; tries++) {
+        usleep(1000);
+        pthread_mutex_lock(&mutex);
+        is = steps[step];
+        pthread_mutex_unlock(&mutex);
+    }
+    return is;
+}
+
+/* Until another thread has taken the client out, or ended the run. */
+static void await_the_end_of(HANDLE client)
+{
+    HANDLE some;
+    while (MgmGroupEnumerationStart(client, ANY_SOURCE, &some) == NO_ERROR) {
+        MgmGroupEnumerationEnd(some);
+        usleep(1000);
+    }
+}
+
+static void *a_hears_of_b(void *unused)
+{
+    join(b, 1, 3);
+    return unused;
+}
+
+static void *b_hears_of_a(void *unused)
+{
+    join(a, 1, 1);
+    return unused;
+}
+
+static void begin(pthread_t *thread, void *(*run)(void *))
+{
+    CHECK_EQ(pthread_create(thread, NULL, run, NULL), 0);
+}
+
+static void begin_anew(PMGM_JOIN_ALERT_CALLBACK joins_of_a, PMGM_JOIN_ALERT_CALLBACK joins_of_b)
+{
+    MGM_HOST_CONFIG config = plain_config();
+    memset(steps, 0, sizeof steps);
+    start(&config, joins_of_a, joins_of_b);
+}
+
+static DWORD stop_in_a(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    made(A_INSIDE);
+    await_the_end_of(a);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    CHECK(!soon(RETURNED));
+    return NO_ERROR;
+}
+
+/* The thread that takes the client out waits although the run has ended. */
+static void a8_stopping_inside_a_callback_that_is_waited_for(void)
+{
+    pthread_t thread;
+    begin_anew(stop_in_a, NULL);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 1, 0), NO_ERROR);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 2, 0), NO_ERROR);
+    begin(&thread, a_hears_of_b);
+    await(A_INSIDE);
+    CHECK_CODE(MgmDeRegisterMProtocol(a), NO_ERROR);
+    made(RETURNED);
+    pthread_join(thread, NULL);
+    CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
+    alarm(0);
+}
+
+static DWORD register_in_a(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                           BOOL member)
+{
+    ROUTING_PROTOCOL_CONFIG none;
+    MGM_HOST_CONFIG config = plain_config();
+    HANDLE handle;
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    memset(&none, 0, sizeof none);
+    made(A_INSIDE);
+    await_the_end_of(a);
+    CHECK_CODE(MgmRegisterMProtocol(&none, 9, 9, &handle), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostStart(&config), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
+    CHECK(!soon(RETURNED));
+    return NO_ERROR;
+}
+
+/* Nothing begins anew while another thread ends the run, which waits for the callback. */
+static void a6_registering_while_stopping(void)
+{
+    pthread_t thread;
+    begin_anew(register_in_a, NULL);
+    begin(&thread, a_hears_of_b);
+    await(A_INSIDE);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    made(RETURNED);
+    pthread_join(thread, NULL);
+    CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
+    alarm(0);
+}
+
+static DWORD take_b_out(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    made(A_INSIDE);
+    await(B_INSIDE);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(b, 3, 0), NO_ERROR);
+    CHECK_CODE(MgmDeRegisterMProtocol(b), NO_ERROR);
+    return NO_ERROR;
+}
+
+static DWORD stop_in_b(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    made(B_INSIDE);
+    await_the_end_of(b);
+    CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
+    return NO_ERROR;
+}
+
+/* Inside one callback the other's client is taken out; inside the other one the run is ended. */
+static void a6_stopping_and_deregistering_each_other(void)
+{
+    pthread_t first, second;
+    begin_anew(take_b_out, stop_in_b);
+    begin(&first, a_hears_of_b);
+    await(A_INSIDE);
+    begin(&second, b_hears_of_a);
+    pthread_join(first, NULL);
+    pthread_join(second, NULL);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
 /* ---- inside the functions of a custom forwarder --------------------------------------------- */
 
 enum { ADD_INTERFACE, REMOVE_INTERFACE, SET_MFE, DELETE_MFE, COUNTERS, ROUTE, STOP, FUNCTIONS };
@@ -273,6 +434,9 @@ int main(void)
 {
     RUN(a6_stopping_inside_the_log);
     RUN(a6_joining_inside_the_log);
+    RUN(a8_stopping_inside_a_callback_that_is_waited_for);
+    RUN(a6_registering_while_stopping);
+    RUN(a6_stopping_and_deregistering_each_other);
     RUN(a6_inside_the_functions_of_a_forwarder);
     return check_summary();
 }

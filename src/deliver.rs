@@ -66,20 +66,12 @@ pub struct Delivery<C> {
     ready: (u32, u32),
     jobs: Vec<Job>,
     free_job: u32,
-    /// Threads that wait, inside a callback, for a lane's runner (rule A8).
-    waits: Vec<(Token, u32)>,
 }
 
 impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
     pub const fn new() -> Self {
-        Self {
-            lanes: Vec::new(),
-            ready: (NONE, NONE),
-            jobs: Vec::new(),
-            free_job: NONE,
-            waits: Vec::new(),
-        }
+        Self { lanes: Vec::new(), ready: (NONE, NONE), jobs: Vec::new(), free_job: NONE }
     }
 
     /// Makes room for a lane in this slot.
@@ -310,31 +302,6 @@ impl<C: Clone> Delivery<C> {
     pub fn others_running(&self, me: Token) -> bool {
         self.lanes.iter().any(|lane| lane.runner.is_some_and(|runner| runner != me))
     }
-
-    /// Notes that a thread waits for a lane's runner. False: that runner waits for this thread,
-    /// directly or through others, and would wait for ever.
-    pub fn begin_wait(&mut self, me: Token, slot: u32) -> Result<bool, Error> {
-        let mut at = self.runner(slot);
-        // A chain of waits is no longer than their number.
-        for _ in 0..=self.waits.len() {
-            match at {
-                None => break,
-                Some(runner) if runner == me => return Ok(false),
-                Some(runner) => {
-                    let wait = self.waits.iter().find(|(waiter, _)| *waiter == runner);
-                    at = wait.and_then(|(_, slot)| self.runner(*slot));
-                }
-            }
-        }
-        self.waits.try_reserve(1)?;
-        self.waits.push((me, slot));
-        Ok(true)
-    }
-
-    /// The wait is over.
-    pub fn end_wait(&mut self, me: Token, slot: u32) {
-        self.waits.retain(|wait| *wait != (me, slot));
-    }
 }
 
 #[cfg(test)]
@@ -480,20 +447,5 @@ mod tests {
         assert_eq!(delivery.run_next(&outbox, None, ME), None);
         delivery.close(0);
         assert!(delivery.vacate(0), "nobody is calling it");
-    }
-
-    #[test]
-    fn waiting_in_a_circle_is_refused() {
-        let (mut delivery, mut outbox) = setup(2);
-        let job = delivery.begin_job().unwrap();
-        send(&mut outbox, job, 0);
-        send(&mut outbox, job, 1);
-        delivery.post(&mut outbox, THIRD);
-        delivery.run_next(&outbox, None, ME);
-        delivery.run_next(&outbox, None, OTHER);
-        assert_eq!(delivery.begin_wait(ME, 1), Ok(true));
-        assert_eq!(delivery.begin_wait(OTHER, 0), Ok(false));
-        delivery.end_wait(ME, 1);
-        assert_eq!(delivery.begin_wait(OTHER, 0), Ok(true));
     }
 }

@@ -93,9 +93,7 @@ pub enum Error {
     #[error("the client still owns {0}; release its interfaces before it deregisters")]
     StillOwns(IfKey),
     /// Two clients wait for each other to deregister from inside their callbacks.
-    #[error(
-        "the client's callback on another thread is itself waiting for this thread's callback to end"
-    )]
+    #[error("a callback on another thread is itself waiting for this thread's callback to end")]
     WouldDeadlock,
     /// Another routing protocol owns the interface, or the client is on it already.
     #[error("{0} is owned by a routing protocol already, or the client is on it")]
@@ -128,6 +126,9 @@ pub enum Error {
     /// The library could not start.
     #[error("{0}")]
     Start(StartError),
+    /// Another thread is starting or stopping, and may be waiting for the callback at hand.
+    #[error("another thread is starting or stopping the group manager")]
+    Changing,
     /// A host is running already.
     #[error("the host runs already; MgmHostStop ends it")]
     AlreadyRunning,
@@ -212,6 +213,7 @@ impl Error {
             | E::IgmpDisabled(_)
             | E::Forwarder { .. }
             | E::Start(_)
+            | E::Changing
             | E::NotRunning
             | E::OtherForwarder(_)
             | E::InsideForwarder

@@ -38,14 +38,12 @@ impl<C: Callbacks> Mgm<C> {
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
         // The clock is the host's code: asked before anything is locked.
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
-        let result = {
-            let _starting = self.starting.lock();
+        let result = self.alone(|| {
             let was_active = self.active.swap(true, Relaxed);
-            // The log's lines are kept until nothing is locked.
-            let result = context::inside_forwarder(|| self.start_locked(settings, started));
+            let result = self.start_locked(settings, started);
             self.active.store(result.is_ok() || was_active, Relaxed);
             result
-        };
+        })?;
         self.give_kept_lines();
         match result {
             Ok(name) => self.log(Level::Info, format_args!("started with the {name} forwarder")),
@@ -60,6 +58,17 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         Ok(())
+    }
+
+    /// Starts or stops, while no other thread does. Inside C code it waits for none: that may be
+    /// stopping, and waiting for this very code to return.
+    fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<R, Error> {
+        let _starting = match context::here(self.address()).around {
+            Some(_) => self.starting.try_lock().ok_or(Error::Changing)?,
+            None => self.starting.lock(),
+        };
+        // The log's lines are kept until nothing is locked.
+        Ok(context::inside_forwarder(run))
     }
 
     /// Gives the forwarder's name.
@@ -154,15 +163,7 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
-        let stopped = {
-            let _starting = match context::here(self.address()).around {
-                // Another thread may be stopping already and be waiting for this one.
-                Some(_) => self.starting.try_lock().ok_or(Error::NotRunning)?,
-                None => self.starting.lock(),
-            };
-            // The log's lines are kept until nothing is locked.
-            context::inside_forwarder(|| self.stop_locked())
-        };
+        let stopped = self.alone(|| self.stop_locked())?;
         self.give_kept_lines();
         stopped?;
         self.log(Level::Info, format_args!("stopped"));
@@ -171,9 +172,14 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn stop_locked(&'static self) -> Result<(), Error> {
+        let me = context::token();
         let (forwarder, control) = {
             let mut state = self.state.write();
-            let running = state.running().ok_or(Error::NotRunning)?;
+            let (running, waits) = state.with_waits();
+            let running = running.ok_or(Error::NotRunning)?;
+            if waits.any_inside(me, (running.epoch, &running.delivery)) {
+                return Err(Error::WouldDeadlock);
+            }
             running.stopping = true;
             (running.forwarder.clone(), running.control.take())
         };
@@ -184,7 +190,6 @@ impl<C: Callbacks> Mgm<C> {
                 format_args!("the control socket is stuck; stopping without it"),
             );
         }
-        let me = context::token();
         let begun = Instant::now();
         let mut stuck = false;
         self.wait_until(|state| {
@@ -207,6 +212,7 @@ impl<C: Callbacks> Mgm<C> {
             let mut state = self.state.write();
             let ended = state.whole().take();
             if let Some(running) = &ended {
+                state.waits.end_run((running.epoch, &running.delivery));
                 // Handles of this run are stale in the next one (rule A3).
                 state.generation = running.core.next_generation().min(handle::MAX_GENERATION - 1);
             }

@@ -10,6 +10,7 @@
 //! | `perform`, `deliver`, `context` | performing what the core decided; who calls which client next |
 //! | `sync` | locks and atomics, in one place so that tests can put a scheduler's there |
 //! | `state`, `control` | what administrators see: JSON, and the socket that serves it |
+//! | `waits` | who waits for whose callback to return |
 //! | `host`, `background`, `timer`, [`settings`] | starting, stopping, time, upcalls |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
 //! | [`ffi`] | the C functions and types, as thin as can be |
@@ -40,3 +41,4 @@ mod state;
 mod sync;
 mod throttle;
 mod timer;
+mod waits;

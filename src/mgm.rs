@@ -22,7 +22,7 @@ use crate::context;
 use crate::control::Control;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
-use crate::deliver::{Delivery, Token};
+use crate::deliver::Delivery;
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::{Level, Line};
@@ -33,6 +33,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::timer::Timers;
+use crate::waits::{Wait, Waits};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
@@ -70,12 +71,13 @@ pub(crate) struct State<C> {
     running: Option<Running<C>>,
     /// The generation with which the next run's handles begin.
     pub generation: u32,
+    /// Threads that wait for clients' callbacks.
+    pub waits: Waits,
 }
 
 impl<C: Clone> Running<C> {
     /// A client has gone and is waited for no more: its slot may be used again.
-    fn gone(&mut self, client: ClientId, waiter: Token) {
-        self.delivery.end_wait(waiter, client.slot);
+    fn gone(&mut self, client: ClientId) {
         if self.delivery.vacate(client.slot) {
             self.core.free_client_slot(client.slot);
         }
@@ -96,6 +98,11 @@ impl<C> State<C> {
     /// What runs or is being stopped.
     pub const fn whole(&mut self) -> &mut Option<Running<C>> {
         &mut self.running
+    }
+
+    /// The same with the threads that wait for clients.
+    pub const fn with_waits(&mut self) -> (Option<&mut Running<C>>, &mut Waits) {
+        (self.running.as_mut(), &mut self.waits)
     }
 
     /// The same for readers.
@@ -139,7 +146,7 @@ impl<C: Callbacks> Mgm<C> {
     pub const fn new() -> Self {
         Self {
             this: OnceLock::new(),
-            state: RwLock::new(State { running: None, generation: 1 }),
+            state: RwLock::new(State { running: None, generation: 1, waits: Waits::new() }),
             programming: Mutex::new(Batch::new()),
             starting: Mutex::new(()),
             events: Mutex::new(0),
@@ -169,6 +176,8 @@ impl<C: Callbacks> Mgm<C> {
         if self.with(|_| ()).is_none() {
             match self.start(Settings::from_env()?) {
                 Ok(()) | Err(Error::AlreadyRunning) => {}
+                // Another thread may have started it.
+                Err(Error::Changing) if self.with(|_| ()).is_some() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -199,12 +208,13 @@ impl<C: Callbacks> Mgm<C> {
         // this very thread is inside of.
         let waits = begun?;
         self.wait_until(|state| {
-            // While MgmHostStop is at work too, which waits for the same callback.
-            let running = state.whole().as_mut().filter(|running| running.epoch == epoch);
-            let Some(running) = running else { return true };
-            let over = !waits || running.delivery.runner(client.slot).is_none();
-            if over {
-                running.gone(client, me);
+            // While MgmHostStop is at work too, which waits for the same callback, unless it was
+            // called inside that: then until it returns.
+            let (running, noted) = state.with_waits();
+            let current = running.as_ref().map(|running| (running.epoch, &running.delivery));
+            let over = !waits || noted.is_over((me, epoch, client.slot), current);
+            if over && let Some(running) = running.filter(|running| running.epoch == epoch) {
+                running.gone(client);
             }
             over
         });
@@ -218,15 +228,22 @@ impl<C: Callbacks> Mgm<C> {
         let me = context::token();
         let wait = {
             let mut state = self.state.write();
-            let running = state.running_in(epoch).ok_or_else(|| stale(client))?;
+            let (running, waits) = state.with_waits();
+            let running = running
+                .filter(|running| running.epoch == epoch && !running.stopping)
+                .ok_or_else(|| stale(client))?;
             running.core.may_deregister(client)?;
-            let wait = running.delivery.runner(client.slot).is_some_and(|runner| runner != me);
-            if wait && !running.delivery.begin_wait(me, client.slot)? {
-                return Err(Error::WouldDeadlock);
+            let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
+            if let Some(runner) = runner {
+                let inside = call.here().around.is_some();
+                let wait = Wait { waiter: me, runner, epoch, slot: client.slot, inside };
+                if !waits.begin(wait, (epoch, &running.delivery))? {
+                    return Err(Error::WouldDeadlock);
+                }
             }
             running.core.deregister(client)?;
             running.delivery.close(client.slot);
-            wait
+            runner.is_some()
         };
         self.answer_orphans(call, client);
         self.wake();

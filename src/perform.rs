@@ -193,10 +193,13 @@ impl<C: Callbacks> Mgm<C> {
                 let mut state = self.state.write();
                 let Some(running) = state.running_in(call.epoch) else {
                     // MgmHostStop waits until this thread calls nobody any more.
-                    if let (Some(slot), Some(run)) = (call.lane.take(), state.whole())
-                        && run.epoch == call.epoch
-                    {
-                        run.delivery.stop_running(slot);
+                    if let Some(slot) = call.lane.take() {
+                        match state.whole() {
+                            Some(run) if run.epoch == call.epoch => {
+                                run.delivery.stop_running(slot);
+                            }
+                            _ => state.waits.returned(call.epoch, slot),
+                        }
                     }
                     return Work::Nothing;
                 };

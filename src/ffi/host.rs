@@ -35,7 +35,7 @@ use std::sync::Arc;
 /// - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
 /// - ERROR_NOT_ENOUGH_MEMORY
 /// - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
-///   why.
+///   why. Or the call is made inside a callback while another thread is starting or stopping.
 ///
 /// # Safety
 /// pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
@@ -60,9 +60,13 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
 /// starts after that callback has returned.
 ///
+/// While it is at work handles are no longer valid, and inside a callback nothing can be started.
+///
 /// @return
 /// - NO_ERROR
-/// - ERROR_CAN_NOT_COMPLETE: no host runs.
+/// - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback while another
+///   thread is starting or stopping the host, or inside a callback of a client that another
+///   callback is deregistering, which would wait for this one.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
     guard::call("MgmHostStop", || MGM.stop())

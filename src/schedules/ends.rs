@@ -1,7 +1,9 @@
 //! Calls inside the host's functions, and the end of a run while clients and they are at work.
 
-use super::{G1, Stage, explore, group, join_all};
+use super::client::{Client, Kind};
+use super::{G1, G2, Stage, explore, group, interface, join_all};
 use crate::core::types::ClientId;
+use crate::error::Error;
 use crate::log::{Level, Line};
 use crate::settings::LogSink;
 use shuttle::thread;
@@ -34,5 +36,90 @@ fn a6_calls_inside_the_log() {
         join_all([others]);
         assert!(b.believes(group(9)), "A7: caused by one of the calls, and not come");
         stage.mgm.stop().unwrap();
+    });
+}
+
+/// A client's callback ends the run while another thread takes that client out: the latter still
+/// waits for the callback.
+#[test]
+fn a8_stopping_inside_a_callback_that_is_waited_for() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, c_id), (a, a_id)) = (stage.client(3, &[3]), stage.client(1, &[]));
+        a.on_callback(move |kind, _| {
+            if kind == Kind::Join {
+                stage.mgm.stop().unwrap();
+                thread::yield_now();
+            }
+        });
+        let adds = thread::spawn(move || {
+            let result = stage.add(c_id, G1, 3);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+        });
+        if stage.mgm.deregister(a_id).is_ok() {
+            a.unload();
+        }
+        join_all([adds]);
+        let _ = stage.mgm.stop();
+    });
+}
+
+/// One client's callback takes another client out, whose callback ends the run.
+#[test]
+fn a6_stopping_and_deregistering_each_other() {
+    explore(|| {
+        let stage = Stage::new();
+        // Each hears of the other's membership alone, so that two threads call them.
+        let ((a, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
+        let gone = b.clone();
+        a.on_callback(move |kind, of| {
+            if (kind, of) == (Kind::Join, G1) {
+                let _ = stage.mgm.release_interface(b_id, interface(2));
+                if stage.mgm.deregister(b_id).is_ok() {
+                    gone.unload();
+                }
+            }
+        });
+        b.on_callback(move |kind, of| {
+            if (kind, of) == (Kind::Join, G2) {
+                let stopped = stage.mgm.stop();
+                assert!(matches!(stopped, Ok(()) | Err(Error::WouldDeadlock)), "{stopped:?}");
+            }
+        });
+        let threads = [(b_id, G1, 2), (a_id, G2, 1)].map(|(id, of, index)| {
+            thread::spawn(move || {
+                let added = stage.add(id, of, index);
+                let over = |error: &Error| {
+                    use Error as E;
+                    matches!(error, E::NotRunning | E::BadHandle { .. } | E::NotOnInterface(_))
+                };
+                assert!(added.as_ref().err().is_none_or(over), "{added:?}");
+            })
+        });
+        join_all(threads);
+        let _ = stage.mgm.stop();
+    });
+}
+
+/// A callback registers a client while another thread ends the run, which waits for the callback.
+#[test]
+fn a6_registering_while_stopping() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, c_id), (a, _)) = (stage.client(3, &[3]), stage.client(1, &[]));
+        a.on_callback(move |kind, _| {
+            if kind == Kind::Join {
+                let registered = stage.mgm.register(Client::default(), 9, 1);
+                assert!(matches!(registered, Ok(_) | Err(Error::Changing | Error::NotRunning)));
+            }
+        });
+        let adds = thread::spawn(move || {
+            let result = stage.add(c_id, G1, 3);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+        });
+        stage.mgm.stop().unwrap();
+        a.unload();
+        join_all([adds]);
+        assert!(stage.mgm.stop().is_err(), "begun anew");
     });
 }
