@@ -58,7 +58,8 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 ///
 /// When this has returned, no callback is running or will ever run again, unless one did not return
 /// within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
-/// starts after that callback has returned.
+/// starts after that callback has returned. It does not wait for functions of the host's own
+/// (pfnRoute, pfnTransmit, a forwarder's) that another thread is inside.
 ///
 /// While it is at work handles are no longer valid, and inside a callback nothing can be started.
 ///
