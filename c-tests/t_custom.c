@@ -18,7 +18,6 @@ static DWORD in_packets = 5;       /* what pfnGetMfeCounters tells */
 static BOOL joins_meanwhile;       /* a joins 4 while pfnSetMfe runs next, and packets come */
 static DWORD inside_take, inside_read; /* what calls from inside pfnSetMfe gave */
 static HANDLE a, b;                /* two routing protocols: a owns 1 and 3, b owns 2 */
-static HANDLE leaves;              /* IGMP that releases 7 when the host's clock is read next */
 static pthread_t joiner;
 static int context, host_context;
 
@@ -191,15 +190,9 @@ static MGM_HOST_FORWARDER whole_table(void)
     return table;
 }
 
-/* Nothing is locked here: it may call the library. */
 static ULONGLONG clock_read(PVOID pv)
 {
-    HANDLE igmp = leaves;
     CHECK(pv == &host_context);
-    if (igmp != NULL) {
-        leaves = NULL; /* not written otherwise: threads read the clock */
-        CHECK_CODE(MgmReleaseInterfaceOwnership(igmp, 7, 0), NO_ERROR);
-    }
     return 1000;
 }
 
@@ -297,82 +290,6 @@ static void interfaces(void)
     EXPECT_CALLS("remove 2\n");
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     CHECK(strstr(calls, "stop\n") != NULL);
-}
-
-/* IGMP leaves the interface between the look at it and the take: the plane has given it up. */
-static void an_interface_that_is_left_meanwhile(void)
-{
-    MGM_HOST_FORWARDER table = whole_table();
-    ROUTING_PROTOCOL_CONFIG callbacks;
-    HANDLE igmp;
-    memset(&callbacks, 0, sizeof callbacks);
-    start(&table, NULL);
-    CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 1, &igmp), NO_ERROR);
-    CHECK_CODE(MgmTakeInterfaceOwnership(igmp, 7, 0), NO_ERROR);
-    EXPECT_CALLS("add 1\nadd 2\nadd 7\n");
-    leaves = igmp;
-    CHECK_CODE(MgmTakeInterfaceOwnership(a, 7, 0), NO_ERROR);
-    EXPECT_CALLS("remove 7\nadd 7\n");
-    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 7, 0), NO_ERROR);
-    EXPECT_CALLS("remove 7\n");
-    CHECK_CODE(MgmHostStop(), NO_ERROR);
-}
-
-static HANDLE igmps[2];
-static int enabled;
-
-static DWORD leave_to_the_other(DWORD index, DWORD next_hop)
-{
-    CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[0], index, next_hop), NO_ERROR);
-    CHECK_CODE(MgmTakeInterfaceOwnership(igmps[1], index, next_hop), NO_ERROR);
-    CHECK_CODE(join(igmps[1], index), ERROR_CAN_NOT_COMPLETE);
-    return NO_ERROR;
-}
-
-static DWORD leave_it(DWORD index, DWORD next_hop)
-{
-    CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[0], index, next_hop), NO_ERROR);
-    return NO_ERROR;
-}
-
-static DWORD join_again(DWORD index, DWORD next_hop)
-{
-    CHECK(next_hop == 0);
-    enabled++;
-    CHECK_CODE(join(igmps[1], index), NO_ERROR);
-    return NO_ERROR;
-}
-
-/* IGMP leaves while it is told of a new owner, and another may come in its place: the plane keeps
- * the interface, and whoever is there afterwards is enabled. */
-static void c3_igmp_leaves_while_it_is_told(void)
-{
-    MGM_HOST_FORWARDER table = whole_table();
-    int comes;
-    for (comes = 0; comes < 2; comes++) {
-        ROUTING_PROTOCOL_CONFIG callbacks;
-        memset(&callbacks, 0, sizeof callbacks);
-        start(&table, NULL);
-        callbacks.pfnDisableIgmpCallback = comes ? leave_to_the_other : leave_it;
-        CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 1, &igmps[0]), NO_ERROR);
-        callbacks.pfnEnableIgmpCallback = join_again;
-        CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 2, &igmps[1]), NO_ERROR);
-        CHECK_CODE(MgmTakeInterfaceOwnership(igmps[0], 7, 0), NO_ERROR);
-        EXPECT_CALLS("add 1\nadd 2\nadd 7\n");
-        enabled = 0;
-        CHECK_CODE(MgmTakeInterfaceOwnership(a, 7, 0), NO_ERROR);
-        EXPECT_CALLS("");
-        CHECK(enabled == comes);
-        if (comes)
-            CHECK_CODE(leave(igmps[1], 7), NO_ERROR);
-        CHECK_CODE(join(a, 7), NO_ERROR);
-        if (comes)
-            CHECK_CODE(MgmReleaseInterfaceOwnership(igmps[1], 7, 0), NO_ERROR);
-        EXPECT_CALLS("");
-        CHECK_CODE(MgmReleaseInterfaceOwnership(a, 7, 0), NO_ERROR);
-        EXPECT_CALLS("remove 7\n");
-        CHECK_CODE(MgmHostStop(), NO_ERROR);
-    }
 }
 
 static void entries(void)
@@ -516,8 +433,6 @@ static void refused_entries(void)
 int main(void)
 {
     RUN(interfaces);
-    RUN(an_interface_that_is_left_meanwhile);
-    RUN(c3_igmp_leaves_while_it_is_told);
     RUN(entries);
     RUN(statistics);
     RUN(e13_an_interface_that_joins_while_another_is_added);

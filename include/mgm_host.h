@@ -312,7 +312,8 @@ DWORD MgmHostStop(void);
 
 /**
  * Memory: a packet came in. When this returns, every callback that the packet caused has run and
- * every copy of it has been handed to pfnTransmit.
+ * every copy of it has been handed to pfnTransmit; unless another thread is asking about its flow
+ * just then: it waits for the answers with the flow.
  *
  * Custom: a packet came in that the plane has no entry for, or on another interface than its
  * entry's. It is reported to the group manager; forwarding it is up to the plane.

@@ -6,9 +6,9 @@
 //! one call from outside any callback, or one upcall: it counts the actions it caused, those
 //! caused by the answers to them included, so that the call can wait for exactly these.
 //!
-//! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a client that does not come out of a
-//! callback holds up its own lane and the thread that called it; every other lane stays free for
-//! other threads.
+//! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a
+//! client that does not come out of a callback holds up its own lane and the thread that called it;
+//! every other lane stays free for other threads.
 //!
 //! This is plain data under the shell's lock; nothing here waits or calls.
 

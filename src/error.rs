@@ -92,7 +92,8 @@ pub enum Error {
     /// The client must release its interfaces first.
     #[error("the client still owns {0}; release its interfaces before it deregisters")]
     StillOwns(IfKey),
-    /// Two clients wait for each other to deregister from inside their callbacks.
+    /// Two threads, each inside a callback, would wait for each other: to deregister each other's
+    /// clients, or to stop.
     #[error("a callback on another thread is itself waiting for this thread's callback to end")]
     WouldDeadlock,
     /// Another routing protocol owns the interface, or the client is on it already.

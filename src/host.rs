@@ -226,7 +226,8 @@ impl<C: Callbacks> Mgm<C> {
         self.active.store(false, Relaxed);
     }
 
-    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened.
+    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless
+    /// another thread is asking about its flow.
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
         self.host_call(|call| {
             let forwarder =

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | here | the functions of mgm.h and mgm_host.h in safe Rust |
 //! | `mgm::reads` | those that read |
+//! | `mgm::state` | what the lock protects |
 //! | `mgm::log` | the log's lines, and the fault that closes the library |
 //! | `perform` | carrying out what the core decided |
 //! | `deliver` | who calls which client next |
@@ -15,101 +16,26 @@
 
 mod log;
 mod reads;
+mod state;
 
-use crate::background::Walks;
 use crate::callbacks::Callbacks;
 use crate::context;
-use crate::control::Control;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
-use crate::deliver::Delivery;
 use crate::error::Error;
-use crate::forwarder::Forwarder;
 use crate::log::{Level, Line};
 use crate::perform::{Batch, Call};
-use crate::settings::ClockFn;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::timer::Timers;
-use crate::waits::{Wait, Waits};
+use crate::waits::Wait;
+pub(crate) use state::{Running, State};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
-
-/// Everything that exists while the library runs.
-pub(crate) struct Running<C> {
-    pub core: Core,
-    pub delivery: Delivery<C>,
-    pub forwarder: Arc<dyn Forwarder>,
-    /// Tells this run from earlier ones.
-    pub epoch: u64,
-    /// MgmHostStop is at work: nothing new begins.
-    pub stopping: bool,
-    pub clock: Option<ClockFn>,
-    pub control: Option<Control>,
-    /// When the run began.
-    pub started: Millis,
-    /// Entries that could not be programmed.
-    pub retry: Vec<SourceGroup>,
-    /// More could not be programmed than there was memory to remember.
-    pub retry_all: bool,
-    /// From which one on entries are being programmed again, all of them.
-    pub retrying: Option<SourceGroup>,
-    /// Routes toward some sources could not be looked at for want of memory.
-    pub look_all: bool,
-    /// Looks at the routes toward many sources that have begun.
-    pub walks: Walks,
-    /// When refused flows were logged last.
-    pub refusal_logged: Option<Millis>,
-}
-
-/// What the lock protects.
-pub(crate) struct State<C> {
-    running: Option<Running<C>>,
-    /// The generation with which the next run's handles begin.
-    pub generation: u32,
-    /// Threads that wait for clients' callbacks.
-    pub waits: Waits,
-}
-
-impl<C: Clone> Running<C> {
-    /// A client has gone and is waited for no more: its slot may be used again.
-    fn gone(&mut self, client: ClientId) {
-        if self.delivery.vacate(client.slot) {
-            self.core.free_client_slot(client.slot);
-        }
-    }
-}
-
-impl<C> State<C> {
-    /// What runs, unless it is being stopped.
-    pub fn running(&mut self) -> Option<&mut Running<C>> {
-        self.running.as_mut().filter(|running| !running.stopping)
-    }
-
-    /// The same, if it is still that run.
-    pub fn running_in(&mut self, epoch: u64) -> Option<&mut Running<C>> {
-        self.running().filter(|running| running.epoch == epoch)
-    }
-
-    /// What runs or is being stopped.
-    pub const fn whole(&mut self) -> &mut Option<Running<C>> {
-        &mut self.running
-    }
-
-    /// The same with the threads that wait for clients.
-    pub const fn with_waits(&mut self) -> (Option<&mut Running<C>>, &mut Waits) {
-        (self.running.as_mut(), &mut self.waits)
-    }
-
-    /// The same for readers.
-    pub fn shared(&self) -> Option<&Running<C>> {
-        self.running.as_ref().filter(|running| !running.stopping)
-    }
-}
 
 /// A group manager. It must live for ever, since threads of its own refer to it.
 pub struct Mgm<C: 'static> {
@@ -146,7 +72,7 @@ impl<C: Callbacks> Mgm<C> {
     pub const fn new() -> Self {
         Self {
             this: OnceLock::new(),
-            state: RwLock::new(State { running: None, generation: 1, waits: Waits::new() }),
+            state: RwLock::new(State::new()),
             programming: Mutex::new(Batch::new()),
             starting: Mutex::new(()),
             events: Mutex::new(0),
@@ -486,8 +412,7 @@ impl<C: Callbacks> Mgm<C> {
     /// The time, read with nothing locked: the clock may be the host's code.
     pub(crate) fn now(&self) -> Millis {
         if self.host_clock.load(Ordering::Relaxed) {
-            let clock =
-                self.state.read().running.as_ref().and_then(|running| running.clock.clone());
+            let clock = self.state.read().clock();
             if let Some(clock) = clock {
                 return clock();
             }

@@ -32,11 +32,11 @@ const STALLED: Duration = Duration::from_secs(5);
 pub(crate) struct Call {
     pub job: u32,
     pub epoch: u64,
-    /// The job is its own, and not that of a callback that it was made inside of.
+    /// The job is its own, and not one that it was made inside of.
     owns_job: bool,
     here: Here,
-    /// It was made outside of any callback and of the forwarder's functions: it waits for what it
-    /// caused (rule A7). Others never wait (rule A6).
+    /// It was made outside of any callback, of the host's functions while others are delivered to,
+    /// and of the forwarder's: it waits for what it caused (rule A7). Others never wait (rule A6).
     pub waits: bool,
     /// Nothing is asked any more: its job ends when all was performed.
     pub last: bool,

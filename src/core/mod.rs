@@ -6,8 +6,8 @@
 //! must be looked up). There is no I/O here, no clock, no lock and no unsafe code.
 //!
 //! Every method that can grow the state reserves all the room it may need first, and changes
-//! something only then: where memory runs out it gives [`OutOfMemory`](crate::error::Error::OutOfMemory) with nothing
-//! changed (rule A4).
+//! something only then: where memory runs out it gives
+//! [`OutOfMemory`](crate::error::Error::OutOfMemory) with nothing changed (rule A4).
 //!
 //! | file | what it knows |
 //! |---|---|

@@ -30,24 +30,29 @@ fn drain(cable: &Cable) -> u32 {
     count
 }
 
+/// A flow from a, with b among its oifs from the first of 15 packets on, and c for the last five.
+fn fifteen_of_which_c_got_five() -> (Router, [Cable; 3], SourceGroup) {
+    let (router, [a, b, c]) = (Router::start(), three_cables());
+    router.take(&[&a, &b, &c]);
+    let f = flow(2, 1);
+    router.join(any(f), b.key());
+    send(&a, f, b"0123456789");
+    counted(&router, f, 1);
+    send_many(&a, f, 9);
+    // The first packet may be counted before the library knows that the entry is in place.
+    let entry = wait_for("the entry to be in place", || {
+        router.entry(f).filter(|e| e.out_packets == [10] && e.counters.packets == 10)
+    });
+    assert_eq!(entry.counters.octets, 10 * 38);
+    router.join(any(f), c.key());
+    send_many(&a, f, 5);
+    assert_eq!(counted(&router, f, 15).out_packets, [15, 5]);
+    (router, [a, b, c], f)
+}
+
 netns_tests! {
     fn each_interface_counts_from_when_it_joined() {
-        let router = Router::start();
-        let [a, b, c] = three_cables();
-        router.take(&[&a, &b, &c]);
-        let f = flow(2, 1);
-        router.join(any(f), b.key());
-        send(&a, f, b"0123456789");
-        counted(&router, f, 1);
-        send_many(&a, f, 9);
-        // The first packet may be counted before the library knows that the entry is in place.
-        let entry = wait_for("the entry to be in place", || {
-            router.entry(f).filter(|e| e.out_packets == [10] && e.counters.packets == 10)
-        });
-        assert_eq!(entry.counters.octets, 10 * 38);
-        router.join(any(f), c.key());
-        send_many(&a, f, 5);
-        assert_eq!(counted(&router, f, 15).out_packets, [15, 5]);
+        let (router, [a, b, c], f) = fifteen_of_which_c_got_five();
         router.leave(any(f), b.key());
         send_many(&a, f, 3);
         assert_eq!(counted(&router, f, 18).out_packets, [8]);
@@ -68,20 +73,7 @@ netns_tests! {
     }
 
     fn what_somebody_else_deletes_counts_anew() {
-        let router = Router::start();
-        let [a, b, c] = three_cables();
-        router.take(&[&a, &b, &c]);
-        let f = flow(2, 1);
-        router.join(any(f), b.key());
-        send(&a, f, b"0123456789");
-        counted(&router, f, 1);
-        send_many(&a, f, 9);
-        wait_for("the entry to be in place", || {
-            router.entry(f).filter(|e| e.out_packets == [10] && e.counters.packets == 10)
-        });
-        router.join(any(f), c.key());
-        send_many(&a, f, 5);
-        assert_eq!(counted(&router, f, 15).out_packets, [15, 5]);
+        let (router, [a, b, c], f) = fifteen_of_which_c_got_five();
         let meddler = Meddler::new();
         for changes in [false, true] {
             if changes {

@@ -1,0 +1,95 @@
+//! What the shell's lock protects.
+
+#![forbid(unsafe_code)]
+
+use crate::background::Walks;
+use crate::control::Control;
+use crate::core::Core;
+use crate::core::types::{ClientId, Millis, SourceGroup};
+use crate::deliver::Delivery;
+use crate::forwarder::Forwarder;
+use crate::settings::ClockFn;
+use crate::waits::Waits;
+use std::sync::Arc;
+
+/// Everything that exists while the library runs.
+pub(crate) struct Running<C> {
+    pub core: Core,
+    pub delivery: Delivery<C>,
+    pub forwarder: Arc<dyn Forwarder>,
+    /// Tells this run from earlier ones.
+    pub epoch: u64,
+    /// MgmHostStop is at work: nothing new begins.
+    pub stopping: bool,
+    pub clock: Option<ClockFn>,
+    pub control: Option<Control>,
+    /// When the run began.
+    pub started: Millis,
+    /// Entries that could not be programmed.
+    pub retry: Vec<SourceGroup>,
+    /// More could not be programmed than there was memory to remember.
+    pub retry_all: bool,
+    /// From which one on entries are being programmed again, all of them.
+    pub retrying: Option<SourceGroup>,
+    /// Routes toward some sources could not be looked at for want of memory.
+    pub look_all: bool,
+    /// Looks at the routes toward many sources that have begun.
+    pub walks: Walks,
+    /// When refused flows were logged last.
+    pub refusal_logged: Option<Millis>,
+}
+
+/// What the lock protects.
+pub(crate) struct State<C> {
+    running: Option<Running<C>>,
+    /// The generation with which the next run's handles begin.
+    pub generation: u32,
+    /// Threads that wait for clients' callbacks.
+    pub waits: Waits,
+}
+
+impl<C: Clone> Running<C> {
+    /// A client has gone and is waited for no more: its slot may be used again.
+    pub fn gone(&mut self, client: ClientId) {
+        if self.delivery.vacate(client.slot) {
+            self.core.free_client_slot(client.slot);
+        }
+    }
+}
+
+impl<C> State<C> {
+    /// Nothing runs.
+    pub const fn new() -> Self {
+        Self { running: None, generation: 1, waits: Waits::new() }
+    }
+
+    /// What runs, unless it is being stopped.
+    pub fn running(&mut self) -> Option<&mut Running<C>> {
+        self.running.as_mut().filter(|running| !running.stopping)
+    }
+
+    /// The same, if it is still that run.
+    pub fn running_in(&mut self, epoch: u64) -> Option<&mut Running<C>> {
+        self.running().filter(|running| running.epoch == epoch)
+    }
+
+    /// What runs or is being stopped.
+    pub const fn whole(&mut self) -> &mut Option<Running<C>> {
+        &mut self.running
+    }
+
+    /// The same, with the threads that wait for clients.
+    pub const fn with_waits(&mut self) -> (Option<&mut Running<C>>, &mut Waits) {
+        (self.running.as_mut(), &mut self.waits)
+    }
+
+    /// The host's clock, of what runs or is being stopped.
+    pub fn clock(&self) -> Option<ClockFn> {
+        self.running.as_ref()?.clock.clone()
+    }
+
+    /// What runs, for readers, unless it is being stopped.
+    pub fn shared(&self) -> Option<&Running<C>> {
+        self.running.as_ref().filter(|running| !running.stopping)
+    }
+}
