@@ -3,9 +3,10 @@
 //! Their documentation is written for the C header, which is generated from it.
 #![expect(non_snake_case, reason = "the names of mgm.h")]
 
+use super::buffer::OutBuffer;
 use super::callbacks::CClient;
 use super::convert::{self, required};
-use super::records::{self, OutBuffer};
+use super::records;
 use super::types::{
     DWORD, HANDLE, MGM_ENUM_TYPES, PBYTE, PDWORD, PMIB_IPMCAST_MFE, PROUTING_PROTOCOL_CONFIG,
 };

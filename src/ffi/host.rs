@@ -3,9 +3,9 @@
 //! Their documentation is written for the C header, which is generated from it.
 #![expect(non_snake_case, reason = "Windows' style of names, as in mgm.h")]
 
+use super::buffer::OutBuffer;
 use super::convert::{self, required};
 use super::forwarder::{CPlane, HostFn};
-use super::records::OutBuffer;
 use super::types::{
     _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, BYTE, DWORD, MGM_FORWARDER_CUSTOM, MGM_FORWARDER_KERNEL,
     MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR,

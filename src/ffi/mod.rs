@@ -13,6 +13,7 @@ pub mod host;
 pub mod reads;
 pub mod types;
 
+mod buffer;
 mod callbacks;
 mod convert;
 mod fork;

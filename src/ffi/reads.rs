@@ -3,7 +3,8 @@
 //! Their documentation is written for the C header, which is generated from it.
 #![expect(non_snake_case, reason = "the names of mgm.h")]
 
-use super::records::{MfeRecords, OutBuffer, StatsKind};
+use super::buffer::OutBuffer;
+use super::records::{MfeKind, mfes_after, one_mfe};
 use super::types::{DWORD, PBYTE, PDWORD, PMIB_IPMCAST_MFE};
 use super::{convert, guard};
 
@@ -33,7 +34,7 @@ pub unsafe extern "C" fn MgmGetMfe(
         let (flow, out) = unsafe {
             (convert::flow(pimm, "pimm")?, OutBuffer::new(pdwBufferSize, pbBuffer, None)?)
         };
-        MfeRecords::new(out, None).one(flow)
+        one_mfe(MfeKind::Plain, out, flow)
     })
 }
 
@@ -65,7 +66,7 @@ pub unsafe extern "C" fn MgmGetFirstMfe(
     guard::read("MgmGetFirstMfe", || {
         // SAFETY: the caller's promise about the three pointers.
         let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
-        MfeRecords::new(out, None).all_after(None)
+        mfes_after(MfeKind::Plain, out, None)
     })
 }
 
@@ -91,7 +92,7 @@ pub unsafe extern "C" fn MgmGetNextMfe(
             let start = convert::flow(pimmStart, "pimmStart")?;
             (start, OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))?)
         };
-        MfeRecords::new(out, None).all_after(Some(start))
+        mfes_after(MfeKind::Plain, out, Some(start))
     })
 }
 
@@ -113,12 +114,12 @@ pub unsafe extern "C" fn MgmGetMfeStats(
     dwFlags: DWORD,
 ) -> DWORD {
     guard::read("MgmGetMfeStats", || {
-        let kind = StatsKind::from_flags(dwFlags)?;
+        let kind = MfeKind::of_stats(dwFlags)?;
         // SAFETY: the caller's promise about the three pointers.
         let (flow, out) = unsafe {
             (convert::flow(pimm, "pimm")?, OutBuffer::new(pdwBufferSize, pbBuffer, None)?)
         };
-        MfeRecords::new(out, Some(kind)).one(flow)
+        one_mfe(kind, out, flow)
     })
 }
 
@@ -141,10 +142,10 @@ pub unsafe extern "C" fn MgmGetFirstMfeStats(
     dwFlags: DWORD,
 ) -> DWORD {
     guard::read("MgmGetFirstMfeStats", || {
-        let kind = StatsKind::from_flags(dwFlags)?;
+        let kind = MfeKind::of_stats(dwFlags)?;
         // SAFETY: the caller's promise about the three pointers.
         let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))? };
-        MfeRecords::new(out, Some(kind)).all_after(None)
+        mfes_after(kind, out, None)
     })
 }
 
@@ -166,12 +167,12 @@ pub unsafe extern "C" fn MgmGetNextMfeStats(
     dwFlags: DWORD,
 ) -> DWORD {
     guard::read("MgmGetNextMfeStats", || {
-        let kind = StatsKind::from_flags(dwFlags)?;
+        let kind = MfeKind::of_stats(dwFlags)?;
         // SAFETY: the caller's promise about the four pointers.
         let (start, out) = unsafe {
             let start = convert::flow(pimmStart, "pimmStart")?;
             (start, OutBuffer::new(pdwBufferSize, pbBuffer, Some(pdwNumEntries))?)
         };
-        MfeRecords::new(out, Some(kind)).all_after(Some(start))
+        mfes_after(kind, out, Some(start))
     })
 }

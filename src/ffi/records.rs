@@ -1,26 +1,18 @@
-//! Records written into a caller's buffer.
-//!
-//! The buffer is only reached through raw pointers: it may be unaligned and uninitialised.
+//! The core's records as those of C.
 
 use super::MGM;
-use super::convert::{ONE_ADDRESS, dword, mask_with, required};
+use super::buffer::{OutBuffer, Words};
+use super::convert::{ONE_ADDRESS, dword, mask_with};
 use super::types::{
     _MIB_IPMCAST_MFE, _MIB_IPMCAST_MFE_STATS, _MIB_IPMCAST_MFE_STATS_EX, _MIB_IPMCAST_OIF,
-    _MIB_IPMCAST_OIF_STATS, _SOURCE_GROUP_ENTRY, DWORD, MGM_MFE_STATS_0, MGM_MFE_STATS_1, PBYTE,
-    PDWORD,
+    _MIB_IPMCAST_OIF_STATS, _SOURCE_GROUP_ENTRY, DWORD, MGM_MFE_STATS_0, MGM_MFE_STATS_1,
 };
 use crate::core::record::{MfeRecord, OifRecord, Rest};
 use crate::core::types::{EnumId, SourceGroup, mask_of};
 use crate::error::Error;
 use std::mem::offset_of;
 use std::ops::ControlFlow;
-use std::ptr::NonNull;
 
-/// Records that are nothing but 32-bit words.
-///
-/// # Safety
-/// The type has no padding: every octet of it is initialised.
-unsafe trait Words: Copy {}
 // SAFETY: DWORDs and ULONGs only, see the layout assertions beside each type.
 unsafe impl Words for _MIB_IPMCAST_MFE {}
 // SAFETY: as above.
@@ -34,217 +26,99 @@ unsafe impl Words for _MIB_IPMCAST_OIF_STATS {}
 // SAFETY: as above.
 unsafe impl Words for _SOURCE_GROUP_ENTRY {}
 
-/// A caller's buffer that is filled with whole records, its size, and its number of records.
-pub(super) struct OutBuffer {
-    size: NonNull<DWORD>,
-    data: PBYTE,
-    room: usize,
-    used: usize,
-    num_entries: Option<NonNull<DWORD>>,
-    entries: DWORD,
-    /// The size of the first record, where it did not fit.
-    needed: Option<usize>,
-}
-
-impl OutBuffer {
-    /// Takes the buffer arguments of a reading function; `num_entries` is None where the function
-    /// has no such parameter. A null buffer is allowed where its size is 0: it is not touched.
-    ///
-    /// # Safety
-    /// Each pointer is null or valid while the `OutBuffer` lives: `size` and `num_entries` for a
-    /// DWORD, `data` for writing `*size` octets.
-    pub(super) unsafe fn new(
-        size: PDWORD,
-        data: PBYTE,
-        num_entries: Option<PDWORD>,
-    ) -> Result<Self, Error> {
-        let size = required(size, "pdwBufferSize")?;
-        let num_entries = match num_entries {
-            Some(pointer) => Some(required(pointer, "pdwNumEntries")?),
-            None => None,
-        };
-        // SAFETY: not null, and the caller's promise.
-        let room = unsafe { size.read_unaligned() } as usize;
-        if room != 0 {
-            required(data, "pbBuffer")?;
-        }
-        Ok(Self { size, data, room, used: 0, num_entries, entries: 0, needed: None })
-    }
-
-    /// Octets not written yet.
-    pub(super) fn left(&self) -> usize {
-        self.room - self.used
-    }
-
-    /// Octets written.
-    pub(super) fn used(&self) -> usize {
-        self.used
-    }
-
-    /// Writes octets behind those that are there. The caller has checked that there is room.
-    pub(super) fn write(&mut self, octets: &[u8]) {
-        assert!(octets.len() <= self.left());
-        // SAFETY: `new` was promised `room` octets at `data`, and `used + len <= room`. `octets`
-        // is memory of ours, so the two do not overlap.
-        unsafe {
-            self.data.add(self.used).copy_from_nonoverlapping(octets.as_ptr(), octets.len());
-        }
-        self.used += octets.len();
-    }
-
-    /// Writes the first `size` octets of `value`.
-    fn write_words<T: Words>(&mut self, value: &T, size: usize) {
-        assert!(size <= size_of::<T>());
-        // SAFETY: `Words` has no uninitialised octets, and `size` is within the value.
-        self.write(unsafe { std::slice::from_raw_parts((&raw const *value).cast(), size) });
-    }
-
-    /// Writes a record, of which only the first `head_size` octets count, with its trailing list.
-    /// False: it does not fit and nothing was written.
-    fn put<H: Words, T: Words>(
-        &mut self,
-        head: &H,
-        head_size: usize,
-        list: impl ExactSizeIterator<Item = T>,
-    ) -> bool {
-        let size = head_size + list.len() * size_of::<T>();
-        if size > self.left() {
-            if self.entries == 0 {
-                self.needed = Some(size);
-            }
-            return false;
-        }
-        self.write_words(head, head_size);
-        for item in list {
-            self.write_words(&item, size_of::<T>());
-        }
-        self.entries += 1;
-        true
-    }
-
-    /// Tells the caller the size that would do (rule A2).
-    pub(super) fn insufficient(&mut self, needed: usize) -> Error {
-        let needed = DWORD::try_from(needed).unwrap_or(DWORD::MAX);
-        // SAFETY: the promise made to `new`.
-        unsafe { self.size.write_unaligned(needed) };
-        self.entries = 0;
-        self.write_entries();
-        Error::InsufficientBuffer { needed }
-    }
-
-    /// Ends a reading of many records (rule E11).
-    fn finish(&mut self, rest: Rest) -> Result<Rest, Error> {
-        match self.needed {
-            Some(needed) => Err(self.insufficient(needed)),
-            None => {
-                self.write_entries();
-                Ok(rest)
-            }
-        }
-    }
-
-    fn write_entries(&mut self) {
-        if let Some(pointer) = self.num_entries {
-            // SAFETY: the promise made to `new`.
-            unsafe { pointer.write_unaligned(self.entries) };
-        }
-    }
-}
-
-/// Which statistics record.
+/// What an entry is read as.
 #[derive(Clone, Copy)]
-pub(super) enum StatsKind {
-    Basic,
-    Extended,
+pub(super) enum MfeKind {
+    /// MIB_IPMCAST_MFE
+    Plain,
+    /// MIB_IPMCAST_MFE_STATS
+    Stats,
+    /// MIB_IPMCAST_MFE_STATS_EX
+    StatsEx,
 }
 
-impl StatsKind {
+const PLAIN_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo);
+const STATS_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats);
+const STATS_EX_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats);
+
+impl MfeKind {
     /// Checks dwFlags of the statistics functions (rule E13).
-    pub(super) fn from_flags(value: DWORD) -> Result<Self, Error> {
-        match value {
-            MGM_MFE_STATS_0 => Ok(Self::Basic),
-            MGM_MFE_STATS_1 => Ok(Self::Extended),
+    pub(super) fn of_stats(flags: DWORD) -> Result<Self, Error> {
+        match flags {
+            MGM_MFE_STATS_0 => Ok(Self::Stats),
+            MGM_MFE_STATS_1 => Ok(Self::StatsEx),
             _ => {
                 let allowed = "MGM_MFE_STATS_0 (1), MGM_MFE_STATS_1 (2)";
-                Err(Error::BadValue { name: "dwFlags", value, allowed })
+                Err(Error::BadValue { name: "dwFlags", value: flags, allowed })
+            }
+        }
+    }
+
+    const fn has_counters(self) -> bool {
+        !matches!(self, Self::Plain)
+    }
+
+    /// The size of a record with so many outgoing interfaces.
+    const fn size(self, oifs: usize) -> usize {
+        match self {
+            Self::Plain => PLAIN_HEAD + oifs * size_of::<_MIB_IPMCAST_OIF>(),
+            Self::Stats => STATS_HEAD + oifs * size_of::<_MIB_IPMCAST_OIF_STATS>(),
+            Self::StatsEx => STATS_EX_HEAD + oifs * size_of::<_MIB_IPMCAST_OIF_STATS>(),
+        }
+    }
+
+    fn put(self, record: &MfeRecord<'_>, out: &mut OutBuffer) -> bool {
+        let oifs = record.oifs;
+        match self {
+            Self::Plain => out.put::<PLAIN_HEAD, _, _, _>(&mfe(record), oifs, oif),
+            Self::Stats => out.put::<STATS_HEAD, _, _, _>(&mfe_stats(record), oifs, oif_stats),
+            Self::StatsEx => {
+                out.put::<STATS_EX_HEAD, _, _, _>(&mfe_stats_ex(record), oifs, oif_stats)
             }
         }
     }
 }
 
-/// Reads forwarding entries into a caller's buffer, as records of one kind.
-pub(super) struct MfeRecords {
-    out: OutBuffer,
-    stats: Option<StatsKind>,
+/// Reads the entry of one flow.
+pub(super) fn one_mfe(kind: MfeKind, mut out: OutBuffer, flow: SourceGroup) -> Result<(), Error> {
+    MGM.read_mfe(flow, kind.has_counters(), &mut |record| {
+        kind.put(record, &mut out);
+    })?;
+    out.finish(Rest::End).map(|_| ())
 }
 
-impl MfeRecords {
-    pub(super) fn new(out: OutBuffer, stats: Option<StatsKind>) -> Self {
-        Self { out, stats }
-    }
-
-    /// Reads the entry of one flow.
-    pub(super) fn one(mut self, flow: SourceGroup) -> Result<(), Error> {
-        MGM.read_mfe(flow, self.stats.is_some(), &mut |record| {
-            self.put(record);
-        })?;
-        self.out.finish(Rest::End).map(|_| ())
-    }
-
-    /// Reads the entries after `start`, or from the first.
-    pub(super) fn all_after(mut self, start: Option<SourceGroup>) -> Result<Rest, Error> {
-        let (head, oif) = self.sizes();
-        let mut left = self.out.left();
-        let has_room = &mut |oifs: usize| {
-            let size = head + oifs * oif;
-            let fits = size <= left;
-            left -= if fits { size } else { 0 };
-            fits
-        };
-        let rest = MGM.read_mfes(start, self.stats.is_some(), has_room, &mut |record| {
-            if self.put(record) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        match rest {
-            // What was read is good; the caller goes on from there (rules A2, A4).
-            Err(Error::OutOfMemory) if self.out.entries > 0 => self.out.finish(Rest::More),
-            rest => self.out.finish(rest?),
-        }
-    }
-
-    /// The sizes of a record without its oifs, and of one oif.
-    fn sizes(&self) -> (usize, usize) {
-        let oif = size_of::<_MIB_IPMCAST_OIF_STATS>();
-        match self.stats {
-            None => (offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo), size_of::<_MIB_IPMCAST_OIF>()),
-            Some(StatsKind::Basic) => (offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats), oif),
-            Some(StatsKind::Extended) => {
-                (offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats), oif)
-            }
-        }
-    }
-
-    fn put(&mut self, record: &MfeRecord<'_>) -> bool {
-        let (head, _) = self.sizes();
-        let oifs = record.oifs.iter();
-        match self.stats {
-            None => self.out.put(&mfe(record), head, oifs.map(oif)),
-            Some(StatsKind::Basic) => self.out.put(&mfe_stats(record), head, oifs.map(oif_stats)),
-            Some(StatsKind::Extended) => {
-                self.out.put(&mfe_stats_ex(record), head, oifs.map(oif_stats))
-            }
-        }
+/// Reads the entries after `start`, or from the first.
+pub(super) fn mfes_after(
+    kind: MfeKind,
+    mut out: OutBuffer,
+    start: Option<SourceGroup>,
+) -> Result<Rest, Error> {
+    let mut left = out.left();
+    let has_room = &mut |oifs: usize| {
+        let size = kind.size(oifs);
+        let fits = size <= left;
+        left -= if fits { size } else { 0 };
+        fits
+    };
+    let rest = MGM.read_mfes(start, kind.has_counters(), has_room, &mut |record| {
+        if kind.put(record, &mut out) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    match rest {
+        // What was read is good; the caller goes on from there (rules A2, A4).
+        Err(Error::OutOfMemory) if out.entries() > 0 => out.finish(Rest::More),
+        rest => out.finish(rest?),
     }
 }
 
 /// Reads the next rows of an enumeration into a caller's buffer (rule F2).
 pub(super) fn next_groups(id: EnumId, mut out: OutBuffer) -> Result<Rest, Error> {
-    let row_size = size_of::<_SOURCE_GROUP_ENTRY>();
-    let max = out.left() / row_size;
+    const SIZE: usize = size_of::<_SOURCE_GROUP_ENTRY>();
+    let max = out.left() / SIZE;
     let rest = MGM.next_groups(id, max, &mut |row| {
-        out.put(&group_row(row), row_size, std::iter::empty::<_SOURCE_GROUP_ENTRY>());
+        out.put::<SIZE, _, _, _>(&group_row(row), &[], |row: &_SOURCE_GROUP_ENTRY| *row);
     })?;
     match rest {
-        Rest::More if max == 0 => Err(out.insufficient(row_size)),
+        Rest::More if max == 0 => Err(out.insufficient(SIZE)),
         rest => out.finish(rest),
     }
 }
@@ -395,12 +269,10 @@ mod tests {
             Self { memory: Box::new_uninit_slice(size as usize + 1), size, count: 99 }
         }
 
-        fn records(&mut self, stats: Option<StatsKind>) -> MfeRecords {
+        fn out(&mut self) -> OutBuffer {
             let data = self.memory[1..].as_mut_ptr().cast();
-            // SAFETY: the three outlive the test's use of the records.
-            let out =
-                unsafe { OutBuffer::new(&raw mut self.size, data, Some(&raw mut self.count)) };
-            MfeRecords::new(out.unwrap(), stats)
+            // SAFETY: the three outlive the test's use of the buffer.
+            unsafe { OutBuffer::new(&raw mut self.size, data, Some(&raw mut self.count)) }.unwrap()
         }
 
         fn word(&self, at: usize) -> DWORD {
@@ -415,11 +287,11 @@ mod tests {
     #[test]
     fn e11_whole_records_back_to_back() {
         let mut caller = Caller::new(60 + 76 + 59);
-        let mut records = caller.records(None);
-        assert!(records.put(&record(&[])));
-        assert!(records.put(&record(&OIFS[1..])));
-        assert!(!records.put(&record(&[])), "59 octets are left");
-        assert_eq!(records.out.finish(Rest::More), Ok(Rest::More));
+        let mut out = caller.out();
+        assert!(MfeKind::Plain.put(&record(&[]), &mut out));
+        assert!(MfeKind::Plain.put(&record(&OIFS[1..]), &mut out));
+        assert!(!MfeKind::Plain.put(&record(&[]), &mut out), "59 octets are left");
+        assert_eq!(out.finish(Rest::More), Ok(Rest::More));
         assert_eq!((caller.size, caller.count), (195, 2));
         // ulNumOutIf of both, and the second's only interface.
         assert_eq!((caller.word(48), caller.word(60 + 48)), (0, 1));
@@ -430,20 +302,19 @@ mod tests {
     #[test]
     fn e11_no_room_for_one_record() {
         let mut caller = Caller::new(91);
-        let mut records = caller.records(None);
-        assert!(!records.put(&record(&OIFS)));
+        let mut out = caller.out();
+        assert!(!MfeKind::Plain.put(&record(&OIFS), &mut out));
         let insufficient = Err(Error::InsufficientBuffer { needed: 92 });
-        assert_eq!(records.out.finish(Rest::More), insufficient);
+        assert_eq!(out.finish(Rest::More), insufficient);
         assert_eq!((caller.size, caller.count), (92, 0));
     }
 
     #[test]
     fn e12_units_of_time() {
         let mut caller = Caller::new(500);
-        let mut records = caller.records(None);
-        assert!(records.put(&record(&[])));
-        records.stats = Some(StatsKind::Basic);
-        assert!(records.put(&record(&[])));
+        let mut out = caller.out();
+        assert!(MfeKind::Plain.put(&record(&[]), &mut out));
+        assert!(MfeKind::Stats.put(&record(&[]), &mut out));
         assert_eq!((caller.word(36), caller.word(40), caller.word(44)), (1, 899, 900));
         assert_eq!((caller.word(60 + 36), caller.word(60 + 40)), (199, 89_801));
     }
@@ -451,25 +322,12 @@ mod tests {
     #[test]
     fn e13_counters_wrap() {
         let mut caller = Caller::new(140);
-        let mut records = caller.records(Some(StatsKind::Extended));
-        assert!(records.put(&record(&OIFS)));
+        let mut out = caller.out();
+        assert!(MfeKind::StatsEx.put(&record(&OIFS), &mut out));
         let counters = (caller.word(48), caller.word(52), caller.word(56));
         assert_eq!(counters, (1, 2, 3));
         // The sum of u32::MAX and 3, and each of them.
         assert_eq!(caller.word(80), 2);
         assert_eq!((caller.word(84 + 20), caller.word(84 + 28 + 20)), (u32::MAX, 3));
-    }
-
-    #[test]
-    fn null_buffers_of_no_size() {
-        let (mut size, mut count) = (0, 99);
-        // SAFETY: the two variables outlive the buffer, and 0 octets are there.
-        let new = |size, count| unsafe { OutBuffer::new(size, std::ptr::null_mut(), count) };
-        assert!(new(&raw mut size, Some(&raw mut count)).is_ok());
-        size = 1;
-        let null = |name| Some(Error::NullPointer(name));
-        assert_eq!(new(&raw mut size, None).err(), null("pbBuffer"));
-        assert_eq!(new(std::ptr::null_mut(), None).err(), null("pdwBufferSize"));
-        assert_eq!(new(&raw mut size, Some(std::ptr::null_mut())).err(), null("pdwNumEntries"));
     }
 }
