@@ -211,18 +211,18 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
 
     /// The entries from a key on, that key included, in order.
     pub fn from(&self, key: K) -> impl Iterator<Item = (K, V)> + '_ {
-        let (mut block, place) = self.locate(key);
-        let mut at = place.unwrap_or_else(|at| at);
-        std::iter::from_fn(move || {
-            step();
-            let mut here = self.blocks.get(block)?;
-            if at == here.keys.len() {
-                (block, at) = (block + 1, 0);
-                here = self.blocks.get(block)?;
-            }
-            let entry = (*here.keys.get(at)?, *here.values.get(at)?);
-            at += 1;
-            Some(entry)
+        self.runs_from(key)
+            .flat_map(|(keys, values)| keys.iter().copied().zip(values.iter().copied()))
+            .inspect(|_| step())
+    }
+
+    /// The same in runs, as they lie in memory: keys, and the values that belong to them.
+    pub fn runs_from(&self, key: K) -> impl Iterator<Item = (&[K], &[V])> {
+        let (block, place) = self.locate(key);
+        let mut skip = place.unwrap_or_else(|at| at);
+        self.blocks[block..].iter().map(move |block| {
+            let from = std::mem::take(&mut skip);
+            (&block.keys[from..], &block.values[from..])
         })
     }
 

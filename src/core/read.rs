@@ -9,13 +9,15 @@ use super::types::{Counters, IfKey, Millis, SourceGroup};
 use crate::error::Error;
 use smallvec::SmallVec;
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 /// How many entries are brought from memory at a time.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 /// How many entries' counters are asked for at a time; a multiple of the former.
-pub const MAX_ROWS: usize = 4 * AHEAD;
+pub const MAX_ROWS: usize = 2 * AHEAD;
 /// How many oifs a record has room for without an allocation.
-const FEW_OIFS: usize = 16;
+const FEW_OIFS: usize = 8;
+const NO_OIF: OifRecord = OifRecord { interface: IfKey::new(0, Ipv4Addr::UNSPECIFIED), packets: 0 };
 
 /// An entry and the number that it has.
 pub type Row = (SourceGroup, u32);
@@ -109,9 +111,9 @@ impl Core {
         while rows.len() < MAX_ROWS {
             let known = rows.len();
             rows.extend(ahead.by_ref().take(AHEAD));
-            self.touch(&rows[known..]);
-            let mut fits = |(_, id): &Row| has_room(self.mfes[*id].active().count());
-            if let Some(last) = rows[known..].iter().position(|row| !fits(row)) {
+            let mfes = self.together(rows[known..].iter().map(|(_, id)| id));
+            let mut fits = |mfe: &Mfe| has_room(mfe.active().count());
+            if let Some(last) = mfes.iter().flatten().position(|mfe| !fits(mfe)) {
                 rows.truncate(known + last + 1);
                 break;
             }
@@ -145,9 +147,15 @@ impl Core {
 
     /// Neighbours in order lie far apart in memory. Touched one after the other, without waiting for
     /// each, they arrive together.
-    fn touch(&self, rows: &[Row]) {
-        let add = |sum: u8, (_, id): &Row| sum.wrapping_add(self.mfes[*id].touch());
-        black_box(rows.iter().fold(0, add));
+    fn together<'a>(&self, ids: impl Iterator<Item = &'a u32>) -> [Option<&Mfe>; AHEAD] {
+        let (mut mfes, mut touched) = ([None; AHEAD], 0u8);
+        for (place, id) in mfes.iter_mut().zip(ids) {
+            let mfe = &self.mfes[*id];
+            touched = touched.wrapping_add(mfe.touch());
+            *place = Some(mfe);
+        }
+        black_box(touched);
+        mfes
     }
 
     /// The first flow from one on that has an entry.
@@ -164,25 +172,22 @@ impl Core {
         max: usize,
         mut give: impl FnMut(&MfeRecord<'_>) -> bool,
     ) -> Result<(Option<SourceGroup>, bool), Error> {
-        let (mut rows, mut given) = (self.mfes.from(from), 0);
-        loop {
-            let mut ahead = SmallVec::<[Row; AHEAD]>::new();
-            ahead.extend(rows.by_ref().take(AHEAD));
-            if ahead.is_empty() {
-                return Ok((None, true));
-            }
-            self.touch(&ahead);
-            for (flow, id) in ahead {
-                if given == max {
-                    return Ok((Some(flow), true));
-                }
-                given += 1;
-                let taken = self.give_record(now, &self.mfes[id], None, &mut give)?;
-                if !taken {
-                    return Ok((Some(flow), false));
+        let mut left = max;
+        for (flows, ids) in self.mfes.runs_from(from) {
+            for (flows, ids) in flows.chunks(AHEAD).zip(ids.chunks(AHEAD)) {
+                let mfes = self.together(ids.iter());
+                for (flow, mfe) in flows.iter().zip(mfes.into_iter().flatten()) {
+                    if left == 0 {
+                        return Ok((Some(*flow), true));
+                    }
+                    left -= 1;
+                    if !self.give_record(now, mfe, None, &mut give)? {
+                        return Ok((Some(*flow), false));
+                    }
                 }
             }
         }
+        Ok((None, true))
     }
 
     #[inline]
@@ -193,26 +198,52 @@ impl Core {
         counters: Option<Counters>,
         give: impl FnOnce(&MfeRecord<'_>) -> R,
     ) -> Result<R, Error> {
-        let mut oifs = SmallVec::<[OifRecord; FEW_OIFS]>::new();
-        if mfe.oifs.len() > FEW_OIFS {
-            oifs.try_reserve(mfe.oifs.len())?;
+        if mfe.oifs.len() <= FEW_OIFS {
+            return Ok(give(&self.record(now, mfe, counters, &mut [NO_OIF; FEW_OIFS])));
         }
-        for oif in mfe.active() {
+        self.give_long_record(now, mfe, counters, give)
+    }
+
+    #[cold]
+    fn give_long_record<R>(
+        &self,
+        now: Millis,
+        mfe: &Mfe,
+        counters: Option<Counters>,
+        give: impl FnOnce(&MfeRecord<'_>) -> R,
+    ) -> Result<R, Error> {
+        let mut room = Vec::new();
+        room.try_reserve_exact(mfe.oifs.len())?;
+        room.resize(mfe.oifs.len(), NO_OIF);
+        Ok(give(&self.record(now, mfe, counters, &mut room)))
+    }
+
+    /// What readers see of an entry. There must be room for each interface that it knows.
+    #[inline(always)]
+    fn record<'a>(
+        &self,
+        now: Millis,
+        mfe: &Mfe,
+        counters: Option<Counters>,
+        room: &'a mut [OifRecord],
+    ) -> MfeRecord<'a> {
+        let mut used = 0;
+        for (place, oif) in room.iter_mut().zip(mfe.active()) {
             let interface = self.interfaces[oif.interface()].key;
-            oifs.push(OifRecord { interface, packets: counters.map_or(0, |c| oif.packets(c)) });
+            *place = OifRecord { interface, packets: counters.map_or(0, |c| oif.packets(c)) };
+            used += 1;
         }
+        let oifs = &mut room[..used];
         // Most stand in order already: interfaces are numbered as they are taken.
         if !oifs.is_sorted_by_key(|oif| oif.interface) {
             oifs.sort_unstable_by_key(|oif| oif.interface);
         }
         let iif = &self.interfaces[mfe.iif];
-        Ok(give(&MfeRecord {
+        let owner = iif.owner().and_then(|slot| self.client_info(slot));
+        MfeRecord {
             flow: mfe.flow(),
             iif: iif.key,
-            iif_protocol: iif
-                .owner()
-                .and_then(|slot| self.client_info(slot))
-                .map_or(0, |info| info.protocol),
+            iif_protocol: owner.map_or(0, |info| info.protocol),
             upstream: mfe.upstream,
             route_protocol: mfe.route_protocol,
             route_network: mfe.route_network(),
@@ -222,8 +253,8 @@ impl Core {
             expiry_ms: mfe.deadline().since(now),
             lifetime: mfe.lifetime(),
             counters: counters.unwrap_or_default(),
-            oifs: &oifs,
-        }))
+            oifs,
+        }
     }
 
     /// The clients by slot, those that follow a slot.

@@ -17,18 +17,23 @@ enum Slot<T> {
     Used(T),
 }
 
+/// All of its places exist from the start, so that a look at one needs no check of a length.
 struct Chunk<T, B> {
-    slots: Vec<Slot<T>>,
-    beside: Vec<B>,
+    slots: Box<[Slot<T>; CHUNK]>,
+    beside: Box<[B; CHUNK]>,
 }
 
-impl<T, B> Chunk<T, B> {
+impl<T, B: Default> Chunk<T, B> {
     fn new() -> Result<Self, Error> {
-        let mut chunk = Self { slots: Vec::new(), beside: Vec::new() };
-        chunk.slots.try_reserve_exact(CHUNK)?;
-        chunk.beside.try_reserve_exact(CHUNK)?;
-        Ok(chunk)
+        Ok(Self { slots: places(|| Slot::Free { next: NONE })?, beside: places(B::default)? })
     }
+}
+
+fn places<P>(place: impl FnMut() -> P) -> Result<Box<[P; CHUNK]>, Error> {
+    let mut places = Vec::new();
+    places.try_reserve_exact(CHUNK)?;
+    places.resize_with(CHUNK, place);
+    places.try_into().map_err(|_| Error::OutOfMemory)
 }
 
 /// A table of values by small number, with something beside each. A number is used again after its
@@ -75,19 +80,16 @@ impl<T, B: Default> Slab<T, B> {
     pub fn insert(&mut self, value: T) -> u32 {
         step();
         self.len += 1;
-        if let Some((slot, beside)) = self.place_mut(self.free_head)
-            && let Slot::Free { next } = *slot
-        {
-            (*slot, *beside) = (Slot::Used(value), B::default());
-            return std::mem::replace(&mut self.free_head, next);
+        let reused = self.free_head != NONE;
+        let id = if reused { self.free_head } else { self.used as u32 };
+        let (slot, beside) = self.place_mut(id).expect("room was reserved before an insert");
+        let free = std::mem::replace(slot, Slot::Used(value));
+        *beside = B::default();
+        match free {
+            Slot::Free { next } if reused => self.free_head = next,
+            _ => self.used += 1,
         }
-        let id = self.used;
-        let chunk = &mut self.chunks[id / CHUNK];
-        debug_assert!(chunk.slots.len() < chunk.slots.capacity());
-        chunk.slots.push(Slot::Used(value));
-        chunk.beside.push(B::default());
-        self.used += 1;
-        id as u32
+        id
     }
 
     /// Takes a value out. None: there was none at that place.
@@ -110,7 +112,7 @@ impl<T, B: Default> Slab<T, B> {
     /// The value at that place, if there is one.
     pub fn get(&self, id: u32) -> Option<&T> {
         step();
-        match self.chunks.get(id as usize / CHUNK)?.slots.get(id as usize % CHUNK)? {
+        match &self.chunks.get(id as usize / CHUNK)?.slots[id as usize % CHUNK] {
             Slot::Used(value) => Some(value),
             Slot::Free { .. } => None,
         }
@@ -127,7 +129,7 @@ impl<T, B: Default> Slab<T, B> {
 
     fn place_mut(&mut self, id: u32) -> Option<(&mut Slot<T>, &mut B)> {
         let (chunk, at) = (self.chunks.get_mut(id as usize / CHUNK)?, id as usize % CHUNK);
-        Some((chunk.slots.get_mut(at)?, chunk.beside.get_mut(at)?))
+        Some((&mut chunk.slots[at], &mut chunk.beside[at]))
     }
 
     /// What lies beside a value; its default since the value was inserted.

@@ -128,6 +128,11 @@ impl<T: Keyed> Table<T> {
         self.order.from(key)
     }
 
+    /// The same in runs, see [`OrderedMap::runs_from`].
+    pub fn runs_from(&self, key: SourceGroup) -> impl Iterator<Item = (&[SourceGroup], &[u32])> {
+        self.order.runs_from(key)
+    }
+
     /// The first value from a key on, by number.
     pub fn next_from(&self, key: SourceGroup) -> Option<(SourceGroup, u32)> {
         self.order.next_from(key)
