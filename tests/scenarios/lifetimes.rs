@@ -3,7 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::{code::*, *};
 use crate::stage::*;
-use mgm::core::types::SourceGroup;
+use mgm::core::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 crate::scenarios!(
@@ -22,6 +22,7 @@ crate::scenarios!(
     e10_an_entry_that_is_not_there_is_not_found,
     e11_entries_come_by_group_then_source,
     e11_as_many_whole_records_as_fit,
+    e11_oifs_come_by_index_then_next_hop,
     e11_reads_need_no_client,
     e12_an_entry_tells_its_owner_route_and_times,
     e13_counts_are_those_of_forwarded_packets,
@@ -227,6 +228,23 @@ pub fn e11_as_many_whole_records_as_fit(on: On) {
         assert_eq!(read(last, record, third - 1), (INSUFFICIENT_BUFFER, 0, third));
         assert_eq!(read(last, record, third), (NO_MORE_ITEMS, 1, 0));
         assert_eq!(read(Some(sg(S1, G2)), record, 0), (NO_MORE_ITEMS, 0, 0));
+    }
+}
+
+/// However many, and in whichever order they were taken and joined.
+pub fn e11_oifs_come_by_index_then_next_hop(on: On) {
+    for many in [3, 20] {
+        let mut s = Stage::new(on, |_| {});
+        s.take(A, IF1).ok();
+        s.route(NET1, IF1).ok();
+        let hop = |n| IfKey::new(IF2.index, Ipv4Addr::new(10, 2, 0, n));
+        let wanted: Vec<IfKey> = (1..=many).map(hop).chain([IF3]).collect();
+        for interface in wanted.iter().rev() {
+            s.take(B, *interface).ok();
+            s.join(B, any(G1), *interface).ok();
+        }
+        let _ = s.packet(FLOW, IF1);
+        assert_eq!(s.oifs(FLOW), wanted);
     }
 }
 
