@@ -1,11 +1,9 @@
-//! What threads meet at: parking_lot's locks, std's atomics, the clock. The tests in `schedules`
+//! What threads meet at: locks made of parking_lot's, std's atomics, the clock. The tests in `schedules`
 //! put a scheduler's in their place, which decides which thread goes on at each of them; the
 //! feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
 
 #[cfg(feature = "helgrind")]
 pub(crate) mod pthreads;
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
-mod spinning;
 
 /// The locks of what no scheduler runs: threads that wait for the kernel or for a socket.
 #[cfg(not(feature = "helgrind"))]
@@ -13,10 +11,10 @@ pub(crate) use parking_lot as unscheduled;
 #[cfg(feature = "helgrind")]
 pub(crate) use pthreads as unscheduled;
 
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+pub(crate) use crate::forwarder::kernel::ShardedRwLock as RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use crate::forwarder::kernel::{Thread, coarse_time};
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
-pub(crate) use spinning::RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
 #[cfg(all(feature = "helgrind", not(all(test, feature = "shuttle"))))]

@@ -38,6 +38,8 @@ mod takeover;
 mod upcall;
 mod vifs;
 
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+pub(crate) use sys::ShardedRwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use sys::coarse_time;
 pub(crate) use sys::{Body, Errno, Thread};

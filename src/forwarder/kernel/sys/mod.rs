@@ -1,11 +1,16 @@
-//! System calls: the only files of the kernel forwarder with unsafe code.
+//! System calls, threads and the lock: beside `ffi` the only files with unsafe code.
 //!
 //! Thin wrappers: arguments in, a value or the error number out. Interrupted calls are repeated,
 //! every descriptor is close-on-exec. Here are sockets, netlink and waiting; `mroute` has the
-//! options of the multicast routing socket, `thread` the threads.
+//! options of the multicast routing socket, `thread` the threads, `lock` what they meet at.
 
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+mod lock;
 mod mroute;
 mod thread;
+
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+pub use lock::ShardedRwLock;
 
 pub use mroute::{
     DEFAULT_TABLE, MAX_VIFS, add_mfc, add_vif, del_mfc, del_vif, igmp_socket, mrt_assert, mrt_done,
