@@ -182,10 +182,12 @@ pub fn send(cable: &Cable, flow: SourceGroup, data: &[u8]) {
     cable.send(&udp(flow.source(), flow.group(), data));
 }
 
-/// Sends packets of a flow until one arrives at the other cable.
+/// Sends packets of a flow until one arrives at the other cable; what arrives late of flows before it
+/// does not count.
 pub fn send_until_received(from: &Cable, flow: SourceGroup, to: &Cable) {
+    let addresses = [flow.source().octets(), flow.group().octets()].concat();
     wait_for(&format!("{flow} to flow from {} to {}", from.name, to.name), || {
         send(from, flow, b"again");
-        to.receive()
+        std::iter::from_fn(|| to.receive()).find(|packet| packet[12..20] == addresses)
     });
 }
