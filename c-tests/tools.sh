@@ -115,7 +115,7 @@ part_tsan() {
     check "tsan: it watches the library" watched "$lib/libmgm.so"
     check "tsan: the fixture compiles" compiled "$lib/fixture.o" fixture -fsanitize=thread
     check "tsan: the unloaded client compiles" unload_clients "$lib" "$lib" -fsanitize=thread
-    for source in t_threads t_reentry t_order t_control t_custom t_stop unload; do
+    for source in t_threads t_reentry t_order t_control t_custom t_stop t_hoststop unload; do
         # shellcheck disable=SC2317 # it is called by check
         tsan_program() {
             compiled "$lib/$source.o" "$source" -fsanitize=thread
@@ -158,7 +158,7 @@ part_helgrind() {
     check "helgrind: the library has no other locks" has_no_other_locks
     check "helgrind: the unloaded client compiles" unload_clients "$lib" "$lib"
     check "helgrind: the canary compiles" program "$lib/canary" "$lib" c-tests/canary.c
-    for source in t_threads t_reentry t_order t_control t_custom t_stop unload; do
+    for source in t_threads t_reentry t_order t_control t_custom t_stop t_hoststop unload; do
         check "helgrind: $source compiles" program "$lib/$source" "$lib" "$rounds" \
             "c-tests/$source.c" -ldl
         check "helgrind: $source" timeout 600 "${helgrind[@]}" "$lib/$source" \

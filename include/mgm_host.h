@@ -165,7 +165,10 @@ struct _MGM_HOST_FORWARDER {
     PMGM_HOST_GET_MFE_COUNTERS_CALLBACK pfnGetMfeCounters;
     /** Finds the route toward a source. NULL: the pfnRoute of MGM_HOST_CONFIG. */
     PMGM_HOST_ROUTE_CALLBACK pfnRoute;
-    /** MgmHostStop was called. NULL: the host clears its plane when MgmHostStop has returned. */
+    /**
+     * MgmHostStop was called; all other functions of the plane's have returned, and none will be
+     * called again. NULL: the host clears its plane when MgmHostStop has returned.
+     */
     PMGM_HOST_STOP_CALLBACK pfnStop;
 };
 
@@ -286,7 +289,8 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
  *
  * @pre pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
  * NUL-terminated string and at a table of functions. All functions are of the declared types and
- * can be called from any thread, with their pvContext, until MgmHostStop has returned.
+ * can be called from any thread, with their pvContext, until MgmHostStop has returned or
+ * MgmHostStart has failed.
  */
 DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
 
@@ -295,10 +299,11 @@ DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
  * put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
  * anew.
  *
- * When this has returned, no callback is running or will ever run again, unless one did not return
- * within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
- * starts after that callback has returned. It does not wait for functions of the host's own
- * (pfnRoute, pfnTransmit, a forwarder's) that another thread is inside.
+ * When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
+ * pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
+ * seconds: the log says so, and its code must stay. So it waits for what other threads are inside
+ * of, and had better not be called with a lock held that one of these functions takes. Called from
+ * inside one of them: none starts after that one has returned.
  *
  * While it is at work handles are no longer valid, and inside a callback nothing can be started.
  *
@@ -306,7 +311,7 @@ DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
  * - NO_ERROR
  * - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback while another
  *   thread is starting or stopping the host, or inside a callback of a client that another
- *   callback is deregistering, which would wait for this one.
+ *   callback, or a function of the host's, is deregistering, which would wait for this one.
  */
 DWORD MgmHostStop(void);
 

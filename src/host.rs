@@ -15,10 +15,11 @@ use crate::forwarder::kernel::KernelForwarder;
 use crate::forwarder::memory::{MemoryForwarder, Received};
 use crate::forwarder::packet::{self, Packet};
 use crate::handle;
-use crate::log::Level;
+use crate::host_calls::HostCalls;
+use crate::log::{Level, Line};
 use crate::mgm::{Mgm, Running, system_now};
 use crate::perform::Call;
-use crate::settings::{ForwarderChoice, LogSink, Settings};
+use crate::settings::{ForwarderChoice, Settings};
 use crate::sync::Instant;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// How long MgmHostStop waits for callbacks that do not return.
-const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Counts the runs of all managers.
 static RUNS: AtomicU64 = AtomicU64::new(1);
@@ -38,26 +39,27 @@ impl<C: Callbacks> Mgm<C> {
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
         // The clock is the host's code: asked before anything is locked.
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
-        let result = self.alone(|| {
+        let host_calls = Arc::clone(&settings.host_calls);
+        let (result, last) = self.alone(|| {
             let was_active = self.active.swap(true, Relaxed);
             let result = self.start_locked(settings, started);
             self.active.store(result.is_ok() || was_active, Relaxed);
-            result
+            let failed = !matches!(result, Ok(_) | Err(Error::AlreadyRunning));
+            (result, failed.then(|| self.end_log(host_calls)))
         })?;
-        self.give_kept_lines();
-        match result {
-            Ok(name) => self.log(Level::Info, format_args!("started with the {name} forwarder")),
-            Err(Error::AlreadyRunning) => return Err(Error::AlreadyRunning),
-            Err(error) => {
+        match (result, last) {
+            (Err(error), Some(last)) => {
                 // Standard error hears of it from the failing call.
-                if self.logs_to_host() {
-                    self.log(Level::Error, format_args!("not started: {error}"));
-                }
-                self.set_log(Level::Error, LogSink::Stderr);
-                return Err(error);
+                let end = || (Level::Error, Line::new(format_args!("not started: {error}")));
+                self.leave_host(&last, last.is_the_hosts().then(end));
+                Err(error)
+            }
+            (result, _) => {
+                self.give_kept_lines();
+                self.log(Level::Info, format_args!("started with the {} forwarder", result?));
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Starts or stops, while no other thread does. Inside C code it waits for none: that may be
@@ -106,6 +108,7 @@ impl<C: Callbacks> Mgm<C> {
                 epoch,
                 stopping: false,
                 clock: settings.clock,
+                host_calls: settings.host_calls,
                 started,
                 retry: Vec::new(),
                 retry_all: false,
@@ -163,17 +166,22 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
-        let stopped = self.alone(|| self.stop_locked())?;
-        self.give_kept_lines();
-        stopped?;
-        self.log(Level::Info, format_args!("stopped"));
-        self.set_log(Level::Error, LogSink::Stderr);
-        Ok(())
+        match self.alone(|| self.stop_locked().map(|host_calls| self.end_log(host_calls)))? {
+            Ok(last) => {
+                self.leave_host(&last, Some((Level::Info, Line::new(format_args!("stopped")))));
+                Ok(())
+            }
+            Err(error) => {
+                self.give_kept_lines();
+                Err(error)
+            }
+        }
     }
 
-    fn stop_locked(&'static self) -> Result<(), Error> {
+    /// Gives what counts the threads inside the host's functions.
+    fn stop_locked(&'static self) -> Result<Arc<HostCalls>, Error> {
         let me = context::token();
-        let (forwarder, control) = {
+        let (forwarder, control, host_calls) = {
             let mut state = self.state.write();
             let (running, waits) = state.with_waits();
             let running = running.ok_or(Error::NotRunning)?;
@@ -181,7 +189,7 @@ impl<C: Callbacks> Mgm<C> {
                 return Err(Error::WouldDeadlock);
             }
             running.stopping = true;
-            (running.forwarder.clone(), running.control.take())
+            (running.forwarder.clone(), running.control.take(), running.host_calls.clone())
         };
         self.wake();
         if control.is_some_and(|control| !control.stop()) {
@@ -203,7 +211,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         forwarder.stop();
         self.take_down(stuck);
-        Ok(())
+        Ok(host_calls)
     }
 
     /// Ends the run, whose forwarder has ended. `stuck`: a callback does not return.

@@ -11,6 +11,7 @@
 //! | `sync` | locks and atomics, in one place so that tests can put a scheduler's there |
 //! | `state`, `control` | what administrators see: JSON, and the socket that serves it |
 //! | `waits` | who waits for whose callback to return |
+//! | `host_calls` | which threads are inside the host's functions |
 //! | `host`, `background`, `timer`, [`settings`] | starting, stopping, time, upcalls |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
 //! | [`ffi`] | the C functions and types, as thin as can be |
@@ -31,6 +32,7 @@ pub mod ffi;
 pub mod forwarder;
 pub mod handle;
 mod host;
+mod host_calls;
 pub mod log;
 pub mod mgm;
 mod perform;

@@ -161,7 +161,7 @@ impl<C: Callbacks> Mgm<C> {
             running.core.may_deregister(client)?;
             let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
             if let Some(runner) = runner {
-                let inside = call.here().around.is_some();
+                let inside = call.here().around.is_some() || context::is_inside_host();
                 let wait = Wait { waiter: me, runner, epoch, slot: client.slot, inside };
                 if !waits.begin(wait, (epoch, &running.delivery))? {
                     return Err(Error::WouldDeadlock);

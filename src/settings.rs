@@ -7,6 +7,7 @@ use crate::core::types::Millis;
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
 use crate::forwarder::memory::MemoryConfig;
+use crate::host_calls::HostCalls;
 use crate::log::{Level, Line};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub forwarder: ForwarderChoice,
     /// Kernel: a raw IGMP socket that was handed over, instead of a new one.
     pub multicast_socket: Option<i32>,
+    /// Who is inside the host's functions that are given here.
+    pub host_calls: Arc<HostCalls>,
 }
 
 impl Default for Settings {
@@ -75,6 +78,7 @@ impl Default for Settings {
             control_path: None,
             forwarder: ForwarderChoice::Memory(MemoryConfig::default()),
             multicast_socket: None,
+            host_calls: Arc::new(HostCalls::new()),
         }
     }
 }

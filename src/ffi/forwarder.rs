@@ -10,18 +10,22 @@ use crate::core::types::{Counters, IfKey, Millis, Route, SourceGroup};
 use crate::error::code;
 use crate::forwarder::EntryState;
 use crate::forwarder::custom::HostPlane;
-use crate::log::{Level, Line};
+use crate::host::STOP_WAIT;
+use crate::host_calls::HostCalls;
+use crate::log::{Level, Line, to_stderr};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// A host's function and the pvContext that is its first argument.
 ///
 /// It can be called from any thread until MgmHostStop has returned: that is what the caller of
-/// MgmHostStart promised.
-#[derive(Clone, Copy)]
+/// MgmHostStart promised, and what [`HostCalls`] sees to.
+#[derive(Clone)]
 pub(super) struct HostFn<F> {
     function: F,
     context: PVOID,
+    calls: Arc<HostCalls>,
 }
 
 // SAFETY: the context is only handed back to the host, whose promise covers every thread.
@@ -31,8 +35,8 @@ unsafe impl<F: Sync> Sync for HostFn<F> {}
 
 impl<F> HostFn<F> {
     /// None where the host gave no function.
-    pub(super) fn new(function: Option<F>, context: PVOID) -> Option<Self> {
-        Some(Self { function: function?, context })
+    pub(super) fn new(function: Option<F>, context: PVOID, calls: &Arc<HostCalls>) -> Option<Self> {
+        Some(Self { function: function?, context, calls: Arc::clone(calls) })
     }
 }
 
@@ -47,7 +51,8 @@ impl HostFn<RouteFn> {
     pub(super) fn route(&self, source: Ipv4Addr) -> Result<Route, u32> {
         let mut route = _MGM_ROUTE::default();
         // SAFETY: see `HostFn`; the route is ours, writable for the call.
-        match unsafe { (self.function)(self.context, dword(source), &raw mut route) } {
+        let call = || unsafe { (self.function)(self.context, dword(source), &raw mut route) };
+        match self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND) {
             code::NO_ERROR => {}
             code => return Err(code),
         }
@@ -69,22 +74,30 @@ impl HostFn<TransmitFn> {
         let size = DWORD::try_from(packet.len()).unwrap_or(DWORD::MAX);
         let next_hop = dword(to.next_hop);
         // SAFETY: see `HostFn`; `packet` is `size` octets, an IP packet being below 64 KiB.
-        unsafe { (self.function)(self.context, to.index, next_hop, packet.as_ptr(), size) };
+        let call = || unsafe {
+            (self.function)(self.context, to.index, next_hop, packet.as_ptr(), size);
+        };
+        self.calls.call(call);
     }
 }
 
 impl HostFn<LogFn> {
+    /// After the run standard error hears of what goes wrong.
     pub(super) fn log(&self, level: Level, line: &Line) {
         let text = line.as_bytes_with_nul().as_ptr().cast();
         // SAFETY: see `HostFn`; the text ends with a NUL and lives for the call.
-        unsafe { (self.function)(self.context, level as DWORD, text) };
+        let call = || unsafe { (self.function)(self.context, level as DWORD, text) };
+        if self.calls.call(call).is_none() && level == Level::Error {
+            to_stderr(level, format_args!("{}", line.as_str()));
+        }
     }
 }
 
 impl HostFn<ClockFn> {
+    /// None of what is timed is left when the run is over.
     pub(super) fn now(&self) -> Millis {
         // SAFETY: see `HostFn`.
-        Millis(unsafe { (self.function)(self.context) })
+        Millis(self.calls.call(|| unsafe { (self.function)(self.context) }).unwrap_or(0))
     }
 }
 
@@ -92,6 +105,8 @@ impl HostFn<ClockFn> {
 pub(super) struct CPlane {
     table: _MGM_HOST_FORWARDER,
     route: Option<HostFn<RouteFn>>,
+    /// Who is inside any of these.
+    calls: Arc<HostCalls>,
 }
 
 // SAFETY: the table's context is only handed back to the host, see `HostFn`.
@@ -102,9 +117,11 @@ unsafe impl Sync for CPlane {}
 impl CPlane {
     /// The plane of this table; its null pfnRoute stands for the configuration's.
     pub(super) fn new(table: _MGM_HOST_FORWARDER, config: &_MGM_HOST_CONFIG) -> Self {
+        let calls = Arc::new(HostCalls::new());
         Self {
-            route: HostFn::new(table.pfnRoute, table.pvContext)
-                .or_else(|| HostFn::new(config.pfnRoute, config.pvContext)),
+            route: HostFn::new(table.pfnRoute, table.pvContext, &calls)
+                .or_else(|| HostFn::new(config.pfnRoute, config.pvContext, &calls)),
+            calls,
             table,
         }
     }
@@ -114,13 +131,18 @@ impl HostPlane for CPlane {
     fn add_interface(&self, interface: IfKey) -> u32 {
         let Some(function) = self.table.pfnAddInterface else { return code::NO_ERROR };
         // SAFETY: see `HostFn`.
-        unsafe { function(self.table.pvContext, interface.index, dword(interface.next_hop)) }
+        let call = || unsafe {
+            function(self.table.pvContext, interface.index, dword(interface.next_hop))
+        };
+        self.calls.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn remove_interface(&self, interface: IfKey) {
         let Some(function) = self.table.pfnRemoveInterface else { return };
         // SAFETY: see `HostFn`.
-        unsafe { function(self.table.pvContext, interface.index, dword(interface.next_hop)) }
+        self.calls.call(|| unsafe {
+            function(self.table.pvContext, interface.index, dword(interface.next_hop));
+        });
     }
 
     fn set_mfe(&self, flow: SourceGroup, state: EntryState<'_>) -> u32 {
@@ -140,9 +162,10 @@ impl HostPlane for CPlane {
         let (index, next_hop) = (state.iif.index, dword(state.iif.next_hop));
         let count = oifs.len() as DWORD;
         // SAFETY: see `HostFn`; the array is `count` long and lives for the call.
-        unsafe {
+        let call = || unsafe {
             function(self.table.pvContext, source, group, index, next_hop, count, oifs.as_ptr())
-        }
+        };
+        self.calls.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn delete_mfe(&self, flow: SourceGroup) -> u32 {
@@ -150,7 +173,9 @@ impl HostPlane for CPlane {
             return code::ERROR_CAN_NOT_COMPLETE;
         };
         // SAFETY: see `HostFn`.
-        unsafe { function(self.table.pvContext, dword(flow.source()), dword(flow.group())) }
+        let call =
+            || unsafe { function(self.table.pvContext, dword(flow.source()), dword(flow.group())) };
+        self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND)
     }
 
     fn counters(&self, flow: SourceGroup) -> Result<Counters, u32> {
@@ -160,7 +185,8 @@ impl HostPlane for CPlane {
         let mut counters = _MGM_MFE_COUNTERS::default();
         let (source, group) = (dword(flow.source()), dword(flow.group()));
         // SAFETY: see `HostFn`; the counters are ours, writable for the call.
-        match unsafe { function(self.table.pvContext, source, group, &raw mut counters) } {
+        let call = || unsafe { function(self.table.pvContext, source, group, &raw mut counters) };
+        match self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND) {
             code::NO_ERROR => Ok(Counters {
                 packets: counters.ulInPkts,
                 octets: counters.ulInOctets,
@@ -179,10 +205,14 @@ impl HostPlane for CPlane {
         }
     }
 
-    fn stop(&self) {
-        let Some(function) = self.table.pfnStop else { return };
-        // SAFETY: see `HostFn`.
-        unsafe { function(self.table.pvContext) };
+    fn stop(&self) -> bool {
+        // The last of all: whoever changes the plane or looks at it has come out, and none will again.
+        let all_are_out = self.calls.close(STOP_WAIT);
+        if let Some(function) = self.table.pfnStop {
+            // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
+            unsafe { function(self.table.pvContext) };
+        }
+        all_are_out
     }
 }
 

@@ -15,6 +15,7 @@ use super::{MGM, fork, guard};
 use crate::error::Error;
 use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
+use crate::host_calls::HostCalls;
 use crate::log::Level;
 use crate::settings::{ForwarderChoice, LogSink, Settings};
 use std::ffi::{CStr, OsStr};
@@ -40,7 +41,8 @@ use std::sync::Arc;
 /// # Safety
 /// pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
 /// NUL-terminated string and at a table of functions. All functions are of the declared types and
-/// can be called from any thread, with their pvContext, until MgmHostStop has returned.
+/// can be called from any thread, with their pvContext, until MgmHostStop has returned or
+/// MgmHostStart has failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD {
     guard::call("MgmHostStart", || {
@@ -56,10 +58,11 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
 /// anew.
 ///
-/// When this has returned, no callback is running or will ever run again, unless one did not return
-/// within 5 seconds: the log says so, and its code must stay. Called from inside a callback: none
-/// starts after that callback has returned. It does not wait for functions of the host's own
-/// (pfnRoute, pfnTransmit, a forwarder's) that another thread is inside.
+/// When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
+/// pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
+/// seconds: the log says so, and its code must stay. So it waits for what other threads are inside
+/// of, and had better not be called with a lock held that one of these functions takes. Called from
+/// inside one of them: none starts after that one has returned.
 ///
 /// While it is at work handles are no longer valid, and inside a callback nothing can be started.
 ///
@@ -67,7 +70,7 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// - NO_ERROR
 /// - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback while another
 ///   thread is starting or stopping the host, or inside a callback of a client that another
-///   callback is deregistering, which would wait for this one.
+///   callback, or a function of the host's, is deregistering, which would wait for this one.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
     guard::call("MgmHostStop", || MGM.stop())
@@ -251,11 +254,12 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
         let path = unsafe { CStr::from_ptr(config.pszControlPath) };
         Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
     };
-    let log = match HostFn::new(config.pfnLog, config.pvContext) {
+    let host_calls = Arc::new(HostCalls::new());
+    let log = match HostFn::new(config.pfnLog, config.pvContext, &host_calls) {
         Some(log) => LogSink::Host(Arc::new(move |level, line| log.log(level, line))),
         None => LogSink::Stderr,
     };
-    let clock = HostFn::new(config.pfnClock, config.pvContext);
+    let clock = HostFn::new(config.pfnClock, config.pvContext, &host_calls);
     Ok(Settings {
         max_mfes: config.dwMaxMfes,
         max_new_mfes_per_second: config.dwMaxNewMfesPerSecond,
@@ -270,7 +274,8 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
             descriptor => Some(i32::try_from(descriptor).unwrap_or(-1)),
         },
         // SAFETY: the caller's promise about pForwarder.
-        forwarder: unsafe { forwarder(&config)? },
+        forwarder: unsafe { forwarder(&config, &host_calls)? },
+        host_calls,
     })
 }
 
@@ -310,12 +315,15 @@ fn only_its_own(config: &_MGM_HOST_CONFIG) -> Result<(), Error> {
 
 /// # Safety
 /// `config.pForwarder` is null or points at a table of functions.
-unsafe fn forwarder(config: &_MGM_HOST_CONFIG) -> Result<ForwarderChoice, Error> {
+unsafe fn forwarder(
+    config: &_MGM_HOST_CONFIG,
+    calls: &Arc<HostCalls>,
+) -> Result<ForwarderChoice, Error> {
     only_its_own(config)?;
     match config.dwForwarder {
         MGM_FORWARDER_MEMORY => {
-            let route = HostFn::new(config.pfnRoute, config.pvContext);
-            let transmit = HostFn::new(config.pfnTransmit, config.pvContext);
+            let route = HostFn::new(config.pfnRoute, config.pvContext, calls);
+            let transmit = HostFn::new(config.pfnTransmit, config.pvContext, calls);
             Ok(ForwarderChoice::Memory(MemoryConfig {
                 route: route
                     .map(|route| Box::new(move |source, _arrival| route.route(source).ok()) as _),

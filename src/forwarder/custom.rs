@@ -27,8 +27,9 @@ pub trait HostPlane: Send + Sync {
     fn counters(&self, flow: SourceGroup) -> Result<Counters, u32>;
     /// pfnRoute. Err with ERROR_NOT_FOUND: there is no route.
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Result<Route, u32>;
-    /// pfnStop.
-    fn stop(&self);
+    /// pfnStop, when all other functions have returned and none is called any more. False: one has
+    /// not returned.
+    fn stop(&self) -> bool;
 }
 
 /// [`Forwarder`] over a host's functions.
@@ -66,7 +67,9 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn stop(&self) {
-        inside_plane(|| self.plane.stop());
+        if !inside_plane(|| self.plane.stop()) {
+            self.warn(format_args!("a function of the host's plane does not return; stopping it"));
+        }
     }
 
     fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
@@ -154,8 +157,8 @@ mod tests {
         fn route(&self, _: Ipv4Addr, _: Option<IfKey>) -> Result<Route, u32> {
             Err(self.answer)
         }
-        fn stop(&self) {
-            self.note("stop".to_owned());
+        fn stop(&self) -> bool {
+            self.note("stop".to_owned()) == code::NO_ERROR
         }
     }
 

@@ -6,12 +6,37 @@ use super::{LogSink, Mgm};
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::core::Note;
+use crate::host::STOP_WAIT;
+use crate::host_calls::HostCalls;
 use crate::log::{Level, Line, to_stderr};
 use crate::sync::atomic::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// How many log lines wait for the forwarder's functions to return; more are dropped.
 const KEPT_LINES: usize = 256;
+
+/// The log of a run that is over, for its last lines, and who is still inside the host's functions.
+pub(crate) struct LastLog {
+    level: u32,
+    sink: LogSink,
+    host_calls: Arc<HostCalls>,
+}
+
+impl LastLog {
+    pub(crate) const fn is_the_hosts(&self) -> bool {
+        matches!(self.sink, LogSink::Host(_))
+    }
+}
+
+impl LogSink {
+    fn write(&self, level: Level, line: &Line) {
+        match self {
+            Self::Stderr => to_stderr(level, format_args!("{}", line.as_str())),
+            Self::Host(host) => host(level, line),
+        }
+    }
+}
 
 impl<C: Callbacks> Mgm<C> {
     /// Writes a line to the log. The host's function is called with nothing locked: a line from
@@ -47,24 +72,46 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Gives the host the lines that were kept.
     pub(crate) fn give_kept_lines(&self) {
-        loop {
-            let line = self.kept_lines.lock().pop_front();
-            let Some((level, line)) = line else { return };
+        while let Some((level, line)) = self.next_kept() {
             // A statement of its own: the guard must not live while the host's function runs.
             let sink = self.sink.read().clone();
-            if let LogSink::Host(host) = sink {
-                host(level, &line);
-            }
+            sink.write(level, &line);
         }
     }
 
-    pub(crate) fn logs_to_host(&self) -> bool {
-        matches!(*self.sink.read(), LogSink::Host(_))
+    fn next_kept(&self) -> Option<(Level, Line)> {
+        self.kept_lines.lock().pop_front()
     }
 
     pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
         self.level.store(level as u32, Ordering::Relaxed);
         *self.sink.write() = sink;
+    }
+
+    /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
+    /// now on standard error hears of what goes wrong.
+    pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>) -> LastLog {
+        let level = self.level.swap(Level::Error as u32, Ordering::Relaxed);
+        let sink = std::mem::replace(&mut *self.sink.write(), LogSink::Stderr);
+        LastLog { level, sink, host_calls }
+    }
+
+    /// Gives the host its run's last lines, and leaves its functions for good, the log's among them.
+    pub(crate) fn leave_host(&self, last: &LastLog, end: Option<(Level, Line)>) {
+        while let Some((level, line)) = self.next_kept() {
+            last.sink.write(level, &line);
+        }
+        if let Some((level, line)) = end
+            && level as u32 <= last.level
+        {
+            last.sink.write(level, &line);
+        }
+        if !last.host_calls.close(STOP_WAIT) {
+            self.log(
+                Level::Error,
+                format_args!("a function of the host's does not return; going on without it"),
+            );
+        }
     }
 
     /// A fault was met: nothing works any more (rule A5).

@@ -8,6 +8,7 @@ use crate::core::Core;
 use crate::core::types::{ClientId, Millis, SourceGroup};
 use crate::deliver::Delivery;
 use crate::forwarder::Forwarder;
+use crate::host_calls::HostCalls;
 use crate::settings::ClockFn;
 use crate::waits::Waits;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) struct Running<C> {
     /// MgmHostStop is at work: nothing new begins.
     pub stopping: bool,
     pub clock: Option<ClockFn>,
+    pub host_calls: Arc<HostCalls>,
     pub control: Option<Control>,
     /// When the run began.
     pub started: Millis,

@@ -2,12 +2,16 @@
 
 use super::client::{Client, Kind};
 use super::{G1, G2, Stage, explore, group, interface, join_all};
-use crate::core::types::ClientId;
+use crate::core::types::{ClientId, Millis};
 use crate::error::Error;
+use crate::host_calls::HostCalls;
 use crate::log::{Level, Line};
-use crate::settings::LogSink;
+use crate::settings::{LogSink, Settings};
 use shuttle::thread;
+// What tests note is no point at which the scheduler may change threads.
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The log's function joins a group while the thread that it is called on is about to call the
 /// client that is to hear of it.
@@ -35,6 +39,57 @@ fn a6_calls_inside_the_log() {
         assert!(b.believes(G1), "A7: caused by the call, and not come");
         join_all([others]);
         assert!(b.believes(group(9)), "A7: caused by one of the calls, and not come");
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The end waits for a function of the host's that another thread is inside, and hears of its return.
+#[test]
+fn the_end_waits_for_the_functions_of_a_host() {
+    explore(|| {
+        let calls = Arc::new(HostCalls::new());
+        let runs = Arc::new(AtomicBool::new(false));
+        let threads = [(); 2].map(|()| {
+            let (calls, runs) = (Arc::clone(&calls), Arc::clone(&runs));
+            thread::spawn(move || {
+                calls.call(|| {
+                    runs.store(true, SeqCst);
+                    thread::yield_now();
+                    assert!(runs.load(SeqCst), "it runs after the end");
+                });
+            })
+        });
+        assert!(calls.close(Duration::from_secs(1)));
+        runs.store(false, SeqCst);
+        join_all(threads);
+        assert!(!runs.load(SeqCst), "it was called after the end");
+    });
+}
+
+/// A run that begins while another thread ends the one before it keeps its own log.
+#[test]
+fn the_end_leaves_the_log_of_the_next_run_alone() {
+    explore(|| {
+        let stage = Stage::new();
+        let stops = thread::spawn(move || stage.mgm.stop().unwrap());
+        let lines = Arc::new(AtomicUsize::new(0));
+        loop {
+            let counted = Arc::clone(&lines);
+            let count = move |_, _: &Line| _ = counted.fetch_add(1, SeqCst);
+            let settings = Settings {
+                log_level: Level::Error,
+                log: LogSink::Host(Arc::new(count)),
+                clock: Some(Arc::new(|| Millis(1))),
+                ..Settings::default()
+            };
+            match stage.mgm.start(settings) {
+                Err(Error::AlreadyRunning) => thread::yield_now(),
+                started => break started.unwrap(),
+            }
+        }
+        join_all([stops]);
+        stage.mgm.log(Level::Error, format_args!("of the second run"));
+        assert_eq!(lines.load(SeqCst), 1);
         stage.mgm.stop().unwrap();
     });
 }

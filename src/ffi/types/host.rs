@@ -166,7 +166,8 @@ pub struct _MGM_HOST_FORWARDER {
     pub pfnGetMfeCounters: PMGM_HOST_GET_MFE_COUNTERS_CALLBACK,
     /// Finds the route toward a source. NULL: the pfnRoute of MGM_HOST_CONFIG.
     pub pfnRoute: PMGM_HOST_ROUTE_CALLBACK,
-    /// MgmHostStop was called. NULL: the host clears its plane when MgmHostStop has returned.
+    /// MgmHostStop was called; all other functions of the plane's have returned, and none will be
+    /// called again. NULL: the host clears its plane when MgmHostStop has returned.
     pub pfnStop: PMGM_HOST_STOP_CALLBACK,
 }
 /// A forwarding plane of the host's own.
