@@ -18,6 +18,7 @@ static DWORD in_packets = 5;       /* what pfnGetMfeCounters tells */
 static BOOL joins_meanwhile;       /* a joins 4 while pfnSetMfe runs next, and packets come */
 static DWORD inside_take, inside_read; /* what calls from inside pfnSetMfe gave */
 static HANDLE a, b;                /* two routing protocols: a owns 1 and 3, b owns 2 */
+static HANDLE leaves;              /* a third one, which goes while pfnAddInterface runs next */
 static pthread_t joiner;
 static int context, host_context;
 
@@ -49,12 +50,22 @@ static void note(const char *line)
     strncat(calls, line, sizeof calls - strlen(calls) - 1);
 }
 
+static void *leave_for_good(void *unused)
+{
+    CHECK_CODE(MgmDeRegisterMProtocol(leaves), NO_ERROR);
+    leaves = NULL;
+    return unused;
+}
+
 static DWORD add_interface(PVOID pv, DWORD index, DWORD next_hop)
 {
     char line[64];
+    pthread_t leaver;
     CHECK(pv == &context && next_hop == 0);
     snprintf(line, sizeof line, "add %u\n", (unsigned)index);
     note(line);
+    if (leaves != NULL && CHECK(pthread_create(&leaver, NULL, leave_for_good, NULL) == 0))
+        pthread_join(leaver, NULL);
     return index == refused_interface ? REFUSED : NO_ERROR;
 }
 
@@ -292,6 +303,22 @@ static void interfaces(void)
     CHECK(strstr(calls, "stop\n") != NULL);
 }
 
+/* The plane gives an interface up that in the end nobody took. */
+static void c5_a_client_that_goes_while_it_takes_an_interface(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    ROUTING_PROTOCOL_CONFIG none;
+    HANDLE client;
+    start(&table, NULL);
+    memset(&none, 0, sizeof none);
+    CHECK_CODE(MgmRegisterMProtocol(&none, 300, 1, &client), NO_ERROR);
+    calls[0] = 0;
+    leaves = client;
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 6, 0), ERROR_INVALID_PARAMETER);
+    EXPECT_CALLS("add 6\nremove 6\n");
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 static void entries(void)
 {
     MGM_HOST_FORWARDER table = whole_table();
@@ -433,6 +460,7 @@ static void refused_entries(void)
 int main(void)
 {
     RUN(interfaces);
+    RUN(c5_a_client_that_goes_while_it_takes_an_interface);
     RUN(entries);
     RUN(statistics);
     RUN(e13_an_interface_that_joins_while_another_is_added);
