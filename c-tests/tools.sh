@@ -97,8 +97,8 @@ part_unload() {
 
 # The sanitizer of the toolchain's own runtime, in the library and in C. std comes compiled without
 # it: it sees all that the library does, what it takes from generic code of std included, and calls
-# to the system and to pthreads; not what std's finished functions do among themselves. No
-# suppressions. As each access is watched, this library is one for tests: it has faults, too.
+# to the system and to pthreads; not what std's finished functions do among themselves. tsan.supp has
+# what is no error. As each access is watched, this library is one for tests: it has faults, too.
 part_tsan() {
     local dir triple runtime source lib=$OUT/tsan
     dir=$TARGET/tsan
@@ -124,8 +124,8 @@ part_tsan() {
         }
         check "tsan: $source compiles" tsan_program
         check "tsan: it watches $source" watched "$lib/$source.o"
-        check "tsan: $source" env LD_LIBRARY_PATH="$lib" timeout 300 "$lib/$source" \
-            "$lib/unload_one.so" "$lib/unload_two.so"
+        check "tsan: $source" env TSAN_OPTIONS=suppressions=c-tests/tsan.supp \
+            LD_LIBRARY_PATH="$lib" timeout 300 "$lib/$source" "$lib/unload_one.so" "$lib/unload_two.so"
     done
     # shellcheck disable=SC2317 # it is called by check
     race_is_found() {

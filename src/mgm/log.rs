@@ -91,8 +91,9 @@ impl<C: Callbacks> Mgm<C> {
     /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
     /// now on standard error hears of what goes wrong.
     pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>) -> LastLog {
-        let level = self.level.swap(Level::Error as u32, Ordering::Relaxed);
-        let sink = std::mem::replace(&mut *self.sink.write(), LogSink::Stderr);
+        let level = self.level.load(Ordering::Relaxed);
+        let sink = self.sink.read().clone();
+        self.set_log(Level::Error, LogSink::Stderr);
         LastLog { level, sink, host_calls }
     }
 
