@@ -318,8 +318,8 @@ impl Core {
         self.count_question(client, false);
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
         for asked in pending.asked.iter_mut().filter(|asked| asked.owner == client) {
-            let its = interfaces.of_owner(asked.interface, client);
             if answer.iter().any(|out| out.interface == asked.interface && !out.enabled) {
+                let its = interfaces.of_owner(asked.interface, client);
                 asked.vetoed = its.map(|interface| interface.tenure);
             }
         }

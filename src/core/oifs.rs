@@ -201,12 +201,12 @@ impl Core {
         let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
         let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
         let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
-        for interface in members.chain(forced) {
-            if interface != iif && self.can_send(interface) {
-                list.try_reserve(1)?;
-                list.push(interface);
-            }
-        }
+        let usable = |interface: &u32| *interface != iif && self.can_send(*interface);
+        members.chain(forced).filter(usable).try_for_each(|interface| {
+            list.try_reserve(1)?;
+            list.push(interface);
+            Ok::<_, Error>(())
+        })?;
         list.sort_unstable_by_key(|id| (self.interfaces[*id].owner(), self.interfaces[*id].key));
         list.dedup();
         Ok(list)

@@ -10,6 +10,7 @@ use crate::core::outbox::{Action, LifetimeAsk};
 use crate::core::plane::Stale;
 use crate::core::types::{IfKey, Millis, Route, SourceGroup};
 use crate::error::Error;
+use smallvec::SmallVec;
 
 impl Core {
     /// All questions are answered: the entry is made or built anew.
@@ -19,9 +20,10 @@ impl Core {
         if self.flows[id].rebuild && entry.is_none() {
             return self.begin_after(now, id);
         }
-        if self.flows[id].starved || self.reserve_install(flow, iif, entry, id).is_err() {
+        let would_be = self.reserve_install(flow, iif, entry, id);
+        let Some(would_be) = would_be.ok().filter(|_| !self.flows[id].starved) else {
             return self.drop_flow(now, id);
-        }
+        };
         let pinned = self.interfaces[iif].key;
         let Some(pending) = self.take_flow(id) else { return };
         if pending.outdated {
@@ -38,8 +40,8 @@ impl Core {
             return;
         }
         match entry {
-            None => self.install_new(now, &pending),
-            Some(id) => self.install_rebuilt(now, &pending, id),
+            None => self.install_new(now, &pending, &would_be),
+            Some(id) => self.install_rebuilt(now, &pending, id, &would_be),
         }
     }
 
@@ -59,13 +61,15 @@ impl Core {
         }
     }
 
+    /// Makes room for all of it, and gives the interfaces that are to be in the list but for
+    /// vetoes.
     fn reserve_install(
         &mut self,
         flow: SourceGroup,
         iif: u32,
         entry: Option<u32>,
         id: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<SmallVec<[u32; 8]>, Error> {
         self.relook.try_reserve(1)?;
         self.reserve_mfe(iif)?;
         self.outbox.reserve(2)?;
@@ -74,19 +78,15 @@ impl Core {
             self.mfes[entry].oifs.try_reserve(wanted.len() + self.flows[id].asked.len())?;
         }
         for at in 0..self.flows[id].asked.len() {
-            if let Some(interface) = self.interfaces.find(self.flows[id].asked[at].interface) {
+            if let Some(interface) = self.vetoed(&self.flows[id].asked[at]) {
                 self.interfaces[interface].marked.reserve(1)?;
             }
         }
-        self.flows[id].asked.try_reserve(wanted.len())?;
-        Ok(())
+        Ok(wanted)
     }
 
-    fn install_new(&mut self, now: Millis, pending: &Flow) {
+    fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[u32]) {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
-        let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, None) else {
-            return self.give_up(now, pending.flow);
-        };
         // Vetoes of interfaces that are no would-be oifs any more need room of their own.
         let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
         let beside = vetoed.filter(|interface| !would_be.contains(interface)).count();
@@ -96,9 +96,9 @@ impl Core {
         take_route(&mut mfe, pending);
         let id = self.insert_mfe(mfe);
         self.take_vetoes(id, pending);
+        let mfe = &mut self.mfes[id];
         for interface in would_be {
-            let wanted = self.is_wanted(id, interface);
-            set_active(&mut self.mfes[id], interface, wanted);
+            set_active(mfe, *interface, !mfe.has_mark(*interface, Oif::VETOED));
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.set_lifetime(now, id, LIFETIME);
@@ -118,10 +118,7 @@ impl Core {
     }
 
     /// The entry in place gets the answers of its rebuild (rules E8, E9).
-    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32) {
-        let Ok(would_be) = self.would_be_oifs(pending.flow, pending.iif, Some(id)) else {
-            return self.give_up(now, pending.flow);
-        };
+    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32, would_be: &[u32]) {
         let old_owner = self.iif_owner(id);
         let old_iif = self.mfes[id].iif;
         let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
@@ -137,7 +134,7 @@ impl Core {
         self.take_vetoes(id, pending);
         self.for_each_oif(id, |core, interface| core.recompute(id, interface));
         for interface in would_be {
-            self.recompute(id, interface);
+            self.recompute(id, *interface);
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.unlist_negative(id);
@@ -195,8 +192,9 @@ impl Core {
 
     /// The number of an interface, if its owner vetoed it and has not gone since (rule D6).
     fn vetoed(&self, asked: &Asked) -> Option<u32> {
+        let tenure = asked.vetoed?;
         let interface = self.interfaces.find(asked.interface)?;
-        (asked.vetoed == Some(self.interfaces[interface].tenure)).then_some(interface)
+        (self.interfaces[interface].tenure == tenure).then_some(interface)
     }
 
     fn take_vetoes(&mut self, id: u32, pending: &Flow) {
