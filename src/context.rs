@@ -28,6 +28,14 @@ pub struct JobOf {
     pub job: u32,
 }
 
+/// Which run's functions of the host's are on the thread's stack, by address of what counts them, and
+/// how many.
+#[derive(Clone, Copy)]
+pub struct HostFrame {
+    run: usize,
+    times: usize,
+}
+
 /// All of it in one thread-local value: each look at one costs a call in a shared library.
 struct Context {
     frame: Cell<Frame>,
@@ -35,9 +43,7 @@ struct Context {
     programming: Cell<bool>,
     /// A function of a custom forwarder of the host's is on the stack.
     plane: Cell<bool>,
-    /// Which run's functions of the host's are on the stack, by address of what counts them, and how
-    /// many.
-    host: Cell<(usize, usize)>,
+    host: Cell<HostFrame>,
     /// A call from inside the forwarder's functions has left something to the calls around it.
     left_over: Cell<bool>,
     /// The manager, by address, that this is a timer's thread of.
@@ -51,7 +57,7 @@ thread_local! {
             token: Cell::new(0),
             programming: Cell::new(false),
             plane: Cell::new(false),
-            host: Cell::new((0, 0)),
+            host: Cell::new(HostFrame { run: 0, times: 0 }),
             left_over: Cell::new(false),
             timer: Cell::new(0),
         }
@@ -150,26 +156,30 @@ pub fn is_inside_plane() -> bool {
     HERE.with(|here| here.plane.get())
 }
 
-/// Runs a function that the host gave for a run.
-pub fn inside_host<R>(run: usize, function: impl FnOnce() -> R) -> R {
-    let outer = HERE.with(|here| {
+/// A function that the host gave for a run begins on this thread; gives what was before, for
+/// [`leave_host`].
+pub fn enter_host(run: usize) -> HostFrame {
+    HERE.with(|here| {
         let outer = here.host.get();
-        let around = if outer.0 == run { outer.1 } else { 0 };
-        here.host.replace((run, around + 1))
-    });
-    let _restore = Restore(|| HERE.with(|here| here.host.set(outer)));
-    function()
+        let around = if outer.run == run { outer.times } else { 0 };
+        here.host.replace(HostFrame { run, times: around + 1 })
+    })
+}
+
+/// The function has returned.
+pub fn leave_host(outer: HostFrame) {
+    HERE.with(|here| here.host.set(outer));
 }
 
 /// How many functions of a run's host are on this thread's stack.
 pub fn times_inside_host(run: usize) -> usize {
-    let (of, times) = HERE.with(|here| here.host.get());
-    if of == run { times } else { 0 }
+    let frame = HERE.with(|here| here.host.get());
+    if frame.run == run { frame.times } else { 0 }
 }
 
 /// Whether this thread is inside a function that a host gave.
 pub fn is_inside_host() -> bool {
-    HERE.with(|here| here.host.get().1 > 0)
+    HERE.with(|here| here.host.get().times > 0)
 }
 
 /// Leaves what is to be done to the call around the forwarder's function that this thread is in.

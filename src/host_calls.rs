@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::context;
+use crate::context::{self, HostFrame};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Condvar, Instant, Mutex};
 use std::time::Duration;
@@ -29,14 +29,32 @@ impl HostCalls {
     }
 
     /// Calls a function of the host's. None: the run is over.
+    #[inline]
     pub fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
+        let _inside = self.enter()?;
+        Some(function())
+    }
+
+    // Out of line, as `leave`: there are many functions of the host's.
+    #[inline(never)]
+    fn enter(&self) -> Option<Inside<'_>> {
         // Counted first: either the end sees it, or it sees the end.
         self.inside.fetch_add(1, SeqCst);
-        let _inside = Inside(self);
         if self.closed.load(SeqCst) {
+            self.leave();
             return None;
         }
-        Some(context::inside_host(self.address(), function))
+        Some(Inside { calls: self, outer: context::enter_host(self.address()) })
+    }
+
+    #[inline(never)]
+    fn leave(&self) {
+        self.inside.fetch_sub(1, SeqCst);
+        if self.closed.load(SeqCst) {
+            // With the lock: whoever waits has either seen the new number or hears of it.
+            let _lock = self.lock.lock();
+            self.left.notify_all();
+        }
     }
 
     /// From now on none is called. Waits, but for what is on this thread's own stack, until those that
@@ -61,18 +79,16 @@ impl HostCalls {
     }
 }
 
-/// A thread that is inside, or about to find the run over.
-struct Inside<'a>(&'a HostCalls);
+/// This thread is inside.
+struct Inside<'a> {
+    calls: &'a HostCalls,
+    outer: HostFrame,
+}
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let calls = self.0;
-        calls.inside.fetch_sub(1, SeqCst);
-        if calls.closed.load(SeqCst) {
-            // With the lock: whoever waits has either seen the new number or hears of it.
-            let _lock = calls.lock.lock();
-            calls.left.notify_all();
-        }
+        context::leave_host(self.outer);
+        self.calls.leave();
     }
 }
 

@@ -391,7 +391,8 @@ impl Core {
 
     /// The entries of `groups` that cover a flow.
     pub(super) fn entries_over(&self, flow: SourceGroup) -> impl Iterator<Item = u32> + '_ {
-        let found = [flow, flow.any_source()].into_iter().filter_map(|of| self.groups.find(of));
+        // The group's own first, which most find their members in.
+        let found = [flow.any_source(), flow].into_iter().filter_map(|of| self.groups.find(of));
         found.chain(self.everything)
     }
 
