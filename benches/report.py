@@ -3,7 +3,8 @@
 Prints the table against the targets, and writes benches/RESULTS.md and docs/plots/*.svg. Needs
 nothing but Python.
 
-    report.py               all of it
+    report.py               all of it; of the machine, what RESULTS.md says
+    report.py measured      all of it, just measured on this machine
     report.py criterion DIR lines of results, from what criterion left in DIR
     report.py quick FILE    only the ratios of FILE, printed
 """
@@ -199,6 +200,12 @@ def machine():
             f"{said('cc', '--version').splitlines()[0]}, libmgm {said('git', '-C', ROOT, 'rev-parse', '--short', 'HEAD')}")
 
 
+def machine_of_results():
+    """What RESULTS.md says of the machine that was measured."""
+    with open(os.path.join(HERE, "RESULTS.md"), encoding="utf-8") as lines:
+        return next(line.rstrip("\n") for line in lines if ", libmgm " in line)
+
+
 def criterion(directory):
     """One line for each round of each benchmark: its median, by operation."""
     lines = []
@@ -229,11 +236,12 @@ def quick(path):
     print(plain(("what", "entries", "libmgm", "reference", "", "ratio", "least to most"), rows))
 
 
-def main():
+def main(measured):
     runs, peers = (Results(os.path.join(HERE, name)) for name in ("results.tsv", "results-peers.tsv"))
     rows = list(against_targets(runs, peers))
     print(plain(TARGETS, rows))
-    text = ["# Results", "", "Written by `make bench` and `make bench-peers`; see docs/PERFORMANCE.md.", "", machine(), "",
+    text = ["# Results", "", "Written by `make bench` and `make bench-peers`; see docs/PERFORMANCE.md.", "",
+            machine() if measured else machine_of_results(), "",
             "## Against the targets", "",
             "Medians; the ratio is the median of the ratios of what was measured one after the other, with the least and",
             "the most of them. Times in ns unless the name says otherwise; start in ms, size in kB. \"At the least\": the",
@@ -254,4 +262,4 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["criterion"]:
         criterion(sys.argv[2])
     else:
-        main()
+        main(sys.argv[1:2] == ["measured"])

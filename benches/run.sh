@@ -109,4 +109,4 @@ if wanted flows table peers; then
     # shellcheck disable=SC2086 # several words
     BENCH_IN_NAMESPACE=1 unshare -nm bash "$0" "$MODE" $PARTS >>"$RESULTS"
 fi
-if [ "$MODE" = quick ]; then python3 benches/report.py quick "$RESULTS"; else python3 benches/report.py; fi
+if [ "$MODE" = quick ]; then python3 benches/report.py quick "$RESULTS"; else python3 benches/report.py measured; fi

@@ -94,6 +94,13 @@ static void fields(void)
     config.dwForwarder = MGM_FORWARDER_KERNEL;
     expect_start(&config, ERROR_INVALID_PARAMETER);
     config = plain();
+    config.dwForwarder = MGM_FORWARDER_KERNEL;
+    config.dwTableId = 1000000000; /* the kernel knows none beyond 999,999,999 */
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    config = plain();
+    config.pszControlPath = "";
+    expect_start(&config, ERROR_INVALID_PARAMETER);
+    config = plain();
     CHECK_CODE(MgmHostStart(&config), NO_ERROR);
     CHECK_CODE(MgmHostStart(&config), ERROR_ALREADY_EXISTS);
     CHECK_CODE(MgmHostStop(), NO_ERROR);

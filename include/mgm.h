@@ -280,7 +280,10 @@ struct _MIB_IPMCAST_MFE_STATS {
     ULONG ulExpiryTime;
     /** How many outgoing interfaces follow. */
     ULONG ulNumOutIf;
-    /** Packets forwarded. */
+    /**
+     * Packets that came in on the incoming interface: forwarded, or dropped where there is no outgoing
+     * one.
+     */
     ULONG ulInPkts;
     /** Octets of those packets, IP headers included. */
     ULONG ulInOctets;
@@ -328,7 +331,10 @@ struct _MIB_IPMCAST_MFE_STATS_EX {
     ULONG ulExpiryTime;
     /** How many outgoing interfaces follow. */
     ULONG ulNumOutIf;
-    /** Packets forwarded. */
+    /**
+     * Packets that came in on the incoming interface: forwarded, or dropped where there is no outgoing
+     * one.
+     */
     ULONG ulInPkts;
     /** Octets of those packets, IP headers included. */
     ULONG ulInOctets;

@@ -54,7 +54,10 @@ typedef struct _MGM_ROUTE *PMGM_ROUTE;
 
 /** What a custom forwarder counted for one entry since it was added. Counters wrap. */
 struct _MGM_MFE_COUNTERS {
-    /** Packets that arrived on the incoming interface and were forwarded. */
+    /**
+     * Packets that arrived on the incoming interface: forwarded, or dropped where there is no outgoing
+     * one.
+     */
     ULONG ulInPkts;
     /** Octets of those packets, IP headers included. */
     ULONG ulInOctets;
@@ -198,12 +201,15 @@ struct _MGM_HOST_CONFIG {
     PVOID pvContext;
     /**
      * Memory and custom: the route toward a source. NULL: the interface that a source's packet
-     * came in on is the one toward it.
+     * came in on is the one toward it. Kernel: not used, the routes are the kernel's.
      */
     PMGM_HOST_ROUTE_CALLBACK pfnRoute;
     /** Memory: one copy of a packet leaves an interface. May be NULL. */
     PMGM_HOST_TRANSMIT_CALLBACK pfnTransmit;
-    /** A line for the log. NULL: standard error. */
+    /**
+     * A line for the log. NULL: standard error, which also hears of errors while nothing runs:
+     * before a start, of a start that fails, and after MgmHostStop, whatever dwLogLevel was.
+     */
     PMGM_HOST_LOG_CALLBACK pfnLog;
     /** Custom: the plane's functions. Others: NULL. */
     const MGM_HOST_FORWARDER *pForwarder;
@@ -214,7 +220,8 @@ struct _MGM_HOST_CONFIG {
     const char *pszControlPath;
     /**
      * A clock to go by instead of the system's, for simulations. The library then starts no
-     * timer thread: what is due is done at the start of each MgmHost* call. NULL: the system's.
+     * timer thread: what is due is done at the start of each MgmHostReceive, MgmHostRouteChanged and
+     * MgmHostInterfaceDown. NULL: the system's.
      */
     PMGM_HOST_CLOCK_CALLBACK pfnClock;
     /** The most new entries in one second, 0 for no limit. */

@@ -52,6 +52,14 @@ pub enum Error {
         /// The values that would have done.
         allowed: &'static str,
     },
+    /// A text that is none of those allowed.
+    #[error("{name} has a value that makes no sense; allowed: {allowed}")]
+    BadText {
+        /// The parameter's name.
+        name: &'static str,
+        /// What would have done.
+        allowed: &'static str,
+    },
     /// A mask that is a range.
     #[error("{name} = {mask}; allowed: 0.0.0.0 where its address is 0.0.0.0, else 255.255.255.255")]
     BadMask {
@@ -154,6 +162,9 @@ pub enum Error {
     /// Memory ran out; nothing changed (rule A4).
     #[error("out of memory; nothing was changed")]
     OutOfMemory,
+    /// There are so many clients, or enumerations, as there are handles for.
+    #[error("there are {0} at one time at the most, and so many there are; nothing was changed")]
+    TooMany(u32),
     /// Who asked for the state does not take it.
     #[error("the state could not be written: {0}")]
     NotWritten(std::io::ErrorKind),
@@ -200,6 +211,7 @@ impl Error {
             E::NullPointer(_)
             | E::BadHandle { .. }
             | E::BadValue { .. }
+            | E::BadText { .. }
             | E::BadMask { .. }
             | E::BadAddress { .. }
             | E::SourceWithoutGroup(_)
@@ -224,7 +236,7 @@ impl Error {
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,
-            E::OutOfMemory => code::ERROR_NOT_ENOUGH_MEMORY,
+            E::OutOfMemory | E::TooMany(_) => code::ERROR_NOT_ENOUGH_MEMORY,
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum ForwarderChoice {
     Custom(Arc<dyn Forwarder>),
 }
 
+/// The greatest id of a multicast routing table that the kernel takes.
+pub const MAX_TABLE: u32 = 999_999_999;
+
 /// Everything that can be set.
 pub struct Settings {
     /// The cap on forwarding entries (rule G1); 0: the default of 1,048,576.
@@ -92,7 +95,8 @@ impl Settings {
     }
 
     /// What the environment says: MGM_FORWARDER, MGM_LOG, MGM_MAX_MFES, MGM_CONTROL. A value that
-    /// makes no sense is an error, never a fallback.
+    /// makes no sense is an error, never a fallback. And what a service manager says of a socket that
+    /// it passed (LISTEN_*); that is ignored where it is not meant for this process or names no `mgm`.
     pub fn from_env() -> Result<Self, Error> {
         Self::room_to_start()?;
         Self::from_variables(|name| std::env::var_os(name))
@@ -107,8 +111,7 @@ impl Settings {
                 "memory" => ForwarderChoice::Memory(MemoryConfig::default()),
                 "kernel" => ForwarderChoice::Kernel { table: 0 },
                 other => match other.strip_prefix("kernel:").and_then(number) {
-                    // The kernel refuses greater ids.
-                    Some(table @ 1..=999_999_999) => ForwarderChoice::Kernel { table },
+                    Some(table @ 1..=MAX_TABLE) => ForwarderChoice::Kernel { table },
                     _ => return Err(bad("MGM_FORWARDER", ALLOWED)),
                 },
             };

@@ -53,6 +53,11 @@ fn f4_the_place_of_an_ended_enumeration_is_used_again() {
         core.end_enumeration(id).unwrap();
         assert!(core.end_enumeration(id).is_err());
     }
+    for _ in 0..65_536 {
+        core.start_enumeration(client, true).unwrap();
+    }
+    let one_more = core.start_enumeration(client, true);
+    assert!(matches!(one_more, Err(Error::TooMany(65_536))), "{one_more:?}");
 }
 
 /// The planes report no packet for 224.0.0.0/24; a host's own may.

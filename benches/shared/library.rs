@@ -133,11 +133,11 @@ impl Library {
         Self(handle)
     }
 
-    /// What `MGM_LIBRARY` names, or else what cargo built last beside this program.
+    /// What `MGM_LIBRARY` names, or else what cargo built with this program.
     pub fn path() -> String {
         std::env::var("MGM_LIBRARY").unwrap_or_else(|_| {
             let program = std::env::current_exe().unwrap();
-            let beside: PathBuf = program.ancestors().nth(2).unwrap().join("libmgm.so");
+            let beside: PathBuf = program.with_file_name("libmgm.so");
             beside.to_str().unwrap().to_owned()
         })
     }

@@ -49,7 +49,7 @@ impl<T> Registry<T> {
             return Ok(*slot);
         }
         if self.slots() >= max_slots {
-            return Err(Error::OutOfMemory);
+            return Err(Error::TooMany(max_slots));
         }
         self.slots.try_reserve(1)?;
         // So that giving a slot back never needs memory.

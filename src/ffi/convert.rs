@@ -51,7 +51,7 @@ pub(super) fn client(handle: HANDLE) -> Result<ClientId, Error> {
 /// The enumeration that a handle may stand for (rule A3).
 pub(super) fn enumeration(handle: HANDLE) -> Result<EnumId, Error> {
     let value = handle.addr();
-    let bad = Error::BadHandle { name: "hEnum", value, kind: "open enumeration" };
+    let bad = Error::BadHandle { name: "hEnum", value, kind: "group enumeration" };
     handle::to_enumeration(value).ok_or(bad)
 }
 

@@ -17,7 +17,7 @@ use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
 use crate::host_calls::HostCalls;
 use crate::log::Level;
-use crate::settings::{ForwarderChoice, LogSink, Settings};
+use crate::settings::{ForwarderChoice, LogSink, MAX_TABLE, Settings};
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
@@ -212,13 +212,17 @@ const MAX_STRUCT_SIZE: usize = 4096;
 /// # Safety
 /// `pointer` is null or points at as many octets as the DWORD there says. All-zero octets and
 /// those at `pointer` are values of `T`.
-unsafe fn sized<T: Copy>(pointer: *const T, name: &'static str, least: usize) -> Result<T, Error> {
+unsafe fn sized<T: Copy>(
+    pointer: *const T,
+    [name, size_name]: [&'static str; 2],
+    least: usize,
+) -> Result<T, Error> {
     let start = required(pointer.cast_mut(), name)?.cast::<u8>();
     // SAFETY: not null, and the caller's promise.
     let value = unsafe { start.cast::<DWORD>().read_unaligned() };
     let size = value as usize;
     let allowed = "the structure's sizeof, with 0 in the fields that this library does not know";
-    let bad = Error::BadValue { name: "dwSize", value, allowed };
+    let bad = Error::BadValue { name: size_name, value, allowed };
     if !(least..=MAX_STRUCT_SIZE).contains(&size) {
         return Err(bad);
     }
@@ -242,7 +246,7 @@ unsafe fn sized<T: Copy>(pointer: *const T, name: &'static str, least: usize) ->
 unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
     let least = offset_of!(_MGM_HOST_CONFIG, pszControlPath);
     // SAFETY: the caller's promise; the structure is made of DWORDs and nullable pointers.
-    let config = unsafe { sized(config, "pConfig", least)? };
+    let config = unsafe { sized(config, ["pConfig", "pConfig->dwSize"], least)? };
     if config.dwReserved != 0 {
         let value = config.dwReserved;
         return Err(Error::BadValue { name: "dwReserved", value, allowed: "0" });
@@ -252,6 +256,10 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
     } else {
         // SAFETY: not null, so the caller's promise of a NUL-terminated string.
         let path = unsafe { CStr::from_ptr(config.pszControlPath) };
+        if path.is_empty() {
+            let allowed = "the path of a UNIX socket to serve, or NULL";
+            return Err(Error::BadText { name: "pszControlPath", allowed });
+        }
         Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
     };
     let host_calls = Arc::new(HostCalls::new());
@@ -306,6 +314,9 @@ fn only_its_own(config: &_MGM_HOST_CONFIG) -> Result<(), Error> {
             return bad("dwMulticastSocket", config.dwMulticastSocket, ALLOWED);
         }
     }
+    if config.dwTableId > MAX_TABLE {
+        return bad("dwTableId", config.dwTableId, "0 to 999999999");
+    }
     if config.dwForwarder != MGM_FORWARDER_CUSTOM && !config.pForwarder.is_null() {
         let allowed = "MGM_FORWARDER_CUSTOM (2) where pForwarder is not NULL";
         return bad("dwForwarder", config.dwForwarder, allowed);
@@ -336,7 +347,8 @@ unsafe fn forwarder(
         MGM_FORWARDER_CUSTOM => {
             let least = offset_of!(_MGM_HOST_FORWARDER, pfnGetMfeCounters);
             // SAFETY: the caller's promise; DWORDs and nullable pointers, as above.
-            let table = unsafe { sized(config.pForwarder, "pForwarder", least)? };
+            let table =
+                unsafe { sized(config.pForwarder, ["pForwarder", "pForwarder->dwSize"], least)? };
             if table.pfnSetMfe.is_none() {
                 return Err(Error::NullPointer("pForwarder->pfnSetMfe"));
             }

@@ -55,7 +55,8 @@ pub type PMGM_ROUTE = *mut _MGM_ROUTE;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct _MGM_MFE_COUNTERS {
-    /// Packets that arrived on the incoming interface and were forwarded.
+    /// Packets that arrived on the incoming interface: forwarded, or dropped where there is no outgoing
+    /// one.
     pub ulInPkts: ULONG,
     /// Octets of those packets, IP headers included.
     pub ulInOctets: ULONG,
@@ -194,11 +195,12 @@ pub struct _MGM_HOST_CONFIG {
     /// The first argument of the callbacks below.
     pub pvContext: PVOID,
     /// Memory and custom: the route toward a source. NULL: the interface that a source's packet
-    /// came in on is the one toward it.
+    /// came in on is the one toward it. Kernel: not used, the routes are the kernel's.
     pub pfnRoute: PMGM_HOST_ROUTE_CALLBACK,
     /// Memory: one copy of a packet leaves an interface. May be NULL.
     pub pfnTransmit: PMGM_HOST_TRANSMIT_CALLBACK,
-    /// A line for the log. NULL: standard error.
+    /// A line for the log. NULL: standard error, which also hears of errors while nothing runs:
+    /// before a start, of a start that fails, and after MgmHostStop, whatever dwLogLevel was.
     pub pfnLog: PMGM_HOST_LOG_CALLBACK,
     /// Custom: the plane's functions. Others: NULL.
     pub pForwarder: *const MGM_HOST_FORWARDER,
@@ -206,7 +208,8 @@ pub struct _MGM_HOST_CONFIG {
     /// request is a line (state, mfes, groups, interfaces, clients or counters), the answer JSON.
     pub pszControlPath: *const c_char,
     /// A clock to go by instead of the system's, for simulations. The library then starts no
-    /// timer thread: what is due is done at the start of each MgmHost* call. NULL: the system's.
+    /// timer thread: what is due is done at the start of each MgmHostReceive, MgmHostRouteChanged and
+    /// MgmHostInterfaceDown. NULL: the system's.
     pub pfnClock: PMGM_HOST_CLOCK_CALLBACK,
     /// The most new entries in one second, 0 for no limit.
     pub dwMaxNewMfesPerSecond: DWORD,

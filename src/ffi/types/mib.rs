@@ -139,7 +139,8 @@ pub struct _MIB_IPMCAST_MFE_STATS {
     pub ulExpiryTime: ULONG,
     /// How many outgoing interfaces follow.
     pub ulNumOutIf: ULONG,
-    /// Packets forwarded.
+    /// Packets that came in on the incoming interface: forwarded, or dropped where there is no outgoing
+    /// one.
     pub ulInPkts: ULONG,
     /// Octets of those packets, IP headers included.
     pub ulInOctets: ULONG,
@@ -185,7 +186,8 @@ pub struct _MIB_IPMCAST_MFE_STATS_EX {
     pub ulExpiryTime: ULONG,
     /// How many outgoing interfaces follow.
     pub ulNumOutIf: ULONG,
-    /// Packets forwarded.
+    /// Packets that came in on the incoming interface: forwarded, or dropped where there is no outgoing
+    /// one.
     pub ulInPkts: ULONG,
     /// Octets of those packets, IP headers included.
     pub ulInOctets: ULONG,
