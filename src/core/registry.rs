@@ -168,6 +168,6 @@ mod tests {
         let mut registry = Registry::new(1, 9);
         registry.reserve_one(1).unwrap();
         registry.insert(());
-        assert_eq!(registry.reserve_one(1), Err(Error::OutOfMemory));
+        assert_eq!(registry.reserve_one(1), Err(Error::TooMany(1)));
     }
 }
