@@ -115,7 +115,7 @@ part_tsan() {
     check "tsan: it watches the library" watched "$lib/libmgm.so"
     check "tsan: the fixture compiles" compiled "$lib/fixture.o" fixture -fsanitize=thread
     check "tsan: the unloaded client compiles" unload_clients "$lib" "$lib" -fsanitize=thread
-    for source in t_threads t_reentry t_order t_control t_custom t_stop t_hoststop unload; do
+    for source in t_threads t_reentry t_order t_control t_custom t_stop t_hoststop t_runs unload; do
         # shellcheck disable=SC2317 # it is called by check
         tsan_program() {
             compiled "$lib/$source.o" "$source" -fsanitize=thread

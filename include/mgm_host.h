@@ -292,7 +292,8 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
  * - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
- *   why. Or the call is made inside a callback while another thread is starting or stopping.
+ *   why. Or the call is made inside a callback, or a function of the host's, while another thread is
+ *   starting or stopping.
  *
  * @pre pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
  * NUL-terminated string and at a table of functions. All functions are of the declared types and
@@ -312,13 +313,15 @@ DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
  * of, and had better not be called with a lock held that one of these functions takes. Called from
  * inside one of them: none starts after that one has returned.
  *
- * While it is at work handles are no longer valid, and inside a callback nothing can be started.
+ * While it is at work handles are no longer valid, and inside a callback or a function of the host's
+ * nothing can be started.
  *
  * @return
  * - NO_ERROR
- * - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback while another
- *   thread is starting or stopping the host, or inside a callback of a client that another
- *   callback, or a function of the host's, is deregistering, which would wait for this one.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback, or a function of the
+ *   host's, while another thread is starting or stopping the host, or inside a callback of a client
+ *   that another callback, or a function of the host's, is deregistering, which would wait for this
+ *   one.
  */
 DWORD MgmHostStop(void);
 

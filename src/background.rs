@@ -56,16 +56,16 @@ impl<C: Callbacks> Mgm<C> {
                 self.take_walks_over(call, &goes_on);
             }
             while goes_on()
-                && let Some((flow, forwarder)) = self
-                    .with(|running| {
-                        running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
-                    })
-                    .flatten()
+                && let Ok(Some((flow, forwarder))) = self.with_in(call.epoch, |running| {
+                    running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
+                })
             {
                 let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
-                let expired = self.ask_core(call, |core, now, _| core.expire(now, flow, packets));
+                // A host's clock may have gone back meanwhile.
+                let expired =
+                    self.ask_core(call, |core, time, _| core.expire(time.max(now), flow, packets));
                 if expired.is_err() {
-                    self.with(|running| running.core.postpone(now, flow));
+                    let _ = self.with_in(call.epoch, |running| running.core.postpone(now, flow));
                 }
                 self.settle(call);
             }
@@ -74,10 +74,10 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn retry(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
-        if self.with(|running| std::mem::take(&mut running.look_all)) == Some(true) {
+        if self.with_in(call.epoch, |running| std::mem::take(&mut running.look_all)) == Ok(true) {
             self.look_under(call, Ipv4Addr::UNSPECIFIED, 0);
         }
-        self.with(|running| {
+        let _ = self.with_in(call.epoch, |running| {
             let count = running.retry.len();
             if running.core.plane.reserve(count).is_ok() {
                 for flow in running.retry.drain(..) {
@@ -89,15 +89,15 @@ impl<C: Callbacks> Mgm<C> {
             }
         });
         while goes_on()
-            && let Some(flow) = self.with(Running::next_to_retry).flatten()
+            && let Ok(Some(flow)) = self.with_in(call.epoch, Running::next_to_retry)
         {
-            self.reprogram(flow);
+            self.reprogram(call, flow);
             self.settle(call);
         }
     }
 
-    fn reprogram(&'static self, flow: SourceGroup) {
-        self.with(|running| {
+    fn reprogram(&'static self, call: &Call, flow: SourceGroup) {
+        let _ = self.with_in(call.epoch, |running| {
             if running.core.plane.reserve(1).is_ok() {
                 running.core.plane.push(Stale::entry(flow));
             } else {
@@ -116,7 +116,7 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<(), Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
         let admission = loop {
-            let looked = self.look_for_new(flow, arrival)?;
+            let looked = self.look_for_new(call, flow, arrival)?;
             let asked =
                 self.ask_core(call, |core, now, _| core.packet(now, flow, arrival, header, looked));
             // Its entry went in between.
@@ -126,13 +126,13 @@ impl<C: Callbacks> Mgm<C> {
         };
         match admission {
             Ok(Admission::Refused) => {
-                self.refuse(flow);
-                self.tell_refused();
+                self.refuse(call, flow);
+                self.tell_refused(call);
                 Ok(())
             }
             Ok(_) => Ok(()),
             Err(error) => {
-                self.refuse(flow);
+                self.refuse(call, flow);
                 Err(error)
             }
         }
@@ -141,37 +141,38 @@ impl<C: Callbacks> Mgm<C> {
     /// The route toward the source of a flow that is new.
     fn look_for_new(
         &'static self,
+        call: &Call,
         flow: SourceGroup,
         arrival: IfKey,
     ) -> Result<Option<Looked>, Error> {
-        let asked = self.with(|running| {
+        let asked = self.with_in(call.epoch, |running| {
             let core = &running.core;
             core.is_new(flow).then(|| (running.forwarder.clone(), core.routes_as_of()))
         });
-        let looked = asked.ok_or(Error::NotRunning)?.map(|(forwarder, as_of)| {
+        let looked = asked?.map(|(forwarder, as_of)| {
             let route = forwarder.route(flow.source(), Some(arrival));
             Looked { route, as_of }
         });
         Ok(looked)
     }
 
-    fn refuse(&'static self, flow: SourceGroup) {
-        if let Some(forwarder) = self.with(|running| running.forwarder.clone()) {
+    fn refuse(&'static self, call: &Call, flow: SourceGroup) {
+        if let Ok(forwarder) = self.with_in(call.epoch, |running| running.forwarder.clone()) {
             forwarder.refuse(flow);
         }
     }
 
     /// Logs refused flows, at most once in 10 s.
-    fn tell_refused(&'static self) {
+    fn tell_refused(&'static self, call: &Call) {
         let now = self.now();
-        let refused = self.with(|running| {
+        let refused = self.with_in(call.epoch, |running| {
             let due = running.refusal_logged.is_none_or(|last| now.since(last) >= 10_000);
             if due {
                 running.refusal_logged = Some(now);
             }
             due.then(|| running.core.totals())
         });
-        if let Some(totals) = refused.flatten() {
+        if let Ok(Some(totals)) = refused {
             self.log(
                 Level::Warn,
                 format_args!(
@@ -186,13 +187,14 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
         let walk = Walk { id: 0, network, prefix_len, after: None, moved: true };
         // Before it comes to any flow: those that are being looked up now may come behind it.
-        self.with(|running| running.core.routes_changed(network, prefix_len));
+        let _ =
+            self.with_in(call.epoch, |running| running.core.routes_changed(network, prefix_len));
         self.walk(call, walk);
     }
 
     fn walk(&'static self, call: &mut Call, mut walk: Walk) {
-        walk.id = self.with(|running| running.walks.begin(walk)).unwrap_or(0);
-        while let Some((flow, own)) = self.with(|running| running.step(&walk)).flatten() {
+        walk.id = self.with_in(call.epoch, |running| running.walks.begin(walk)).unwrap_or(0);
+        while let Ok(Some((flow, own))) = self.with_in(call.epoch, |running| running.step(&walk)) {
             if !own && !call.waits {
                 return;
             }
@@ -206,11 +208,13 @@ impl<C: Callbacks> Mgm<C> {
     /// thread that began them.
     fn take_walks_over(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
         while goes_on()
-            && let Some(walk) = self.with(|running| running.walks.take_idle()).flatten()
+            && let Ok(Some(walk)) = self.with_in(call.epoch, |running| running.walks.take_idle())
         {
             self.walk(call, walk);
         }
-        self.with(|running| running.walks.list.iter_mut().for_each(|walk| walk.moved = false));
+        let _ = self.with_in(call.epoch, |running| {
+            running.walks.list.iter_mut().for_each(|walk| walk.moved = false);
+        });
     }
 
     /// Tells the core that an interface works or does not.
@@ -248,9 +252,10 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 
     fn entry_lost(&self, flow: SourceGroup) {
-        self.unattended("lost entry", |_| {
-            self.with(|running| running.retry_all |= running.core.entry_lost(flow).is_err());
-            Ok(())
+        self.unattended("lost entry", |call| {
+            self.with_in(call.epoch, |running| {
+                running.retry_all |= running.core.entry_lost(flow).is_err();
+            })
         });
     }
 

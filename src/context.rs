@@ -29,11 +29,35 @@ pub struct JobOf {
 }
 
 /// Which run's functions of the host's are on the thread's stack, by address of what counts them, and
-/// how many.
+/// how many. Of two runs at the most: inside one's functions another can be tried to be started, whose
+/// clock is asked.
 #[derive(Clone, Copy)]
 pub struct HostFrame {
+    inner: InRun,
+    outer: InRun,
+}
+
+#[derive(Clone, Copy)]
+struct InRun {
     run: usize,
     times: usize,
+}
+
+impl HostFrame {
+    const fn none() -> Self {
+        const NONE: InRun = InRun { run: 0, times: 0 };
+        Self { inner: NONE, outer: NONE }
+    }
+
+    fn times(self, run: usize) -> usize {
+        let of = [self.inner, self.outer].into_iter().find(|of| of.run == run);
+        of.map_or(0, |of| of.times)
+    }
+
+    fn entering(self, run: usize) -> Self {
+        let inner = InRun { run, times: self.times(run) + 1 };
+        Self { inner, outer: if self.inner.run == run { self.outer } else { self.inner } }
+    }
 }
 
 /// All of it in one thread-local value: each look at one costs a call in a shared library.
@@ -57,7 +81,7 @@ thread_local! {
             token: Cell::new(0),
             programming: Cell::new(false),
             plane: Cell::new(false),
-            host: Cell::new(HostFrame { run: 0, times: 0 }),
+            host: Cell::new(HostFrame::none()),
             left_over: Cell::new(false),
             timer: Cell::new(0),
         }
@@ -159,11 +183,7 @@ pub fn is_inside_plane() -> bool {
 /// A function that the host gave for a run begins on this thread; gives what was before, for
 /// [`leave_host`].
 pub fn enter_host(run: usize) -> HostFrame {
-    HERE.with(|here| {
-        let outer = here.host.get();
-        let around = if outer.run == run { outer.times } else { 0 };
-        here.host.replace(HostFrame { run, times: around + 1 })
-    })
+    HERE.with(|here| here.host.replace(here.host.get().entering(run)))
 }
 
 /// The function has returned.
@@ -173,13 +193,12 @@ pub fn leave_host(outer: HostFrame) {
 
 /// How many functions of a run's host are on this thread's stack.
 pub fn times_inside_host(run: usize) -> usize {
-    let frame = HERE.with(|here| here.host.get());
-    if frame.run == run { frame.times } else { 0 }
+    HERE.with(|here| here.host.get().times(run))
 }
 
 /// Whether this thread is inside a function that a host gave.
 pub fn is_inside_host() -> bool {
-    HERE.with(|here| here.host.get().times > 0)
+    HERE.with(|here| here.host.get().inner.times > 0)
 }
 
 /// Leaves what is to be done to the call around the forwarder's function that this thread is in.

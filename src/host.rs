@@ -15,12 +15,11 @@ use crate::forwarder::kernel::KernelForwarder;
 use crate::forwarder::memory::{MemoryForwarder, Received};
 use crate::forwarder::packet::{self, Packet};
 use crate::handle;
-use crate::host_calls::HostCalls;
 use crate::log::{Level, Line};
-use crate::mgm::{Mgm, Running, system_now};
-use crate::perform::Call;
+use crate::mgm::{LastLog, Mgm, Running, system_now};
+use crate::perform::{Batch, Call};
 use crate::settings::{ForwarderChoice, Settings};
-use crate::sync::Instant;
+use crate::sync::{Instant, Mutex};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +28,9 @@ use std::time::Duration;
 
 /// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
 pub const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long at the least for the functions, where others have taken that time up.
+const LEAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Counts the runs of all managers.
 static RUNS: AtomicU64 = AtomicU64::new(1);
@@ -45,7 +47,7 @@ impl<C: Callbacks> Mgm<C> {
             let result = self.start_locked(settings, started);
             self.active.store(result.is_ok() || was_active, Relaxed);
             let failed = !matches!(result, Ok(_) | Err(Error::AlreadyRunning));
-            (result, failed.then(|| self.end_log(host_calls)))
+            (result, failed.then(|| self.end_log(host_calls, STOP_WAIT)))
         })?;
         match (result, last) {
             (Err(error), Some(last)) => {
@@ -65,9 +67,11 @@ impl<C: Callbacks> Mgm<C> {
     /// Starts or stops, while no other thread does. Inside C code it waits for none: that may be
     /// stopping, and waiting for this very code to return.
     fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<R, Error> {
-        let _starting = match context::here(self.address()).around {
-            Some(_) => self.starting.try_lock().ok_or(Error::Changing)?,
-            None => self.starting.lock(),
+        let inside = context::here(self.address()).around.is_some() || context::is_inside_host();
+        let _starting = if inside {
+            self.starting.try_lock().ok_or(Error::Changing)?
+        } else {
+            self.starting.lock()
         };
         // The log's lines are kept until nothing is locked.
         Ok(context::inside_forwarder(run))
@@ -105,8 +109,9 @@ impl<C: Callbacks> Mgm<C> {
                 core: Core::new(limits, generation, handle::MAX_GENERATION),
                 delivery: Delivery::new(),
                 forwarder: forwarder.clone(),
+                programming: Arc::new(Mutex::new(Batch::new())),
                 epoch,
-                stopping: false,
+                closed: true,
                 clock: settings.clock,
                 host_calls: settings.host_calls,
                 started,
@@ -123,14 +128,19 @@ impl<C: Callbacks> Mgm<C> {
         self.host_clock.store(host_clock, Relaxed);
         // Upcalls find everything in place.
         if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {
-            let failed = self.state.write().whole().take();
-            drop(failed);
+            self.take_down(STOP_WAIT);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        if let Err(reason) = self.start_threads(host_clock, epoch, bound) {
-            forwarder.abandon();
-            self.take_down(false);
-            return Err(Error::Start(reason));
+        let control = match self.start_threads(host_clock, epoch, bound) {
+            Ok(control) => control,
+            Err(reason) => {
+                forwarder.abandon();
+                self.take_down(STOP_WAIT);
+                return Err(Error::Start(reason));
+            }
+        };
+        if let Some(running) = self.state.write().whole() {
+            (running.control, running.closed) = (control, false);
         }
         if let Some(path) = settings.control_path {
             self.log(Level::Info, format_args!("control socket {}", path.display()));
@@ -151,22 +161,18 @@ impl<C: Callbacks> Mgm<C> {
         host_clock: bool,
         epoch: u64,
         bound: Option<Bound>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Option<Control>, StartError> {
         if !host_clock {
             let os = |errno| StartError::Os { what: "starting the timer thread", errno };
             self.timers.start(self, epoch).map_err(os)?;
         }
-        if let Some(bound) = bound {
-            let control = Control::start(self, bound)?;
-            self.with(|running| running.control = Some(control));
-        }
-        Ok(())
+        bound.map(|bound| Control::start(self, bound)).transpose()
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
-        match self.alone(|| self.stop_locked().map(|host_calls| self.end_log(host_calls)))? {
+        match self.alone(|| self.stop_locked())? {
             Ok(last) => {
                 self.leave_host(&last, Some((Level::Info, Line::new(format_args!("stopped")))));
                 Ok(())
@@ -178,8 +184,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Gives what counts the threads inside the host's functions.
-    fn stop_locked(&'static self) -> Result<Arc<HostCalls>, Error> {
+    fn stop_locked(&'static self) -> Result<LastLog, Error> {
         let me = context::token();
         let (forwarder, control, host_calls) = {
             let mut state = self.state.write();
@@ -188,7 +193,7 @@ impl<C: Callbacks> Mgm<C> {
             if waits.any_inside(me, (running.epoch, &running.delivery)) {
                 return Err(Error::WouldDeadlock);
             }
-            running.stopping = true;
+            running.closed = true;
             (running.forwarder.clone(), running.control.take(), running.host_calls.clone())
         };
         self.wake();
@@ -210,12 +215,21 @@ impl<C: Callbacks> Mgm<C> {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
         forwarder.stop();
-        self.take_down(stuck);
-        Ok(host_calls)
+        let left = || STOP_WAIT.saturating_sub(begun.elapsed());
+        if !self.take_down(left()) && !stuck {
+            self.log(
+                Level::Error,
+                format_args!(
+                    "the timer's thread does not return from the host's code; stopping without it"
+                ),
+            );
+        }
+        Ok(self.end_log(host_calls, left().max(LEAST_WAIT)))
     }
 
-    /// Ends the run, whose forwarder has ended. `stuck`: a callback does not return.
-    fn take_down(&self, stuck: bool) {
+    /// Ends the run, whose forwarder has ended. Waits for the timers' threads for so long; false: one
+    /// is left behind.
+    fn take_down(&self, patience: Duration) -> bool {
         let ended = {
             let mut state = self.state.write();
             let ended = state.whole().take();
@@ -228,20 +242,19 @@ impl<C: Callbacks> Mgm<C> {
         };
         drop(ended);
         self.wake();
-        // One that does not come out of a callback cannot be waited for.
-        self.timers.stop(stuck);
+        let all_are_out = self.timers.stop(patience);
         self.host_clock.store(false, Relaxed);
         self.active.store(false, Relaxed);
+        all_are_out
     }
 
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless
     /// another thread is asking about its flow.
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
         self.host_call(|call| {
-            let forwarder =
-                self.with(|running| running.forwarder.clone()).ok_or(Error::NotRunning)?;
+            let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone())?;
             // What sends packets works.
-            if self.with(|running| running.core.is_down(arrival)) == Some(true) {
+            if self.with_in(call.epoch, |running| running.core.is_down(arrival)) == Ok(true) {
                 self.set_interface_up(call, arrival, true)?;
             }
             match forwarder.as_memory() {
@@ -291,7 +304,7 @@ impl<C: Callbacks> Mgm<C> {
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
         let flow = packet.flow;
-        let before = self.with(|running| running.core.flows_given_up());
+        let before = self.with_in(call.epoch, |running| running.core.flows_given_up());
         self.new_flow(call, flow, arrival, packet.bytes)?;
         self.settle(call);
         if call.waits {
@@ -304,16 +317,16 @@ impl<C: Callbacks> Mgm<C> {
             });
         }
         // Memory may have run out after its questions had been put (rule A4).
-        let lost = self.with(|running| {
-            running.core.is_new(flow) && Some(running.core.flows_given_up()) != before
+        let lost = self.with_in(call.epoch, |running| {
+            running.core.is_new(flow) && Ok(running.core.flows_given_up()) != before
         });
-        if lost == Some(true) { Err(Error::OutOfMemory) } else { Ok(()) }
+        if lost == Ok(true) { Err(Error::OutOfMemory) } else { Ok(()) }
     }
 
     /// MgmHostRouteChanged (rules E5, E9).
     pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
         self.host_call(|call| {
-            self.only_without_kernel()?;
+            self.only_without_kernel(call)?;
             self.look_under(call, network, prefix_len);
             Ok(())
         })
@@ -322,16 +335,16 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmHostInterfaceDown.
     pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
         self.host_call(|call| {
-            self.only_without_kernel()?;
+            self.only_without_kernel(call)?;
             self.set_interface_up(call, interface, false)
         })
     }
 
-    fn only_without_kernel(&self) -> Result<(), Error> {
-        match self.with(|running| running.forwarder.takes_packets()) {
-            Some(true) => Ok(()),
-            Some(false) => Err(Error::OtherForwarder("the memory and custom forwarders")),
-            None => Err(Error::NotRunning),
+    fn only_without_kernel(&self, call: &Call) -> Result<(), Error> {
+        if self.with_in(call.epoch, |running| running.forwarder.takes_packets())? {
+            Ok(())
+        } else {
+            Err(Error::OtherForwarder("the memory and custom forwarders"))
         }
     }
 }

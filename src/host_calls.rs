@@ -115,7 +115,8 @@ mod tests {
         // Whatever it is called inside of, and whatever other run's functions are on the stack.
         let closed = calls.call(|| {
             calls.call(|| others.call(|| others.close(LONG))).flatten().expect("not closed");
-            calls.call(|| calls.close(LONG)).expect("not closed")
+            let others = HostCalls::new();
+            calls.call(|| others.call(|| calls.close(LONG))).flatten().expect("not closed")
         });
         assert_eq!(closed, Some(true));
         assert_eq!(calls.inside.load(SeqCst), 0);

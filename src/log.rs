@@ -98,9 +98,14 @@ impl fmt::Write for Line {
 
 /// Writes a line to standard error in one write, so that lines of several threads do not mix.
 pub fn to_stderr(level: Level, message: fmt::Arguments<'_>) {
-    let line = Line::new(format_args!("mgm: {}: {}\n", level.name(), message));
+    let line = Line::new(message);
+    // A line that was cut off ends like any other.
+    let mut text = [0; Line::CAPACITY + 32];
+    let mut rest = &mut text[..];
+    let _ = writeln!(rest, "mgm: {}: {}", level.name(), line.as_str());
+    let left = rest.len();
     // Standard error may be closed; there is nobody left to tell.
-    let _ = std::io::stderr().write_all(line.as_str().as_bytes());
+    let _ = std::io::stderr().write_all(&text[..text.len() - left]);
 }
 
 #[cfg(test)]

@@ -23,14 +23,16 @@ use crate::context;
 use crate::core::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use crate::core::{ClientInfo, Core, RouteBook, Taking};
 use crate::error::Error;
-use crate::log::{Level, Line};
-use crate::perform::{Batch, Call};
+use crate::log::Level;
+use crate::perform::Call;
 pub use crate::settings::{ForwarderChoice, LogSink, Settings};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::timer::Timers;
 use crate::waits::Wait;
+use log::KeptLine;
+pub(crate) use log::LastLog;
 pub(crate) use state::{Running, State};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -42,8 +44,6 @@ pub struct Mgm<C: 'static> {
     /// The manager itself, once started: what the forwarder reports to.
     pub(crate) this: OnceLock<&'static Mgm<C>>,
     pub(crate) state: RwLock<State<C>>,
-    /// Held by the thread that programs the forwarder.
-    pub(crate) programming: Mutex<Batch>,
     /// Held while starting or stopping.
     pub(crate) starting: Mutex<()>,
     /// Counts what waiting threads may wait for.
@@ -53,7 +53,7 @@ pub struct Mgm<C: 'static> {
     broken: AtomicBool,
     level: AtomicU32,
     sink: RwLock<LogSink>,
-    kept_lines: Mutex<VecDeque<(Level, Line)>>,
+    kept_lines: Mutex<VecDeque<KeptLine>>,
     pub(crate) flow_lines: FlowLines,
     pub(crate) host_clock: AtomicBool,
     /// From the beginning of a start to the end of the stop.
@@ -73,7 +73,6 @@ impl<C: Callbacks> Mgm<C> {
         Self {
             this: OnceLock::new(),
             state: RwLock::new(State::new()),
-            programming: Mutex::new(Batch::new()),
             starting: Mutex::new(()),
             events: Mutex::new(0),
             event: Condvar::new(),
@@ -156,7 +155,7 @@ impl<C: Callbacks> Mgm<C> {
             let mut state = self.state.write();
             let (running, waits) = state.with_waits();
             let running = running
-                .filter(|running| running.epoch == epoch && !running.stopping)
+                .filter(|running| running.epoch == epoch && !running.closed)
                 .ok_or_else(|| stale(client))?;
             running.core.may_deregister(client)?;
             let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
@@ -208,20 +207,27 @@ impl<C: Callbacks> Mgm<C> {
             let ask = core.may_take(client, interface)?;
             if ask { Ok(None) } else { take(core, now, routes).map(Some) }
         };
-        let (taken, forwarder) = self.ask_only(call, take_used, |run, _| run.forwarder.clone())?;
+        let (taken, (forwarder, programming)) = self
+            .ask_only(call, take_used, |run, _| (run.forwarder.clone(), run.programming.clone()))?;
         if let Some(taken) = taken? {
             return Ok(taken);
         }
         if context::is_inside_forwarder() {
             return Err(Error::InsideForwarder);
         }
+        // The clock may be the host's: it is asked before anything is locked.
+        let now = self.now();
         let taken = {
-            let _programming = self.programming.lock();
+            let _programming = programming.lock();
             context::inside_forwarder(|| {
                 forwarder
                     .add_interface(interface)
                     .map_err(|reason| Error::Forwarder { interface, reason })?;
-                let (taken, used) = self.ask_only(call, take, |run, _| run.core.uses(interface))?;
+                let (mut no_routes, uses) =
+                    (RouteBook::new(), |run: &mut Running<C>, _: &mut Call| {
+                        run.core.uses(interface)
+                    });
+                let (taken, used) = self.ask_with(call, now, &mut no_routes, take, uses)?;
                 if !used {
                     forwarder.remove_interface(interface);
                 }
@@ -399,9 +405,10 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Whether it runs, is being started or being stopped. Looks at no lock.
+    /// Whether it runs, is being started or being stopped. Waits for no lock. While one is held for
+    /// starting or stopping it may be about to say so, or have said already that it is over.
     pub(crate) fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+        self.active.load(Ordering::Relaxed) || self.starting.is_locked()
     }
 
     /// What tells this manager from others, for the threads' contexts.

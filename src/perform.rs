@@ -119,7 +119,8 @@ impl<C: Callbacks> Mgm<C> {
         self.ask_with(call, now, &mut RouteBook::new(), ask, then)
     }
 
-    fn ask_with<R, T>(
+    /// The same at a moment, with routes that are known already.
+    pub(crate) fn ask_with<R, T>(
         &'static self,
         call: &mut Call,
         now: Millis,

@@ -66,6 +66,10 @@ mod scheduled {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)), self)
         }
 
+        pub(crate) fn is_locked(&self) -> bool {
+            self.0.try_lock().is_err()
+        }
+
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard), self))
         }

@@ -15,7 +15,8 @@ use crate::forwarder::kernel::{Body, Errno};
 use crate::log::Level;
 use crate::mgm::Mgm;
 use crate::perform::Call;
-use crate::sync::{Alarm, Instant, Mutex, Thread};
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::{Alarm, Condvar, Instant, Mutex, Thread};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Timers<C: 'static> {
     state: Mutex<State<C>>,
     changed: Alarm,
+    /// A thread has ended.
+    ended: Condvar,
 }
 
 struct State<C: 'static> {
@@ -54,6 +57,8 @@ struct State<C: 'static> {
 struct Run<C: 'static> {
     mgm: &'static Mgm<C>,
     epoch: u64,
+    /// How many have not ended; changes under the lock.
+    alive: AtomicUsize,
 }
 
 impl<C> State<C> {
@@ -67,8 +72,9 @@ impl<C: Callbacks> State<C> {
     fn add_thread(&mut self) -> Result<(), Errno> {
         let Some(run) = self.run.clone() else { return Ok(()) };
         self.threads.try_reserve(1).map_err(|_| libc::ENOMEM)?;
-        self.threads.push(Thread::spawn::<Worker<C>>(c"mgm-timer", run)?);
+        self.threads.push(Thread::spawn::<Worker<C>>(c"mgm-timer", Arc::clone(&run))?);
         self.standing_by += 1;
+        run.alive.fetch_add(1, Relaxed);
         Ok(())
     }
 }
@@ -86,30 +92,41 @@ impl<C: Callbacks> Timers<C> {
             standing_by: 0,
             short: false,
         };
-        Self { state: Mutex::new(state), changed: Alarm::new() }
+        Self { state: Mutex::new(state), changed: Alarm::new(), ended: Condvar::new() }
     }
 
     /// Starts the first thread of a run.
     pub(crate) fn start(&self, mgm: &'static Mgm<C>, epoch: u64) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        state.run = Some(Arc::new(Run { mgm, epoch }));
+        state.run = Some(Arc::new(Run { mgm, epoch, alive: AtomicUsize::new(0) }));
         (state.turn, state.calling, state.watched) = (NOBODY, false, false);
         (state.standing_by, state.short) = (0, false);
         state.add_thread()
     }
 
-    /// Ends the threads and waits for them. `stuck`: one is inside a callback that does not return.
-    pub(crate) fn stop(&self, stuck: bool) {
-        let (run, threads) = {
-            let mut state = self.state.lock();
-            state.turn = NOBODY;
-            (state.run.take(), std::mem::take(&mut state.threads))
-        };
+    /// Ends the threads and waits for them, for so long: one may be inside C code that does not return.
+    /// False: they are left behind.
+    pub(crate) fn stop(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        let mut state = self.state.lock();
+        state.turn = NOBODY;
+        let (run, threads) = (state.run.take(), std::mem::take(&mut state.threads));
         self.changed.notify_all();
-        for thread in threads {
-            if stuck || thread.is_self() { thread.detach() } else { thread.join() }
+        let own = usize::from(threads.iter().any(Thread::is_self));
+        let alive = || run.as_ref().map_or(0, |run| run.alive.load(Relaxed));
+        let mut all_are_out = true;
+        while all_are_out && alive() > own {
+            let rest = patience.saturating_sub(begun.elapsed());
+            all_are_out = !rest.is_zero();
+            if all_are_out {
+                self.ended.wait_for(&mut state, rest);
+            }
         }
-        drop(run);
+        drop(state);
+        for thread in threads {
+            if all_are_out && !thread.is_self() { thread.join() } else { thread.detach() }
+        }
+        all_are_out
     }
 
     /// There is something to do that nobody else will see to.
@@ -249,5 +266,8 @@ impl<C: Callbacks> Body for Worker<C> {
             mgm.tick(Some(me));
             mgm.timers.turn_done(epoch, me);
         }
+        let _state = mgm.timers.state.lock();
+        on.alive.fetch_sub(1, Relaxed);
+        mgm.timers.ended.notify_all();
     }
 }

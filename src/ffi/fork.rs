@@ -41,3 +41,20 @@ unsafe extern "C" fn in_child() {
         IS_CHILD.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use crate::ffi::callbacks::CClient;
+    use crate::mgm::Mgm;
+
+    /// A child that is forked meanwhile has a lock that nobody will give back.
+    #[test]
+    fn it_is_active_while_it_starts_or_stops() {
+        let mgm = Mgm::<CClient>::new();
+        assert!(!mgm.is_active());
+        let starting = mgm.starting.lock();
+        assert!(mgm.is_active());
+        drop(starting);
+        assert!(!mgm.is_active());
+    }
+}

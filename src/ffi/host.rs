@@ -36,7 +36,8 @@ use std::sync::Arc;
 /// - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
 /// - ERROR_NOT_ENOUGH_MEMORY
 /// - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
-///   why. Or the call is made inside a callback while another thread is starting or stopping.
+///   why. Or the call is made inside a callback, or a function of the host's, while another thread is
+///   starting or stopping.
 ///
 /// # Safety
 /// pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
@@ -64,13 +65,15 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// of, and had better not be called with a lock held that one of these functions takes. Called from
 /// inside one of them: none starts after that one has returned.
 ///
-/// While it is at work handles are no longer valid, and inside a callback nothing can be started.
+/// While it is at work handles are no longer valid, and inside a callback or a function of the host's
+/// nothing can be started.
 ///
 /// @return
 /// - NO_ERROR
-/// - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback while another
-///   thread is starting or stopping the host, or inside a callback of a client that another
-///   callback, or a function of the host's, is deregistering, which would wait for this one.
+/// - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback, or a function of the
+///   host's, while another thread is starting or stopping the host, or inside a callback of a client
+///   that another callback, or a function of the host's, is deregistering, which would wait for this
+///   one.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
     guard::call("MgmHostStop", || MGM.stop())

@@ -6,21 +6,30 @@ use super::{LogSink, Mgm};
 use crate::callbacks::Callbacks;
 use crate::context;
 use crate::core::Note;
-use crate::host::STOP_WAIT;
 use crate::host_calls::HostCalls;
 use crate::log::{Level, Line, to_stderr};
+use crate::settings::LogFn;
 use crate::sync::atomic::Ordering;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many log lines wait for the forwarder's functions to return; more are dropped.
 const KEPT_LINES: usize = 256;
+
+/// A line for the host whose function is called later.
+pub(crate) struct KeptLine {
+    host: LogFn,
+    level: Level,
+    line: Line,
+}
 
 /// The log of a run that is over, for its last lines, and who is still inside the host's functions.
 pub(crate) struct LastLog {
     level: u32,
     sink: LogSink,
     host_calls: Arc<HostCalls>,
+    patience: Duration,
 }
 
 impl LastLog {
@@ -48,10 +57,10 @@ impl<C: Callbacks> Mgm<C> {
         let sink = self.sink.read().clone();
         match sink {
             LogSink::Stderr => to_stderr(level, message),
-            LogSink::Host(_) if context::is_inside_forwarder() => {
+            LogSink::Host(host) if context::is_inside_forwarder() => {
                 let mut kept = self.kept_lines.lock();
                 if kept.len() < KEPT_LINES && kept.try_reserve(1).is_ok() {
-                    kept.push_back((level, Line::new(message)));
+                    kept.push_back(KeptLine { host, level, line: Line::new(message) });
                 }
             }
             LogSink::Host(host) => host(level, &Line::new(message)),
@@ -72,15 +81,12 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Gives the host the lines that were kept.
     pub(crate) fn give_kept_lines(&self) {
-        while let Some((level, line)) = self.next_kept() {
+        loop {
             // A statement of its own: the guard must not live while the host's function runs.
-            let sink = self.sink.read().clone();
-            sink.write(level, &line);
+            let kept = self.kept_lines.lock().pop_front();
+            let Some(KeptLine { host, level, line }) = kept else { return };
+            host(level, &line);
         }
-    }
-
-    fn next_kept(&self) -> Option<(Level, Line)> {
-        self.kept_lines.lock().pop_front()
     }
 
     pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
@@ -90,24 +96,23 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
     /// now on standard error hears of what goes wrong.
-    pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>) -> LastLog {
+    /// `patience` is for the host's functions that have not returned.
+    pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>, patience: Duration) -> LastLog {
         let level = self.level.load(Ordering::Relaxed);
         let sink = self.sink.read().clone();
         self.set_log(Level::Error, LogSink::Stderr);
-        LastLog { level, sink, host_calls }
+        LastLog { level, sink, host_calls, patience }
     }
 
     /// Gives the host its run's last lines, and leaves its functions for good, the log's among them.
     pub(crate) fn leave_host(&self, last: &LastLog, end: Option<(Level, Line)>) {
-        while let Some((level, line)) = self.next_kept() {
-            last.sink.write(level, &line);
-        }
+        self.give_kept_lines();
         if let Some((level, line)) = end
             && level as u32 <= last.level
         {
             last.sink.write(level, &line);
         }
-        if !last.host_calls.close(STOP_WAIT) {
+        if !last.host_calls.close(last.patience) {
             self.log(
                 Level::Error,
                 format_args!("a function of the host's does not return; going on without it"),

@@ -9,7 +9,9 @@ use crate::core::types::{ClientId, Millis, SourceGroup};
 use crate::deliver::Delivery;
 use crate::forwarder::Forwarder;
 use crate::host_calls::HostCalls;
+use crate::perform::Batch;
 use crate::settings::ClockFn;
+use crate::sync::Mutex;
 use crate::waits::Waits;
 use std::sync::Arc;
 
@@ -18,10 +20,12 @@ pub(crate) struct Running<C> {
     pub core: Core,
     pub delivery: Delivery<C>,
     pub forwarder: Arc<dyn Forwarder>,
+    /// Held by the thread that programs the forwarder.
+    pub programming: Arc<Mutex<Batch>>,
     /// Tells this run from earlier ones.
     pub epoch: u64,
-    /// MgmHostStop is at work: nothing new begins.
-    pub stopping: bool,
+    /// It is being started, or MgmHostStop is at work: nothing new begins.
+    pub closed: bool,
     pub clock: Option<ClockFn>,
     pub host_calls: Arc<HostCalls>,
     pub control: Option<Control>,
@@ -65,9 +69,9 @@ impl<C> State<C> {
         Self { running: None, generation: 1, waits: Waits::new() }
     }
 
-    /// What runs, unless it is being stopped.
+    /// What runs, unless it is being started or stopped.
     pub fn running(&mut self) -> Option<&mut Running<C>> {
-        self.running.as_mut().filter(|running| !running.stopping)
+        self.running.as_mut().filter(|running| !running.closed)
     }
 
     /// The same, if it is still that run.
@@ -75,7 +79,7 @@ impl<C> State<C> {
         self.running().filter(|running| running.epoch == epoch)
     }
 
-    /// What runs or is being stopped.
+    /// What runs, is being started or being stopped.
     pub const fn whole(&mut self) -> &mut Option<Running<C>> {
         &mut self.running
     }
@@ -90,8 +94,8 @@ impl<C> State<C> {
         self.running.as_ref()?.clock.clone()
     }
 
-    /// What runs, for readers, unless it is being stopped.
+    /// What runs, for readers, unless it is being started or stopped.
     pub fn shared(&self) -> Option<&Running<C>> {
-        self.running.as_ref().filter(|running| !running.stopping)
+        self.running.as_ref().filter(|running| !running.closed)
     }
 }

@@ -20,11 +20,13 @@ const BATCH: usize = 128;
 impl<C: Callbacks> Mgm<C> {
     /// Programs what is out of date, in order, until all is that the call has to see to.
     pub(super) fn program(&'static self, call: &mut Call) {
-        let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone());
-        if let Ok(forwarder) = &forwarder {
+        let plane = self.with_in(call.epoch, |running| {
+            (running.forwarder.clone(), running.programming.clone())
+        });
+        if let Ok((forwarder, programming)) = &plane {
             loop {
                 let more = {
-                    let mut batch = self.programming.lock();
+                    let mut batch = programming.lock();
                     context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
                 };
                 self.give_kept_lines();
@@ -40,7 +42,7 @@ impl<C: Callbacks> Mgm<C> {
         {
             running.delivery.offer(slot, call.here.token);
         }
-        if let Ok(forwarder) = forwarder {
+        if let Ok((forwarder, _)) = plane {
             forwarder.flush();
         }
     }

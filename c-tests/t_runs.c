@@ -1,0 +1,487 @@
+/* One run after another, and what happens where one ends: nothing of a run reaches the next one, and
+ * whoever ends it waits for nobody that waits for it. */
+#include "check.h"
+#include "mgm_host.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ALL_ONES 0xffffffffu
+
+enum { PATIENCE = 120 }; /* seconds until a test that hangs is ended as a failure */
+
+static DWORD ip(int o1, int o2, int o3, int o4)
+{
+    BYTE octets[4];
+    DWORD address;
+    octets[0] = (BYTE)o1, octets[1] = (BYTE)o2, octets[2] = (BYTE)o3, octets[3] = (BYTE)o4;
+    memcpy(&address, octets, sizeof address);
+    return address;
+}
+
+#define GROUP ip(239, 1, 1, 1)
+
+/* What threads tell each other. */
+static int get(const int *flag) { return __atomic_load_n(flag, __ATOMIC_SEQ_CST); }
+static void set(int *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_SEQ_CST); }
+
+static void await(const int *flag)
+{
+    while (!get(flag))
+        usleep(1000);
+}
+
+/* Whether it is set within three seconds. */
+static int comes(const int *flag)
+{
+    int tries;
+    for (tries = 0; tries < 3000 && !get(flag); tries++)
+        usleep(1000);
+    return get(flag);
+}
+
+static int is_thread(const char *name)
+{
+    char own[32] = "";
+    pthread_getname_np(pthread_self(), own, sizeof own);
+    return strcmp(own, name) == 0;
+}
+
+static MGM_HOST_CONFIG plain(void)
+{
+    MGM_HOST_CONFIG config;
+    memset(&config, 0, sizeof config);
+    config.dwSize = (DWORD)sizeof config;
+    config.dwLogLevel = MGM_LOG_OFF;
+    return config;
+}
+
+static DWORD packet(int last)
+{
+    BYTE octets[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17};
+    DWORD source = ip(10, 0, 0, last), group = GROUP;
+    memcpy(octets + 12, &source, 4);
+    memcpy(octets + 16, &group, 4);
+    return MgmHostReceive(1, 0, octets, sizeof octets);
+}
+
+static HANDLE client_of(DWORD protocol, const ROUTING_PROTOCOL_CONFIG *callbacks)
+{
+    ROUTING_PROTOCOL_CONFIG config;
+    HANDLE client = NULL;
+    memset(&config, 0, sizeof config);
+    if (callbacks != NULL)
+        config = *callbacks;
+    CHECK_CODE(MgmRegisterMProtocol(&config, protocol, 1, &client), NO_ERROR);
+    return client;
+}
+
+static DWORD join(HANDLE client, DWORD index)
+{
+    return MgmAddGroupMembershipEntry(client, 0, 0, GROUP, ALL_ONES, index, 0,
+                                      MGM_JOIN_STATE_FLAG);
+}
+
+/* What comes to standard error between these two. */
+static FILE *errors;
+static int standard_error;
+
+static void keep_errors(void)
+{
+    errors = tmpfile();
+    standard_error = dup(2);
+    if (!CHECK(errors != NULL && standard_error >= 0 && dup2(fileno(errors), 2) == 2))
+        exit(1);
+}
+
+/* Gives how many lines there are that begin as they should and hold the text, -1 where one does not
+ * begin so. */
+static int lines_with(const char *text)
+{
+    char line[2000];
+    int count = 0;
+    dup2(standard_error, 2);
+    close(standard_error);
+    rewind(errors);
+    while (fgets(line, (int)sizeof line, errors) != NULL && count >= 0)
+        if (strncmp(line, "mgm: error: ", 12) != 0 || strstr(line + 12, "mgm: ") != NULL)
+            count = -1;
+        else
+            count += strstr(line, text) != NULL;
+    fclose(errors);
+    return count;
+}
+
+/* ---- a function of the host's on a thread that MgmHostStop waits for ------------------------- */
+
+#define SOCKET_PATH "t_runs.socket"
+
+static int asked;
+static DWORD code_inside;
+
+static ULONGLONG clock_that_stops(PVOID context)
+{
+    (void)context;
+    if (is_thread("mgm-control") && !get(&asked)) {
+        set(&asked, 1);
+        while (MgmHostInterfaceDown(77, 0) != ERROR_CAN_NOT_COMPLETE)
+            usleep(1000); /* until the run is ending */
+        code_inside = MgmHostStop();
+    }
+    return 1;
+}
+
+static void *ask_for_the_state(void *unused)
+{
+    struct sockaddr_un address;
+    char octet;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, SOCKET_PATH);
+    if (CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0) &&
+        CHECK(write(fd, "state\n", 6) == 6))
+        while (read(fd, &octet, 1) > 0)
+            continue;
+    close(fd);
+    return unused;
+}
+
+/* It does not wait for the one that ends the run, which waits for it. */
+static void a6_stopping_on_a_thread_that_is_waited_for(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    pthread_t asks;
+    alarm(PATIENCE);
+    config.dwLogLevel = MGM_LOG_ERROR;
+    config.pszControlPath = SOCKET_PATH;
+    config.pfnClock = clock_that_stops;
+    code_inside = ~0u;
+    keep_errors();
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    CHECK_EQ(pthread_create(&asks, NULL, ask_for_the_state, NULL), 0);
+    await(&asked);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    pthread_join(asks, NULL);
+    CHECK_EQ(lines_with("stopping without it"), 0);
+    CHECK_CODE(code_inside, ERROR_CAN_NOT_COMPLETE); /* at once */
+    alarm(0);
+}
+
+static int looks_up;
+
+static DWORD route_that_hangs(PVOID context, DWORD source, PMGM_ROUTE route)
+{
+    (void)context;
+    memset(route, 0, sizeof *route);
+    route->dwIfIndex = 1;
+    route->dwUpStreamNbr = route->dwRouteNetwork = source;
+    route->dwRouteMask = ALL_ONES;
+    if (is_thread("mgm-timer")) {
+        set(&looks_up, 1);
+        sleep(PATIENCE); /* longer than the test may take */
+    }
+    return NO_ERROR;
+}
+
+static DWORD keep_for_a_second(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                               DWORD index, DWORD next_hop, BOOL member, PDWORD timeout)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)index, (void)next_hop;
+    if (!member)
+        *timeout = 1;
+    return NO_ERROR;
+}
+
+/* An entry's lifetime ends, and the timer's thread does not come out of the look-up of its route. */
+static void the_end_goes_on_without_the_timer(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE client;
+    alarm(PATIENCE / 2);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pfnPruneAlertCallback = keep_for_a_second;
+    config.dwLogLevel = MGM_LOG_ERROR;
+    config.pfnRoute = route_that_hangs;
+    keep_errors();
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    client = client_of(100, &callbacks);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_CODE(packet(1), NO_ERROR); /* nobody is a member: it is negative */
+    CHECK_CODE(packet(1), NO_ERROR); /* and in use, so that it is built anew */
+    await(&looks_up);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    CHECK_EQ(lines_with("does not return"), 2); /* from the host's code; a function of the host's */
+    alarm(0);
+}
+
+/* ---- nothing of a run reaches the next one --------------------------------------------------- */
+
+static HANDLE early;
+static int registers, over;
+
+static void *register_all_the_time(void *unused)
+{
+    ROUTING_PROTOCOL_CONFIG none;
+    memset(&none, 0, sizeof none);
+    set(&registers, 1);
+    while (!get(&over) && MgmRegisterMProtocol(&none, 200, 1, &early) != NO_ERROR)
+        continue;
+    return unused;
+}
+
+/* Nobody is let in before it is certain that a run begins: the next one would know the handle. */
+static void a3_no_client_registers_with_a_start_that_fails(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    pthread_t thread;
+    int tries;
+    alarm(PATIENCE);
+    config.dwForwarder = MGM_FORWARDER_KERNEL;
+    config.dwMulticastSocket = 1000000; /* there is no such descriptor */
+    setenv("MGM_FORWARDER", "none that is known", 1); /* no start but this one */
+    early = NULL;
+    keep_errors();
+    CHECK_EQ(pthread_create(&thread, NULL, register_all_the_time, NULL), 0);
+    await(&registers);
+    for (tries = 0; tries < 3000; tries++)
+        CHECK_CODE(MgmHostStart(&config), ERROR_CAN_NOT_COMPLETE);
+    set(&over, 1);
+    pthread_join(thread, NULL);
+    unsetenv("MGM_FORWARDER");
+    CHECK(lines_with("MgmHostStart") > 0);
+    CHECK(early == NULL);
+    alarm(0);
+}
+
+static pthread_t main_thread;
+static HANDLE client_of_first;
+static int armed, first_waits, first_goes_on, second_runs, late_lines;
+
+static void log_of_second(PVOID context, DWORD level, const char *message)
+{
+    (void)context, (void)level;
+    late_lines += strstr(message, "entry (") != NULL;
+}
+
+static void log_of_first(PVOID context, DWORD level, const char *message)
+{
+    MGM_HOST_CONFIG config = plain();
+    (void)context, (void)level;
+    if (!get(&armed) || strstr(message, "entry (") == NULL)
+        return;
+    if (!pthread_equal(main_thread, pthread_self())) {
+        set(&first_waits, 1); /* the other lines are kept meanwhile */
+        await(&first_goes_on);
+    } else if (!second_runs) {
+        second_runs = 1;
+        config.pfnLog = log_of_second;
+        config.dwLogLevel = MGM_LOG_ERROR;
+        CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+        set(&first_goes_on, 1);
+    }
+}
+
+static void *join_in_first(void *unused)
+{
+    join(client_of_first, 3);
+    return unused;
+}
+
+/* Lines that were kept while the plane was programmed are given when the next run has begun. */
+static void a_line_goes_to_the_log_of_its_own_run(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    pthread_t thread;
+    int n;
+    alarm(PATIENCE);
+    main_thread = pthread_self();
+    config.pfnLog = log_of_first;
+    config.dwLogLevel = MGM_LOG_DEBUG;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    client_of_first = client_of(100, NULL);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client_of_first, 1, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client_of_first, 3, 0), NO_ERROR);
+    for (n = 1; n <= 4; n++)
+        CHECK_CODE(packet(n), NO_ERROR);
+    set(&armed, 1);
+    CHECK_EQ(pthread_create(&thread, NULL, join_in_first, NULL), 0);
+    await(&first_waits);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    pthread_join(thread, NULL);
+    CHECK(second_runs);
+    CHECK_CODE(MgmHostStop(), NO_ERROR); /* the second one */
+    CHECK_EQ(late_lines, 0);
+    alarm(0);
+}
+
+static ULONGLONG first_time, second_time;
+
+static ULONGLONG clock_of_first(PVOID context) { return (void)context, first_time; }
+static ULONGLONG clock_of_second(PVOID context) { return (void)context, second_time; }
+
+static DWORD ends_and_begins(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                             PDWORD index, PDWORD next_hop, PDWORD upstream, DWORD size,
+                             PBYTE header, PBYTE route)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE client;
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)index, (void)next_hop;
+    (void)upstream, (void)size, (void)header, (void)route;
+    if (first_time < 5003000)
+        return NO_ERROR;
+    first_time = 5000000;
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    config.pfnClock = clock_of_second;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pfnPruneAlertCallback = keep_for_a_second;
+    client = client_of(300, &callbacks);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_CODE(packet(9), NO_ERROR);
+    return NO_ERROR;
+}
+
+/* A run that ends while its lifetimes are looked at: those of the next one go by their own clock. */
+static void e8_time_of_one_run_does_not_pass_in_the_next(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    MIB_IPMCAST_MFE key;
+    BYTE buffer[256];
+    DWORD size = sizeof buffer;
+    HANDLE client;
+    alarm(PATIENCE);
+    first_time = 5000000, second_time = 1000;
+    config.pfnClock = clock_of_first;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pfnRpfCallback = ends_and_begins;
+    callbacks.pfnPruneAlertCallback = keep_for_a_second;
+    client = client_of(100, &callbacks);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_CODE(packet(1), NO_ERROR);
+    CHECK_CODE(packet(1), NO_ERROR);
+    first_time = 5003000;
+    MgmHostInterfaceDown(77, 0); /* sees to what is due: the entry is built anew */
+    CHECK_EQ(first_time, 5000000);
+    memset(&key, 0, sizeof key);
+    key.dwSource = ip(10, 0, 0, 9);
+    key.dwGroup = GROUP;
+    if (CHECK_CODE(MgmGetMfe(&key, &size, buffer), NO_ERROR))
+        CHECK_EQ(((PMIB_IPMCAST_MFE)(void *)buffer)->ulExpiryTime, 1);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
+/* ---- the host's clock, and its log ----------------------------------------------------------- */
+
+static int takes, readings, may_receive, received, in_time;
+
+static ULONGLONG clock_that_waits(PVOID context)
+{
+    (void)context;
+    if (get(&takes) && pthread_equal(main_thread, pthread_self()) && ++readings == 2) {
+        set(&may_receive, 1);
+        in_time = comes(&received);
+    }
+    return 1;
+}
+
+static void *receive_when_told(void *unused)
+{
+    await(&may_receive);
+    CHECK_CODE(packet(9), NO_ERROR);
+    set(&received, 1);
+    return unused;
+}
+
+/* No lock is held while it is read: another thread's flow is programmed meanwhile. */
+static void a6_the_clock_is_read_with_nothing_locked(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    pthread_t thread;
+    HANDLE client;
+    alarm(PATIENCE);
+    main_thread = pthread_self();
+    config.pfnClock = clock_that_waits;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    client = client_of(100, NULL);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_EQ(pthread_create(&thread, NULL, receive_when_told, NULL), 0);
+    set(&takes, 1);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 2, 0), NO_ERROR);
+    set(&takes, 0);
+    CHECK(readings >= 2 && in_time);
+    pthread_join(thread, NULL);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
+static ULONGLONG clock_that_ends(PVOID context)
+{
+    (void)context;
+    code_inside = MgmHostStop();
+    return 1;
+}
+
+static void transmit_that_starts(PVOID context, DWORD index, DWORD next_hop, const BYTE *octets,
+                                 DWORD size)
+{
+    MGM_HOST_CONFIG config = plain();
+    (void)context, (void)index, (void)next_hop, (void)octets, (void)size;
+    config.pfnClock = clock_that_ends;
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+}
+
+/* A function of the run that ends stands below another configuration's on the same stack. */
+static void the_end_does_not_wait_for_its_own_thread(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    HANDLE client;
+    alarm(PATIENCE);
+    config.pfnTransmit = transmit_that_starts;
+    code_inside = ~0u;
+    keep_errors();
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    client = client_of(100, NULL);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 3, 0), NO_ERROR);
+    CHECK_CODE(join(client, 3), NO_ERROR);
+    packet(1);
+    CHECK_CODE(code_inside, NO_ERROR);
+    CHECK_EQ(lines_with("does not return"), 0);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
+/* However long the text is that it speaks of. */
+static void a10_each_line_is_one_line(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    char path[701];
+    memset(path, 'a', sizeof path);
+    path[700] = 0;
+    config.dwLogLevel = MGM_LOG_ERROR;
+    config.pszControlPath = path;
+    keep_errors();
+    CHECK_CODE(MgmHostStart(&config), ERROR_CAN_NOT_COMPLETE);
+    CHECK_EQ(lines_with("control socket"), 2);
+}
+
+int main(void)
+{
+    RUN(a6_stopping_on_a_thread_that_is_waited_for);
+    RUN(a3_no_client_registers_with_a_start_that_fails);
+    RUN(a_line_goes_to_the_log_of_its_own_run);
+    RUN(e8_time_of_one_run_does_not_pass_in_the_next);
+    RUN(a6_the_clock_is_read_with_nothing_locked);
+    RUN(the_end_does_not_wait_for_its_own_thread);
+    RUN(a10_each_line_is_one_line);
+    RUN(the_end_goes_on_without_the_timer); /* the last: a thread stays in there */
+    return check_summary();
+}
