@@ -197,8 +197,9 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), oifs: Vec::new(), unused: None }
+    /// With room for as many entries as there will be: one that is to go always finds some.
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::with_capacity(BATCH), oifs: Vec::new(), unused: None }
     }
 
     fn clear(&mut self) {
