@@ -329,22 +329,6 @@ static void the_end_inside_a_function_of_a_host(void)
     }
 }
 
-/* One that does not return is not waited for without end. */
-static void the_end_goes_on_without_a_function_that_hangs(void)
-{
-    pthread_t uses;
-    start(MGM_FORWARDER_MEMORY, NULL);
-    held = TRANSMIT;
-    CHECK_EQ(pthread_create(&uses, NULL, use_everything, NULL), 0);
-    await(INSIDE);
-    keep_errors();
-    CHECK_CODE(MgmHostStop(), NO_ERROR);
-    CHECK(something_hung());
-    made(MAY_LEAVE);
-    pthread_join(uses, NULL);
-    alarm(0);
-}
-
 static DWORD stop_in_a_callback(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
                                 BOOL member)
 {
@@ -399,7 +383,6 @@ int main(void)
     RUN(the_end_waits_for_the_functions_of_a_host);
     RUN(the_end_waits_for_the_functions_of_a_forwarder);
     RUN(the_end_inside_a_function_of_a_host);
-    RUN(the_end_goes_on_without_a_function_that_hangs);
     RUN(a6_stopping_while_a_function_of_a_host_takes_the_client_out);
     return check_summary();
 }

@@ -170,54 +170,6 @@ static void a6_stopping_on_a_thread_that_is_waited_for(void)
     alarm(0);
 }
 
-static int looks_up;
-
-static DWORD route_that_hangs(PVOID context, DWORD source, PMGM_ROUTE route)
-{
-    (void)context;
-    memset(route, 0, sizeof *route);
-    route->dwIfIndex = 1;
-    route->dwUpStreamNbr = route->dwRouteNetwork = source;
-    route->dwRouteMask = ALL_ONES;
-    if (is_thread("mgm-timer")) {
-        set(&looks_up, 1);
-        sleep(PATIENCE); /* longer than the test may take */
-    }
-    return NO_ERROR;
-}
-
-static DWORD keep_for_a_second(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
-                               DWORD index, DWORD next_hop, BOOL member, PDWORD timeout)
-{
-    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)index, (void)next_hop;
-    if (!member)
-        *timeout = 1;
-    return NO_ERROR;
-}
-
-/* An entry's lifetime ends, and the timer's thread does not come out of the look-up of its route. */
-static void the_end_goes_on_without_the_timer(void)
-{
-    MGM_HOST_CONFIG config = plain();
-    ROUTING_PROTOCOL_CONFIG callbacks;
-    HANDLE client;
-    alarm(PATIENCE / 2);
-    memset(&callbacks, 0, sizeof callbacks);
-    callbacks.pfnPruneAlertCallback = keep_for_a_second;
-    config.dwLogLevel = MGM_LOG_ERROR;
-    config.pfnRoute = route_that_hangs;
-    keep_errors();
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
-    client = client_of(100, &callbacks);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
-    CHECK_CODE(packet(1), NO_ERROR); /* nobody is a member: it is negative */
-    CHECK_CODE(packet(1), NO_ERROR); /* and in use, so that it is built anew */
-    await(&looks_up);
-    CHECK_CODE(MgmHostStop(), NO_ERROR);
-    CHECK_EQ(lines_with("does not return"), 2); /* from the host's code; a function of the host's */
-    alarm(0);
-}
-
 /* ---- nothing of a run reaches the next one --------------------------------------------------- */
 
 static HANDLE early;
@@ -316,6 +268,15 @@ static void a_line_goes_to_the_log_of_its_own_run(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR); /* the second one */
     CHECK_EQ(late_lines, 0);
     alarm(0);
+}
+
+static DWORD keep_for_a_second(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                               DWORD index, DWORD next_hop, BOOL member, PDWORD timeout)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)index, (void)next_hop;
+    if (!member)
+        *timeout = 1;
+    return NO_ERROR;
 }
 
 static ULONGLONG first_time, second_time;
@@ -482,6 +443,5 @@ int main(void)
     RUN(a6_the_clock_is_read_with_nothing_locked);
     RUN(the_end_does_not_wait_for_its_own_thread);
     RUN(a10_each_line_is_one_line);
-    RUN(the_end_goes_on_without_the_timer); /* the last: a thread stays in there */
     return check_summary();
 }

@@ -6,6 +6,7 @@
 #   oom         malloc fails, once at each of the library's allocations (rule A4)
 #   faults      a library that is made to panic in each function (rule A5)
 #   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
+#   hangs       functions of the host's that do not return, while the run ends
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
 #   helgrind    the same threads under helgrind, which also looks at the order of locks
 #   canaries    the tools of matrix.sh, each with an error that it has to find
@@ -93,6 +94,11 @@ part_unload() {
     check "unload: it compiles" program "$OUT/unload" "$LIB" c-tests/unload.c -ldl
     check "unload: nothing is called in code that is gone" \
         env LD_LIBRARY_PATH="$LIB" timeout 300 "$OUT/unload" "${clients[@]}"
+}
+
+part_hangs() {
+    check "hangs: it compiles" program "$OUT/hangs" "$LIB" c-tests/hangs.c
+    check "hangs: a run ends without what hangs" timeout 300 "$OUT/hangs"
 }
 
 # The sanitizer of the toolchain's own runtime, in the library and in C. std comes compiled without
@@ -216,7 +222,7 @@ part_schedules() {
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults unload tsan helgrind canaries schedules
+[ $# -gt 0 ] || set -- oom faults unload hangs tsan helgrind canaries schedules
 for part; do
     "part_$part"
 done

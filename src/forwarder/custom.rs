@@ -44,9 +44,9 @@ impl<P: HostPlane> Custom<P> {
         Self { plane, upcalls: OnceLock::new() }
     }
 
-    fn warn(&self, message: std::fmt::Arguments<'_>) {
+    fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         if let Some(upcalls) = self.upcalls.get() {
-            upcalls.log(Level::Warn, message);
+            upcalls.log(level, message);
         }
     }
 }
@@ -68,7 +68,10 @@ impl<P: HostPlane> Forwarder for Custom<P> {
 
     fn stop(&self) {
         if !inside_plane(|| self.plane.stop()) {
-            self.warn(format_args!("a function of the host's plane does not return; stopping it"));
+            self.log(
+                Level::Error,
+                format_args!("a function of the host's plane does not return; stopping it"),
+            );
         }
     }
 
@@ -101,7 +104,10 @@ impl<P: HostPlane> Forwarder for Custom<P> {
             Ok(counters) => Some(counters),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {
-                self.warn(format_args!("the host gave code {other} for the counters of {flow}"));
+                self.log(
+                    Level::Warn,
+                    format_args!("the host gave code {other} for the counters of {flow}"),
+                );
                 None
             }
         }
@@ -112,7 +118,10 @@ impl<P: HostPlane> Forwarder for Custom<P> {
             Ok(route) => Some(route),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {
-                self.warn(format_args!("the host gave code {other} for the route to {source}"));
+                self.log(
+                    Level::Warn,
+                    format_args!("the host gave code {other} for the route to {source}"),
+                );
                 None
             }
         }
