@@ -698,7 +698,8 @@ typedef enum _MGM_ENUM_TYPES {
  * - ERROR_ALREADY_EXISTS: the pair is registered.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE: the library could not start (an environment variable makes no sense,
- *   the kernel refused); the log says why.
+ *   the kernel refused), or nothing runs and the call is made inside a callback or a function of the
+ *   host's while another thread is starting or stopping; the log says why.
  *
  * @pre prpiInfo points at a ROUTING_PROTOCOL_CONFIG whose functions are of the declared types and stay
  * callable until the client is deregistered; phProtocol points at a HANDLE.

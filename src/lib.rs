@@ -17,6 +17,7 @@
 //! | [`ffi`] | the C functions and types, as thin as can be |
 //! | [`callbacks`] | a client's nine callbacks as a safe trait |
 //! | [`handle`] | what C holds instead of an id |
+//! | `fault`, `schedules` | for tests alone: faults on purpose, threads under a scheduler |
 //! | [`error`], [`log`], `throttle` | what went wrong, as a code and as a line, and how often it is said |
 
 mod background;
