@@ -2,13 +2,14 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
-use crate::netns::{Cable, index_of, run, wait_for};
+use crate::netns::{Cable, DEADLINE, index_of, run, wait_for};
 use crate::netns_tests;
 use mgm::core::types::IfKey;
-use mgm::forwarder::{Forwarder, ForwarderError};
+use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use mgm::log::Level;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 
 /// The devices that the kernel has as VIFs, by number.
 fn vifs() -> Vec<(u32, String)> {
@@ -272,6 +273,85 @@ netns_tests! {
         wait_for("the VIF to be made again", || (vifs().len() == 2).then_some(()));
         send_until_received(&a, flow(2, 1), &b);
     }
+
+    fn entries_written_while_a_vif_is_gone_name_it_once_it_is_made_again() {
+        let router = Router::start(0);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b, &c]);
+        let (forwarder, a_key, b_key) = (router.forwarder, a.key(), b.key());
+        during_news(&router, &c, move || {
+            Meddler::new().delete_vif(1);
+            program_many(forwarder, a_key, b_key);
+            program(forwarder, flow(3, 1), Some((b_key, &[a_key])));
+        });
+        wait_oifs("b", MANY);
+        send_until_received(&a, flow(2, 1), &b);
+        send_until_received(&b, flow(3, 1), &a);
+        // In place: nobody has to program them, and what was counted stays.
+        assert_eq!(router.seen.count(|e| matches!(e, Event::Lost(_))), 0);
+    }
+
+    fn entries_written_while_a_device_is_gone_name_it_once_it_is_back() {
+        let router = Router::start(0);
+        let a = Cable::new("a", None);
+        let b = Cable::with("b", None, "index 77");
+        let c = Cable::new("c", None);
+        router.take(&[&a, &b, &c]);
+        let (forwarder, a_key, b_key) = (router.forwarder, a.key(), b.key());
+        during_news(&router, &c, move || {
+            run("ip link delete dev b");
+            program_many(forwarder, a_key, b_key);
+            // It works at once, so that nobody is told that it did not.
+            Cable::with("b", None, "index 77");
+        });
+        wait_oifs("b", MANY);
+        send_until_received(&a, flow(2, 1), &Cable::existing("b"));
+    }
+
+    fn an_entry_that_somebody_deleted_with_its_vif_is_told() {
+        let router = Router::start(0);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b, &c]);
+        router.program(flow(2, 1), &a, &[&b]);
+        during_news(&router, &c, || {
+            let meddler = Meddler::new();
+            meddler.delete_vif(1);
+            meddler.delete(flow(2, 1));
+        });
+        router.seen.wait("the loss", |e| *e == Event::Lost(flow(2, 1)));
+    }
+}
+
+/// Enough for batches, and for several turns of writing again.
+const MANY: usize = 1000;
+
+fn program_many(forwarder: &dyn Forwarder, iif: IfKey, oif: IfKey) {
+    let state = Some(EntryState { iif, oifs: &[oif] });
+    let change = |n| EntryChange { flow: flow(2, n as u16), state };
+    let changes: Vec<_> = (0..MANY).map(change).collect();
+    forwarder.program(&changes, &mut |at, e| panic!("{at}: {e}"));
+}
+
+/// Waits until the kernel has so many entries that go out of the device.
+pub fn wait_oifs(name: &str, count: usize) {
+    let oifs = format!("Oifs: {name} ");
+    wait_for(&format!("{count} entries with {oifs}"), || {
+        (run("ip mroute show").matches(&oifs).count() == count).then_some(())
+    });
+}
+
+/// Does something while the netlink thread tells that a device went down, and notices nothing else.
+pub fn during_news(router: &Router, down: &Cable, act: impl Fn() + Send + Sync + 'static) {
+    let news = Event::Up(down.key(), false);
+    let (tell, told) = mpsc::channel();
+    router.seen.on_event(move |event| {
+        if *event == news {
+            act();
+            tell.send(()).unwrap();
+        }
+    });
+    run(&format!("ip link set dev {} down", down.name));
+    told.recv_timeout(DEADLINE).unwrap();
 }
 
 /// A network namespace held by a process that waits.

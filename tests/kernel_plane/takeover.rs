@@ -1,7 +1,8 @@
 //! What a program left in the table whose socket the next one gets.
 
+use crate::devices::during_news;
 use crate::netns::meddler::Meddler;
-use crate::netns::recorder::{Event, Router, flow, send};
+use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
 use crate::netns::{Cable, run};
 use crate::netns_tests;
 use mgm::forwarder::Forwarder;
@@ -74,6 +75,21 @@ netns_tests! {
         router.program(flow(2, 1), &a, &[&b]);
         router.forwarder.abandon();
         assert_eq!(run("ip mroute show"), "");
+    }
+
+    fn a_found_entry_written_while_a_vif_is_gone_names_it_once_it_is_made_again() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b, &c]);
+        left.add(flow(2, 1), 0, &[1]);
+        let router = start(&left);
+        router.take(&[&a, &b, &c]);
+        let (forwarder, a_key) = (router.forwarder, a.key());
+        during_news(&router, &c, move || {
+            Meddler::new().delete_vif(1);
+            // What it was found with is written again too.
+            program(forwarder, flow(2, 1), Some((a_key, &[])));
+        });
+        send_until_received(&a, flow(2, 1), &b);
     }
 
     fn entries_that_nobody_programmed_are_told() {

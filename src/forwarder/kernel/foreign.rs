@@ -68,7 +68,8 @@ impl Foreign {
         self.audit_due || !self.audit.is_empty() || !self.suspects.is_empty()
     }
 
-    fn suspect(&mut self, flow: SourceGroup) {
+    /// What the kernel has for the flow is to be looked up.
+    pub fn suspect(&mut self, flow: SourceGroup) {
         if self.suspects.len() < MAX_SUSPECTS {
             self.suspects.push(flow);
         } else {

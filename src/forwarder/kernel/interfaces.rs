@@ -115,6 +115,10 @@ impl Plane {
                     let mut vifs = self.vifs.write();
                     vifs.assign(vif, ifindex);
                     vifs.in_kernel |= 1 << vif;
+                    if entries.named[usize::from(vif)] > 0 {
+                        vifs.remade |= 1 << vif;
+                        sys::signal(&self.wake);
+                    }
                     return Ok(vif);
                 }
                 // Somebody else made a VIF of this number: it is not to be had.
@@ -149,8 +153,9 @@ impl Plane {
     }
 
     /// Compares the VIFs that are to be rechecked with the devices there are, makes again what is
-    /// missing, and tells which interfaces stopped or began to work. It looks at the present state
-    /// only, so that notifications may be lost or come together. False: it must be tried again.
+    /// missing, with the entries that name it, and tells which interfaces stopped or began to work.
+    /// It looks at the present state only, so that notifications may be lost or come together.
+    /// False: it must be tried again.
     pub(super) fn reconcile(&self, queue: &mut Vec<News>) -> bool {
         let vifs = self.vifs.read();
         let each = vifs.each(vifs.recheck);
@@ -163,7 +168,7 @@ impl Plane {
                 Err(_) => all = false,
             }
         }
-        all
+        self.write_again() && all
     }
 
     /// Whether the device began or stopped to work.
@@ -190,6 +195,9 @@ impl Plane {
         let changed = (vifs.up & bit != 0) != up;
         vifs.in_kernel = vifs.in_kernel & !bit | if made { bit } else { 0 };
         vifs.up = vifs.up & !bit | if up { bit } else { 0 };
+        if again == Some(Ok(())) && entries.named[usize::from(vif)] > 0 {
+            vifs.remade |= bit;
+        }
         drop((vifs, entries));
         match again {
             None => {}

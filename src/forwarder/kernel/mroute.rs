@@ -22,6 +22,9 @@ pub const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
 /// From how many changes on they are sent as netlink batches.
 const BATCH_FROM: usize = 8;
 
+/// How many entries are written again while the lock is held.
+const AT_ONCE: usize = 32;
+
 /// Entries as the kernel has them, and whatever is changed together with them. Whoever changes
 /// anything in the kernel holds the lock on this.
 pub struct Entries {
@@ -72,10 +75,7 @@ impl Entries {
                 self.programmed.remove(&flow)
             }
         };
-        // An entry without a VIF for its iif names none.
-        let bits = |p: Option<Programmed>| {
-            p.map_or(0, |p| p.oifs | 1u32.checked_shl(p.parent.into()).unwrap_or(0))
-        };
+        let bits = |p: Option<Programmed>| p.map_or(0, Programmed::vifs);
         let (before, now) = (bits(before), bits(now));
         let mut differ = before ^ now;
         while differ != 0 {
@@ -242,11 +242,49 @@ impl Plane {
         };
         entries.programmed.try_reserve(1).map_err(|_| ForwarderError::OutOfMemory)?;
         let state = entries.takeover.merge(flow, self.vifs.read().resolve(state));
-        let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
-        sys::add_mfc(&self.socket, source, group, parent, state.oifs)
+        self.write(flow, state)
             .map_err(|errno| ForwarderError::Os { operation: "MRT_ADD_MFC", errno })?;
         entries.note(flow, Some(state));
         Ok(())
+    }
+
+    /// Adds an entry to the kernel's or replaces the one that is there, which keeps its counts.
+    fn write(&self, flow: SourceGroup, state: Programmed) -> Result<(), Errno> {
+        let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
+        sys::add_mfc(&self.socket, flow.source(), flow.group(), parent, state.oifs)
+    }
+
+    /// Writes the entries again that name a VIF which was made again: the kernel left it out of
+    /// those that were written while it was gone. False: it must be tried again.
+    pub(super) fn write_again(&self) -> bool {
+        if self.vifs.read().remade == 0 {
+            return true;
+        }
+        let mut flows = Vec::new();
+        let entries = self.entries.lock();
+        if flows.try_reserve_exact(entries.programmed.len()).is_err() {
+            return false;
+        }
+        let remade = std::mem::take(&mut self.vifs.write().remade);
+        let naming = entries.programmed.iter().filter(|(_, state)| state.vifs() & remade != 0);
+        flows.extend(naming.map(|(flow, _)| *flow));
+        drop(entries);
+        // There may be very many, and others need the lock.
+        for some in flows.chunks(AT_ONCE) {
+            let mut entries = self.entries.lock();
+            if entries.stopped {
+                break;
+            }
+            for &flow in some {
+                let Some(&state) = entries.programmed.get(&flow) else { continue };
+                // One that is not there was deleted by somebody else, which has to be told.
+                let there = sys::sg_count(&self.socket, flow.source(), flow.group()).is_ok();
+                if !there || self.write(flow, state).is_err() {
+                    entries.foreign.suspect(flow);
+                }
+            }
+        }
+        true
     }
 
     pub(super) fn check(&self, entries: &Entries, flow: SourceGroup) -> Result<(), ForwarderError> {

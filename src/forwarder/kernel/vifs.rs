@@ -20,6 +20,13 @@ pub struct Programmed {
     pub oifs: u32,
 }
 
+impl Programmed {
+    /// One bit for each VIF that it names. An entry without a VIF for its iif names none for it.
+    pub fn vifs(self) -> u32 {
+        self.oifs | 1u32.checked_shl(self.parent.into()).unwrap_or(0)
+    }
+}
+
 /// The iif has no VIF: the entry has no oifs, and which VIF the kernel takes for its parent does
 /// not matter.
 pub const NO_PARENT: u8 = u8::MAX;
@@ -42,6 +49,8 @@ pub struct Vifs {
     pub up: u32,
     /// Numbers to be looked at by the netlink thread.
     pub recheck: u32,
+    /// Numbers whose VIF was made again while entries named it: those are to be written again.
+    pub remade: u32,
 }
 
 impl Vifs {
