@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 /// The devices that the kernel has as VIFs, by number.
-fn vifs() -> Vec<(u32, String)> {
+pub fn vifs() -> Vec<(u32, String)> {
     let table = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
     let line = |line: &str| {
         let mut words = line.split_whitespace();

@@ -1,6 +1,6 @@
 //! What a program left in the table whose socket the next one gets.
 
-use crate::devices::during_news;
+use crate::devices::{during_news, vifs};
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
 use crate::netns::{Cable, run};
@@ -32,6 +32,35 @@ netns_tests! {
         let shown = run("ip mroute show");
         let resolved: Vec<_> = shown.lines().filter(|l| l.contains("State: resolved")).collect();
         assert!(matches!(resolved[..], [one] if one.contains("Oifs: c ")), "{shown}");
+    }
+
+    fn a_number_that_is_another_devices_now_carries_nothing_over() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b, &c]);
+        let (out, through) = (flow(2, 1), flow(3, 1));
+        left.add(out, 0, &[1, 2]);
+        left.add(through, 1, &[2]);
+        let router = start(&left);
+        router.take(&[&a, &c]);
+        // The routes toward the sources are others for a moment (rule E9), and b's device goes.
+        router.program(out, &c, &[]);
+        router.program(through, &a, &[]);
+        run("ip link delete dev b");
+        router.take(&[&d]);
+        assert_eq!(vifs()[1], (1, "d".into()), "it got the number");
+        // They are what they were, where it is still there.
+        router.program(out, &a, &[]);
+        router.program(through, &d, &[]);
+        let shown = run("ip mroute show");
+        let oifs = |source| {
+            let line = shown.lines().find(|line| line.contains(source)).unwrap();
+            line.split_once("Oifs: ").map_or("", |(_, oifs)| oifs.split(" State").next().unwrap().trim())
+        };
+        assert_eq!((oifs("10.1.0.2"), oifs("10.1.0.3")), ("c", ""), "{shown}");
+        send(&a, out, b"out");
+        assert!(c.wait_receive().ends_with(b"out"), "it flows on");
+        router.forwarder.remove_interface(d.key());
+        assert_eq!(vifs().len(), 2, "no found entry needs it");
     }
 
     fn what_somebody_else_wrote_is_not_kept() {

@@ -73,7 +73,7 @@ impl Plane {
         };
         self.note_vrf(link);
         self.vifs.write().reserve()?;
-        let vif = self.make_vif(&entries, key.index)?;
+        let vif = self.make_vif(&mut entries, key.index)?;
         let mut vifs = self.vifs.write();
         let (bit, works) = (1 << vif, link.flags & WORKS == WORKS);
         // Whoever takes an interface believes that it works. Where it does not, or where others on
@@ -94,7 +94,7 @@ impl Plane {
     }
 
     /// Finds a number for a device and makes it a VIF in the kernel, unless it is one.
-    fn make_vif(&self, entries: &Entries, ifindex: u32) -> Result<u8, ForwarderError> {
+    fn make_vif(&self, entries: &mut Entries, ifindex: u32) -> Result<u8, ForwarderError> {
         let mut named = entries.named;
         loop {
             let vifs = self.vifs.read();
@@ -113,6 +113,9 @@ impl Plane {
             match sys::add_vif(&self.socket, vif, ifindex) {
                 Ok(()) => {
                     let mut vifs = self.vifs.write();
+                    if vifs.device(vif) != ifindex {
+                        entries.takeover.forget(vif);
+                    }
                     vifs.assign(vif, ifindex);
                     vifs.in_kernel |= 1 << vif;
                     if entries.named[usize::from(vif)] > 0 {

@@ -86,6 +86,20 @@ impl Takeover {
         })
     }
 
+    /// The number stands for another device from now on: nothing that was found may go out of
+    /// that, or come in on it.
+    pub fn forget(&mut self, vif: u8) {
+        let bit = 1 << vif;
+        if self.vifs & bit == 0 {
+            return;
+        }
+        self.vifs &= !bit;
+        self.left.retain(|_, left| {
+            left.state.oifs &= !bit;
+            left.state.parent != vif
+        });
+    }
+
     /// What an entry is to be, as long as it keeps what it was found with.
     pub fn merge(&self, flow: SourceGroup, wanted: Programmed) -> Programmed {
         match self.left.get(&flow) {
