@@ -274,12 +274,51 @@ netns_tests! {
         send_until_received(&a, flow(2, 1), &b);
     }
 
+    fn a_vif_that_somebody_gives_to_another_device_is_taken_back() {
+        let router = Router::start(0);
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Cable::new(name, None));
+        router.take(&[&a, &b, &d]);
+        router.program(flow(2, 1), &a, &[&b]);
+        let (a_index, c_index) = (a.index, c.index);
+        // To one that is no interface of ours, and to one that is.
+        for (index, news) in [(c_index, "down"), (a_index, "up")] {
+            during_news(&router, &d, news, move || {
+                let meddler = Meddler::new();
+                meddler.delete_vif(1);
+                meddler.add_vif(1, index);
+            });
+            let right = [(0, "a".into()), (1, "b".into()), (2, "d".into())];
+            wait_for("it to be b's again", || (vifs() == right).then_some(()));
+            send_until_received(&a, flow(2, 1), &b);
+        }
+        let taken_back = |e: &Event| {
+            matches!(e, Event::Log(Level::Warn, text) if text.contains("taken back"))
+        };
+        wait_for("two lines", || (router.seen.count(taken_back) == 2).then_some(()));
+    }
+
+    fn a_vif_that_somebody_makes_with_the_number_of_a_device_that_is_gone_goes() {
+        let router = Router::start(0);
+        let a = Cable::new("a", None);
+        let b = Cable::with("b", None, "index 77");
+        let c = Cable::new("c", None);
+        router.take(&[&a, &b]);
+        router.program(flow(2, 1), &a, &[&b]);
+        run("ip link delete dev b");
+        wait_up(&router, b.key(), false);
+        Meddler::new().add_vif(1, c.index);
+        wait_for("it to go", || (vifs() == [(0, "a".into())]).then_some(()));
+        let _b = Cable::with("b", None, "index 77");
+        wait_up(&router, b.key(), true);
+        assert_eq!(vifs(), [(0, "a".into()), (1, "b".into())]);
+    }
+
     fn entries_written_while_a_vif_is_gone_name_it_once_it_is_made_again() {
         let router = Router::start(0);
         let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
         router.take(&[&a, &b, &c]);
         let (forwarder, a_key, b_key) = (router.forwarder, a.key(), b.key());
-        during_news(&router, &c, move || {
+        during_news(&router, &c, "down", move || {
             Meddler::new().delete_vif(1);
             program_many(forwarder, a_key, b_key);
             program(forwarder, flow(3, 1), Some((b_key, &[a_key])));
@@ -298,7 +337,7 @@ netns_tests! {
         let c = Cable::new("c", None);
         router.take(&[&a, &b, &c]);
         let (forwarder, a_key, b_key) = (router.forwarder, a.key(), b.key());
-        during_news(&router, &c, move || {
+        during_news(&router, &c, "down", move || {
             run("ip link delete dev b");
             program_many(forwarder, a_key, b_key);
             // It works at once, so that nobody is told that it did not.
@@ -313,7 +352,7 @@ netns_tests! {
         let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
         router.take(&[&a, &b, &c]);
         router.program(flow(2, 1), &a, &[&b]);
-        during_news(&router, &c, || {
+        during_news(&router, &c, "down", || {
             let meddler = Meddler::new();
             meddler.delete_vif(1);
             meddler.delete(flow(2, 1));
@@ -340,17 +379,23 @@ pub fn wait_oifs(name: &str, count: usize) {
     });
 }
 
-/// Does something while the netlink thread tells that a device went down, and notices nothing else.
-pub fn during_news(router: &Router, down: &Cable, act: impl Fn() + Send + Sync + 'static) {
-    let news = Event::Up(down.key(), false);
+/// Does something while the netlink thread tells that a device goes down or up, and so notices
+/// nothing else.
+pub fn during_news(
+    router: &Router,
+    of: &Cable,
+    news: &str,
+    act: impl Fn() + Send + Sync + 'static,
+) {
+    let event = Event::Up(of.key(), news == "up");
     let (tell, told) = mpsc::channel();
-    router.seen.on_event(move |event| {
-        if *event == news {
+    router.seen.on_event(move |told| {
+        if *told == event {
             act();
             tell.send(()).unwrap();
         }
     });
-    run(&format!("ip link set dev {} down", down.name));
+    run(&format!("ip link set dev {} {news}", of.name));
     told.recv_timeout(DEADLINE).unwrap();
 }
 

@@ -113,7 +113,7 @@ netns_tests! {
         let router = start(&left);
         router.take(&[&a, &b, &c]);
         let (forwarder, a_key) = (router.forwarder, a.key());
-        during_news(&router, &c, move || {
+        during_news(&router, &c, "down", move || {
             Meddler::new().delete_vif(1);
             // What it was found with is written again too.
             program(forwarder, flow(2, 1), Some((a_key, &[])));

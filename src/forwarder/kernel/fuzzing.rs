@@ -125,7 +125,7 @@ impl Stage {
     }
 
     /// Reads what a predecessor left in the table, from the answers to the first two questions.
-    /// Each must end with an NLMSG_DONE, or it waits for ever. The numbers are 1 and 2.
+    /// Each must end with an NLMSG_DONE, or it waits for a second. The numbers are 1 and 2.
     pub fn read_left(&self) -> bool {
         self.plane.read_left().is_ok()
     }

@@ -6,10 +6,11 @@ use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
 use super::notify::News;
 use super::sys::{self, Errno};
 use super::vifs::TAKEN;
-use super::{Plane, mroute::Entries};
+use super::{Plane, mroute::Entries, takeover};
 use crate::core::types::IfKey;
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
+use std::fmt::Arguments;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A device works where it is set up and has a carrier.
@@ -29,6 +30,15 @@ struct Link {
     master: Option<u32>,
     /// The routing table, of a VRF.
     vrf_table: Option<u32>,
+}
+
+/// What the kernel has as the VIF of a number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    No,
+    Ours,
+    /// That of a device that is not the number's.
+    Strange,
 }
 
 impl Link {
@@ -106,8 +116,8 @@ impl Plane {
             let known = vifs.wanted >> vif & 1 == 1 && vifs.device(vif) == ifindex;
             let there = vifs.in_kernel >> vif & 1 == 1 && vifs.device(vif) == ifindex;
             drop(vifs);
-            // One that was taken over may have gone with its device meanwhile.
-            if there && (known || sys::vif_exists(&self.socket, vif) == Ok(true)) {
+            // One that was taken over may have gone with its device, or been replaced, meanwhile.
+            if there && (known || self.vif_there(vif, ifindex) == Ok(There::Ours)) {
                 return Ok(vif);
             }
             match sys::add_vif(&self.socket, vif, ifindex) {
@@ -185,10 +195,20 @@ impl Plane {
         if let Some(link) = link {
             self.note_vrf(link);
         }
-        let exists = link.is_some() && sys::vif_exists(&self.socket, vif)?;
+        let there = match known.then(|| self.vif_there(vif, ifindex)) {
+            None => There::No,
+            // That a device has gone is told whatever else fails.
+            Some(Err(_)) if link.is_none() => There::No,
+            Some(there) => there?,
+        };
+        if there == There::Strange {
+            // Our entries would send packets out of a device that nobody named.
+            let _ = sys::del_vif(&self.socket, vif);
+        }
+        let ours = link.is_some() && there == There::Ours;
         // It went with its device, or by somebody else's hand.
-        let again = (link.is_some() && !exists).then(|| sys::add_vif(&self.socket, vif, ifindex));
-        let made = exists || again == Some(Ok(()));
+        let again = (link.is_some() && !ours).then(|| sys::add_vif(&self.socket, vif, ifindex));
+        let made = ours || again == Some(Ok(()));
         let up = made && link.is_some_and(|link| link.flags & WORKS == WORKS);
         let mut vifs = self.vifs.write();
         vifs.recheck &= !bit;
@@ -202,18 +222,40 @@ impl Plane {
             vifs.remade |= bit;
         }
         drop((vifs, entries));
-        match again {
-            None => {}
-            Some(Ok(())) => self.upcalls.log(
-                Level::Warn,
-                format_args!("interface {ifindex}: multicast interface {vif} had gone; made again"),
-            ),
-            Some(Err(e)) => self.upcalls.log(
-                Level::Error,
-                format_args!("interface {ifindex}: MRT_ADD_VIF {vif} failed: errno {e}"),
-            ),
-        }
+        self.log_vif(vif, ifindex, there, again);
         Ok(changed)
+    }
+
+    fn log_vif(&self, vif: u8, ifindex: u32, there: There, again: Option<Result<(), Errno>>) {
+        let log = |level, what: Arguments<'_>| {
+            self.upcalls.log(level, format_args!("interface {ifindex}: {what}"));
+        };
+        match (there, again) {
+            (There::Strange, _) => log(
+                Level::Warn,
+                format_args!(
+                    "somebody else gave multicast interface {vif} to another device; taken back"
+                ),
+            ),
+            (_, Some(Ok(()))) => {
+                log(Level::Warn, format_args!("multicast interface {vif} had gone; made again"));
+            }
+            _ => {}
+        }
+        if let Some(Err(e)) = again {
+            log(Level::Error, format_args!("MRT_ADD_VIF {vif} failed: errno {e}"));
+        }
+    }
+
+    /// What the kernel has of a number that is ours.
+    fn vif_there(&self, vif: u8, ifindex: u32) -> Result<There, Errno> {
+        if !sys::vif_exists(&self.socket, vif)? {
+            return Ok(There::No);
+        }
+        // Old kernels do not tell the device: it is 0 then.
+        let devices = takeover::read_vifs(&mut self.asker.lock(), self.table)?;
+        let strange = devices.get(usize::from(vif)).is_some_and(|d| *d != 0 && *d != ifindex);
+        Ok(if strange { There::Strange } else { There::Ours })
     }
 
     /// Tells whether a device works to all interfaces on it: as it is now, since it may have

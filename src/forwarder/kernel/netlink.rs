@@ -295,8 +295,7 @@ impl Asker {
         }
     }
 
-    /// Asks for everything of a kind and hands each message of the answer to `read`. For the start
-    /// only: it waits for the kernel.
+    /// Asks for everything of a kind and hands each message of the answer to `read`.
     pub fn dump(
         &mut self,
         kind: u16,
@@ -310,8 +309,8 @@ impl Asker {
         loop {
             let length = match sys::receive(&self.fd, &mut self.buffer) {
                 Ok(length) => length,
-                Err(libc::EAGAIN) => {
-                    sys::wait_readable([&self.fd], None)?;
+                // The kernel makes the next part as the one before is read.
+                Err(libc::EAGAIN) if sys::wait_readable([&self.fd], Some(1000))? == [true] => {
                     continue;
                 }
                 Err(e) => return Err(e),

@@ -290,7 +290,7 @@ fn read_change(
             for (kind, value) in message.attributes(4) {
                 match kind {
                     // A multicast interface that somebody else deleted is told this way only.
-                    NETCONFA_IFINDEX => recheck(plane, read_u32(value, 0)),
+                    NETCONFA_IFINDEX => recheck_multicast(plane, read_u32(value, 0)),
                     NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN => changes.everything(),
                     _ => {}
                 }
@@ -340,4 +340,12 @@ fn recheck(plane: &Plane, ifindex: u32) {
     if let Some(vif) = vifs.number(ifindex) {
         vifs.recheck |= 1 << vif;
     }
+}
+
+/// Rechecks a device that is a multicast interface or was one, and numbers without a device: it may
+/// have got one of these by somebody else's hand.
+fn recheck_multicast(plane: &Plane, ifindex: u32) {
+    recheck(plane, ifindex);
+    let mut vifs = plane.vifs.write();
+    vifs.recheck |= vifs.wanted & !vifs.in_kernel;
 }

@@ -115,7 +115,7 @@ impl Takeover {
 }
 
 /// Reads the VIFs that a table has: for each number its device, 0 for none.
-fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno> {
+pub fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno> {
     let mut devices = [0; MAX_VIFS];
     let mut header = [0; IFINFOMSG];
     header[0] = FAMILY;
