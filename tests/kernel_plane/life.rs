@@ -209,6 +209,28 @@ netns_tests! {
         wait_for("the last thread to end", || threads().is_empty().then_some(()));
     }
 
+    fn threads_that_have_nothing_to_do_end_while_a_stop_waits_for_others() {
+        let (router, a, _b) = with_an_entry();
+        let go_on = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&go_on);
+        router.seen.on_event(move |event| {
+            if matches!(event, Event::NoCache { .. }) {
+                wait_for("to be let go", || waits.load(SeqCst).then_some(()));
+            }
+        });
+        send(&a, flow(3, 1), b"x");
+        router.seen.wait_no_cache(flow(3, 1));
+        std::thread::scope(|scope| {
+            let stop = scope.spawn(|| router.forwarder.stop());
+            wait_for("all but the one to end", || (threads() == ["mgm-upcall"]).then_some(()));
+            assert!(!stop.is_finished(), "it waits for the callback");
+            go_on.store(true, SeqCst);
+        });
+        wait_for("the last thread to end", || threads().is_empty().then_some(()));
+        let told = |e: &Event| matches!(e, Event::Log(_, text) if text.contains("does not return"));
+        assert_eq!(router.seen.count(told), 0);
+    }
+
     fn a_killed_process_leaves_nothing() {
         // The same test in a second process: it makes an entry and waits to be killed.
         const VICTIM: &str = "MGM_TEST_VICTIM";

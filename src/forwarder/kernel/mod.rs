@@ -237,9 +237,13 @@ impl Plane {
         if let Err(e) = done {
             self.upcalls.log(Level::Error, format_args!("MRT_DONE failed: errno {e}"));
         }
+        // Both, before either is waited for: threads that had not been told would find nothing more
+        // to wait for, and keep a processor busy.
+        Pump::<Reports>::end(self);
+        Pump::<Notifications>::end(self);
         sys::signal(&self.stop);
-        Pump::<Reports>::stop(self);
-        Pump::<Notifications>::stop(self);
+        Pump::<Reports>::wait(self);
+        Pump::<Notifications>::wait(self);
     }
 }
 

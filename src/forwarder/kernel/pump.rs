@@ -128,15 +128,20 @@ impl<W: Work> Pump<W> {
         add_thread::<W>(plane, &mut state)
     }
 
-    /// Tells the threads to end, and waits for them, but for the caller's own. A callback that
-    /// does not return is not waited for without end. To be called once whatever [`Work::read`]
-    /// waits for has been told.
-    pub fn stop(plane: &Plane) {
+    /// Tells the threads to end. One that reads ends once [`Work::read`] has returned.
+    pub fn end(plane: &Plane) {
         let pump = W::pump(plane);
         let mut state = pump.state.lock();
         state.stopping = true;
         state.queue.clear();
         pump.changed.notify_all();
+    }
+
+    /// Waits for the threads, which have been told to end, but for the caller's own. A callback
+    /// that does not return is not waited for without end.
+    pub fn wait(plane: &Plane) {
+        let pump = W::pump(plane);
+        let mut state = pump.state.lock();
         let threads = std::mem::take(&mut state.threads);
         let own = usize::from(threads.iter().any(Thread::is_self));
         let end = Instant::now() + LAST_WAIT;
