@@ -121,6 +121,21 @@ netns_tests! {
         send_until_received(&a, flow(2, 1), &b);
     }
 
+    fn reports_that_were_dropped_before_are_not_counted() {
+        let a = Cable::new("a", None);
+        let left = Meddler::as_router(&[&a]);
+        // More than the buffer of a socket that nobody reads from holds.
+        for n in 0..2000 {
+            send(&a, flow(2, n), b"x");
+        }
+        let router = start(&left);
+        router.take(&[&a]);
+        send(&a, flow(3, 1), b"x");
+        router.seen.wait_no_cache(flow(3, 1));
+        let counters = router.forwarder.kernel_counters().unwrap();
+        assert_eq!(counters.dropped_reports, 0);
+    }
+
     fn entries_that_nobody_programmed_are_told() {
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
         let left = Meddler::as_router(&[&a, &b]);

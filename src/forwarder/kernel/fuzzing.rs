@@ -71,7 +71,7 @@ impl Stage {
             routes: Mutex::new(Routes::default()),
             vrf: AtomicU32::new(0),
             reports: Pump::new(),
-            reader: Mutex::new(Reader::new()),
+            reader: Mutex::new(Reader::new(0)),
             notifications: Pump::new(),
             watcher: Mutex::new(Watcher::new()),
             changes: changes.0.into(),

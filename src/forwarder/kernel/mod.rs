@@ -184,6 +184,7 @@ impl Plane {
         // handed over would stay one.
         let (socket, owner) = mroute::open(table, given)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
+        let dropped = sys::dropped(&socket).unwrap_or(0);
         let plane = Arc::new(Self {
             table,
             socket,
@@ -194,7 +195,7 @@ impl Plane {
             routes: Mutex::new(Routes::default()),
             vrf: AtomicU32::new(0),
             reports: Pump::new(),
-            reader: Mutex::new(Reader::new()),
+            reader: Mutex::new(Reader::new(dropped)),
             notifications: Pump::new(),
             watcher: Mutex::new(Watcher::new()),
             changes,

@@ -52,12 +52,13 @@ pub struct Reader {
     cost: Duration,
     /// The buffer is that for floods.
     flood: bool,
+    /// The socket's count of reports that found its buffer full, as last counted.
     dropped: u32,
 }
 
 impl Reader {
-    /// Nothing was read yet.
-    pub fn new() -> Self {
+    /// Nothing was read yet. A socket that was handed over may have dropped some before.
+    pub fn new(dropped: u32) -> Self {
         Self {
             buffers: Box::new([[0; SIZE]; BATCH]),
             lengths: [0; BATCH],
@@ -66,7 +67,7 @@ impl Reader {
             read_at: Instant::now(),
             cost: FIRST_COST,
             flood: false,
-            dropped: 0,
+            dropped,
         }
     }
 }
