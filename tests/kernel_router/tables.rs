@@ -73,6 +73,9 @@ netns_tests! {
         // The route moves within the table.
         run("ip route replace 10.8.0.0/16 dev b table 10");
         wait_for("the entry to move", || router.entry(f).filter(|e| e.iif == b.key()));
+        // Without the VRF the main table counts.
+        run("ip link delete dev red 2>/dev/null || ip rule del to 10.8.0.0/16 lookup 10");
+        wait_for("the entry to move", || router.entry(f).filter(|e| e.iif == c.key()));
     }
 }
 

@@ -71,17 +71,15 @@ impl Plane {
         if entries.stopped {
             return Err(ForwarderError::Refused("the forwarder has been stopped"));
         }
-        let Some(link) = self.link(key.index).map_err(|errno| ForwarderError::Os {
-            operation: "asking for the device (RTM_GETLINK)",
-            errno,
-        })?
-        else {
+        let os =
+            |errno| ForwarderError::Os { operation: "asking for the device (RTM_GETLINK)", errno };
+        let Some(link) = self.link(key.index).map_err(os)? else {
             return Err(ForwarderError::Os {
                 operation: "no device has this interface index",
                 errno: libc::ENODEV,
             });
         };
-        self.note_vrf(link);
+        self.note_vrf(Some(link)).map_err(os)?;
         self.vifs.write().reserve()?;
         let vif = self.make_vif(&mut entries, key.index)?;
         let mut vifs = self.vifs.write();
@@ -192,8 +190,8 @@ impl Plane {
         let known = vifs.wanted & bit != 0 && vifs.device(vif) == ifindex && !entries.stopped;
         drop(vifs);
         let link = if known { self.link(ifindex)? } else { None };
-        if let Some(link) = link {
-            self.note_vrf(link);
+        if known {
+            self.note_vrf(link)?;
         }
         let there = match known.then(|| self.vif_there(vif, ifindex)) {
             None => There::No,
@@ -295,13 +293,19 @@ impl Plane {
     }
 
     /// Notes the VRF that a device is in, where it is the one whose routes are in our table: the
-    /// kernel brings its packets to the multicast table of the same number.
-    fn note_vrf(&self, device: Link) {
-        let Some(master) = device.master else { return };
-        let table = self.link(master).ok().flatten().and_then(|master| master.vrf_table);
-        if table == Some(self.table) && self.vrf.swap(master, Relaxed) != master {
+    /// kernel brings its packets to the multicast table of the same number. One that was noted
+    /// counts for as long as it is there.
+    fn note_vrf(&self, device: Option<Link>) -> Result<(), Errno> {
+        let mut vrf = 0;
+        for ifindex in [self.vrf.load(Relaxed), device.and_then(|d| d.master).unwrap_or(0)] {
+            if ifindex != 0 && self.link(ifindex)?.and_then(|l| l.vrf_table) == Some(self.table) {
+                vrf = ifindex;
+            }
+        }
+        if self.vrf.swap(vrf, Relaxed) != vrf {
             self.routes.lock().forget();
         }
+        Ok(())
     }
 
     /// Strict reverse path filtering drops packets from a source that is routed elsewhere before
