@@ -3,9 +3,9 @@
 use crate::devices::{during_news, vifs};
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
-use crate::netns::{Cable, run};
+use crate::netns::{Cable, limit_memory, run};
 use crate::netns_tests;
-use mgm::forwarder::Forwarder;
+use mgm::forwarder::{Forwarder, ForwarderError};
 
 fn start(left: &Meddler) -> Router {
     Router::try_with_socket(left.descriptor()).unwrap()
@@ -136,6 +136,32 @@ netns_tests! {
         assert_eq!(counters.dropped_reports, 0);
     }
 
+    fn a_start_without_memory_for_what_was_left_is_refused() {
+        let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b]);
+        for n in 0..10_000 {
+            left.add(flow(2, n), 0, &[1]);
+        }
+        let mut refused = 0;
+        // With more memory each time it gets further.
+        let router = (2..).find_map(|half_mib: u64| {
+            let all = limit_memory(memory_in_use() + (half_mib << 19));
+            let started = Router::try_with_socket(left.descriptor());
+            limit_memory(all);
+            match started {
+                Ok(router) => return Some(router),
+                Err(ForwarderError::OutOfMemory) => refused += 1,
+                Err(e) => assert!(e.to_string().contains("starting a thread"), "{e}"),
+            }
+            None
+        });
+        assert!(refused > 0);
+        // All of it is still there.
+        router.unwrap().take(&[&a]);
+        send(&a, flow(2, 9_999), b"left");
+        assert!(b.wait_receive().ends_with(b"left"));
+    }
+
     fn entries_that_nobody_programmed_are_told() {
         let [a, b] = ["a", "b"].map(|name| Cable::new(name, None));
         let left = Meddler::as_router(&[&a, &b]);
@@ -145,4 +171,11 @@ netns_tests! {
         let there = [1, 2, 3].map(|n| router.forwarder.has_entry(flow(2, n)));
         assert_eq!(there, [true, true, false]);
     }
+}
+
+/// In octets, as the limit counts it.
+fn memory_in_use() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmData:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }

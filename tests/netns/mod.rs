@@ -145,12 +145,21 @@ pub fn run(line: &str) -> String {
 
 /// Sets how many descriptors there can be; gives what it was.
 pub fn limit_descriptors(limit: u64) -> u64 {
+    set_limit(libc::RLIMIT_NOFILE, limit)
+}
+
+/// Sets how many octets of memory there can be; gives what it was.
+pub fn limit_memory(limit: u64) -> u64 {
+    set_limit(libc::RLIMIT_DATA, limit)
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) -> u64 {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both are given a valid structure.
     unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
+        assert_eq!(libc::getrlimit(resource, &raw mut now), 0);
         let before = std::mem::replace(&mut now.rlim_cur, limit);
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
+        assert_eq!(libc::setrlimit(resource, &raw const now), 0);
         before
     }
 }

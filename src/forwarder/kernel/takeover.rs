@@ -145,7 +145,10 @@ impl Plane {
     /// Finds what the program before left. Called at the start, before any thread runs.
     pub(super) fn find_left(&self) -> Result<(), ForwarderError> {
         let operation = "taking over what the table holds";
-        let os = |errno| ForwarderError::Os { operation, errno };
+        let os = |errno| match errno {
+            libc::ENOMEM => ForwarderError::OutOfMemory,
+            errno => ForwarderError::Os { operation, errno },
+        };
         if !self.owns_table().map_err(os)? {
             return Err(ForwarderError::Refused("the socket handed over owns another table"));
         }
@@ -191,12 +194,23 @@ impl Plane {
         }
         let header = rtmsg(FAMILY, 0, 0, 0);
         let mut found: Vec<(SourceGroup, Programmed)> = Vec::new();
+        let mut room = Ok(());
         asker.dump(libc::RTM_GETROUTE, &header, &mut |message| {
             let table = message.attributes(RTMSG).find(|a| a.0 == libc::RTA_TABLE);
-            if table.is_some_and(|a| read_u32(a.1, 0) == self.table) {
-                found.extend(super::foreign::found(&vifs, message));
+            if table.is_none_or(|a| read_u32(a.1, 0) != self.table) {
+                return;
+            }
+            let Some(entry) = super::foreign::found(&vifs, message) else { return };
+            match found.try_reserve(1) {
+                Ok(()) => found.push(entry),
+                full => room = full,
             }
         })?;
+        let takeover = &mut entries.takeover;
+        let room = room.is_ok() && takeover.left.try_reserve(found.len()).is_ok();
+        if !room || entries.programmed.try_reserve(found.len()).is_err() {
+            return Err(libc::ENOMEM);
+        }
         for (flow, state) in found {
             entries.note(flow, Some(state));
             entries.takeover.left.insert(flow, Left { state, reported: false });
