@@ -13,6 +13,7 @@ use crate::core::types::{Counters, SourceGroup};
 use crate::forwarder::{EntryChange, ForwarderError};
 use crate::sync::unscheduled::MutexGuard;
 use hashbrown::HashMap;
+use std::ffi::c_ulong;
 use std::os::fd::OwnedFd;
 
 /// The kernel reads the parent of an entry without oifs and does nothing with it; the last number
@@ -303,17 +304,37 @@ impl Plane {
         let count = sys::sg_count(&self.socket, flow.source(), flow.group()).ok()?;
         // The kernel counts packets on a wrong interface among the packets (rule E13 wants them
         // apart) and does not keep their octets apart: those are taken to be of average length.
-        let packets = count.packets.saturating_sub(count.wrong_interface);
+        let packets = without(count.packets, count.wrong_interface);
         let octets = if count.wrong_interface == 0 {
-            count.octets
+            u128::from(count.octets)
         } else {
-            (u128::from(count.octets) * u128::from(packets) / u128::from(count.packets.max(1)))
-                as u64
+            u128::from(count.octets) * u128::from(packets) / u128::from(count.packets.max(1))
         };
         Some(Counters {
             packets: packets as u32,
             octets: octets as u32,
             wrong_interface: count.wrong_interface as u32,
         })
+    }
+}
+
+/// A count of packets without those on a wrong interface. Both wrap around where an unsigned long has
+/// 32 bits, not at the same time, so the first may be the smaller one. It is too where packets on
+/// a wrong interface came in while the kernel was asked: few, as it reads one after the other.
+fn without(packets: c_ulong, wrong: c_ulong) -> c_ulong {
+    const FEW: c_ulong = 1024;
+    let rest = packets.wrapping_sub(wrong);
+    if rest > c_ulong::MAX - FEW { 0 } else { rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_wrap_around() {
+        assert_eq!(without(10, 3), 7);
+        assert_eq!(without(4, c_ulong::MAX - 2), 7);
+        assert_eq!(without(10, 11), 0, "one more came in between");
     }
 }

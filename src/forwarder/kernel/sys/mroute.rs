@@ -83,15 +83,15 @@ const _: () = {
     assert!(size_of::<VifReq>() == 5 * size_of::<c_ulong>());
 };
 
-/// What the kernel counted for one (S,G).
+/// What the kernel counted for one (S,G): each wraps around by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SgCount {
     /// Packets, those on a wrong interface included.
-    pub packets: u64,
+    pub packets: c_ulong,
     /// Their octets.
-    pub octets: u64,
+    pub octets: c_ulong,
     /// Packets on a wrong interface.
-    pub wrong_interface: u64,
+    pub wrong_interface: c_ulong,
 }
 
 /// A raw IGMP socket: what the multicast routing options need.
@@ -233,13 +233,9 @@ pub fn sg_count(fd: &OwnedFd, source: Ipv4Addr, group: Ipv4Addr) -> Result<SgCou
     let mut request =
         SgReq { src: source.octets(), grp: group.octets(), pktcnt: 0, bytecnt: 0, wrong_if: 0 };
     ioctl(fd, SIOCGETSGCNT, &mut request)?;
-    #[cfg_attr(
-        target_pointer_width = "64",
-        expect(clippy::useless_conversion, reason = "an unsigned long has 32 bits elsewhere")
-    )]
     Ok(SgCount {
-        packets: request.pktcnt.into(),
-        octets: request.bytecnt.into(),
-        wrong_interface: request.wrong_if.into(),
+        packets: request.pktcnt,
+        octets: request.bytecnt,
+        wrong_interface: request.wrong_if,
     })
 }
