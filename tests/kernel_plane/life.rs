@@ -11,6 +11,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 /// The names of this process's threads that are the forwarder's.
 fn threads() -> Vec<String> {
@@ -51,6 +52,20 @@ fn with_an_entry() -> (Router, Cable, Cable) {
     router.program(flow(2, 1), &a, &[&b]);
     assert!(kernel_state().contains("232.1.0.1"));
     (router, a, b)
+}
+
+/// How long this process's threads have run.
+fn processor_time() -> Duration {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the kernel writes the structure where it gives 0.
+    let usage = unsafe {
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()), 0);
+        usage.assume_init()
+    };
+    [usage.ru_utime, usage.ru_stime]
+        .iter()
+        .map(|t| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000))
+        .sum()
 }
 
 netns_tests! {
@@ -229,6 +244,29 @@ netns_tests! {
         wait_for("the last thread to end", || threads().is_empty().then_some(()));
         let told = |e: &Event| matches!(e, Event::Log(_, text) if text.contains("does not return"));
         assert_eq!(router.seen.count(told), 0);
+    }
+
+    fn threads_that_cannot_wait_keep_no_processor_busy() {
+        let (router, a, _b) = with_an_entry();
+        // The kernel refuses to wait for more descriptors than there may be.
+        let all = limit_descriptors(1);
+        let (begun, busy) = (Instant::now(), processor_time());
+        // Both kinds wake up.
+        send(&a, flow(3, 1), b"x");
+        router.forwarder.refuse(flow(3, 2));
+        router.seen.wait_no_cache(flow(3, 1));
+        let span = Duration::from_millis(500);
+        wait_for("time to be busy in", || (begun.elapsed() >= span).then_some(()));
+        let busy = processor_time() - busy;
+        assert!(busy < begun.elapsed() / 2, "{busy:?} of {:?}", begun.elapsed());
+        // What comes is noticed, if late.
+        send(&a, flow(3, 3), b"x");
+        router.seen.wait_no_cache(flow(3, 3));
+        limit_descriptors(all);
+        run("ip link set dev a down");
+        router.seen.wait("a to be down", |e| *e == Event::Up(a.key(), false));
+        router.forwarder.stop();
+        wait_for("the threads to end", || threads().is_empty().then_some(()));
     }
 
     fn a_killed_process_leaves_nothing() {

@@ -156,7 +156,9 @@ impl Watcher {
         let stop = &plane.stop;
         let watch = if self.napping_until.is_some() { stop } else { &plane.watch };
         let fds = [stop, &plane.wake, &plane.changes, watch];
-        let ready = sys::wait_readable(fds, self.timeout(plane, now)).unwrap_or([false; 4]);
+        // Where it cannot be waited for there may be something.
+        let all = [false, true, true, true];
+        let ready = sys::wait_readable(fds, self.timeout(plane, now)).unwrap_or(all);
         let [stopped, woken, changed, watched] = ready;
         if stopped {
             return;

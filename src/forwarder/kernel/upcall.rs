@@ -215,7 +215,7 @@ impl Plane {
         }
     }
 
-    /// Waits for a report. False: the end has come.
+    /// Waits for a report. False: the end has come, or may have, for it cannot be waited for.
     fn wait_for_reports(&self, reader: &mut Reader) -> bool {
         let patience = reader.flood.then_some(FLOOD_ENDS.as_millis() as u32);
         match sys::wait_readable([&self.stop, &self.socket], patience) {

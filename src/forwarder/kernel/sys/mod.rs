@@ -221,8 +221,13 @@ pub fn clear(event: &OwnedFd) {
     let _ = retry(|| unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) });
 }
 
+/// The pause where nothing can be waited for.
+const FAILED_WAIT: Duration = Duration::from_millis(100);
+
 /// Waits until one of the descriptors is readable, or has an error to be read, or for
-/// `timeout_ms` (None: as long as it takes).
+/// `timeout_ms` (None: as long as it takes). Where it cannot wait, for want of memory or since the
+/// limit on descriptors was lowered below N, it says so after a pause: it would be called again and
+/// again, and keep a processor busy.
 pub fn wait_readable<const N: usize>(
     fds: [&OwnedFd; N],
     timeout_ms: Option<u32>,
@@ -231,6 +236,7 @@ pub fn wait_readable<const N: usize>(
         fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
     let timeout = timeout_ms.map_or(-1, |ms| ms.min(i32::MAX as u32) as c_int);
     // SAFETY: `polled` has N elements.
-    retry(|| unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) } as isize)?;
+    retry(|| unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) } as isize)
+        .inspect_err(|_| std::thread::sleep(FAILED_WAIT))?;
     Ok(polled.map(|p| p.revents != 0))
 }
