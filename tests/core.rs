@@ -8,6 +8,8 @@ mod questions;
 mod routes;
 #[path = "core/statistics.rs"]
 mod statistics;
+#[path = "core/waiting.rs"]
+mod waiting;
 
 use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};

@@ -99,17 +99,31 @@ impl World {
             network: of.source(),
             prefix_len: 32,
         };
-        let looked = Looked { route: Some(route), as_of: self.core.routes_as_of() };
-        self.core.packet(self.now, of, interface(1), &[0x45; 20], Some(looked)).unwrap();
+        self.packet_by(of, interface(1), Some(route));
+    }
+
+    fn packet_by(&mut self, of: SourceGroup, arrival: IfKey, route: Option<Route>) {
+        let looked = Looked { route, as_of: self.core.routes_as_of() };
+        self.core.packet(self.now, of, arrival, &[0x45; 20], Some(looked)).unwrap();
         self.settle();
     }
 
-    /// Groups with a member on interface 2 and one flow each, none of them `GROUP`.
+    /// Takes a next hop of interface 5.
+    fn take_hop(&mut self, hop: u32) {
+        let (now, client) = (self.now, self.members);
+        let key = IfKey::new(5, Ipv4Addr::from_bits(hop));
+        self.core.take(now, client, key, &mut RouteBook::new()).unwrap();
+    }
+
+    /// Groups with a member on interface 2 and one flow each, none of them `GROUP`; and as many
+    /// next hops of interface 5 that somebody is on.
     fn fill(&mut self, others: u32) {
         for other in 1..=others {
             let of = flow(0x1400_0000 + other, GROUP + (other << 4));
             self.change(true, of.any_source(), 2, JOIN).unwrap();
             self.packet(of);
+            self.take_hop(other);
+            self.core.relook.clear();
         }
     }
 
@@ -203,6 +217,27 @@ fn a_release_costs_as_much_as_the_interfaces_own() {
             world.change(true, ANY, 3, FORWARD).unwrap();
         },
         release,
+    );
+}
+
+#[test]
+fn a_take_costs_as_much_as_what_waits_for_an_owner() {
+    holds(
+        "take",
+        |world, concerned| {
+            for source in 1..=concerned {
+                world.packet_by(flow(SOURCE + source, GROUP), interface(5), None);
+            }
+        },
+        |world| {
+            world.take_hop(SOURCE);
+            let (mut at, mut found) = (None, 0);
+            while let Some((_, place)) = world.core.next_waiting(5, at) {
+                at = Some(place);
+                found += 1;
+            }
+            assert!(found >= 20);
+        },
     );
 }
 

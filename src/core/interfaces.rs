@@ -83,7 +83,8 @@ pub struct Interface {
     pub memberships: NumberSet,
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
     pub marked: NumberSet,
-    /// The forwarding entries whose iif it is, by [`Mfe::place_on_iif`](super::mfe::Mfe).
+    /// The forwarding entries whose iif it is, by number; those without an owner are in
+    /// [`Core::waiting`](super::Core).
     pub incoming: OrderedMap<u32, ()>,
     /// Forwarding entries and pending flows whose iif it is.
     pub iif_users: u32,
@@ -152,18 +153,6 @@ impl Interfaces {
                 .map(|(_, id)| id)
                 .find(owned)
         })
-    }
-
-    /// The first interface from a name on that has the same index, by number.
-    pub fn first_of_index(&self, key: IfKey) -> Option<u32> {
-        self.by_key.next_from(key).filter(|(other, _)| other.index == key.index).map(|(_, id)| id)
-    }
-
-    /// The interface that follows among those of the same index, by number.
-    pub fn next_of_index(&self, id: u32) -> Option<u32> {
-        let key = self.rows.get(id)?.key;
-        let next = key.next_hop.to_bits().checked_add(1)?;
-        self.first_of_index(IfKey::new(key.index, Ipv4Addr::from_bits(next)))
     }
 
     /// The number of an interface, made known where it is not. Nothing changes where memory

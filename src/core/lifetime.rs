@@ -1,7 +1,7 @@
 //! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
 
 use super::flow::{Header, set_route};
-use super::mfe::{LIFETIME, Mfe, RESOLVED};
+use super::mfe::{LIFETIME, Mfe};
 use super::outbox::Action;
 use super::slab::NONE;
 use super::types::{IfKey, Millis, Seconds, SourceGroup, mask_of};
@@ -98,7 +98,7 @@ impl Admissions {
 
 /// A place in a walk through waiting flows.
 #[derive(Clone, Copy, Debug)]
-pub struct Waiting(u32, u32);
+pub struct Waiting(IfKey, u32);
 
 impl Core {
     /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
@@ -253,20 +253,13 @@ impl Core {
         index: u32,
         after: Option<Waiting>,
     ) -> Option<(SourceGroup, Waiting)> {
-        let mut at = match after {
+        // By name: the interface of the last one may be forgotten by now.
+        let from = match after {
             Some(Waiting(iif, id)) => (iif, id + 1),
-            None => (self.interfaces.first_of_index(IfKey::new(index, Ipv4Addr::UNSPECIFIED))?, 0),
+            None => (IfKey::new(index, Ipv4Addr::UNSPECIFIED), 0),
         };
-        loop {
-            let (iif, from) = at;
-            let interface = self.interfaces.get(iif)?;
-            if let Some((id, ())) = interface.incoming.next_from(from)
-                && id < RESOLVED
-            {
-                return Some((self.mfes[id].flow(), Waiting(iif, id)));
-            }
-            at = (self.interfaces.next_of_index(iif)?, 0);
-        }
+        let ((iif, id), ()) = self.waiting.next_from(from)?;
+        (iif.index == index).then(|| (self.mfes[id].flow(), Waiting(iif, id)))
     }
 
     /// A packet that came in on an interface other than its entry's iif (rule E7).
@@ -323,7 +316,7 @@ impl Core {
         cause: Option<u32>,
     ) -> Result<(), Error> {
         let mut entries = Vec::new();
-        let of_iif = self.interfaces[id].incoming.len();
+        let of_iif = self.interfaces[id].iif_users as usize;
         entries.try_reserve(self.interfaces[id].marked.len())?;
         entries.extend(self.interfaces[id].marked.iter());
         for group in self.interfaces[id].memberships.iter() {

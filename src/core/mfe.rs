@@ -260,11 +260,6 @@ impl Mfe {
         }
     }
 
-    /// Its place among the entries of its iif: those without an owner first.
-    pub const fn place_on_iif(&self, id: u32) -> u32 {
-        if self.is(Self::UNRESOLVED) { id } else { id | RESOLVED }
-    }
-
     pub const fn source_place(&self) -> u64 {
         by_source(self.flow())
     }
@@ -274,9 +269,6 @@ impl Mfe {
 pub(super) const fn by_source(flow: SourceGroup) -> u64 {
     flow.to_bits().rotate_left(32)
 }
-
-/// Set in [`Mfe::place_on_iif`] for entries that have an owner.
-pub(super) const RESOLVED: u32 = 1 << 31;
 
 /// The negative entries in the order in which they became so (rule G1).
 pub(super) struct NegativeList {
@@ -344,21 +336,33 @@ impl Core {
     }
 
     fn list_on_iif(&mut self, id: u32) {
-        let mfe = &self.mfes[id];
-        self.interfaces[mfe.iif].incoming.insert(mfe.place_on_iif(id), ());
+        let iif = &mut self.interfaces[self.mfes[id].iif];
+        if self.mfes[id].is(Mfe::UNRESOLVED) {
+            self.waiting.insert((iif.key, id), ());
+        } else {
+            iif.incoming.insert(id, ());
+        }
     }
 
     fn unlist_on_iif(&mut self, id: u32) {
-        let mfe = &self.mfes[id];
-        self.interfaces[mfe.iif].incoming.remove(mfe.place_on_iif(id));
+        let iif = &mut self.interfaces[self.mfes[id].iif];
+        if self.mfes[id].is(Mfe::UNRESOLVED) {
+            self.waiting.remove((iif.key, id));
+        } else {
+            iif.incoming.remove(id);
+        }
     }
 
-    /// Makes room for one more entry with this iif, and for the changes of the plane that go with
-    /// it.
-    pub(super) fn reserve_mfe(&mut self, iif: u32) -> Result<(), Error> {
+    /// Makes room for one more entry with this iif, resolved or not, and for the changes of the
+    /// plane that go with it.
+    pub(super) fn reserve_mfe(&mut self, iif: u32, unresolved: bool) -> Result<(), Error> {
         self.mfes.reserve_one()?;
         self.by_source.reserve_one()?;
-        self.interfaces[iif].incoming.reserve_one()?;
+        if unresolved {
+            self.waiting.reserve_one()?;
+        } else {
+            self.interfaces[iif].incoming.reserve_one()?;
+        }
         self.plane.reserve(4)
     }
 

@@ -81,7 +81,7 @@ use registry::Registry;
 use slab::Slab;
 use std::collections::VecDeque;
 use table::Table;
-use types::SourceGroup;
+use types::{IfKey, SourceGroup};
 use wheel::Wheel;
 
 /// Things the log should tell, found by the core.
@@ -141,6 +141,9 @@ pub struct Core {
     /// Forwarding entries, and new flows whose questions are open, by source, then group: what
     /// counts for the cap (rule G1).
     by_source: OrderedMap<u64, ()>,
+    /// The forwarding entries without a route or an owner toward their source (rule E5), by the
+    /// name of their iif, then number.
+    waiting: OrderedMap<(IfKey, u32), ()>,
     lifetimes: Wheel,
     /// The last prune alert that asked for a lifetime.
     last_ask: LifetimeAsk,
@@ -177,6 +180,7 @@ impl Core {
             everything: None,
             mfes: Table::new(),
             by_source: OrderedMap::new(),
+            waiting: OrderedMap::new(),
             lifetimes: Wheel::new(),
             last_ask: LifetimeAsk::NONE,
             negatives: mfe::NegativeList::EMPTY,

@@ -3,7 +3,6 @@
 use super::Core;
 use super::interfaces::ChangeKind;
 use super::members::Role;
-use super::mfe::RESOLVED;
 use super::outbox::Action;
 use super::plane::Stale;
 use super::route_book::RouteBook;
@@ -338,7 +337,7 @@ impl Core {
             gone = Some(*slot);
         }
         let marked = self.interfaces[id].marked.len();
-        let of_iif = self.interfaces[id].incoming.len();
+        let of_iif = self.interfaces[id].iif_users as usize;
         self.outbox.reserve(alerts + entries + marked)?;
         self.plane.reserve(2 * (entries + marked) + of_iif + 1)?;
         // The list of covered entries is used for one membership at a time.
@@ -378,11 +377,18 @@ impl Core {
     /// Entries whose iif it is go with the interface's owner; with `released` also those that have
     /// no owner toward their source. Room must have been reserved.
     pub(super) fn delete_entries_of(&mut self, id: u32, released: bool) {
-        let first = if released { 0 } else { RESOLVED };
         // With its last entry an interface that nobody is on may be forgotten.
-        let next = |core: &Self| core.interfaces.get(id)?.incoming.next_from(first);
-        while let Some((place, ())) = next(self) {
-            self.delete_mfe(place & !RESOLVED);
+        let key = self.interfaces[id].key;
+        let resolved = |core: &Self| core.interfaces.get(id)?.incoming.next_from(0);
+        while let Some((entry, ())) = resolved(self) {
+            self.delete_mfe(entry);
+        }
+        let waiting = |core: &Self| core.waiting.next_from((key, 0));
+        while released
+            && let Some(((iif, entry), ())) = waiting(self)
+            && iif == key
+        {
+            self.delete_mfe(entry);
         }
     }
 

@@ -71,7 +71,7 @@ impl Core {
         id: u32,
     ) -> Result<SmallVec<[u32; 8]>, Error> {
         self.relook.try_reserve(1)?;
-        self.reserve_mfe(iif)?;
+        self.reserve_mfe(iif, false)?;
         self.outbox.reserve(2)?;
         let wanted = self.would_be_oifs(flow, iif, entry)?;
         if let Some(entry) = entry {
@@ -216,7 +216,7 @@ impl Core {
     ) -> Result<(), Error> {
         self.outbox.reserve(1)?;
         let iif = self.interfaces.intern(iif)?;
-        if let Err(error) = self.reserve_mfe(iif) {
+        if let Err(error) = self.reserve_mfe(iif, true) {
             self.interfaces.forget_unused(iif);
             return Err(error);
         }
