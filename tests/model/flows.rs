@@ -413,11 +413,12 @@ impl Model {
                 self.alert(before, prune);
             }
             let Some(owner) = owner else { return };
+            let of_others = wanted.iter().any(|oif| self.owner(*oif) != Some(owner));
             if wanted.is_empty() {
                 // Of several interfaces that left at once the first is named.
                 let left = had.first().copied().filter(|_| !moved);
                 self.prune_flow(owner, flow, left.unwrap_or(iif), now);
-            } else if moved || had.is_empty() {
+            } else if moved || (had.is_empty() && of_others) {
                 self.alert(owner, join);
             }
             return;

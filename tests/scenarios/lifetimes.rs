@@ -11,6 +11,8 @@ crate::scenarios!(
     e8_an_entry_that_carried_packets_is_built_anew,
     e8_the_rebuild_asks_for_vetoes_again_and_keeps_forced_oifs,
     e8_a_rebuild_without_oifs_prunes_again,
+    e4_a_rebuild_with_only_own_oifs_alerts_nobody,
+    e4_a_rebuild_with_a_foreign_oif_joins_the_iif_owner,
     e8_an_entry_without_a_route_ends_after_60_seconds,
     e9_a_route_that_moves_rebuilds_the_entry,
     e9_without_oifs_nobody_is_joined,
@@ -99,6 +101,33 @@ pub fn e8_a_rebuild_without_oifs_prunes_again(on: On) {
     assert_eq!(s.mfe(FLOW).expiry, 40);
     s.advance(40).ok_calls(&[]);
     assert_eq!(s.find(FLOW), None);
+}
+
+/// Given: an entry with IF1 as its iif and IF5 as its only oif, which its owner pruned. Its
+/// lifetime ends, and the veto with it.
+fn pruned_and_built_anew(on: On, owner: Client) -> Done {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.take(owner, IF5).ok();
+    s.join(owner, any(G1), IF5).ok();
+    let _ = s.packet(FLOW, IF1).sent(&[IF5]);
+    let _ = s.stop_forward(owner, FLOW, IF5);
+    assert_eq!(s.oifs(FLOW), []);
+    let _ = s.packet(FLOW, IF1);
+    let done = s.advance(900);
+    assert_eq!(s.oifs(FLOW), [IF5]);
+    done
+}
+
+pub fn e4_a_rebuild_with_only_own_oifs_alerts_nobody(on: On) {
+    let done = pruned_and_built_anew(on, A);
+    done.ok_calls(&[(A, rpf(FLOW, IF1)), (A, creation(FLOW, IF1, &[IF5]))]);
+}
+
+pub fn e4_a_rebuild_with_a_foreign_oif_joins_the_iif_owner(on: On) {
+    let done = pruned_and_built_anew(on, B);
+    let asked = [(A, rpf(FLOW, IF1)), (B, creation(FLOW, IF1, &[IF5]))];
+    done.ok_calls(&[asked[0].clone(), asked[1].clone(), (A, flow_join(FLOW))]);
 }
 
 pub fn e8_an_entry_without_a_route_ends_after_60_seconds(on: On) {

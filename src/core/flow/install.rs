@@ -159,7 +159,7 @@ impl Core {
                 if moved || was_negative { self.interfaces[self.mfes[id].iif].key } else { left };
             self.ask_lifetime(now, id, owner, interface);
             self.list_negative(id);
-        } else if moved || was_negative {
+        } else if moved || (was_negative && self.serves_others(id)) {
             self.outbox.push(owner, Action::Join { of, member: false });
         }
     }
