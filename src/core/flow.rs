@@ -199,7 +199,7 @@ impl Core {
     pub fn rpf_question(&self, id: u32) -> (SourceGroup, RpfAnswer, Header, Route) {
         let pending = &self.flows[id];
         let iif = self.interfaces[pending.iif].key;
-        let answer = RpfAnswer { iif, upstream: pending.upstream };
+        let answer = RpfAnswer { iif, upstream: pending.route.upstream };
         let header = if pending.rebuild { Header::of_flow(pending.flow) } else { pending.header };
         (pending.flow, answer, header, pending.route)
     }
@@ -220,8 +220,11 @@ impl Core {
                 None => {}
             }
             let pending = &mut self.flows[id];
-            pending.upstream_chosen = answer.upstream != pending.upstream;
-            pending.upstream = answer.upstream;
+            let chosen = answer.upstream != pending.route.upstream;
+            // What MgmSetMfe named meanwhile stands unless the answer names something else.
+            if chosen || iif != pending.iif {
+                (pending.upstream, pending.upstream_chosen) = (answer.upstream, chosen);
+            }
         }
         let pending = &mut self.flows[id];
         pending.open -= 1;
@@ -368,6 +371,14 @@ impl Core {
                 asked.vetoed = None;
             }
             from = pending.flow.next();
+        }
+    }
+
+    /// MgmSetMfe while the entry is being built anew, where its iif stays.
+    pub(super) fn set_upstream_in_flow(&mut self, flow: SourceGroup, iif: u32, to: Ipv4Addr) {
+        if let Some(id) = self.flows.find(flow).filter(|id| self.flows[*id].iif == iif) {
+            let pending = &mut self.flows[id];
+            (pending.upstream, pending.upstream_chosen) = (to, true);
         }
     }
 

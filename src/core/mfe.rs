@@ -406,6 +406,7 @@ impl Core {
         }
         self.mfes[id].upstream = upstream;
         self.mfes[id].set(Mfe::UPSTREAM_CHOSEN, true);
+        self.set_upstream_in_flow(flow, self.mfes[id].iif, upstream);
         Ok(())
     }
 

@@ -202,9 +202,15 @@ impl Model {
         if self.owner(entry.iif) != Some(id) {
             return code::INVALID_PARAMETER;
         }
+        let iif = entry.iif;
         if let Some(entry) = self.mfes.get_mut(&flow) {
             entry.upstream = to;
             entry.upstream_chosen = true;
+        }
+        // Decision 20.
+        if let Some(pending) = self.pending.get_mut(&flow).filter(|p| p.iif == iif) {
+            pending.upstream = to;
+            pending.upstream_chosen = true;
         }
         code::NO_ERROR
     }

@@ -273,12 +273,16 @@ impl Model {
         }
         let its = answer.iif.filter(|i| self.owner(*i) == Some(id));
         let Some(pending) = self.pending.get_mut(&flow) else { return };
-        pending.iif = its.unwrap_or(pending.iif);
-        if let Some(named) = answer.upstream.filter(|named| *named != pending.upstream) {
+        let iif = its.unwrap_or(pending.iif);
+        let proposed = pending.named.map_or(pending.upstream, |r| r.upstream);
+        if let Some(named) = answer.upstream.filter(|named| *named != proposed) {
             pending.upstream = named;
             pending.upstream_chosen = true;
+        } else if iif != pending.iif {
+            pending.upstream = proposed;
+            pending.upstream_chosen = false;
         }
-        let iif = pending.iif;
+        pending.iif = iif;
         self.ask_creation(flow, iif, serial);
     }
 

@@ -20,6 +20,8 @@ crate::scenarios!(
     e9_other_prefixes_and_unmoved_routes_change_nothing,
     e9_counts_and_age_go_on,
     e10_set_mfe_changes_only_the_upstream_neighbour,
+    e10_set_mfe_holds_for_an_entry_that_is_built_anew_meanwhile,
+    e10_an_rpf_answer_that_names_another_neighbour_is_the_later_word,
     e10_only_the_owner_of_the_iif_may,
     e10_an_entry_that_is_not_there_is_not_found,
     e11_entries_come_by_group_then_source,
@@ -201,6 +203,31 @@ pub fn e10_set_mfe_changes_only_the_upstream_neighbour(on: On) {
     let before = s.mfe(FLOW);
     s.run(Op::SetUpstream(Handle::Nth(A), FLOW, S2)).ok_calls(&[]);
     assert_eq!(s.mfe(FLOW), Mfe { upstream: S2, ..before });
+}
+
+/// In the client's second callback of a kind A names S2 as its upstream neighbour.
+fn names_s2_in_the_second(w: &mut World, client: Client, kind: Kind) {
+    let set = Op::SetUpstream(Handle::Nth(A), FLOW, S2);
+    w.profiles[client].script.nested.extend([(kind, Op::Owner(IF1)), (kind, set)]);
+}
+
+pub fn e10_set_mfe_holds_for_an_entry_that_is_built_anew_meanwhile(on: On) {
+    for (client, kind) in [(A, Kind::Rpf), (B, Kind::Creation)] {
+        let mut s = positive(on, |w| names_s2_in_the_second(w, client, kind));
+        let _ = s.advance(900);
+        assert_eq!(s.mfe(FLOW).upstream, S2, "{kind:?}");
+        s.run(Op::RouteChanged { network: NET1, len: 24 }).ok();
+        assert_eq!(s.mfe(FLOW).upstream, S2, "decision 40");
+    }
+}
+
+pub fn e10_an_rpf_answer_that_names_another_neighbour_is_the_later_word(on: On) {
+    let mut s = positive(on, |w| {
+        names_s2_in_the_second(w, A, Kind::Rpf);
+        w.profiles[A].script.rpf_upstream = Some(S1B);
+    });
+    let _ = s.advance(900);
+    assert_eq!(s.mfe(FLOW).upstream, S1B);
 }
 
 pub fn e10_only_the_owner_of_the_iif_may(on: On) {
