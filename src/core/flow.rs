@@ -361,8 +361,8 @@ impl Core {
         }
     }
 
-    /// A new covering membership of its owner lifts the vetoes of an interface in the pending
-    /// flows under `of` (rule D6).
+    /// A new covering membership of its owner, or adding with FORWARD, lifts the vetoes of an
+    /// interface in the pending flows under `of` (rules D5, D6).
     pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: IfKey) {
         let mut from = Some(of);
         while let Some(id) = self.pending_under(of, from) {

@@ -56,6 +56,9 @@ impl Core {
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, true);
+                if self.interfaces[interface].owner() == Some(slot) {
+                    self.lift_vetoes_in_flows(of, key);
+                }
             }
         }
         self.give_back(covered);

@@ -61,8 +61,12 @@ impl World {
     }
 
     fn join(&mut self, client: ClientId, index: u32) {
+        self.graft(client, index, JOIN);
+    }
+
+    fn graft(&mut self, client: ClientId, index: u32, flags: MembershipFlags) {
         let (now, on) = (self.now, interface(index));
-        self.core.add_membership(now, client, ANY, on, JOIN, &mut RouteBook::new()).unwrap();
+        self.core.add_membership(now, client, ANY, on, flags, &mut RouteBook::new()).unwrap();
     }
 
     fn prune(&mut self, client: ClientId, index: u32) {
@@ -210,6 +214,34 @@ fn d6_an_interface_that_is_pruned_during_rpf_stays_out() {
         world.created(creation, true);
         assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
     }
+}
+
+/// B prunes 2, where it is a member, and grafts it again while A is asked: it is in the list. That
+/// needs no new membership; but no interface that nobody is a member on comes in by it.
+#[test]
+fn d5_an_interface_that_is_pruned_and_grafted_during_the_questions_is_in() {
+    for flags in [FORWARD, MembershipFlags { join: true, forward: true }] {
+        for rebuild in [false, true] {
+            let (mut world, a, b) = two();
+            world.packet(FLOW);
+            if rebuild {
+                world.settle();
+                world.rebuild(FLOW);
+            }
+            let rpf = world.expect(false, a);
+            world.prune(b, 2);
+            world.graft(b, 2, flags);
+            world.rpf(rpf);
+            world.settle();
+            assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
+        }
+    }
+    let (mut world, _, b) = two();
+    world.packet(FLOW);
+    world.prune(b, 3);
+    world.graft(b, 3, FORWARD);
+    world.settle();
+    assert_eq!(world.oifs(FLOW), [2], "there was no entry to force it into");
 }
 
 /// B vetoes 2; while D is asked B gives 2 up and takes another interface, or 2 itself again, on

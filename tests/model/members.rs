@@ -43,6 +43,7 @@ impl Model {
         }
         if flags & FORWARD != 0 && owns {
             self.each_matching(of, |entry| _ = entry.forced.insert(on));
+            self.each_pending(of, |flow| _ = flow.vetoed.remove(&on)); // decision 38
         }
         self.update_all(Some(id));
         code::NO_ERROR
