@@ -74,10 +74,10 @@ impl Core {
         id: u32,
         routes: &mut RouteBook,
     ) -> Result<Taking, Error> {
-        if !self.interfaces[id].up {
-            self.set_up(now, id, true, Some(slot))?;
-        }
         if self.is_igmp(slot) {
+            if !self.interfaces[id].up {
+                self.set_up(now, id, true, Some(slot))?;
+            }
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
             // In the place of one that was told of a change and left: it is enabled in its stead.
@@ -268,6 +268,8 @@ impl Core {
                 self.refresh_left(now, id, slot, &leaving[0]);
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
+                // No entry's list changes: what had members or marks here ended above.
+                self.interfaces[id].up = true;
                 self.count_interface(slot, 1);
                 if igmp.is_none() {
                     self.owner_came(id);

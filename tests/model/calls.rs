@@ -66,8 +66,8 @@ impl Model {
         if place_taken {
             return code::ALREADY_EXISTS; // rule C1, decisions 1 and 2
         }
-        self.came_up(on, Some(id)); // decision 22
         if self.is_igmp(id) {
+            self.came_up(on, Some(id)); // decision 22
             let was_owned = self.routing_on(on).is_some();
             let interface = self.interface_mut(on);
             (interface.igmp, interface.igmp_off) = (Some(id), change); // decision 2
@@ -78,6 +78,7 @@ impl Model {
             self.begin_change(on, igmp, Change::Take(id));
         } else {
             self.interface_mut(on).routing = Some(id);
+            self.came_up(on, Some(id));
             self.owner_came(on);
         }
         code::NO_ERROR
@@ -161,6 +162,7 @@ impl Model {
         match change {
             Change::Take(id) => {
                 self.interface_mut(on).routing = Some(id);
+                self.down.remove(&on); // decision 22
             }
             Change::Release(_) => self.interface_mut(on).routing = None,
         }

@@ -97,13 +97,13 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             "a take that brings an interface up is the taker's doing",
             plain(vec![
                 route(IF1),
-                Op::Take(h(0), IF1),
-                Op::Take(h(3), IF4),
+                Op::Take(h(3), IF1),
+                Op::Take(h(0), IF4),
                 Op::Down(IF4),
-                join(3, any(G1), IF4),
+                join(0, any(G1), IF4),
                 packet(FLOW, IF1),
                 Op::Advance(1),
-                Op::Take(h(0), IF4),
+                Op::Take(h(3), IF4),
             ]),
         ),
         (

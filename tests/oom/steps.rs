@@ -308,6 +308,8 @@ pub fn every_function() -> Vec<Step> {
     steps.extend([take(D, 8), reroute(1, 3), reroute(1, 1), reroute(2, 0), reroute(2, 2)]);
     steps.extend([down(11), waking_packet(11, source(11, 1), group(1))]);
     steps.extend([down(1), waking_packet(1, s1, group(1))]);
+    // What is down is taken, by IGMP and over it.
+    steps.extend([down(3), take(IGMP, 3), down(4), take(C, 4)]);
     steps.extend([later(61), later(200), packet(1, s1, group(1)), later(700), later(901)]);
     steps.extend([packet(1, s1, group(1)), packet(1, s1, group(7)), packet(1, s1, group(60))]);
     // Everything ends.

@@ -28,6 +28,7 @@ crate::scenarios!(
     c4_marks_end_with_the_owner_that_made_them,
     interface_down_takes_it_out_and_a_packet_brings_it_back,
     interface_down_ends_when_a_client_takes_it,
+    e4_a_take_over_igmp_of_what_is_down_brings_no_member_back,
 );
 
 pub fn c1_one_routing_protocol_owns_an_interface(on: On) {
@@ -328,4 +329,24 @@ pub fn interface_down_ends_when_a_client_takes_it(on: On) {
     assert_eq!(s.oifs(sg(S1, G1)), []);
     s.take(IGMP, IF2).ok_calls(&[(A, flow_join(sg(S1, G1)))]);
     assert_eq!(s.oifs(sg(S1, G1)), [IF2]);
+}
+
+/// IGMP's membership goes with the take: a Join alert of the entry, and a Prune after it, would
+/// tell of nothing.
+pub fn e4_a_take_over_igmp_of_what_is_down_brings_no_member_back(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.take(A, IF1).ok();
+    s.take(IGMP, IF2).ok();
+    s.route(NET1, IF1).ok();
+    s.join(IGMP, any(G1), IF2).ok();
+    let _ = s.packet(sg(S1, G1), IF1).sent(&[IF2]);
+    s.run(Op::Down(IF2)).ok_calls(&[(A, flow_prune(sg(S1, G1), IF2))]);
+    let done = s.take(B, IF2);
+    assert_eq!(done.of_kind(Kind::Join), []);
+    let mut pruned = done.of_kind(Kind::Prune);
+    pruned.sort_by_key(|(client, _)| *client);
+    assert_eq!(pruned, [A, B, C].map(|client| (client, prune(any(G1), IF2))));
+    done.ok();
+    s.join(B, any(G1), IF2).ok();
+    assert_eq!(s.oifs(sg(S1, G1)), [IF2], "it is up");
 }
