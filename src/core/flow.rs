@@ -80,7 +80,7 @@ pub(super) struct Flow {
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
-    /// Creation questions, and prunes without one.
+    /// Creation questions, and prunes without one; by owner, then interface.
     asked: SmallVec<[Asked; 4]>,
     open: u32,
     /// There is an entry, which stays in place meanwhile.
@@ -102,25 +102,28 @@ struct Came {
 }
 
 impl Flow {
-    fn asked_about(&mut self, interface: IfKey) -> Option<&mut Asked> {
-        self.asked.iter_mut().find(|asked| asked.interface == interface)
+    fn place_of(&self, owner: u32, interface: IfKey) -> Result<usize, usize> {
+        let place = |asked: &Asked| (asked.owner, asked.interface);
+        self.asked.binary_search_by_key(&(owner, interface), place)
     }
 
-    /// A creation alert asks about an interface, after those before it. What its owner pruned
-    /// already stays vetoed. Room must have been reserved.
+    /// A creation alert asks about an interface. What its owner pruned already stays vetoed. Room
+    /// must have been reserved.
     fn ask_about(&mut self, interface: IfKey, owner: u32) {
-        let pruned = self.asked.iter().position(|asked| asked.interface == interface);
-        let vetoed = pruned.and_then(|at| self.asked.remove(at).vetoed);
-        self.asked.push(Asked { interface, owner, vetoed, alerted: true });
+        match self.place_of(owner, interface) {
+            Ok(at) => self.asked[at].alerted = true,
+            Err(at) => {
+                self.asked.insert(at, Asked { interface, owner, vetoed: None, alerted: true });
+            }
+        }
     }
 
     /// The owner of an interface pruned it. Room must have been reserved.
     fn prune(&mut self, interface: IfKey, owner: u32, tenure: u64) {
-        let pruned = Asked { interface, owner, vetoed: Some(tenure), alerted: false };
-        match self.asked_about(interface) {
-            Some(asked) if asked.owner == owner => asked.vetoed = Some(tenure),
-            Some(asked) => *asked = pruned,
-            None => self.asked.push(pruned),
+        let vetoed = Some(tenure);
+        match self.place_of(owner, interface) {
+            Ok(at) => self.asked[at].vetoed = vetoed,
+            Err(at) => self.asked.insert(at, Asked { interface, owner, vetoed, alerted: false }),
         }
     }
 }
@@ -285,7 +288,9 @@ impl Core {
         out: &mut SmallVec<[OutInterface; 8]>,
     ) -> (SourceGroup, IfKey) {
         let pending = &mut self.flows[id];
-        for asked in pending.asked.iter().filter(|asked| asked.alerted && asked.owner == client) {
+        let first = pending.asked.partition_point(|asked| asked.owner < client);
+        let its = pending.asked[first..].iter().take_while(|asked| asked.owner == client);
+        for asked in its.filter(|asked| asked.alerted) {
             // The interface may have changed hands while the question waited.
             let Some(interface) = self.interfaces.of_owner(asked.interface, client) else {
                 continue;
@@ -320,10 +325,10 @@ impl Core {
     ) {
         self.count_question(client, false);
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
-        for asked in pending.asked.iter_mut().filter(|asked| asked.owner == client) {
-            if answer.iter().any(|out| out.interface == asked.interface && !out.enabled) {
-                let its = interfaces.of_owner(asked.interface, client);
-                asked.vetoed = its.map(|interface| interface.tenure);
+        for out in answer.iter().filter(|out| !out.enabled) {
+            if let Ok(at) = pending.place_of(client, out.interface) {
+                let its = interfaces.of_owner(out.interface, client);
+                pending.asked[at].vetoed = its.map(|interface| interface.tenure);
             }
         }
         pending.open -= 1;
@@ -363,12 +368,12 @@ impl Core {
 
     /// A new covering membership of its owner, or adding with FORWARD, lifts the vetoes of an
     /// interface in the pending flows under `of` (rules D5, D6).
-    pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: IfKey) {
+    pub(super) fn lift_vetoes_in_flows(&mut self, of: SourceGroup, interface: IfKey, owner: u32) {
         let mut from = Some(of);
         while let Some(id) = self.pending_under(of, from) {
             let pending = &mut self.flows[id];
-            if let Some(asked) = pending.asked_about(interface) {
-                asked.vetoed = None;
+            if let Ok(at) = pending.place_of(owner, interface) {
+                pending.asked[at].vetoed = None;
             }
             from = pending.flow.next();
         }

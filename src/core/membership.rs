@@ -57,7 +57,7 @@ impl Core {
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, true);
                 if self.interfaces[interface].owner() == Some(slot) {
-                    self.lift_vetoes_in_flows(of, key);
+                    self.lift_vetoes_in_flows(of, key, slot);
                 }
             }
         }
@@ -241,7 +241,7 @@ impl Core {
         }
         self.tell_local(interface, role, |interface| Action::LocalJoin { of, interface });
         if self.interfaces[interface].owner() == Some(slot) {
-            self.lift_vetoes(of, covered, interface);
+            self.lift_vetoes(of, covered, interface, slot);
         }
         self.refresh_all(now, covered, interface, Some(slot));
     }

@@ -163,13 +163,19 @@ impl Core {
 
     /// A new covering membership from the owner lifts its vetoes (rule D6), those of flows whose
     /// creation alerts are being answered too.
-    pub(super) fn lift_vetoes(&mut self, of: SourceGroup, covered: &[u32], interface: u32) {
+    pub(super) fn lift_vetoes(
+        &mut self,
+        of: SourceGroup,
+        covered: &[u32],
+        interface: u32,
+        owner: u32,
+    ) {
         for id in covered {
             if self.mfes[*id].has_mark(interface, Oif::VETOED) {
                 self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
             }
         }
-        self.lift_vetoes_in_flows(of, self.interfaces[interface].key);
+        self.lift_vetoes_in_flows(of, self.interfaces[interface].key, owner);
     }
 
     /// Forgets what an interface's owner marked, in pending flows too, and brings those entries up

@@ -244,6 +244,30 @@ fn d5_an_interface_that_is_pruned_and_grafted_during_the_questions_is_in() {
     assert_eq!(world.oifs(FLOW), [2], "there was no entry to force it into");
 }
 
+/// Of many interfaces some are pruned while A is asked and some vetoed, in the order of another.
+#[test]
+fn d6_many_interfaces_are_told_apart() {
+    let (mut world, a, b) = two();
+    for index in 10..60 {
+        world.take(b, index);
+        world.join(b, index);
+    }
+    world.packet(FLOW);
+    let rpf = world.expect(false, a);
+    for index in (10..60).filter(|index| index % 7 == 0).rev() {
+        world.prune(b, index);
+    }
+    world.rpf(rpf);
+    let creation = world.expect(true, b);
+    let mut out = world.about(creation);
+    assert!(out.is_sorted_by_key(|out| out.interface) && out.len() == 51);
+    out.iter_mut().for_each(|out| out.enabled = out.interface.index % 3 != 0);
+    out.reverse();
+    world.core.creation_answered(world.now, creation.flow, b.slot, &out);
+    let stay = (10..60).filter(|index| index % 7 != 0 && index % 3 != 0);
+    assert_eq!(world.oifs(FLOW), [2].into_iter().chain(stay).collect::<Vec<u32>>());
+}
+
 /// B vetoes 2; while D is asked B gives 2 up and takes another interface, or 2 itself again, on
 /// which IGMP joins: the veto went with the ownership, whatever number the interface gets.
 #[test]

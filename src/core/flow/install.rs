@@ -89,7 +89,9 @@ impl Core {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
         // Vetoes of interfaces that are no would-be oifs any more need room of their own.
         let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
-        let beside = vetoed.filter(|interface| !would_be.contains(interface)).count();
+        let place = |id: &u32| (self.interfaces[*id].owner(), self.interfaces[*id].key);
+        let is_beside = |id: &u32| would_be.binary_search_by_key(&place(id), place).is_err();
+        let beside = vetoed.filter(is_beside).count();
         if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
             return self.give_up(now, pending.flow);
         }
