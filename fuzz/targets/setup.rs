@@ -421,13 +421,18 @@ fn wanted(image: &Image, table: &Image) -> Option<u32> {
     if config.dwReserved != 0 || !(config.dwLogLevel <= 5 || config.dwLogLevel == u32::MAX) {
         return BAD;
     }
+    let path = config.pszControlPath;
+    // SAFETY: null, or the string that the caller made.
+    if !path.is_null() && unsafe { *path } == 0 {
+        return BAD;
+    }
     // "Others: 0", "Others: NULL": never another forwarder than the one whose fields are set.
     let kernels = config.dwTableId != 0 || config.dwMulticastSocket != 0;
     let customs = !config.pForwarder.is_null();
     match config.dwForwarder {
         0 if kernels || customs => BAD,
         0 => Some(code::NO_ERROR),
-        1 if customs => BAD,
+        1 if customs || config.dwTableId > 999_999_999 => BAD,
         1 => None,
         2 if kernels || !customs => BAD,
         2 => {
