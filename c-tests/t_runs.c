@@ -339,6 +339,72 @@ static void e8_time_of_one_run_does_not_pass_in_the_next(void)
     alarm(0);
 }
 
+static int reads, reads_on;
+static DWORD read_code;
+
+static ULONGLONG clock_that_is_late(PVOID context)
+{
+    (void)context;
+    if (!pthread_equal(main_thread, pthread_self()) && !get(&reads)) {
+        set(&reads, 1);
+        await(&reads_on);
+    }
+    return 1000000000;
+}
+
+static void *read_an_entry(void *unused)
+{
+    MIB_IPMCAST_MFE key;
+    BYTE buffer[256];
+    DWORD size = sizeof buffer;
+    memset(&key, 0, sizeof key);
+    key.dwSource = ip(10, 0, 0, 1);
+    key.dwGroup = GROUP;
+    read_code = MgmGetMfe(&key, &size, buffer);
+    return unused;
+}
+
+static void *stop_run(void *unused)
+{
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    return unused;
+}
+
+static void make_entry(const MGM_HOST_CONFIG *config)
+{
+    HANDLE client;
+    CHECK_CODE(MgmHostStart(config), NO_ERROR);
+    client = client_of(100, NULL);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK_CODE(packet(1), NO_ERROR);
+}
+
+/* A reader that comes out of one run's clock when the next one has an entry of the same flow. */
+static void e12_no_entry_is_read_by_the_clock_of_another_run(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    pthread_t reader, stopper;
+    DWORD protocol, component;
+    alarm(PATIENCE);
+    main_thread = pthread_self();
+    config.pfnClock = clock_that_is_late;
+    make_entry(&config);
+    CHECK_EQ(pthread_create(&reader, NULL, read_an_entry, NULL), 0);
+    await(&reads);
+    CHECK_EQ(pthread_create(&stopper, NULL, stop_run, NULL), 0);
+    while (MgmGetProtocolOnInterface(1, 0, &protocol, &component) == NO_ERROR)
+        usleep(1000); /* until the run has ended; it waits for the reader */
+    config.pfnClock = clock_of_second;
+    second_time = 5000;
+    make_entry(&config);
+    set(&reads_on, 1);
+    pthread_join(reader, NULL);
+    pthread_join(stopper, NULL);
+    CHECK_CODE(read_code, ERROR_NOT_FOUND);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
 /* ---- the host's clock, and its log ----------------------------------------------------------- */
 
 static int takes, readings, may_receive, received, in_time;
@@ -440,6 +506,7 @@ int main(void)
     RUN(a3_no_client_registers_with_a_start_that_fails);
     RUN(a_line_goes_to_the_log_of_its_own_run);
     RUN(e8_time_of_one_run_does_not_pass_in_the_next);
+    RUN(e12_no_entry_is_read_by_the_clock_of_another_run);
     RUN(a6_the_clock_is_read_with_nothing_locked);
     RUN(the_end_does_not_wait_for_its_own_thread);
     RUN(a10_each_line_is_one_line);

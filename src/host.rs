@@ -29,7 +29,7 @@ use std::time::Duration;
 /// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
 pub const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// How long at the least for the functions, where others have taken that time up.
+/// How long at the least for each kind of thread, where others have taken that time up.
 const LEAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Counts the runs of all managers.
@@ -216,7 +216,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         forwarder.stop();
         let left = || STOP_WAIT.saturating_sub(begun.elapsed());
-        if !self.take_down(left()) && !stuck {
+        if !self.take_down(left().max(LEAST_WAIT)) && !stuck {
             self.log(
                 Level::Error,
                 format_args!(

@@ -33,7 +33,7 @@ use crate::timer::Timers;
 use crate::waits::Wait;
 use log::KeptLine;
 pub(crate) use log::LastLog;
-pub(crate) use state::{Running, State};
+pub(crate) use state::{Moment, Running, State};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
@@ -418,13 +418,18 @@ impl<C: Callbacks> Mgm<C> {
 
     /// The time, read with nothing locked: the clock may be the host's code.
     pub(crate) fn now(&self) -> Millis {
+        self.moment().now
+    }
+
+    /// The time, and by whose clock.
+    pub(crate) fn moment(&self) -> Moment {
         if self.host_clock.load(Ordering::Relaxed) {
             let clock = self.state.read().clock();
-            if let Some(clock) = clock {
-                return clock();
+            if let Some((epoch, clock)) = clock {
+                return Moment { now: clock(), of: Some(epoch) };
             }
         }
-        system_now()
+        Moment { now: system_now(), of: None }
     }
 }
 

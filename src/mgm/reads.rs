@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Mgm, stale};
+use super::{Mgm, Moment, stale};
 use crate::callbacks::Callbacks;
 use crate::core::MAX_ROWS;
 use crate::core::record::{GroupRow, MfeRecord, Rest};
-use crate::core::types::{ClientId, Counters, EnumId, Millis, SourceGroup};
+use crate::core::types::{ClientId, Counters, EnumId, SourceGroup};
 use crate::error::Error;
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
@@ -23,15 +23,16 @@ impl<C: Callbacks> Mgm<C> {
         stats: bool,
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
-        let now = self.now();
-        let counters = if stats {
-            let forwarder = self.state.read().shared().map(|running| running.forwarder.clone());
-            forwarder.and_then(|forwarder| forwarder.counters(flow))
-        } else {
-            None
-        };
+        let moment = self.moment();
+        let (mut counters, mut epoch) = (None, None);
+        if stats {
+            let counted = self.state.read().shared().map(|run| (run.epoch, run.forwarder.clone()));
+            epoch = counted.as_ref().map(|(epoch, _)| *epoch);
+            counters = counted.and_then(|(_, forwarder)| forwarder.counters(flow));
+        }
         let state = self.state.read();
-        state.shared().ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(now, flow, counters, give)
+        let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+        running.ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(moment.now, flow, counters, give)
     }
 
     /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
@@ -48,15 +49,16 @@ impl<C: Callbacks> Mgm<C> {
         let Some(mut from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
             return Ok(Rest::End);
         };
-        let now = self.now();
+        let (moment, mut epoch) = (self.moment(), None);
         if stats {
-            return self.read_counted(now, from, has_room, give);
+            return self.read_counted(moment, epoch, from, has_room, give);
         }
         loop {
             let state = self.state.read();
-            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+            let Some(running) = running else { return Ok(Rest::End) };
             let taken = |record: &MfeRecord<'_>| give(record).is_continue();
-            match running.core.read_mfes(now, from, READ_CHUNK, taken)? {
+            match running.core.read_mfes(moment.now, from, READ_CHUNK, taken)? {
                 (Some(next), true) => from = next,
                 (Some(_), false) => return Ok(Rest::More),
                 (None, _) => return Ok(Rest::End),
@@ -64,10 +66,12 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// The same with counters, which are asked for with nothing locked.
-    fn read_counted(
+    /// The same with counters, which are asked for with nothing locked. Of the run of that number,
+    /// where one is given.
+    pub(crate) fn read_counted(
         &self,
-        now: Millis,
+        moment: Moment,
+        mut epoch: Option<u64>,
         mut from: SourceGroup,
         has_room: &mut dyn FnMut(usize) -> bool,
         give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
@@ -75,16 +79,18 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             let (rows, forwarder) = {
                 let state = self.state.read();
-                let Some(running) = state.shared() else { return Ok(Rest::End) };
+                let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+                let Some(running) = running else { return Ok(Rest::End) };
                 (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
             let mut counters = SmallVec::<[Option<Counters>; MAX_ROWS]>::new();
             counters.extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow)));
             let state = self.state.read();
-            let Some(running) = state.shared() else { return Ok(Rest::End) };
+            let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+            let Some(running) = running else { return Ok(Rest::End) };
             let taken = |record: &MfeRecord<'_>| give(record).is_continue();
-            if !running.core.read_rows(now, &rows, &counters, taken)? {
+            if !running.core.read_rows(moment.now, &rows, &counters, taken)? {
                 return Ok(Rest::More);
             }
             match last.next() {
@@ -119,6 +125,11 @@ impl<C: Callbacks> Mgm<C> {
         let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
         running.core.end_enumeration(id)
     }
+}
+
+/// Whether a run is the one that was looked at first.
+fn is_same(epoch: u64, first: &mut Option<u64>) -> bool {
+    *first.get_or_insert(epoch) == epoch
 }
 
 fn stale_enumeration(id: EnumId) -> Error {

@@ -45,6 +45,14 @@ pub(crate) struct Running<C> {
     pub refusal_logged: Option<Millis>,
 }
 
+/// A time of a clock's.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub now: Millis,
+    /// The run whose host's clock it is; None: the system's.
+    pub of: Option<u64>,
+}
+
 /// What the lock protects.
 pub(crate) struct State<C> {
     running: Option<Running<C>>,
@@ -89,9 +97,18 @@ impl<C> State<C> {
         (self.running.as_mut(), &mut self.waits)
     }
 
-    /// The host's clock, of what runs or is being stopped.
-    pub fn clock(&self) -> Option<ClockFn> {
-        self.running.as_ref()?.clock.clone()
+    /// The host's clock, of what runs or is being stopped, and which run's.
+    pub fn clock(&self) -> Option<(u64, ClockFn)> {
+        let running = self.running.as_ref()?;
+        Some((running.epoch, running.clock.clone()?))
+    }
+
+    /// What runs, for readers, if it goes by the clock of that moment.
+    pub fn shared_at(&self, moment: Moment) -> Option<&Running<C>> {
+        self.shared().filter(|running| match moment.of {
+            Some(epoch) => running.epoch == epoch,
+            None => running.clock.is_none(),
+        })
     }
 
     /// What runs, for readers, unless it is being started or stopped.

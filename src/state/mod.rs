@@ -12,6 +12,7 @@ mod rows;
 use crate::callbacks::Callbacks;
 use crate::core::Core;
 use crate::core::record::Rest;
+use crate::core::types::SourceGroup;
 use crate::error::Error;
 use crate::mgm::Mgm;
 use json::Json;
@@ -66,11 +67,11 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Writes a part of the state as one JSON object, without a line end.
     pub fn write_part(&self, part: Part, out: &mut dyn Write) -> Result<(), Error> {
-        let now = self.now();
+        let moment = self.moment();
         let (epoch, forwarder, uptime, totals, limits) = {
             let state = self.state.read();
-            let running = state.shared().ok_or(Error::NotRunning)?;
-            let uptime = now.since(running.started) / 1000;
+            let running = state.shared_at(moment).ok_or(Error::NotRunning)?;
+            let uptime = moment.now.since(running.started) / 1000;
             let forwarder = running.forwarder.clone();
             (running.epoch, forwarder, uptime, running.core.totals(), running.core.limits())
         };
@@ -100,7 +101,7 @@ impl<C: Callbacks> Mgm<C> {
             })?;
         }
         if part.wants(Part::Mfes) {
-            self.list_mfes(&mut json)?;
+            self.list_mfes(&mut json, epoch)?;
         }
         json.end()
     }
@@ -133,25 +134,28 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// The forwarding entries, whose counters are asked for with nothing locked.
-    fn list_mfes(&self, json: &mut Json<'_>) -> Result<(), Error> {
+    fn list_mfes(&self, json: &mut Json<'_>, epoch: u64) -> Result<(), Error> {
         json.begin_list("mfes")?;
         let mut after = None;
-        loop {
+        while let Some(from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) {
             let mut written = Ok(());
-            let rest = self.read_mfes(after, true, &mut |_| true, &mut |record| {
-                // A record that is refused is read again.
-                if written.is_err() || json.is_full() {
-                    return ControlFlow::Break(());
-                }
-                written = json.row(&rows::mfe_row(record));
-                after = Some(record.flow);
-                ControlFlow::Continue(())
-            })?;
+            let moment = self.moment();
+            let rest =
+                self.read_counted(moment, Some(epoch), from, &mut |_| true, &mut |record| {
+                    // A record that is refused is read again.
+                    if written.is_err() || json.is_full() {
+                        return ControlFlow::Break(());
+                    }
+                    written = json.row(&rows::mfe_row(record));
+                    after = Some(record.flow);
+                    ControlFlow::Continue(())
+                })?;
             written?;
             json.flush()?;
             if rest == Rest::End {
-                return json.end_list();
+                break;
             }
         }
+        json.end_list()
     }
 }
