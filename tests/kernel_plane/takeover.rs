@@ -3,9 +3,10 @@
 use crate::devices::{during_news, vifs};
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
-use crate::netns::{Cable, limit_memory, run};
+use crate::netns::{Cable, DEADLINE, limit_memory, run};
 use crate::netns_tests;
 use mgm::forwarder::{Forwarder, ForwarderError};
+use std::time::{Duration, Instant};
 
 fn start(left: &Meddler) -> Router {
     Router::try_with_socket(left.descriptor()).unwrap()
@@ -61,6 +62,27 @@ netns_tests! {
         assert!(c.wait_receive().ends_with(b"out"), "it flows on");
         router.forwarder.remove_interface(d.key());
         assert_eq!(vifs().len(), 2, "no found entry needs it");
+    }
+
+    fn what_was_deleted_goes_at_the_end_though_its_number_is_another_devices() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| Cable::new(name, None));
+        let left = Meddler::as_router(&[&a, &b, &c]);
+        let through = flow(3, 1);
+        left.add(through, 1, &[2]);
+        let router = start(&left);
+        router.take(&[&a, &c]);
+        // Its route moves, nobody wants it, and the device that it was found behind goes.
+        router.program(through, &a, &[&c]);
+        program(router.forwarder, through, None);
+        run("ip link delete dev b");
+        router.take(&[&d]);
+        assert_eq!(vifs()[1], (1, "d".into()), "it got the number");
+        assert!(run("ip mroute show").contains("10.1.0.3"), "it is kept for the time being");
+        let end = Instant::now() + 2 * DEADLINE; // what was found has 20 s
+        while run("ip mroute show").contains("10.1.0.3") {
+            assert!(Instant::now() < end, "it stays for good");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn what_somebody_else_wrote_is_not_kept() {

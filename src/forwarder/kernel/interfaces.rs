@@ -115,7 +115,9 @@ impl Plane {
             let there = vifs.in_kernel >> vif & 1 == 1 && vifs.device(vif) == ifindex;
             drop(vifs);
             // One that was taken over may have gone with its device, or been replaced, meanwhile.
-            if there && (known || self.vif_there(vif, ifindex) == Ok(There::Ours)) {
+            let operation = "asking for a multicast interface";
+            let os = |errno| ForwarderError::Os { operation, errno };
+            if there && (known || self.vif_there(vif, ifindex).map_err(os)? == There::Ours) {
                 return Ok(vif);
             }
             match sys::add_vif(&self.socket, vif, ifindex) {

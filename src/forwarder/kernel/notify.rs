@@ -341,7 +341,8 @@ fn recheck(plane: &Plane, ifindex: u32) {
     let mut vifs = plane.vifs.write();
     if let Some(vif) = vifs.number(ifindex) {
         vifs.recheck |= 1 << vif;
-    } else if ifindex == plane.vrf.load(Relaxed) {
+    }
+    if ifindex == plane.vrf.load(Relaxed) {
         // Its devices tell whether it is still there.
         vifs.recheck |= vifs.wanted;
     }

@@ -94,10 +94,12 @@ impl Takeover {
             return;
         }
         self.vifs &= !bit;
-        self.left.retain(|_, left| {
+        for left in self.left.values_mut() {
             left.state.oifs &= !bit;
-            left.state.parent != vif
-        });
+            if left.state.parent == vif {
+                left.state = Programmed { parent: NO_PARENT, oifs: 0 };
+            }
+        }
     }
 
     /// What an entry is to be, as long as it keeps what it was found with.
@@ -272,10 +274,9 @@ impl Plane {
             entries.takeover.left.iter().take(STEP).map(|(flow, left)| (*flow, *left)).collect();
         for (flow, left) in &some {
             entries.takeover.left.remove(flow);
-            if left.reported {
-                // The group manager programs it, or deletes it, as it wants it.
-                queue.push(News::Lost(*flow));
-            } else {
+            // The group manager programs it, or deletes it, as it wants it.
+            queue.push(News::Lost(*flow));
+            if !left.reported {
                 let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
                 entries.note(*flow, None);
             }
