@@ -1,13 +1,7 @@
 /* Functions of the host's that do not return: MgmHostStop goes on without them after 5 seconds, and
  * says so. Each test takes as long; so this is run once, by tools.sh, and not in each way to compile and
  * link. */
-#include "check.h"
-#include "mgm_host.h"
-#include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define ALL_ONES 0xffffffffu
+#include "host.h"
 
 enum { PATIENCE = 60 }; /* seconds until a test that hangs is ended as a failure */
 
@@ -15,35 +9,14 @@ static int inside; /* a function of the host's has been called, and does not ret
 
 static void hang(void)
 {
-    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
+    set(&inside, 1);
     for (;;)
         pause();
 }
 
-static void await_inside(void)
-{
-    while (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST))
-        usleep(1000);
-}
-
-static DWORD ip(int o1, int o2, int o3, int o4)
-{
-    BYTE octets[4];
-    DWORD address;
-    octets[0] = (BYTE)o1, octets[1] = (BYTE)o2, octets[2] = (BYTE)o3, octets[3] = (BYTE)o4;
-    memcpy(&address, octets, sizeof address);
-    return address;
-}
-
-#define GROUP ip(239, 1, 1, 1)
-
 static void *packet(void *unused)
 {
-    BYTE octets[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17};
-    DWORD source = ip(10, 0, 0, 1), group = GROUP;
-    memcpy(octets + 12, &source, 4);
-    memcpy(octets + 16, &group, 4);
-    MgmHostReceive(1, 0, octets, sizeof octets);
+    packet_from(1);
     return unused;
 }
 
@@ -60,10 +33,7 @@ static DWORD route_that_hangs(PVOID context, DWORD source, PMGM_ROUTE route)
 {
     char name[32] = "";
     (void)context;
-    memset(route, 0, sizeof *route);
-    route->dwIfIndex = 1;
-    route->dwUpStreamNbr = route->dwRouteNetwork = source;
-    route->dwRouteMask = ALL_ONES;
+    fill_route(source, route);
     pthread_getname_np(pthread_self(), name, sizeof name);
     if (strcmp(name, "mgm-timer") == 0)
         hang();
@@ -105,7 +75,7 @@ static HANDLE start(const MGM_HOST_CONFIG *config)
     ROUTING_PROTOCOL_CONFIG callbacks;
     HANDLE client = NULL;
     alarm(PATIENCE);
-    __atomic_store_n(&inside, 0, __ATOMIC_SEQ_CST);
+    set(&inside, 0);
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.pfnPruneAlertCallback = keep_for_a_second;
     CHECK_CODE(MgmHostStart(config), NO_ERROR);
@@ -115,35 +85,24 @@ static HANDLE start(const MGM_HOST_CONFIG *config)
     return client;
 }
 
-static char lines[2000]; /* of standard error, as long as there is room */
+static const char *said; /* of the end, on standard error */
 
-static int said_too(const char *text) { return strstr(lines, text) != NULL; }
-
-/* Ends the run while a thread hangs. Whether a line of the log, or of standard error, has the text. */
+/* Ends the run while a thread hangs. Whether standard error hears of that. */
 static int stop_says(const char *text)
 {
-    FILE *errors = tmpfile();
-    int standard_error = dup(2);
-    size_t length;
-    await_inside();
-    if (!CHECK(errors != NULL && dup2(fileno(errors), 2) == 2))
-        exit(1);
+    await(&inside);
+    keep_errors();
     CHECK_CODE(MgmHostStop(), NO_ERROR);
-    dup2(standard_error, 2);
-    close(standard_error);
-    rewind(errors);
-    length = fread(lines, 1, sizeof lines - 1, errors);
-    lines[length] = 0;
-    fclose(errors);
+    said = kept_errors();
     alarm(0);
-    return said_too(text);
+    return strstr(said, text) != NULL;
 }
 
+/* What goes wrong is logged to standard error. */
 static MGM_HOST_CONFIG plain(void)
 {
-    MGM_HOST_CONFIG config;
-    memset(&config, 0, sizeof config);
-    config.dwSize = (DWORD)sizeof config;
+    MGM_HOST_CONFIG config = plain_host();
+    config.dwLogLevel = MGM_LOG_ERROR;
     return config;
 }
 
@@ -156,7 +115,7 @@ static void begin_packet(void)
 
 static DWORD join(HANDLE client)
 {
-    return MgmAddGroupMembershipEntry(client, 0, 0, GROUP, ALL_ONES, 2, 0, MGM_JOIN_STATE_FLAG);
+    return MgmAddGroupMembershipEntry(client, 0, 0, the_group(), ALL_ONES, 2, 0, MGM_JOIN_STATE_FLAG);
 }
 
 static void in_a_function_of_the_host(void)
@@ -194,7 +153,7 @@ static void in_a_function_of_the_plane(void)
     start(&config);
     begin_packet();
     CHECK(stop_says("a function of the host's plane does not return"));
-    CHECK(!said_too("timer")); /* which sleeps */
+    CHECK(strstr(said, "timer") == NULL); /* which sleeps */
     CHECK_EQ(stopped, 1);
     config = plain();
     CHECK_CODE(join(start(&config)), NO_ERROR);

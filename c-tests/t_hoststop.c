@@ -1,12 +1,6 @@
 /* The end of a run while threads are inside the functions that the host gave for it: when
  * MgmHostStop has returned, none of them runs and none is called any more. */
-#include "check.h"
-#include "mgm_host.h"
-#include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define ALL_ONES 0xffffffffu
+#include "host.h"
 
 enum { PATIENCE = 120 }; /* seconds until a test that hangs is ended as a failure */
 
@@ -14,8 +8,6 @@ enum function { ROUTE, TRANSMIT, LOG, CLOCK, ADD_INTERFACE, SET_MFE, COUNTERS, S
 
 enum step { INSIDE, CALLED_BACK, MAY_LEAVE, STOPPED, STEPS };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int steps[STEPS];        /* which have been made */
 static enum function held;      /* the one that the worker stays in until it may leave */
 static int is_worker_known;
@@ -27,54 +19,16 @@ static void (*inside_it)(void); /* what the worker does in there */
 
 static HANDLE client;
 
-static DWORD ip(int o1, int o2, int o3, int o4)
-{
-    BYTE octets[4];
-    DWORD address;
-    octets[0] = (BYTE)o1, octets[1] = (BYTE)o2, octets[2] = (BYTE)o3, octets[3] = (BYTE)o4;
-    memcpy(&address, octets, sizeof address);
-    return address;
-}
-
-static void made(enum step step)
-{
-    pthread_mutex_lock(&mutex);
-    steps[step] = 1;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&mutex);
-}
-
-static void await(enum step step)
-{
-    pthread_mutex_lock(&mutex);
-    while (!steps[step])
-        pthread_cond_wait(&changed, &mutex);
-    pthread_mutex_unlock(&mutex);
-}
-
-static int locked(const int *number)
-{
-    int value;
-    pthread_mutex_lock(&mutex);
-    value = *number;
-    pthread_mutex_unlock(&mutex);
-    return value;
-}
+static void made(enum step step) { set(&steps[step], 1); }
 
 /* Whether the step is made within a tenth of a second. */
-static int soon(enum step step)
-{
-    int tries;
-    for (tries = 0; tries < 100 && !locked(&steps[step]); tries++)
-        usleep(1000);
-    return locked(&steps[step]);
-}
+static int soon(enum step step) { return comes_within(&steps[step], 100); }
 
 /* Each function of the host's is in here while it runs. */
 static void visit(enum function function)
 {
     int stays, f;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&flags);
     running[function]++;
     too_late += steps[STOPPED];
     for (f = ADD_INTERFACE; f <= COUNTERS; f++)
@@ -82,24 +36,22 @@ static void visit(enum function function)
             beside_the_stop++;
     stays = function == held && is_worker_known && pthread_equal(worker, pthread_self()) &&
             !steps[INSIDE];
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&flags);
     if (stays) {
         made(INSIDE);
         if (inside_it != NULL)
             inside_it();
-        await(MAY_LEAVE);
+        await(&steps[MAY_LEAVE]);
     }
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&flags);
     running[function]--;
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&flags);
 }
 
 static DWORD route(PVOID context, DWORD source, PMGM_ROUTE found)
 {
     (void)context;
-    found->dwIfIndex = 1;
-    found->dwUpStreamNbr = found->dwRouteNetwork = source;
-    found->dwRouteMask = ALL_ONES;
+    fill_route(source, found);
     visit(ROUTE);
     return NO_ERROR;
 }
@@ -167,8 +119,7 @@ static void start(DWORD forwarder, PMGM_JOIN_ALERT_CALLBACK joins)
     alarm(PATIENCE);
     memset(steps, 0, sizeof steps);
     held = NONE, is_worker_known = too_late = beside_the_stop = 0, inside_it = NULL;
-    memset(&config, 0, sizeof config);
-    config.dwSize = (DWORD)sizeof config;
+    config = plain_host();
     config.dwLogLevel = MGM_LOG_TRACE;
     config.pfnLog = take_line;
     config.pfnClock = read_clock;
@@ -193,29 +144,20 @@ static void start(DWORD forwarder, PMGM_JOIN_ALERT_CALLBACK joins)
     CHECK_CODE(MgmRegisterMProtocol(&callbacks, 100, 1, &client), NO_ERROR);
     CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
     CHECK_CODE(MgmTakeInterfaceOwnership(client, 2, 0), NO_ERROR);
-    CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, ip(239, 1, 1, 1), ALL_ONES, 2, 0,
+    CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, ip4(239, 1, 1, 1), ALL_ONES, 2, 0,
                                           MGM_JOIN_STATE_FLAG),
                NO_ERROR);
-}
-
-static void packet_comes(void)
-{
-    BYTE packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17};
-    DWORD source = ip(10, 0, 0, 1), group = ip(239, 1, 1, 1);
-    memcpy(packet + 12, &source, 4);
-    memcpy(packet + 16, &group, 4);
-    MgmHostReceive(1, 0, packet, sizeof packet);
 }
 
 /* A packet of a flow, its statistics, and another interface: each function once. */
 static void *use_everything(void *unused)
 {
     DWORD size = 0, count;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&flags);
     worker = pthread_self();
     is_worker_known = 1;
-    pthread_mutex_unlock(&mutex);
-    packet_comes();
+    pthread_mutex_unlock(&flags);
+    packet_from(1);
     MgmGetFirstMfeStats(&size, NULL, &count, MGM_MFE_STATS_0);
     MgmTakeInterfaceOwnership(client, 3, 0);
     return unused;
@@ -242,7 +184,7 @@ static void stop_while_inside(DWORD forwarder, enum function function)
     start(forwarder, NULL);
     held = function;
     CHECK_EQ(pthread_create(&uses, NULL, use_everything, NULL), 0);
-    await(INSIDE);
+    await(&steps[INSIDE]);
     CHECK_EQ(pthread_create(&stops, NULL, stop, &code), 0);
     await_stopping();
     if (!CHECK(!soon(STOPPED)))
@@ -250,7 +192,7 @@ static void stop_while_inside(DWORD forwarder, enum function function)
     made(MAY_LEAVE);
     pthread_join(stops, NULL);
     CHECK_CODE(code, NO_ERROR);
-    CHECK_EQ(locked(&running[function]), 0);
+    CHECK_EQ(get(&running[function]), 0);
     pthread_join(uses, NULL);
     CHECK_EQ(too_late, 0);
     CHECK_EQ(beside_the_stop, 0);
@@ -274,32 +216,6 @@ static void the_end_waits_for_the_functions_of_a_forwarder(void)
     stop_while_inside(MGM_FORWARDER_CUSTOM, COUNTERS);
 }
 
-/* What comes to standard error between these two. */
-static FILE *errors;
-static int standard_error;
-
-static void keep_errors(void)
-{
-    errors = tmpfile();
-    standard_error = dup(2);
-    if (!CHECK(errors != NULL && standard_error >= 0 && dup2(fileno(errors), 2) == 2))
-        exit(1);
-}
-
-/* Whether it says that something was not waited for. */
-static int something_hung(void)
-{
-    char line[600];
-    int hung = 0;
-    dup2(standard_error, 2);
-    close(standard_error);
-    rewind(errors);
-    while (fgets(line, (int)sizeof line, errors) != NULL)
-        hung |= strstr(line, "a function of the host's does not return") != NULL;
-    fclose(errors);
-    return hung;
-}
-
 static DWORD code_inside;
 
 static void stop_in_here(void)
@@ -321,7 +237,7 @@ static void the_end_inside_a_function_of_a_host(void)
         code_inside = ~0u;
         keep_errors();
         use_everything(NULL);
-        CHECK(!something_hung());
+        CHECK(strstr(kept_errors(), "does not return") == NULL);
         CHECK_CODE(code_inside, NO_ERROR);
         CHECK_EQ(too_late, 0);
         CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
@@ -334,7 +250,7 @@ static DWORD stop_in_a_callback(DWORD source, DWORD source_mask, DWORD group, DW
 {
     HANDLE rows;
     (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
-    if (!locked(&is_worker_known))
+    if (!get(&is_worker_known))
         return NO_ERROR;
     made(CALLED_BACK);
     while (MgmGroupEnumerationStart(client, ANY_SOURCE, &rows) == NO_ERROR) {
@@ -347,7 +263,7 @@ static DWORD stop_in_a_callback(DWORD source, DWORD source_mask, DWORD group, DW
 
 static void take_the_client_out(void)
 {
-    await(CALLED_BACK);
+    await(&steps[CALLED_BACK]);
     CHECK_CODE(MgmReleaseInterfaceOwnership(client, 1, 0), NO_ERROR);
     CHECK_CODE(MgmReleaseInterfaceOwnership(client, 2, 0), NO_ERROR);
     CHECK_CODE(MgmDeRegisterMProtocol(client), NO_ERROR);
@@ -365,12 +281,12 @@ static void a6_stopping_while_a_function_of_a_host_takes_the_client_out(void)
     memset(&none, 0, sizeof none);
     CHECK_CODE(MgmRegisterMProtocol(&none, 200, 1, &other), NO_ERROR);
     CHECK_CODE(MgmTakeInterfaceOwnership(other, 4, 0), NO_ERROR);
-    packet_comes(); /* the next one is sent on by the thread that brings it, at once */
+    packet_from(1); /* the next one is sent on by the thread that brings it, at once */
     held = TRANSMIT;
     inside_it = take_the_client_out;
     CHECK_EQ(pthread_create(&uses, NULL, use_everything, NULL), 0);
-    await(INSIDE);
-    CHECK_CODE(MgmAddGroupMembershipEntry(other, 0, 0, ip(239, 1, 1, 2), ALL_ONES, 4, 0,
+    await(&steps[INSIDE]);
+    CHECK_CODE(MgmAddGroupMembershipEntry(other, 0, 0, ip4(239, 1, 1, 2), ALL_ONES, 4, 0,
                                           MGM_JOIN_STATE_FLAG),
                NO_ERROR);
     pthread_join(uses, NULL);

@@ -1,33 +1,10 @@
 /* The end of a run, and what is called from inside the host's own functions: nothing waits for
  * ever, and what the host gave may be unloaded when MgmHostStop has returned. */
-#include "check.h"
-#include "mgm_host.h"
-#include <pthread.h>
-#include <unistd.h>
-
-#define ALL_ONES 0xffffffffu
+#include "host.h"
 
 enum { PATIENCE = 120 }; /* seconds until a test that hangs is ended as a failure */
 
 static HANDLE a, b; /* two routing protocols: a owns 1 and 2, b owns 3 */
-
-static DWORD ip(int o1, int o2, int o3, int o4)
-{
-    BYTE octets[4];
-    DWORD address;
-    octets[0] = (BYTE)o1, octets[1] = (BYTE)o2, octets[2] = (BYTE)o3, octets[3] = (BYTE)o4;
-    memcpy(&address, octets, sizeof address);
-    return address;
-}
-
-static MGM_HOST_CONFIG plain_config(void)
-{
-    MGM_HOST_CONFIG config;
-    memset(&config, 0, sizeof config);
-    config.dwSize = (DWORD)sizeof config;
-    config.dwLogLevel = MGM_LOG_OFF;
-    return config;
-}
 
 static void enrol(HANDLE *who, DWORD protocol, PMGM_JOIN_ALERT_CALLBACK join)
 {
@@ -51,18 +28,8 @@ static void start(const MGM_HOST_CONFIG *config, PMGM_JOIN_ALERT_CALLBACK joins_
 
 static DWORD join(HANDLE who, int last, DWORD index)
 {
-    return MgmAddGroupMembershipEntry(who, 0, 0, ip(239, 1, 1, last), ALL_ONES, index, 0,
+    return MgmAddGroupMembershipEntry(who, 0, 0, ip4(239, 1, 1, last), ALL_ONES, index, 0,
                                       MGM_JOIN_STATE_FLAG);
-}
-
-/* A packet of a flow behind interface 1. */
-static DWORD packet(int last)
-{
-    BYTE octets[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17};
-    DWORD source = ip(10, 0, 0, last), group = ip(239, 1, 1, 1);
-    memcpy(octets + 12, &source, 4);
-    memcpy(octets + 16, &group, 4);
-    return MgmHostReceive(1, 0, octets, sizeof octets);
 }
 
 static DWORD inside; /* what a call from inside a function gave */
@@ -77,13 +44,13 @@ static void log_that_stops(PVOID context, DWORD level, const char *message)
 /* A line that was kept while the plane was programmed. */
 static void a6_stopping_inside_the_log(void)
 {
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     config.pfnLog = log_that_stops;
     config.dwLogLevel = MGM_LOG_DEBUG;
     inside = ~0u;
     start(&config, NULL, NULL);
     CHECK_CODE(join(a, 1, 2), NO_ERROR);
-    packet(1);
+    packet_from(1);
     CHECK_CODE(inside, NO_ERROR);
     CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
     alarm(0);
@@ -113,7 +80,7 @@ static DWORD count_joins(DWORD source, DWORD source_mask, DWORD group, DWORD gro
 /* The line about an alert comes on the thread that is about to call the client. */
 static void a6_joining_inside_the_log(void)
 {
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     config.pfnLog = log_that_joins;
     config.dwLogLevel = MGM_LOG_TRACE;
     inside = ~0u, waited = joins = 0;
@@ -130,38 +97,12 @@ static void a6_joining_inside_the_log(void)
 
 enum step { A_INSIDE, B_INSIDE, RETURNED, STEPS };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int steps[STEPS]; /* which have been made */
 
-static void made(enum step step)
-{
-    pthread_mutex_lock(&mutex);
-    steps[step] = 1;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&mutex);
-}
-
-static void await(enum step step)
-{
-    pthread_mutex_lock(&mutex);
-    while (!steps[step])
-        pthread_cond_wait(&changed, &mutex);
-    pthread_mutex_unlock(&mutex);
-}
+static void made(enum step step) { set(&steps[step], 1); }
 
 /* Whether the step is made within a tenth of a second. */
-static int soon(enum step step)
-{
-    int tries, is = 0;
-    for (tries = 0; tries < 100 && !is; tries++) {
-        usleep(1000);
-        pthread_mutex_lock(&mutex);
-        is = steps[step];
-        pthread_mutex_unlock(&mutex);
-    }
-    return is;
-}
+static int soon(enum step step) { return comes_within(&steps[step], 100); }
 
 /* Until another thread has taken the client out, or ended the run. */
 static void await_the_end_of(HANDLE client)
@@ -192,7 +133,7 @@ static void begin(pthread_t *thread, void *(*run)(void *))
 
 static void begin_anew(PMGM_JOIN_ALERT_CALLBACK joins_of_a, PMGM_JOIN_ALERT_CALLBACK joins_of_b)
 {
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     memset(steps, 0, sizeof steps);
     start(&config, joins_of_a, joins_of_b);
 }
@@ -215,7 +156,7 @@ static void a8_stopping_inside_a_callback_that_is_waited_for(void)
     CHECK_CODE(MgmReleaseInterfaceOwnership(a, 1, 0), NO_ERROR);
     CHECK_CODE(MgmReleaseInterfaceOwnership(a, 2, 0), NO_ERROR);
     begin(&thread, a_hears_of_b);
-    await(A_INSIDE);
+    await(&steps[A_INSIDE]);
     CHECK_CODE(MgmDeRegisterMProtocol(a), NO_ERROR);
     made(RETURNED);
     pthread_join(thread, NULL);
@@ -227,7 +168,7 @@ static DWORD register_in_a(DWORD source, DWORD source_mask, DWORD group, DWORD g
                            BOOL member)
 {
     ROUTING_PROTOCOL_CONFIG none;
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     HANDLE handle;
     (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
     memset(&none, 0, sizeof none);
@@ -246,7 +187,7 @@ static void a6_registering_while_stopping(void)
     pthread_t thread;
     begin_anew(register_in_a, NULL);
     begin(&thread, a_hears_of_b);
-    await(A_INSIDE);
+    await(&steps[A_INSIDE]);
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     made(RETURNED);
     pthread_join(thread, NULL);
@@ -258,7 +199,7 @@ static DWORD take_b_out(DWORD source, DWORD source_mask, DWORD group, DWORD grou
 {
     (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
     made(A_INSIDE);
-    await(B_INSIDE);
+    await(&steps[B_INSIDE]);
     CHECK_CODE(MgmReleaseInterfaceOwnership(b, 3, 0), NO_ERROR);
     CHECK_CODE(MgmDeRegisterMProtocol(b), NO_ERROR);
     return NO_ERROR;
@@ -279,7 +220,7 @@ static void a6_stopping_and_deregistering_each_other(void)
     pthread_t first, second;
     begin_anew(take_b_out, stop_in_b);
     begin(&first, a_hears_of_b);
-    await(A_INSIDE);
+    await(&steps[A_INSIDE]);
     begin(&second, b_hears_of_a);
     pthread_join(first, NULL);
     pthread_join(second, NULL);
@@ -299,7 +240,7 @@ static void call_everything(int function)
 {
     static int reading;
     ROUTING_PROTOCOL_CONFIG none;
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     MIB_IPMCAST_MFE mfe;
     HANDLE handle = NULL;
     BYTE buffer[64];
@@ -309,8 +250,8 @@ static void call_everything(int function)
     seen[function] = reading = 1;
     memset(&none, 0, sizeof none);
     memset(&mfe, 0, sizeof mfe);
-    mfe.dwSource = ip(10, 0, 0, 1);
-    mfe.dwGroup = ip(239, 1, 1, 1);
+    mfe.dwSource = ip4(10, 0, 0, 1);
+    mfe.dwGroup = ip4(239, 1, 1, 1);
     CHECK_CODE(MgmRegisterMProtocol(&none, 9, 9, &handle), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmDeRegisterMProtocol(a), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmTakeInterfaceOwnership(a, 9, 0), ERROR_CAN_NOT_COMPLETE);
@@ -324,7 +265,7 @@ static void call_everything(int function)
     CHECK_CODE(MgmGroupEnumerationEnd(rows), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmHostStart(&config), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmHostStop(), ERROR_CAN_NOT_COMPLETE);
-    CHECK_CODE(packet(7), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(packet_from(7), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmHostRouteChanged(0, 0), ERROR_CAN_NOT_COMPLETE);
     CHECK_CODE(MgmHostInterfaceDown(1, 0), ERROR_CAN_NOT_COMPLETE);
     if (function != STOP) { /* where nothing is left to read */
@@ -375,13 +316,6 @@ static DWORD counters_of(PVOID context, DWORD source, DWORD group, PMGM_MFE_COUN
     return NO_ERROR;
 }
 
-static void fill_route(DWORD source, PMGM_ROUTE route)
-{
-    route->dwIfIndex = 1;
-    route->dwUpStreamNbr = route->dwRouteNetwork = source;
-    route->dwRouteMask = ALL_ONES;
-}
-
 static DWORD route_of(PVOID context, DWORD source, PMGM_ROUTE route)
 {
     (void)context;
@@ -398,7 +332,7 @@ static void stopped(PVOID context)
 
 static void a6_inside_the_functions_of_a_forwarder(void)
 {
-    MGM_HOST_CONFIG config = plain_config();
+    MGM_HOST_CONFIG config = plain_host();
     MGM_HOST_FORWARDER table;
     DWORD size = 0, count;
     int function;
@@ -417,7 +351,7 @@ static void a6_inside_the_functions_of_a_forwarder(void)
     start(&config, NULL, NULL);
     CHECK_CODE(MgmGroupEnumerationStart(a, ANY_SOURCE, &rows), NO_ERROR);
     CHECK_CODE(join(b, 1, 3), NO_ERROR);
-    CHECK_CODE(packet(1), NO_ERROR);
+    CHECK_CODE(packet_from(1), NO_ERROR);
     CHECK_CODE(MgmGetFirstMfeStats(&size, NULL, &count, MGM_MFE_STATS_0),
                ERROR_INSUFFICIENT_BUFFER);
     CHECK_CODE(MgmHostInterfaceDown(1, 0), NO_ERROR);
