@@ -13,14 +13,17 @@ static int is_thread(const char *name)
     return strcmp(own, name) == 0;
 }
 
-static HANDLE client_of(DWORD protocol, const ROUTING_PROTOCOL_CONFIG *callbacks)
+/* Starts with a client that owns interface 1; NULL: one without callbacks. */
+static HANDLE begin(const MGM_HOST_CONFIG *config, const ROUTING_PROTOCOL_CONFIG *callbacks)
 {
-    ROUTING_PROTOCOL_CONFIG config;
+    ROUTING_PROTOCOL_CONFIG own;
     HANDLE client = NULL;
-    memset(&config, 0, sizeof config);
+    memset(&own, 0, sizeof own);
     if (callbacks != NULL)
-        config = *callbacks;
-    CHECK_CODE(MgmRegisterMProtocol(&config, protocol, 1, &client), NO_ERROR);
+        own = *callbacks;
+    CHECK_CODE(MgmHostStart(config), NO_ERROR);
+    CHECK_CODE(MgmRegisterMProtocol(&own, 100, 1, &client), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
     return client;
 }
 
@@ -185,9 +188,7 @@ static void a_line_goes_to_the_log_of_its_own_run(void)
     main_thread = pthread_self();
     config.pfnLog = log_of_first;
     config.dwLogLevel = MGM_LOG_DEBUG;
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
-    client_of_first = client_of(100, NULL);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client_of_first, 1, 0), NO_ERROR);
+    client_of_first = begin(&config, NULL);
     CHECK_CODE(MgmTakeInterfaceOwnership(client_of_first, 3, 0), NO_ERROR);
     for (n = 1; n <= 4; n++)
         CHECK_CODE(packet_from(n), NO_ERROR);
@@ -222,7 +223,6 @@ static DWORD ends_and_begins(DWORD source, DWORD source_mask, DWORD group, DWORD
 {
     MGM_HOST_CONFIG config = plain_host();
     ROUTING_PROTOCOL_CONFIG callbacks;
-    HANDLE client;
     (void)source, (void)source_mask, (void)group, (void)group_mask, (void)index, (void)next_hop;
     (void)upstream, (void)size, (void)header, (void)route;
     if (first_time < 5003000)
@@ -230,11 +230,9 @@ static DWORD ends_and_begins(DWORD source, DWORD source_mask, DWORD group, DWORD
     first_time = 5000000;
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     config.pfnClock = clock_of_second;
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.pfnPruneAlertCallback = keep_for_a_second;
-    client = client_of(300, &callbacks);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    begin(&config, &callbacks);
     CHECK_CODE(packet_from(9), NO_ERROR);
     return NO_ERROR;
 }
@@ -247,16 +245,13 @@ static void e8_time_of_one_run_does_not_pass_in_the_next(void)
     MIB_IPMCAST_MFE key;
     BYTE buffer[256];
     DWORD size = sizeof buffer;
-    HANDLE client;
     alarm(PATIENCE);
     first_time = 5000000, second_time = 1000;
     config.pfnClock = clock_of_first;
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.pfnRpfCallback = ends_and_begins;
     callbacks.pfnPruneAlertCallback = keep_for_a_second;
-    client = client_of(100, &callbacks);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    begin(&config, &callbacks);
     CHECK_CODE(packet_from(1), NO_ERROR);
     CHECK_CODE(packet_from(1), NO_ERROR);
     first_time = 5003000;
@@ -304,10 +299,7 @@ static void *stop_run(void *unused)
 
 static void make_entry(const MGM_HOST_CONFIG *config)
 {
-    HANDLE client;
-    CHECK_CODE(MgmHostStart(config), NO_ERROR);
-    client = client_of(100, NULL);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    begin(config, NULL);
     CHECK_CODE(packet_from(1), NO_ERROR);
 }
 
@@ -368,9 +360,7 @@ static void a6_the_clock_is_read_with_nothing_locked(void)
     alarm(PATIENCE);
     main_thread = pthread_self();
     config.pfnClock = clock_that_waits;
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
-    client = client_of(100, NULL);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    client = begin(&config, NULL);
     CHECK_EQ(pthread_create(&thread, NULL, receive_when_told, NULL), 0);
     set(&takes, 1);
     CHECK_CODE(MgmTakeInterfaceOwnership(client, 2, 0), NO_ERROR);
@@ -406,9 +396,7 @@ static void the_end_does_not_wait_for_its_own_thread(void)
     config.pfnTransmit = transmit_that_starts;
     code_inside = ~0u;
     keep_errors();
-    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
-    client = client_of(100, NULL);
-    CHECK_CODE(MgmTakeInterfaceOwnership(client, 1, 0), NO_ERROR);
+    client = begin(&config, NULL);
     CHECK_CODE(MgmTakeInterfaceOwnership(client, 3, 0), NO_ERROR);
     CHECK_CODE(join(client, 3), NO_ERROR);
     packet_from(1);

@@ -58,7 +58,8 @@ impl<C: Callbacks> Mgm<C> {
             }
             (result, _) => {
                 self.give_kept_lines();
-                self.log(Level::Info, format_args!("started with the {} forwarder", result?));
+                let name = result?;
+                self.log(Level::Info, format_args!("started with the {name} forwarder"));
                 Ok(())
             }
         }

@@ -95,8 +95,8 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
-    /// now on standard error hears of what goes wrong.
-    /// `patience` is for the host's functions that have not returned.
+    /// now on standard error hears of what goes wrong. `patience`: how long [`Self::leave_host`] waits
+    /// for functions of the host's.
     pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>, patience: Duration) -> LastLog {
         let level = self.level.load(Ordering::Relaxed);
         let sink = self.sink.read().clone();
