@@ -12,7 +12,8 @@
 #define REFUSED 31 /* a code of the host's own */
 
 static char calls[2000];           /* what the plane was asked to do, a line each */
-static DWORD refused_interface;    /* pfnAddInterface refuses this one */
+static DWORD refused_interface;    /* pfnAddInterface refuses this one, */
+static DWORD refusal = REFUSED;    /* with this code */
 static DWORD refuse_entries;       /* what pfnSetMfe gives */
 static DWORD in_packets = 5;       /* what pfnGetMfeCounters tells */
 static BOOL joins_meanwhile;       /* a joins 4 while pfnSetMfe runs next, and packets come */
@@ -66,7 +67,7 @@ static DWORD add_interface(PVOID pv, DWORD index, DWORD next_hop)
     note(line);
     if (leaves != NULL && CHECK(pthread_create(&leaver, NULL, leave_for_good, NULL) == 0))
         pthread_join(leaver, NULL);
-    return index == refused_interface ? REFUSED : NO_ERROR;
+    return index == refused_interface ? refusal : NO_ERROR;
 }
 
 static void remove_interface(PVOID pv, DWORD index, DWORD next_hop)
@@ -441,6 +442,21 @@ static void least_table(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
+/* A plane without memory has not refused: that is another code of the take's. */
+static void a4_a_plane_without_memory(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    DWORD protocol, component;
+    start(&table, NULL);
+    refused_interface = 5;
+    refusal = ERROR_NOT_ENOUGH_MEMORY;
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 5, 0), ERROR_NOT_ENOUGH_MEMORY);
+    CHECK_CODE(MgmGetProtocolOnInterface(5, 0, &protocol, &component), ERROR_NOT_FOUND);
+    refusal = REFUSED;
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 5, 0), ERROR_CAN_NOT_COMPLETE);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 /* A plane that refuses an entry does not keep the group manager from going on. */
 static void refused_entries(void)
 {
@@ -460,6 +476,7 @@ static void refused_entries(void)
 int main(void)
 {
     RUN(interfaces);
+    RUN(a4_a_plane_without_memory);
     RUN(c5_a_client_that_goes_while_it_takes_an_interface);
     RUN(entries);
     RUN(statistics);

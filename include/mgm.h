@@ -850,7 +850,6 @@ DWORD MgmDeleteGroupMembershipEntry(HANDLE hProtocol,
  * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client
  *   does not own the entry's incoming interface; pmimm is NULL.
  * - ERROR_NOT_FOUND: there is no such entry.
- * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre pmimm points at a MIB_IPMCAST_MFE.
@@ -893,6 +892,7 @@ DWORD MgmGroupEnumerationStart(HANDLE hProtocol, MGM_ENUM_TYPES metEnumType, HAN
  *   *pdwNumEntries 0.
  * - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration; a required pointer
  *   is NULL.
+ * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre pdwBufferSize and pdwNumEntries point at DWORDs, pbBuffer at *pdwBufferSize octets.

@@ -98,7 +98,8 @@ typedef ULONGLONG (*PMGM_HOST_CLOCK_CALLBACK)(PVOID pvContext);
 
 /**
  * Makes an interface usable. Anything but NO_ERROR refuses it: MgmTakeInterfaceOwnership then
- * gives ERROR_CAN_NOT_COMPLETE. Doing it twice is no error.
+ * gives ERROR_CAN_NOT_COMPLETE (ERROR_NOT_ENOUGH_MEMORY where this function does). Doing it twice
+ * is no error.
  */
 typedef DWORD (*PMGM_HOST_ADD_INTERFACE_CALLBACK)(PVOID pvContext,
                                                   DWORD dwIfIndex,

@@ -221,6 +221,14 @@ impl Error {
             E::AlreadyRegistered { .. } | E::AlreadyOwned(_) | E::AlreadyRunning => {
                 code::ERROR_ALREADY_EXISTS
             }
+            E::Forwarder { reason, .. } | E::Start(StartError::Forwarder(reason))
+                if is_memory(reason) =>
+            {
+                code::ERROR_NOT_ENOUGH_MEMORY
+            }
+            E::Start(StartError::Os { errno, .. }) if is_memory_errno(*errno) => {
+                code::ERROR_NOT_ENOUGH_MEMORY
+            }
             E::StillOwns(_)
             | E::WouldDeadlock
             | E::IgmpDisabled(_)
@@ -241,6 +249,20 @@ impl Error {
     }
 }
 
+/// Whether a forwarding plane failed for want of memory (rule A4), not because it refused (rule C5).
+const fn is_memory(reason: &ForwarderError) -> bool {
+    match reason {
+        ForwarderError::OutOfMemory => true,
+        ForwarderError::Os { errno, .. } => is_memory_errno(*errno),
+        ForwarderError::Refused(_) | ForwarderError::Host(_) => false,
+    }
+}
+
+/// Whether the kernel had no memory: it says ENOBUFS where it found none for a socket or a message.
+const fn is_memory_errno(errno: i32) -> bool {
+    matches!(errno, libc::ENOMEM | libc::ENOBUFS)
+}
+
 impl From<std::collections::TryReserveError> for Error {
     fn from(_: std::collections::TryReserveError) -> Self {
         Self::OutOfMemory
@@ -256,5 +278,31 @@ impl From<hashbrown::TryReserveError> for Error {
 impl From<smallvec::CollectionAllocErr> for Error {
     fn from(_: smallvec::CollectionAllocErr) -> Self {
         Self::OutOfMemory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a4_a_plane_without_memory_did_not_refuse() {
+        let interface = IfKey { index: 1, next_hop: Ipv4Addr::UNSPECIFIED };
+        let os = |errno| ForwarderError::Os { operation: "MRT_ADD_VIF", errno };
+        let memory = [ForwarderError::OutOfMemory, os(libc::ENOMEM), os(libc::ENOBUFS)];
+        let refused = [
+            ForwarderError::Refused("no such device"),
+            ForwarderError::Host(8),
+            os(libc::ENFILE),
+            os(libc::EPERM),
+        ];
+        let codes = |reason: &ForwarderError| {
+            let take = Error::Forwarder { interface, reason: reason.clone() };
+            (take.code(), Error::Start(StartError::Forwarder(reason.clone())).code())
+        };
+        assert!(memory.iter().all(|reason| codes(reason) == (8, 8)));
+        assert!(refused.iter().all(|reason| codes(reason) == (1003, 1003)));
+        let thread = |errno| Error::Start(StartError::Os { what: "starting a thread", errno });
+        assert_eq!((thread(libc::ENOMEM).code(), thread(libc::EPERM).code()), (8, 1003));
     }
 }

@@ -242,7 +242,6 @@ pub extern "C" fn MgmDeleteGroupMembershipEntry(
 /// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client
 ///   does not own the entry's incoming interface; pmimm is NULL.
 /// - ERROR_NOT_FOUND: there is no such entry.
-/// - ERROR_NOT_ENOUGH_MEMORY
 /// - ERROR_CAN_NOT_COMPLETE
 ///
 /// # Safety
@@ -307,6 +306,7 @@ pub unsafe extern "C" fn MgmGroupEnumerationStart(
 ///   *pdwNumEntries 0.
 /// - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration; a required pointer
 ///   is NULL.
+/// - ERROR_NOT_ENOUGH_MEMORY
 /// - ERROR_CAN_NOT_COMPLETE
 ///
 /// # Safety

@@ -98,7 +98,7 @@ fn listed(name: &str, code: u32) -> u32 {
             | "MgmTakeInterfaceOwnership"
             | "MgmAddGroupMembershipEntry"
             | "MgmGroupEnumerationStart"
-            | "MgmSetMfe"
+            | "MgmGroupEnumerationGetNext"
     ) || name.starts_with("MgmHost");
     if code == code::ERROR_NOT_ENOUGH_MEMORY && !lists {
         code::ERROR_CAN_NOT_COMPLETE
@@ -147,10 +147,35 @@ mod tests {
 
     #[test]
     fn a4_out_of_memory_where_the_page_lists_it() {
-        assert_eq!(listed("MgmSetMfe", 8), 8);
-        assert_eq!(listed("MgmHostStart", 8), 8);
-        assert_eq!(listed("MgmGetFirstMfe", 8), 1003);
-        assert_eq!(listed("MgmDeRegisterMProtocol", 8), 1003);
+        let lists = [
+            "MgmRegisterMProtocol",
+            "MgmTakeInterfaceOwnership",
+            "MgmAddGroupMembershipEntry",
+            "MgmGroupEnumerationStart",
+            "MgmGroupEnumerationGetNext",
+            "MgmHostStart",
+            "MgmHostStop",
+            "MgmHostReceive",
+            "MgmHostRouteChanged",
+            "MgmHostInterfaceDown",
+            "MgmHostGetState",
+        ];
+        let lists_not = [
+            "MgmDeRegisterMProtocol",
+            "MgmReleaseInterfaceOwnership",
+            "MgmGetProtocolOnInterface",
+            "MgmDeleteGroupMembershipEntry",
+            "MgmGetMfe",
+            "MgmGetFirstMfe",
+            "MgmGetNextMfe",
+            "MgmGetMfeStats",
+            "MgmGetFirstMfeStats",
+            "MgmGetNextMfeStats",
+            "MgmSetMfe",
+            "MgmGroupEnumerationEnd",
+        ];
+        assert!(lists.iter().all(|name| listed(name, 8) == 8));
+        assert!(lists_not.iter().all(|name| listed(name, 8) == 1003));
         assert_eq!(listed("MgmGetFirstMfe", 87), 87);
     }
 

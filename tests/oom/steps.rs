@@ -162,7 +162,7 @@ fn key(s: Ipv4Addr, g: Ipv4Addr) -> _MIB_IPMCAST_MFE {
 }
 
 pub fn set_upstream(client: usize, s: Ipv4Addr, g: Ipv4Addr, to: Ipv4Addr) -> Step {
-    step(format!("{client} sets the upstream of ({s},{g})"), OUT_OF_MEMORY, move |world| {
+    step(format!("{client} sets the upstream of ({s},{g})"), CAN_NOT_COMPLETE, move |world| {
         let mut mfe = key(s, g);
         mfe.dwUpStrmNgbr = net(to);
         // SAFETY: a whole entry.
@@ -245,7 +245,7 @@ pub fn start_rows(client: usize, all_sources: bool) -> Step {
 }
 
 pub fn next_rows(size: usize) -> Step {
-    read("next rows", CAN_NOT_COMPLETE, size, |world, n, b, e| {
+    read("next rows", OUT_OF_MEMORY, size, |world, n, b, e| {
         let rows = *world.rows.last().expect("an enumeration was begun");
         // SAFETY: the buffer is as long as its size says.
         unsafe { MgmGroupEnumerationGetNext(rows, n, b, e) }

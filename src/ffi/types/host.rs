@@ -95,7 +95,8 @@ pub type PMGM_HOST_LOG_CALLBACK =
 pub type PMGM_HOST_CLOCK_CALLBACK = Option<unsafe extern "C" fn(pvContext: PVOID) -> ULONGLONG>;
 
 /// Makes an interface usable. Anything but NO_ERROR refuses it: MgmTakeInterfaceOwnership then
-/// gives ERROR_CAN_NOT_COMPLETE. Doing it twice is no error.
+/// gives ERROR_CAN_NOT_COMPLETE (ERROR_NOT_ENOUGH_MEMORY where this function does). Doing it twice
+/// is no error.
 pub type PMGM_HOST_ADD_INTERFACE_CALLBACK = Option<
     unsafe extern "C" fn(pvContext: PVOID, dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD,
 >;
