@@ -1,7 +1,7 @@
 //! What can go wrong, and the Win32 code C sees for each: one exhaustive match.
 
-use crate::core::types::{IfKey, SourceGroup};
 use crate::forwarder::ForwarderError;
+use crate::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// The Win32 codes of mgm.h's functions.

@@ -6,7 +6,7 @@
 //! gives a candidate: whether that slot has that generation now is for the core to say.
 #![forbid(unsafe_code)]
 
-use crate::core::types::{ClientId, EnumId};
+use crate::types::{ClientId, EnumId};
 
 /// What a handle stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

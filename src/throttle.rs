@@ -4,7 +4,7 @@
 
 use crate::forwarder::Upcalls;
 use crate::log::Level;
-use crate::sync::coarse_time;
+use crate::sys::sync::coarse_time;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

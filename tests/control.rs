@@ -4,9 +4,9 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, leak, packet, started};
-use mgm::core::types::SourceGroup;
 use mgm::error::{Error, StartError};
-use mgm::mgm::{Mgm, Settings};
+use mgm::shell::manager::{Mgm, Settings};
+use mgm::types::SourceGroup;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -92,7 +92,7 @@ fn each_request_gives_its_part_of_the_state() {
     let path = directory.socket();
     // The host's clock stands still, so that two answers are the same.
     let mgm = started(Settings {
-        clock: Some(std::sync::Arc::new(|| mgm::core::types::Millis(0))),
+        clock: Some(std::sync::Arc::new(|| mgm::types::Millis(0))),
         ..serving(&path)
     });
     with_memberships(mgm, 700);

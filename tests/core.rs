@@ -11,9 +11,9 @@ mod statistics;
 #[path = "core/waiting.rs"]
 mod waiting;
 
-use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};
 use mgm::error::Error;
+use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::net::Ipv4Addr;
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };

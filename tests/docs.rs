@@ -5,7 +5,7 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -203,7 +203,7 @@ fn the_readme_s_links_lead_somewhere() {
 
 #[test]
 fn every_environment_variable_is_described() {
-    let settings = read("src/settings.rs");
+    let settings = read("src/shell/settings.rs");
     let (code, _) = settings.split_once("#[cfg(test)]").unwrap();
     let names: BTreeSet<_> =
         code.split("get(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();

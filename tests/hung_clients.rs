@@ -1,12 +1,12 @@
 //! A client that does not come out of a callback holds up nobody else: other clients hear their
 //! alerts, calls return, reads work (rules A6 and A7).
 
-use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::types::{ClientId, Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use mgm::forwarder::memory::{MemoryConfig, MemoryForwarder};
 use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::Level;
-use mgm::mgm::{ForwarderChoice, Mgm, Settings};
+use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
+use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};

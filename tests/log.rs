@@ -4,11 +4,11 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
-use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::types::{Counters, IfKey, Route, Seconds, SourceGroup};
 use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::{Level, Line};
-use mgm::mgm::{ForwarderChoice, LogSink, Mgm, Settings};
+use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::manager::{ForwarderChoice, LogSink, Mgm, Settings};
+use mgm::types::{Counters, IfKey, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 

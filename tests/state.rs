@@ -4,10 +4,10 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, leak, packet, started};
-use mgm::core::types::{MembershipFlags, SourceGroup};
 use mgm::error::Error;
 use mgm::forwarder::memory::MemoryConfig;
-use mgm::mgm::{ForwarderChoice, Mgm, Settings};
+use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
+use mgm::types::{MembershipFlags, SourceGroup};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -57,7 +57,7 @@ fn every_kind_of_row() {
     let mgm = started(Settings {
         clock: Some({
             let clock = clock.clone();
-            Arc::new(move || mgm::core::types::Millis(clock.load(Relaxed)))
+            Arc::new(move || mgm::types::Millis(clock.load(Relaxed)))
         }),
         forwarder: ForwarderChoice::Memory(MemoryConfig::default()),
         ..host()
@@ -206,7 +206,7 @@ fn long_lists_are_whole() {
 /// The reader may be slow, or call in: nothing is locked while it takes what is written.
 #[test]
 fn nothing_is_locked_while_the_reader_takes_it() {
-    struct Reader(&'static Mgm<NoCallbacks>, mgm::core::types::ClientId, u32);
+    struct Reader(&'static Mgm<NoCallbacks>, mgm::types::ClientId, u32);
     impl Write for Reader {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
             self.2 += 1;

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
-use mgm::core::types::{Millis, SourceGroup};
 use mgm::error::Error;
-use mgm::mgm::Settings;
+use mgm::shell::manager::Settings;
+use mgm::types::{Millis, SourceGroup};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, Write};

@@ -6,12 +6,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mgm::core::types::{IfKey, SourceGroup};
 use mgm::forwarder::Upcalls;
 use mgm::forwarder::kernel::fuzzing::{
     Attributes, Channel, Message, Messages, NextHops, REPORT_SIZE, Stage,
 };
 use mgm::log::Level;
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 

@@ -12,7 +12,7 @@ use mgm::ffi::types::{
     _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, _MGM_ROUTE, _MIB_IPMCAST_OIF, _ROUTING_PROTOCOL_CONFIG,
     BYTE, DWORD, MGM_HOST_CONFIG, PVOID, ULONGLONG,
 };
-use mgm::settings::{ForwarderChoice, Settings};
+use mgm::shell::settings::{ForwarderChoice, Settings};
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -7,13 +7,13 @@
 
 mod socket_file;
 
-use crate::callbacks::Callbacks;
 use crate::error::{Error, StartError};
-use crate::forwarder::kernel::{Body, Thread};
 use crate::log::Level;
-use crate::mgm::Mgm;
-use crate::state::Part;
-use crate::sync::unscheduled::{Condvar, Mutex};
+use crate::shell::callbacks::Callbacks;
+use crate::shell::manager::Mgm;
+use crate::shell::report::Part;
+use crate::sys::sync::unscheduled::{Condvar, Mutex};
+use crate::sys::{Body, Thread};
 use serde::Serialize;
 use socket_file::{SocketFile, bind, os};
 use std::io::{self, ErrorKind, Read, Write};

@@ -3,13 +3,13 @@
 //! Each operation runs among few and among many others of its kind. What it takes may not depend
 //! on how many those are, and must be in proportion to what it is about.
 
-use super::outbox::{Action, Chain};
-use super::steps::counted;
-use super::types::{
+use crate::core::containers::steps::counted;
+use crate::core::state::outbox::{Action, Chain};
+use crate::core::{ClientInfo, Core, Limits, Looked, RouteBook};
+use crate::error::Error;
+use crate::types::{
     ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
 };
-use super::{ClientInfo, Core, Limits, Looked, RouteBook};
-use crate::error::Error;
 use std::net::Ipv4Addr;
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
@@ -252,7 +252,7 @@ fn an_expiry_costs_as_much_as_what_expires() {
             world.now = created.plus(Seconds(5));
             for of in others {
                 let id = world.core.mfes.find(of).unwrap();
-                world.core.set_lifetime(world.now, id, super::mfe::LIFETIME);
+                world.core.set_lifetime(world.now, id, crate::core::state::mfe::LIFETIME);
             }
             world.now = created;
             world.flows(concerned);
@@ -319,7 +319,7 @@ fn packets_and_single_reads_cost_the_same_everywhere() {
 fn a_page_costs_as_much_as_its_rows() {
     holds("page", World::flows, |world| {
         let mut left = 20;
-        let mut give = |_: &super::record::MfeRecord<'_>| {
+        let mut give = |_: &crate::core::state::record::MfeRecord<'_>| {
             left -= 1;
             left > 0
         };

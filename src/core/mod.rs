@@ -9,90 +9,60 @@
 //! something only then: where memory runs out it gives
 //! [`OutOfMemory`](crate::error::Error::OutOfMemory) with nothing changed (rule A4).
 //!
-//! | file | what it knows |
+//! | folder | what it is |
 //! |---|---|
-//! | `client` | registration |
-//! | `ownership` | who is on which interface, and IGMP's disable and enable |
-//! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
-//! | `members` | who has a membership |
-//! | `route_book` | routes looked up before a call |
-//! | `route_changes` | whether the answer to a look-up still holds |
-//! | `mfe` | forwarding entries and their tables |
-//! | `oifs` | their oif lists and the alerts of rule E4 |
-//! | `flow` | new flows and rebuilds: RPF and creation questions |
-//! | `flow::arrive` | packets of flows without an entry |
-//! | `flow::install` | what comes of the answers |
-//! | `lifetime` | expiry, limits, wrong interfaces, route changes |
-//! | `read` | what readers see |
-//! | `enumerate` | group enumerations |
-//! | `outbox`, `plane` | what must be done |
-//! | `slab`, `ordered`, `table`, `registry`, `interfaces`, `wheel` | the containers |
-//! | `steps`, `growth` | tests: no operation looks at what it does not concern |
+//! | `containers` | plain data structures |
+//! | `state` | what the core knows |
+//! | `rules` | what it decides |
+//! | `growth` | tests: no operation looks at what it does not concern |
 
 #![forbid(unsafe_code)]
 
-mod client;
-mod enumerate;
-mod flow;
+pub(crate) mod containers;
 #[cfg(test)]
 mod growth;
-mod interfaces;
-mod lifetime;
-mod members;
-mod membership;
-mod mfe;
-mod oifs;
-mod ordered;
-pub mod outbox;
-mod ownership;
-pub mod plane;
-mod read;
-pub mod record;
-mod registry;
-mod route_book;
-mod route_changes;
-mod slab;
-mod steps;
-mod table;
-pub mod types;
-mod wheel;
+pub(crate) mod rules;
+pub mod state;
 
-pub use client::ClientInfo;
-pub use flow::{Admission, Header};
-pub use lifetime::{Limits, Waiting};
-pub use ownership::Taking;
-pub use read::{ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals};
-pub use route_book::RouteBook;
-pub use route_changes::{Looked, RoutesAsOf};
-pub use slab::NONE;
+pub use containers::slab::NONE;
+pub use rules::flow::{Admission, Header};
+pub use rules::lifetime::{Limits, Waiting};
+pub use rules::ownership::Taking;
+pub use rules::read::{
+    ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals,
+};
+pub use rules::registration::ClientInfo;
+pub use state::route_book::RouteBook;
+pub use state::route_changes::{Looked, RoutesAsOf};
 
-use client::Client;
-use enumerate::Enumeration;
-use flow::Flow;
-use interfaces::Interfaces;
-use lifetime::Admissions;
-use members::Entry;
-use mfe::Mfe;
-use ordered::OrderedMap;
-use outbox::{LifetimeAsk, Outbox};
-use ownership::Change;
-use plane::Plane;
-use registry::Registry;
-use slab::Slab;
+use crate::types::{IfKey, SourceGroup};
+use containers::ordered::OrderedMap;
+use containers::registry::Registry;
+use containers::slab::Slab;
+use containers::table::Table;
+use rules::enumerate::Enumeration;
+use rules::flow::Flow;
+use rules::lifetime::Admissions;
+use rules::ownership::Change;
+use rules::registration::Client;
+use state::interfaces::Interfaces;
+use state::members::Entry;
+use state::mfe::{self, Mfe};
+use state::outbox::{LifetimeAsk, Outbox};
+use state::plane::Plane;
+use state::route_changes;
+use state::wheel::Wheel;
 use std::collections::VecDeque;
-use table::Table;
-use types::{IfKey, SourceGroup};
-use wheel::Wheel;
 
 /// Things the log should tell, found by the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     /// Rule E2.
     #[error("RPF callback for {0} named {1}, which its client does not own: ignored")]
-    ForeignRpfInterface(SourceGroup, types::IfKey),
+    ForeignRpfInterface(SourceGroup, IfKey),
     /// Rule D6.
     #[error("MGM_FORWARD_STATE_FLAG by IGMP on {0}, which a routing protocol owns: ignored")]
-    ForwardByIgmp(types::IfKey),
+    ForwardByIgmp(IfKey),
     /// Rule A4.
     #[error("out of memory: the flow {0} is given up until its next packet")]
     FlowGivenUp(SourceGroup),

@@ -4,7 +4,7 @@
 
 use super::convert::required;
 use super::types::{DWORD, PBYTE, PDWORD};
-use crate::core::record::Rest;
+use crate::core::state::record::Rest;
 use crate::error::Error;
 use std::ptr::NonNull;
 

@@ -5,9 +5,9 @@ use super::types::{
     _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
     BOOL, BYTE, DWORD, FILETIME, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
 };
-use crate::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use crate::core::types::{IfKey, Route, Seconds, SourceGroup};
 use crate::error::Error;
+use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
 

@@ -3,9 +3,9 @@
 use super::types::{
     DWORD, HANDLE, MGM_ENUM_TYPES, MGM_FORWARD_STATE_FLAG, MGM_JOIN_STATE_FLAG, PMIB_IPMCAST_MFE,
 };
-use crate::core::types::{ClientId, EnumId, IfKey, MembershipFlags, SourceGroup};
 use crate::error::Error;
 use crate::handle;
+use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, SourceGroup};
 use std::net::Ipv4Addr;
 use std::ptr::NonNull;
 

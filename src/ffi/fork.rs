@@ -45,7 +45,7 @@ unsafe extern "C" fn in_child() {
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use crate::ffi::callbacks::CClient;
-    use crate::mgm::Mgm;
+    use crate::shell::manager::Mgm;
 
     /// A child that is forked meanwhile has a lock that nobody will give back.
     #[test]

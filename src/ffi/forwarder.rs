@@ -6,13 +6,13 @@ use super::types::{
     _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, _MGM_MFE_COUNTERS, _MGM_ROUTE, _MIB_IPMCAST_OIF, DWORD,
     PVOID,
 };
-use crate::core::types::{Counters, IfKey, Millis, Route, SourceGroup};
 use crate::error::code;
 use crate::forwarder::EntryState;
 use crate::forwarder::custom::HostPlane;
-use crate::host::STOP_WAIT;
-use crate::host_calls::HostCalls;
 use crate::log::{Level, Line, to_stderr};
+use crate::shell::host_calls::HostCalls;
+use crate::shell::start_stop::STOP_WAIT;
+use crate::types::{Counters, IfKey, Millis, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 //! a code.
 
 use super::{MGM, fork};
-use crate::context;
-use crate::core::record::Rest;
+use crate::core::state::record::Rest;
 use crate::error::{Error, code};
 use crate::log::Level;
+use crate::shell::context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a function gives when it succeeded, as a code.
@@ -49,8 +49,8 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         }
         #[cfg(feature = "fault-injection")]
         {
-            crate::fault::point(name);
-            crate::fault::lock_order();
+            crate::shell::fault::point(name);
+            crate::shell::fault::lock_order();
             race();
         }
         let result = body();
@@ -74,7 +74,7 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
 #[cfg(feature = "fault-injection")]
 fn race() {
     static mut CALLS: u32 = 0;
-    if crate::fault::is_at("race") {
+    if crate::shell::fault::is_at("race") {
         let calls = &raw mut CALLS;
         // SAFETY: it is meant to be unsound; nothing depends on the number.
         unsafe { calls.write(calls.read().wrapping_add(1)) };

@@ -1,6 +1,6 @@
 //! The C border: everything that C sees, and every unsafe line of it.
 //!
-//! A function here converts and checks its arguments, makes one call into [`crate::mgm`] and maps
+//! A function here converts and checks its arguments, makes one call into [`crate::shell::manager`] and maps
 //! the error to a code. [`entry`] and [`reads`] have the 17 functions of mgm.h, [`host`] the six
 //! of mgm_host.h.
 //!
@@ -24,4 +24,4 @@ mod records;
 use callbacks::CClient;
 
 /// The one group manager of the process.
-static MGM: crate::mgm::Mgm<CClient> = crate::mgm::Mgm::new();
+static MGM: crate::shell::manager::Mgm<CClient> = crate::shell::manager::Mgm::new();

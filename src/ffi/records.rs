@@ -7,9 +7,9 @@ use super::types::{
     _MIB_IPMCAST_MFE, _MIB_IPMCAST_MFE_STATS, _MIB_IPMCAST_MFE_STATS_EX, _MIB_IPMCAST_OIF,
     _MIB_IPMCAST_OIF_STATS, _SOURCE_GROUP_ENTRY, DWORD, MGM_MFE_STATS_0, MGM_MFE_STATS_1,
 };
-use crate::core::record::{MfeRecord, OifRecord, Rest};
-use crate::core::types::{EnumId, SourceGroup, mask_of};
+use crate::core::state::record::{MfeRecord, OifRecord, Rest};
 use crate::error::Error;
+use crate::types::{EnumId, SourceGroup, mask_of};
 use std::mem::offset_of;
 use std::ops::ControlFlow;
 
@@ -230,7 +230,7 @@ fn oif_stats(oif: &OifRecord) -> _MIB_IPMCAST_OIF_STATS {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::{Counters, IfKey, Seconds};
+    use crate::types::{Counters, IfKey, Seconds};
     use std::mem::MaybeUninit;
     use std::net::Ipv4Addr;
 

@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
-use crate::context::inside_plane;
-use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::error::code;
 use crate::log::Level;
+use crate::shell::context::inside_plane;
+use crate::types::{Counters, IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 

@@ -7,9 +7,9 @@
 
 use super::packet::{self, Packet};
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
-use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::error::Error;
-use crate::sync::Mutex;
+use crate::sys::sync::Mutex;
+use crate::types::{Counters, IfKey, Route, SourceGroup};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;

@@ -14,7 +14,7 @@ pub mod kernel;
 pub mod memory;
 pub(crate) mod packet;
 
-use crate::core::types::{Counters, IfKey, Route, SourceGroup};
+use crate::types::{Counters, IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// Why a forwarding plane refused. Goes into the log; C sees ERROR_CAN_NOT_COMPLETE.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::types::SourceGroup;
+use crate::types::SourceGroup;
 use std::net::Ipv4Addr;
 
 /// Why a packet is not forwarded although it can be parsed.

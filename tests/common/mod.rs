@@ -1,9 +1,9 @@
 //! What the tests of the state and the control socket share.
 
-use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use mgm::log::Level;
-use mgm::mgm::{Mgm, Settings};
+use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::manager::{Mgm, Settings};
+use mgm::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// A routing protocol's id.

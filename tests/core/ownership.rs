@@ -1,9 +1,9 @@
 //! IGMP that leaves while the owner of its interface changes (rule C3, decision 2).
 
 use crate::{INTERFACE, JOIN};
-use mgm::core::types::{ClientId, IfKey, Millis, SourceGroup};
 use mgm::core::{ClientInfo, Core, Limits, RouteBook, Taking};
 use mgm::error::Error;
+use mgm::types::{ClientId, IfKey, Millis, SourceGroup};
 use std::net::Ipv4Addr;
 
 const GROUP: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, 1));

@@ -1,9 +1,9 @@
 //! What happens while the questions of a flow are open.
 
-use mgm::callbacks::{OutInterface, RpfAnswer};
-use mgm::core::outbox::{Action, Chain};
-use mgm::core::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
+use mgm::shell::callbacks::{OutInterface, RpfAnswer};
+use mgm::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
@@ -146,7 +146,7 @@ impl World {
 
     fn oifs(&self, flow: SourceGroup) -> Vec<u32> {
         let mut oifs = Vec::new();
-        let give = &mut |record: &mgm::core::record::MfeRecord<'_>| {
+        let give = &mut |record: &mgm::core::state::record::MfeRecord<'_>| {
             oifs = record.oifs.iter().map(|oif| oif.interface.index).collect();
         };
         self.core.read_mfe(self.now, flow, None, give).unwrap();

@@ -1,9 +1,9 @@
 //! Routes that change while they are looked up.
 
 use crate::{INTERFACE, core};
-use mgm::core::outbox::{Action, Chain};
-use mgm::core::types::{IfKey, Millis, Route, SourceGroup};
+use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::{Admission, Core, Looked, Relook, RouteBook};
+use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
 fn route(index: u32) -> Route {

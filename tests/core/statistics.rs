@@ -1,10 +1,10 @@
 //! From when on an interface of an entry counts (rule E13), while the plane is being programmed.
 
 use crate::{INTERFACE, JOIN, core};
-use mgm::core::outbox::{Action, Chain};
-use mgm::core::plane::PlaneEntry;
-use mgm::core::types::{ClientId, Counters, IfKey, Millis, Route, SourceGroup};
+use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::plane::PlaneEntry;
 use mgm::core::{Core, Looked, NONE, Relook, RouteBook};
+use mgm::types::{ClientId, Counters, IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
 const FLOW: SourceGroup = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, 1));
@@ -131,7 +131,7 @@ fn e13_an_entry_that_the_plane_lost_counts_anew() {
     assert_eq!(world.out(2), [2, 3]);
     // Nothing is counted for a moment.
     let mut none = true;
-    let give = &mut |record: &mgm::core::record::MfeRecord<'_>| {
+    let give = &mut |record: &mgm::core::state::record::MfeRecord<'_>| {
         none = record.oifs.iter().all(|oif| oif.packets == 0);
     };
     world.core.read_mfe(NOW, FLOW, None, give).unwrap();

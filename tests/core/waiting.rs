@@ -1,8 +1,8 @@
 //! Flows that wait for an owner of the interface toward their source.
 
-use mgm::core::outbox::{Action, Chain};
-use mgm::core::types::{IfKey, Millis, Route, SourceGroup};
+use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
+use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
 const NOW: Millis = Millis(1_000);

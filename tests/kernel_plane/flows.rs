@@ -3,8 +3,8 @@
 use crate::netns::recorder::{Event, Router, flow, program, send, send_until_received};
 use crate::netns::{Cable, ip_packet, run, udp, wait_for};
 use crate::netns_tests;
-use mgm::core::types::{Counters, IfKey, SourceGroup};
 use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
+use mgm::types::{Counters, IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};

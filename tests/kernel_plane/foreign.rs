@@ -4,8 +4,8 @@ use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{Event, Router, flow, program, send};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
-use mgm::core::types::IfKey;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder};
+use mgm::types::IfKey;
 use std::net::Ipv4Addr;
 
 fn lost(e: &Event) -> bool {

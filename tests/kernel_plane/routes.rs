@@ -3,8 +3,8 @@
 use crate::netns::recorder::{Event, Router};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
-use mgm::core::types::{IfKey, Route};
 use mgm::forwarder::Forwarder;
+use mgm::types::{IfKey, Route};
 use std::net::Ipv4Addr;
 
 fn ip(text: &str) -> Ipv4Addr {

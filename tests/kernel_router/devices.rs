@@ -5,8 +5,8 @@ use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
 use crate::stage::{JOIN, Router, any, three_cables};
-use mgm::core::types::IfKey;
 use mgm::error::Error;
+use mgm::types::IfKey;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command};
 

@@ -4,8 +4,8 @@ use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Router, any, kernel_entries, three_cables};
-use mgm::core::types::{IfKey, SourceGroup};
 use mgm::log::Level;
+use mgm::types::{IfKey, SourceGroup};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const MRT_DEL_VIF: i32 = 203;

@@ -1,6 +1,6 @@
 //! What a router must hold, worked out from what was done to it and from nothing it says.
 
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::collections::HashSet;
 
 /// Memberships and routes, by the numbers of devices.

@@ -4,7 +4,7 @@ use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, udp, wait_for};
 use crate::netns_tests;
 use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, memory, three_cables};
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};

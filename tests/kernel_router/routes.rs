@@ -4,7 +4,7 @@ use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Router, Told, any, three_cables};
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::{Ipv4Addr, UdpSocket};
 
 /// MIB_IPPROTO_LOCAL and MIB_IPPROTO_NETMGMT.

@@ -11,7 +11,7 @@ use crate::netns::recorder::send;
 use crate::netns::{Cable, DEADLINE, run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Entry, JOIN, Protocol, Router, memory};
-use mgm::core::types::{ClientId, SourceGroup};
+use mgm::types::{ClientId, SourceGroup};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 

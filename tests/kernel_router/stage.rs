@@ -1,13 +1,11 @@
 //! A group manager on the kernel forwarder, with clients that record what they are told.
 
 use crate::netns::{Cable, DEADLINE, run, wait_for};
-use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::types::{
-    ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
-};
 use mgm::log::Level;
-use mgm::mgm::Mgm;
-use mgm::settings::{ForwarderChoice, LogSink, Settings};
+use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::manager::Mgm;
+use mgm::shell::settings::{ForwarderChoice, LogSink, Settings};
+use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
@@ -296,7 +294,7 @@ impl std::io::Write for Head {
     }
 }
 
-fn read(record: &mgm::core::record::MfeRecord<'_>) -> Entry {
+fn read(record: &mgm::core::state::record::MfeRecord<'_>) -> Entry {
     Entry {
         flow: record.flow,
         iif: record.iif,

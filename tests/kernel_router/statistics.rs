@@ -5,7 +5,7 @@ use crate::netns::recorder::{flow, send};
 use crate::netns::{Cable, wait_for};
 use crate::netns_tests;
 use crate::stage::{Entry, Router, SetOnDrop, Told, any, three_cables};
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 

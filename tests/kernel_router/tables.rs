@@ -4,8 +4,8 @@ use crate::netns::recorder::{flow, send_until_received};
 use crate::netns::{Cable, run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Router, any, kernel_entries, three_cables};
-use mgm::core::types::SourceGroup;
-use mgm::settings::ForwarderChoice;
+use mgm::shell::settings::ForwarderChoice;
+use mgm::types::SourceGroup;
 use std::process::Command;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::members::PRUNE_TIMEOUT;
 use super::net::{RouteEntry, prefix_holds};
 use super::state::{Id, Model};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// Rule E4: the longest lifetime that a prune callback can ask for.

@@ -3,7 +3,7 @@
 use super::deliver::Item;
 use super::state::{Id, Interface, Model, Registration};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 

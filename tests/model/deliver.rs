@@ -3,7 +3,7 @@
 use super::again::Why;
 use super::state::{Id, Model};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// Something that a client is to be told or asked, and the call that caused it.

@@ -6,7 +6,7 @@ use super::members::PRUNE_TIMEOUT;
 use super::net::RouteEntry;
 use super::state::{Id, Model};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 

@@ -4,7 +4,7 @@
 use super::deliver::Item;
 use super::state::{Id, Model};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::collections::BTreeSet;
 
 /// Rule D8: what pdwTimeout points at before the call.

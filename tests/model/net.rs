@@ -1,7 +1,7 @@
 //! The small network of the tests: its interfaces, groups, sources, routes and packets.
 
 use super::words::Packet;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// Interface 1 to 5, the next hop unspecified.

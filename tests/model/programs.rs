@@ -2,7 +2,7 @@
 
 use crate::model::net::*;
 use crate::model::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, prop_oneof};

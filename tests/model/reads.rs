@@ -2,7 +2,7 @@
 
 use super::state::{Id, Model};
 use super::words::*;
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 

@@ -3,7 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::*;
 use crate::programs::{Level, Program, world};
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 const FLOW: SourceGroup = sg(S1, G1);

@@ -2,15 +2,13 @@
 
 use super::subject::{Subject, Word, called_back, clock, route, transmit};
 use super::words::*;
-use mgm::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use mgm::core::record::{MfeRecord, Rest};
-use mgm::core::types::{
-    ClientId, EnumId, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
-};
+use mgm::core::state::record::{MfeRecord, Rest};
 use mgm::error::Error;
 use mgm::forwarder::memory::MemoryConfig;
-use mgm::mgm::Mgm;
-use mgm::settings::{ForwarderChoice, Settings};
+use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::manager::Mgm;
+use mgm::shell::settings::{ForwarderChoice, Settings};
+use mgm::types::{ClientId, EnumId, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::rc::Rc;

@@ -4,7 +4,7 @@
 use super::deliver::Answer;
 use super::net::{INTERFACES, RouteEntry, Routes, bytes_of};
 use super::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
 use std::rc::Rc;

@@ -3,7 +3,7 @@
 //! Everything here is plain data. The model and the two real libraries are driven by the same
 //! [`Op`]s and answer in the same [`Event`]s, so that comparing them is `==`.
 
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 /// The codes of abi.md, written down again so that a wrong number in the library is noticed.

@@ -1,7 +1,7 @@
 //! Another program at the kernel's multicast routing.
 
 use super::Cable;
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 

@@ -214,8 +214,8 @@ impl Cable {
     }
 
     /// The router's interface without a next hop.
-    pub fn key(&self) -> mgm::core::types::IfKey {
-        mgm::core::types::IfKey::new(self.index, Ipv4Addr::UNSPECIFIED)
+    pub fn key(&self) -> mgm::types::IfKey {
+        mgm::types::IfKey::new(self.index, Ipv4Addr::UNSPECIFIED)
     }
 
     /// Sends an IPv4 packet into the cable: it comes in on the router's device.

@@ -1,10 +1,10 @@
 //! A kernel forwarder under test, and a record of all that it reports.
 
 use crate::netns::{Cable, DEADLINE, udp, wait_for};
-use mgm::core::types::{IfKey, SourceGroup};
 use mgm::forwarder::kernel::KernelForwarder;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
 use mgm::log::Level;
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 

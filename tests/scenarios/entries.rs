@@ -3,7 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::*;
 use crate::stage::*;
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 use std::net::Ipv4Addr;
 
 crate::scenarios!(

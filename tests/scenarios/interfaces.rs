@@ -211,7 +211,7 @@ pub fn c4_release_needs_the_client_on_the_interface(on: On) {
     s.release(B, IF1).fails(INVALID_PARAMETER);
     s.release(IGMP, IF1).fails(INVALID_PARAMETER);
     s.release(A, IF2).fails(INVALID_PARAMETER);
-    let odd = mgm::core::types::IfKey::new(1, Ipv4Addr::new(10, 0, 0, 1));
+    let odd = mgm::types::IfKey::new(1, Ipv4Addr::new(10, 0, 0, 1));
     s.release(A, odd).fails(INVALID_PARAMETER);
 }
 

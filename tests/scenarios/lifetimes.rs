@@ -3,7 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::{code::*, *};
 use crate::stage::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 crate::scenarios!(

@@ -5,7 +5,7 @@ use crate::model::net::*;
 use crate::model::state::Model;
 use crate::model::subject::Driver;
 use crate::model::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 

@@ -8,11 +8,11 @@
 use super::Plane;
 use super::mroute::Entries;
 use super::netlink::{self, Messages, Writer, rtmsg};
-use super::sys::{self, MAX_VIFS};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
-use crate::core::types::SourceGroup;
 use crate::forwarder::{EntryChange, ForwarderError};
-use crate::sync::unscheduled::MutexGuard;
+use crate::sys::sync::unscheduled::MutexGuard;
+use crate::sys::{self, MAX_VIFS};
+use crate::types::SourceGroup;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most changes in one system call.

@@ -4,12 +4,12 @@
 
 use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
 use super::notify::News;
-use super::sys::{self, Errno};
 use super::vifs::TAKEN;
 use super::{Plane, mroute::Entries, takeover};
-use crate::core::types::IfKey;
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
+use crate::sys::{self, Errno};
+use crate::types::IfKey;
 use std::fmt::Arguments;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -33,22 +33,16 @@ mod pump;
 mod refused;
 mod report;
 mod routes;
-mod sys;
 mod takeover;
 mod upcall;
 mod vifs;
 
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
-pub(crate) use sys::ShardedRwLock;
-#[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use sys::coarse_time;
-pub(crate) use sys::{Body, Errno, Thread};
-
 use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
-use crate::core::types::{Counters, IfKey, Route, SourceGroup};
 use crate::log::Level;
-use crate::sync::unscheduled::{Mutex, RwLock};
+use crate::sys;
+use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::throttle::Throttle;
+use crate::types::{Counters, IfKey, Route, SourceGroup};
 use mroute::Entries;
 use netlink::Asker;
 use notify::{Notifications, Watcher};

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::sys::{self, Errno};
+use crate::sys::{self, Errno};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 

@@ -5,10 +5,10 @@
 
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
 use super::pump::{Place, Pump, Work};
-use super::sys::{self, Errno};
 use super::{Plane, foreign, takeover};
 use crate::core::Header;
-use crate::core::types::{SourceGroup, mask_of};
+use crate::sys::{self, Errno};
+use crate::types::{SourceGroup, mask_of};
 use hashbrown::HashMap;
 use std::ffi::CStr;
 use std::net::Ipv4Addr;

@@ -12,9 +12,9 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::sys::{Body, Errno, Thread};
 use crate::log::Level;
-use crate::sync::unscheduled::{Condvar, Mutex, MutexGuard};
+use crate::sys::sync::unscheduled::{Condvar, Mutex, MutexGuard};
+use crate::sys::{Body, Errno, Thread};
 use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::marker::PhantomData;

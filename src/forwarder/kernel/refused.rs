@@ -13,9 +13,9 @@
 
 use super::Plane;
 use super::mroute::{Entries, HARMLESS_PARENT};
-use super::sys;
 use super::vifs::{NO_PARENT, Programmed};
-use crate::core::types::SourceGroup;
+use crate::sys;
+use crate::types::SourceGroup;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

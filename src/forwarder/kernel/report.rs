@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::types::SourceGroup;
+use crate::types::SourceGroup;
 use std::net::Ipv4Addr;
 
 /// The longest IP header, options included.

@@ -4,9 +4,9 @@
 
 use super::Plane;
 use super::netlink::{MANY, Message, RTMSG, read_address, read_u32, rtmsg};
-use super::sys::Errno;
-use crate::core::types::{IfKey, Route, mask_of};
 use crate::log::Level;
+use crate::sys::Errno;
+use crate::types::{IfKey, Route, mask_of};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;

@@ -5,9 +5,9 @@
 use super::Plane;
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::report::{Kind, Report, SIZE};
-use super::sys::{self, BATCH};
-use crate::core::types::IfKey;
 use crate::log::Level;
+use crate::sys::{self, BATCH};
+use crate::types::IfKey;
 use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::net::Ipv4Addr;

@@ -6,9 +6,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::sys::MAX_VIFS;
-use crate::core::types::IfKey;
 use crate::forwarder::{EntryState, ForwarderError};
+use crate::sys::MAX_VIFS;
+use crate::types::IfKey;
 
 /// What an entry looks like in the kernel: the VIF packets must come in on, and one bit for each
 /// VIF they go out of.

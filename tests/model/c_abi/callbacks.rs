@@ -4,7 +4,7 @@ use super::{address, interface};
 use crate::model::rust_api::header_seen;
 use crate::model::subject::called_back;
 use crate::model::words::*;
-use mgm::core::types::SourceGroup;
+use mgm::types::SourceGroup;
 
 /// MGM_IF_ENTRY.
 #[repr(C)]

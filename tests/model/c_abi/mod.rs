@@ -9,7 +9,7 @@ mod records;
 use super::subject::{Subject, Word, clock, route, transmit};
 use super::words::*;
 use library::Library;
-use mgm::core::types::{IfKey, SourceGroup, mask_of};
+use mgm::types::{IfKey, SourceGroup, mask_of};
 use std::ffi::{c_char, c_void};
 use std::net::Ipv4Addr;
 use std::rc::Rc;

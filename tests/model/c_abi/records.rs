@@ -4,7 +4,7 @@
 use super::library::Library;
 use super::{address, interface};
 use crate::model::words::*;
-use mgm::core::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, SourceGroup};
 
 /// MGM_MFE_STATS_0 and _1.
 const STATS: [u32; 2] = [1, 2];

@@ -1,0 +1,310 @@
+//! An ordered map in two levels: sorted blocks, and the first key of each block.
+//!
+//! What std's BTreeMap does, with growth that can fail without harm (rule A4) and with fewer
+//! octets per entry. An insert or removal moves at most one block and, where a block is split or
+//! given up, the list of blocks.
+
+use crate::core::containers::steps::step;
+use crate::error::Error;
+
+/// Entries per block. Larger blocks make inserts dearer, smaller ones splits.
+const BLOCK: usize = 512;
+/// A full block whose neighbour has room for so many shares with it instead of being split: blocks
+/// are five sixths full instead of two thirds.
+const WORTH_SHARING: usize = BLOCK / 32;
+
+struct Block<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K, V> Block<K, V> {
+    fn new() -> Result<Self, Error> {
+        let mut block = Self { keys: Vec::new(), values: Vec::new() };
+        block.keys.try_reserve_exact(BLOCK)?;
+        block.values.try_reserve_exact(BLOCK)?;
+        Ok(block)
+    }
+}
+
+/// A map from small plain keys to small plain values, ordered by key.
+pub struct OrderedMap<K, V> {
+    /// The first key of each block.
+    firsts: Vec<K>,
+    blocks: Vec<Block<K, V>>,
+    /// An empty block for the next split.
+    spare: Option<Block<K, V>>,
+    len: usize,
+}
+
+impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
+    /// An empty map.
+    pub const fn new() -> Self {
+        Self { firsts: Vec::new(), blocks: Vec::new(), spare: None, len: 0 }
+    }
+
+    /// How many entries there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes sure that the next insert finds room.
+    pub fn reserve_one(&mut self) -> Result<(), Error> {
+        if self.spare.is_none() {
+            self.spare = Some(Block::new()?);
+        }
+        self.firsts.try_reserve(1)?;
+        self.blocks.try_reserve(1)?;
+        Ok(())
+    }
+
+    /// Where a key stands or would stand: its block and the place in it.
+    fn locate(&self, key: K) -> (usize, Result<usize, usize>) {
+        step();
+        let block = self.firsts.partition_point(|first| *first <= key).saturating_sub(1);
+        match self.blocks.get(block) {
+            Some(b) => (block, b.keys.binary_search(&key)),
+            None => (block, Err(0)),
+        }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: K) -> Option<V> {
+        let (block, place) = self.locate(key);
+        place.ok().map(|at| self.blocks[block].values[at])
+    }
+
+    /// Adds an entry or changes its value. Room must have been reserved.
+    pub fn insert(&mut self, key: K, value: V) {
+        let (mut block, place) = self.locate(key);
+        let mut at = match place {
+            Ok(at) => {
+                self.blocks[block].values[at] = value;
+                return;
+            }
+            Err(at) => at,
+        };
+        self.len += 1;
+        if self.blocks.is_empty() {
+            self.add_block(0, key);
+        } else if self.blocks[block].keys.len() == BLOCK {
+            (block, at) = self.make_room(block, at, key);
+        }
+        let target = &mut self.blocks[block];
+        debug_assert!(target.keys.len() < target.keys.capacity());
+        target.keys.insert(at, key);
+        target.values.insert(at, value);
+        self.firsts[block] = target.keys[0];
+    }
+
+    /// Makes room in a full block for a key that belongs at `at`; gives its block and place then.
+    fn make_room(&mut self, block: usize, at: usize, key: K) -> (usize, usize) {
+        // At the very end a new block is begun: keys that come in order fill their blocks.
+        if block + 1 == self.blocks.len() && at == BLOCK {
+            self.split(block, BLOCK, key);
+            return (block + 1, 0);
+        }
+        let room = |of: &Block<K, V>| BLOCK - of.keys.len();
+        let keep = match self.blocks.get(block + 1).map(room) {
+            Some(room) if room >= WORTH_SHARING => {
+                let keep = BLOCK - room / 2;
+                self.move_up(block, keep);
+                keep
+            }
+            _ => match block.checked_sub(1).map(|left| (left, room(&self.blocks[left]))) {
+                Some((left, room)) if room >= WORTH_SHARING => {
+                    let (before, moved) = (BLOCK - room, room / 2);
+                    self.move_down(block, moved);
+                    return if at <= moved { (left, before + at) } else { (block, at - moved) };
+                }
+                _ => {
+                    self.split(block, BLOCK / 2, key);
+                    BLOCK / 2
+                }
+            },
+        };
+        if at > keep { (block + 1, at - keep) } else { (block, at) }
+    }
+
+    /// Moves what lies beyond `keep` to the front of the next block, which has room for it.
+    fn move_up(&mut self, block: usize, keep: usize) {
+        let (left, right) = self.blocks.split_at_mut(block + 1);
+        let (from, to) = (&mut left[block], &mut right[0]);
+        let moved = from.keys.len() - keep;
+        to.keys.extend_from_slice(&from.keys[keep..]);
+        to.values.extend_from_slice(&from.values[keep..]);
+        to.keys.rotate_right(moved);
+        to.values.rotate_right(moved);
+        from.keys.truncate(keep);
+        from.values.truncate(keep);
+        self.firsts[block + 1] = to.keys[0];
+    }
+
+    /// Moves the first `moved` entries to the end of the block before, which has room for them.
+    fn move_down(&mut self, block: usize, moved: usize) {
+        let (left, right) = self.blocks.split_at_mut(block);
+        let (to, from) = (&mut left[block - 1], &mut right[0]);
+        to.keys.extend(from.keys.drain(..moved));
+        to.values.extend(from.values.drain(..moved));
+        self.firsts[block] = from.keys[0];
+    }
+
+    fn add_block(&mut self, at: usize, first: K) {
+        let block = self.spare.take().expect("room was reserved before an insert");
+        self.blocks.insert(at, block);
+        self.firsts.insert(at, first);
+    }
+
+    /// Moves what lies beyond `keep` into a new block behind this one. `first` stands for the
+    /// new block's first key where it gets none yet.
+    fn split(&mut self, block: usize, keep: usize, first: K) {
+        self.add_block(block + 1, first);
+        let (left, right) = self.blocks.split_at_mut(block + 1);
+        let (from, to) = (&mut left[block], &mut right[0]);
+        to.keys.extend_from_slice(&from.keys[keep..]);
+        to.values.extend_from_slice(&from.values[keep..]);
+        from.keys.truncate(keep);
+        from.values.truncate(keep);
+        if let Some(first) = to.keys.first() {
+            self.firsts[block + 1] = *first;
+        }
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: K) -> Option<V> {
+        let (block, place) = self.locate(key);
+        let at = place.ok()?;
+        let b = &mut self.blocks[block];
+        b.keys.remove(at);
+        let value = b.values.remove(at);
+        self.len -= 1;
+        if let Some(first) = b.keys.first() {
+            self.firsts[block] = *first;
+        }
+        self.shrink(block);
+        Some(value)
+    }
+
+    /// Gives up an empty block, and joins a small one with its small successor.
+    fn shrink(&mut self, block: usize) {
+        if self.blocks[block].keys.is_empty() {
+            self.drop_block(block);
+        } else if self.blocks[block].keys.len() < BLOCK / 4
+            && self.blocks.get(block + 1).is_some_and(|next| next.keys.len() < BLOCK / 4)
+        {
+            let (left, right) = self.blocks.split_at_mut(block + 1);
+            left[block].keys.extend_from_slice(&right[0].keys);
+            left[block].values.extend_from_slice(&right[0].values);
+            self.drop_block(block + 1);
+        }
+    }
+
+    fn drop_block(&mut self, at: usize) {
+        let mut block = self.blocks.remove(at);
+        self.firsts.remove(at);
+        if self.spare.is_none() {
+            block.keys.clear();
+            block.values.clear();
+            self.spare = Some(block);
+        }
+    }
+
+    /// The entries from a key on, that key included, in order.
+    pub fn from(&self, key: K) -> impl Iterator<Item = (K, V)> + '_ {
+        self.runs_from(key)
+            .flat_map(|(keys, values)| keys.iter().copied().zip(values.iter().copied()))
+            .inspect(|_| step())
+    }
+
+    /// The same in runs, as they lie in memory: keys, and the values that belong to them.
+    pub fn runs_from(&self, key: K) -> impl Iterator<Item = (&[K], &[V])> {
+        let (block, place) = self.locate(key);
+        let mut skip = place.unwrap_or_else(|at| at);
+        self.blocks[block..].iter().map(move |block| {
+            let from = std::mem::take(&mut skip);
+            (&block.keys[from..], &block.values[from..])
+        })
+    }
+
+    /// The first entry from a key on, that key included.
+    pub fn next_from(&self, key: K) -> Option<(K, V)> {
+        self.from(key).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A small generator of numbers that are the same in every run.
+    fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+        std::iter::successors(Some(seed), |x| {
+            Some(x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407))
+        })
+        .map(|x| x >> 33)
+    }
+
+    #[test]
+    fn agrees_with_btreemap() {
+        for range in [50_u64, 3_000, 1 << 31] {
+            let mut map = OrderedMap::new();
+            let mut model = BTreeMap::new();
+            for (i, x) in numbers(range).take(40_000).enumerate() {
+                let key = x % range;
+                // First mostly inserts, then mostly removals.
+                if (x >> 3) % 10 < if i < 20_000 { 7 } else { 3 } {
+                    map.reserve_one().unwrap();
+                    map.insert(key, i as u32);
+                    model.insert(key, i as u32);
+                } else {
+                    assert_eq!(map.remove(key), model.remove(&key));
+                }
+                assert_eq!(map.len(), model.len());
+                assert_eq!(
+                    map.next_from(x % 79),
+                    model.range(x % 79..).next().map(|(k, v)| (*k, *v))
+                );
+                assert_eq!(map.get(x % 77), model.get(&(x % 77)).copied());
+                if i % 1000 == 0 {
+                    assert!(map.from(key).eq(model.range(key..).map(|(k, v)| (*k, *v))));
+                }
+            }
+            assert!(map.from(0).eq(model.iter().map(|(k, v)| (*k, *v))));
+        }
+    }
+
+    #[test]
+    fn keys_in_order_fill_their_blocks() {
+        let mut map = OrderedMap::new();
+        for key in 0..10_000_u32 {
+            map.reserve_one().unwrap();
+            map.insert(key, ());
+        }
+        assert_eq!(map.blocks.len(), 10_000_usize.div_ceil(BLOCK));
+    }
+
+    #[test]
+    fn keys_at_random_fill_most_of_their_blocks() {
+        let mut map = OrderedMap::new();
+        for key in numbers(7).take(60_000) {
+            map.reserve_one().unwrap();
+            map.insert(key, ());
+        }
+        let full = map.len() as f64 / (map.blocks.len() * BLOCK) as f64;
+        assert!(full > 0.82, "{full} of the places are in use");
+    }
+
+    #[test]
+    fn emptied_maps_keep_one_block() {
+        let mut map = OrderedMap::new();
+        for key in 0..5_000_u32 {
+            map.reserve_one().unwrap();
+            map.insert(key, key);
+        }
+        for key in 0..5_000 {
+            assert_eq!(map.remove(key), Some(key));
+        }
+        assert_eq!((map.len(), map.blocks.len(), map.next_from(0)), (0, 0, None));
+    }
+}

@@ -1,0 +1,117 @@
+//! Packets for which the plane has no entry (rule E1).
+
+use crate::core::rules::flow::{Came, Header};
+use crate::core::state::mfe::by_source;
+use crate::core::state::plane::Stale;
+use crate::core::{Core, Looked, Relook};
+use crate::error::Error;
+use crate::types::{IfKey, Millis, SourceGroup};
+
+/// What becomes of a packet's flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is an entry; it is programmed again.
+    Known,
+    /// Questions are open; its packets wait.
+    Pending,
+    /// The entry is made.
+    Made,
+    /// A limit of rule G1 refuses it.
+    Refused,
+    /// Nothing was done: it is new, and its route was not looked up.
+    RouteNeeded,
+}
+
+impl Core {
+    /// Whether a packet of this flow needs a route look-up.
+    pub fn is_new(&self, flow: SourceGroup) -> bool {
+        self.mfes.find(flow).is_none()
+            && self.flows.find(flow).is_none_or(|id| self.flows[id].awaits_packet())
+    }
+
+    /// A packet for which the plane has no entry (rule E1). What was looked up counts only for a
+    /// new flow.
+    pub fn packet(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: &[u8],
+        looked: Option<Looked>,
+    ) -> Result<Admission, Error> {
+        if self.mfes.find(flow).is_some() {
+            self.plane.reserve(1)?;
+            self.plane.push(Stale::entry(flow));
+            return Ok(Admission::Known);
+        }
+        let pending = self.flows.find(flow);
+        if pending.is_some_and(|id| !self.flows[id].awaits_packet()) {
+            return Ok(Admission::Pending);
+        }
+        let Some(Looked { route, as_of }) = looked else { return Ok(Admission::RouteNeeded) };
+        let outdated = self.route_changes.concern(flow.source(), as_of);
+        let header = Header::new(header);
+        match pending {
+            Some(id) => self.packet_meanwhile(now, id, header, Came { arrival, route }, outdated),
+            None => self.packet_of_new(now, flow, header, Came { arrival, route }, outdated),
+        }
+    }
+
+    fn packet_of_new(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        header: Header,
+        Came { arrival, route }: Came,
+        outdated: bool,
+    ) -> Result<Admission, Error> {
+        self.plane.reserve(2)?;
+        self.relook.try_reserve(1)?;
+        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
+        let owner = toward.and_then(|id| self.interfaces[id].owner());
+        if owner.is_some_and(|owner| self.has_many_questions(owner)) {
+            self.admissions.refused += 1;
+            return Ok(Admission::Refused);
+        }
+        if flow.is_link_local() || !self.admit(now, flow.source()) {
+            return Ok(Admission::Refused);
+        }
+        self.begin(now, flow, arrival, header, route, false)?;
+        match self.flows.find(flow) {
+            Some(id) => {
+                self.flows[id].outdated = outdated;
+                Ok(Admission::Pending)
+            }
+            None => {
+                if outdated {
+                    self.look_later(Relook::Flow { flow, rebuild: false });
+                }
+                Ok(Admission::Made)
+            }
+        }
+    }
+
+    /// A packet of a flow whose entry has gone while it was being built anew: this packet's own
+    /// questions follow those that are open.
+    fn packet_meanwhile(
+        &mut self,
+        now: Millis,
+        id: u32,
+        header: Header,
+        came: Came,
+        outdated: bool,
+    ) -> Result<Admission, Error> {
+        let flow = self.flows[id].flow;
+        // So that a change of routes finds it, as the entry's going took it out.
+        self.by_source.reserve_one()?;
+        self.plane.reserve(1)?;
+        // Others may have its place by now.
+        if !self.admit(now, flow.source()) {
+            return Ok(Admission::Refused);
+        }
+        self.by_source.insert(by_source(flow), ());
+        let pending = &mut self.flows[id];
+        (pending.header, pending.came, pending.outdated) = (header, Some(came), outdated);
+        Ok(Admission::Pending)
+    }
+}

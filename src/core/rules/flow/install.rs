@@ -1,0 +1,273 @@
+//! A flow whose questions were answered becomes an entry, or the entry in place takes the answers
+//! over (rules E4 to E6, E8, E9).
+
+use crate::core::Core;
+use crate::core::Relook;
+use crate::core::rules::flow::{Asked, Came, Flow};
+use crate::core::rules::oifs::set_active;
+use crate::core::state::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME};
+use crate::core::state::outbox::{Action, LifetimeAsk};
+use crate::core::state::plane::Stale;
+use crate::error::Error;
+use crate::types::{IfKey, Millis, Route, SourceGroup};
+use smallvec::SmallVec;
+
+impl Core {
+    /// All questions are answered: the entry is made or built anew.
+    pub(in crate::core) fn install(&mut self, now: Millis, id: u32) {
+        let (flow, iif) = (self.flows[id].flow, self.flows[id].iif);
+        let entry = self.mfes.find(flow);
+        if self.flows[id].rebuild && entry.is_none() {
+            return self.begin_after(now, id);
+        }
+        let would_be = self.reserve_install(flow, iif, entry, id);
+        let Some(would_be) = would_be.ok().filter(|_| !self.flows[id].starved) else {
+            return self.drop_flow(now, id);
+        };
+        let pinned = self.interfaces[iif].key;
+        let Some(pending) = self.take_flow(id) else { return };
+        if pending.outdated {
+            self.look_later(Relook::Flow { flow, rebuild: false });
+        }
+        let toward = self.interfaces.resolve(pending.route.interface);
+        let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
+        if !owns(iif) || !toward.is_some_and(owns) {
+            // The interface changed hands meanwhile: its present owner is to be asked.
+            let Flow { header, route, rebuild, .. } = pending;
+            if self.begin(now, flow, pinned, header, Some(route), rebuild).is_err() {
+                self.give_up(now, flow);
+            }
+            return;
+        }
+        match entry {
+            None => self.install_new(now, &pending, &would_be),
+            Some(id) => self.install_rebuilt(now, &pending, id, &would_be),
+        }
+    }
+
+    /// An entry was deleted while its questions were open: the packet that has come since makes it
+    /// anew (rule E1), or the next one does.
+    fn begin_after(&mut self, now: Millis, id: u32) {
+        if self.relook.try_reserve(1).is_err() {
+            return self.drop_flow(now, id);
+        }
+        let Some(Flow { flow, header, outdated, came, .. }) = self.take_flow(id) else { return };
+        let Some(Came { arrival, route }) = came else { return };
+        if outdated {
+            self.look_later(Relook::Flow { flow, rebuild: false });
+        }
+        if self.begin(now, flow, arrival, header, route, false).is_err() {
+            self.give_up(now, flow);
+        }
+    }
+
+    /// Makes room for all of it, and gives the interfaces that are to be in the list but for
+    /// vetoes.
+    fn reserve_install(
+        &mut self,
+        flow: SourceGroup,
+        iif: u32,
+        entry: Option<u32>,
+        id: u32,
+    ) -> Result<SmallVec<[u32; 8]>, Error> {
+        self.relook.try_reserve(1)?;
+        self.reserve_mfe(iif, false)?;
+        self.outbox.reserve(2)?;
+        let wanted = self.would_be_oifs(flow, iif, entry)?;
+        if let Some(entry) = entry {
+            self.mfes[entry].oifs.try_reserve(wanted.len() + self.flows[id].asked.len())?;
+        }
+        for at in 0..self.flows[id].asked.len() {
+            if let Some(interface) = self.vetoed(&self.flows[id].asked[at]) {
+                self.interfaces[interface].marked.reserve(1)?;
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[u32]) {
+        let mut mfe = Mfe::new(pending.flow, pending.iif, now);
+        // Vetoes of interfaces that are no would-be oifs any more need room of their own.
+        let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
+        let place = |id: &u32| (self.interfaces[*id].owner(), self.interfaces[*id].key);
+        let is_beside = |id: &u32| would_be.binary_search_by_key(&place(id), place).is_err();
+        let beside = vetoed.filter(is_beside).count();
+        if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
+            return self.give_up(now, pending.flow);
+        }
+        take_route(&mut mfe, pending);
+        let id = self.insert_mfe(mfe);
+        self.take_vetoes(id, pending);
+        let mfe = &mut self.mfes[id];
+        for interface in would_be {
+            set_active(mfe, *interface, !mfe.has_mark(*interface, Oif::VETOED));
+        }
+        self.plane.push(Stale::entry_at(pending.flow, id));
+        self.set_lifetime(now, id, LIFETIME);
+        self.announce_new(now, id);
+    }
+
+    /// E4's alerts for an entry that was made, or taken up after rule E5.
+    fn announce_new(&mut self, now: Millis, id: u32) {
+        let Some(owner) = self.iif_owner(id) else { return };
+        let of = self.mfes[id].flow();
+        if self.mfes[id].is_negative() {
+            self.ask_lifetime(now, id, owner, self.interfaces[self.mfes[id].iif].key);
+            self.list_negative(id);
+        } else if self.serves_others(id) {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    /// The entry in place gets the answers of its rebuild (rules E8, E9).
+    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32, would_be: &[u32]) {
+        let old_owner = self.iif_owner(id);
+        let old_iif = self.mfes[id].iif;
+        let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
+        let was_negative = self.mfes[id].is_negative();
+        let old_key = self.interfaces[old_iif].key;
+        // The interface that left last: by name the first of the old list, or the old iif.
+        let left = self.mfes[id].active().map(|oif| self.interfaces[oif.interface()].key).min();
+        let left = left.unwrap_or(old_key);
+
+        self.set_iif(id, pending.iif, false);
+        take_route(&mut self.mfes[id], pending);
+        self.forget_vetoes(id);
+        self.take_vetoes(id, pending);
+        self.for_each_oif(id, |core, interface| core.recompute(id, interface));
+        for interface in would_be {
+            self.recompute(id, *interface);
+        }
+        self.plane.push(Stale::entry_at(pending.flow, id));
+        self.unlist_negative(id);
+        self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
+
+        if was_unresolved {
+            return self.announce_new(now, id);
+        }
+        let of = pending.flow;
+        let is_negative = self.mfes[id].is_negative();
+        let moved = old_iif != pending.iif;
+        if moved
+            && !was_negative
+            && let Some(owner) = old_owner
+        {
+            self.tell_prune(owner, of, old_key);
+        }
+        let Some(owner) = self.iif_owner(id) else { return };
+        if is_negative {
+            let interface =
+                if moved || was_negative { self.interfaces[self.mfes[id].iif].key } else { left };
+            self.ask_lifetime(now, id, owner, interface);
+            self.list_negative(id);
+        } else if moved || (was_negative && self.serves_others(id)) {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    fn forget_vetoes(&mut self, id: u32) {
+        self.for_each_oif(id, |core, interface| {
+            if core.mfes[id].has_mark(interface, Oif::VETOED) {
+                core.mark(id, interface, core.mfes[id].has_mark(interface, Oif::FORCED), false);
+            }
+        });
+    }
+
+    fn recompute(&mut self, id: u32, interface: u32) {
+        let wanted = self.is_wanted(id, interface);
+        if wanted != self.mfes[id].has_mark(interface, Oif::ACTIVE) {
+            set_active(&mut self.mfes[id], interface, wanted);
+        }
+    }
+
+    /// Visits the interfaces that an entry has marks for; the visit may clear them.
+    fn for_each_oif(&mut self, id: u32, mut visit: impl FnMut(&mut Self, u32)) {
+        let mut at = 0;
+        while let Some(interface) = self.mfes[id].oifs.get(at).map(|oif| oif.interface()) {
+            visit(self, interface);
+            if self.mfes[id].oifs.get(at).is_some_and(|oif| oif.interface() == interface) {
+                at += 1;
+            }
+        }
+    }
+
+    /// The number of an interface, if its owner vetoed it and has not gone since (rule D6).
+    fn vetoed(&self, asked: &Asked) -> Option<u32> {
+        let tenure = asked.vetoed?;
+        let interface = self.interfaces.find(asked.interface)?;
+        (self.interfaces[interface].tenure == tenure).then_some(interface)
+    }
+
+    fn take_vetoes(&mut self, id: u32, pending: &Flow) {
+        for asked in &pending.asked {
+            if let Some(interface) = self.vetoed(asked) {
+                let forced = self.mfes[id].has_mark(interface, Oif::FORCED);
+                self.mark(id, interface, forced, true);
+            }
+        }
+    }
+
+    /// The negative entry of rule E5: no route, or no owner toward the source.
+    pub(in crate::core) fn make_unresolved(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        iif: IfKey,
+        route: Option<Route>,
+    ) -> Result<(), Error> {
+        self.outbox.reserve(1)?;
+        let iif = self.interfaces.intern(iif)?;
+        if let Err(error) = self.reserve_mfe(iif, true) {
+            self.interfaces.forget_unused(iif);
+            return Err(error);
+        }
+        let id = match self.mfes.find(flow) {
+            Some(id) => {
+                self.turn_unresolved(id, iif);
+                id
+            }
+            None => {
+                let mut mfe = Mfe::new(flow, iif, now);
+                mfe.set(Mfe::UNRESOLVED, true);
+                self.insert_mfe(mfe)
+            }
+        };
+        if let Some(route) = route {
+            set_route(&mut self.mfes[id], &route);
+            self.mfes[id].upstream = route.upstream;
+        }
+        self.plane.push(Stale::entry_at(flow, id));
+        self.set_lifetime(now, id, UNRESOLVED_LIFETIME);
+        self.list_negative(id);
+        Ok(())
+    }
+
+    /// An entry loses its route: the iif's owner hears that nothing is wanted any more where
+    /// there were oifs.
+    fn turn_unresolved(&mut self, id: u32, iif: u32) {
+        let owner = self.iif_owner(id);
+        let (of, interface) = (self.mfes[id].flow(), self.interfaces[self.mfes[id].iif].key);
+        if !self.mfes[id].is_negative()
+            && let Some(owner) = owner
+        {
+            self.tell_prune(owner, of, interface);
+        }
+        self.set_iif(id, iif, true);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
+        self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
+    }
+}
+
+fn take_route(mfe: &mut Mfe, pending: &Flow) {
+    set_route(mfe, &pending.route);
+    mfe.upstream = pending.upstream;
+    mfe.set(Mfe::UPSTREAM_CHOSEN, pending.upstream_chosen);
+    mfe.set(Mfe::IIF_CHOSEN, pending.iif_chosen);
+}
+
+/// Takes over what an entry tells of its route.
+pub(in crate::core) fn set_route(mfe: &mut Mfe, route: &Route) {
+    mfe.route_protocol = route.protocol;
+    mfe.route_prefix_len = route.prefix_len;
+}

@@ -1,0 +1,434 @@
+//! New flows and rebuilds (rules E1 to E5, E8, E9): the questions that are put to clients before
+//! an entry is installed.
+//!
+//! A flow is *pending* while its questions are open. At most one question per client is open for
+//! a flow, and a flow goes only when none is, so that every answer finds its flow.
+
+mod arrive;
+mod install;
+
+pub use arrive::Admission;
+pub(in crate::core) use install::set_route;
+
+use crate::core::Core;
+use crate::core::Note;
+use crate::core::containers::table::Keyed;
+use crate::core::state::interfaces::Interface;
+use crate::core::state::mfe::by_source;
+use crate::core::state::outbox::Action;
+use crate::core::state::plane::Stale;
+use crate::error::Error;
+use crate::shell::callbacks::{OutInterface, RpfAnswer};
+use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
+use smallvec::SmallVec;
+use std::net::Ipv4Addr;
+
+/// An IPv4 header with options, without payload.
+#[derive(Clone, Copy)]
+pub struct Header {
+    len: u8,
+    bytes: [u8; 60],
+}
+
+impl Header {
+    /// The first 20 to 60 octets of a packet. A shorter packet is filled up with zeros.
+    pub fn new(packet: &[u8]) -> Self {
+        let mut bytes = [0; 60];
+        let claimed = packet.first().map_or(20, |first| usize::from(first & 0x0f) * 4);
+        let len = claimed.clamp(20, 60);
+        let there = len.min(packet.len());
+        bytes[..there].copy_from_slice(&packet[..there]);
+        Self { len: len as u8, bytes }
+    }
+
+    /// The header of a flow that is built anew without a packet: source and group, no more.
+    pub fn of_flow(flow: SourceGroup) -> Self {
+        let mut bytes = [0; 60];
+        bytes[0] = 0x45;
+        bytes[3] = 20;
+        bytes[12..16].copy_from_slice(&flow.source().octets());
+        bytes[16..20].copy_from_slice(&flow.group().octets());
+        Self { len: 20, bytes }
+    }
+
+    /// The header's octets.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// An interface that a creation alert asks about, or that its owner pruned meanwhile.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// By name: its number may be another's when the questions are answered.
+    interface: IfKey,
+    owner: u32,
+    /// The [`Interface::tenure`] in which its owner vetoed it.
+    vetoed: Option<u64>,
+    /// A creation alert asks about it.
+    alerted: bool,
+}
+
+/// A flow whose questions are open.
+pub(in crate::core) struct Flow {
+    flow: SourceGroup,
+    header: Header,
+    route: Route,
+    iif: u32,
+    /// Who owns the interface toward the source, and was asked. (Its slot may be another's by now.)
+    owner: ClientId,
+    upstream: Ipv4Addr,
+    iif_chosen: bool,
+    upstream_chosen: bool,
+    /// Creation questions, and prunes without one; by owner, then interface.
+    asked: SmallVec<[Asked; 4]>,
+    open: u32,
+    /// There is an entry, which stays in place meanwhile.
+    rebuild: bool,
+    /// The route changed meanwhile.
+    outdated: bool,
+    /// Memory ran out for one of its questions.
+    starved: bool,
+    /// A packet that came when the entry to be built anew had gone: its flow begins once the
+    /// questions at hand are answered. `header` is its own.
+    came: Option<Came>,
+}
+
+/// Where a packet of a new flow came in, and the route toward its source.
+#[derive(Clone, Copy)]
+struct Came {
+    arrival: IfKey,
+    route: Option<Route>,
+}
+
+impl Flow {
+    fn place_of(&self, owner: u32, interface: IfKey) -> Result<usize, usize> {
+        let place = |asked: &Asked| (asked.owner, asked.interface);
+        self.asked.binary_search_by_key(&(owner, interface), place)
+    }
+
+    /// A creation alert asks about an interface. What its owner pruned already stays vetoed. Room
+    /// must have been reserved.
+    fn ask_about(&mut self, interface: IfKey, owner: u32) {
+        match self.place_of(owner, interface) {
+            Ok(at) => self.asked[at].alerted = true,
+            Err(at) => {
+                self.asked.insert(at, Asked { interface, owner, vetoed: None, alerted: true });
+            }
+        }
+    }
+
+    /// The owner of an interface pruned it. Room must have been reserved.
+    fn prune(&mut self, interface: IfKey, owner: u32, tenure: u64) {
+        let vetoed = Some(tenure);
+        match self.place_of(owner, interface) {
+            Ok(at) => self.asked[at].vetoed = vetoed,
+            Err(at) => self.asked.insert(at, Asked { interface, owner, vetoed, alerted: false }),
+        }
+    }
+}
+
+impl Keyed for Flow {
+    type Beside = ();
+
+    fn key(&self) -> SourceGroup {
+        self.flow
+    }
+}
+
+impl Flow {
+    /// It was to build an entry anew, and no packet has come since that went, if it has.
+    const fn awaits_packet(&self) -> bool {
+        self.rebuild && self.came.is_none()
+    }
+}
+
+impl Core {
+    /// Whether an entry is being made or built anew for the flow.
+    pub fn is_pending(&self, flow: SourceGroup) -> bool {
+        self.flows.find(flow).is_some()
+    }
+
+    /// How often memory ran out for a flow whose questions had begun.
+    pub const fn flows_given_up(&self) -> u64 {
+        self.flows_given_up
+    }
+
+    /// Puts the RPF question, or makes the entry of rule E5.
+    pub(in crate::core) fn begin(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: Header,
+        route: Option<Route>,
+        rebuild: bool,
+    ) -> Result<(), Error> {
+        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
+        let owner = toward.and_then(|id| self.owner_of(id));
+        let (Some(route), Some(iif), Some(owner)) = (route, toward, owner) else {
+            return self.make_unresolved(now, flow, route.map_or(arrival, |r| r.interface), route);
+        };
+        self.flows.reserve_one()?;
+        self.outbox.reserve(1)?;
+        if !rebuild {
+            // So that a change of routes finds it too.
+            self.by_source.reserve_one()?;
+            self.by_source.insert(by_source(flow), ());
+        }
+        self.interfaces[iif].iif_users += 1;
+        let id = self.flows.insert(Flow {
+            flow,
+            header,
+            route,
+            iif,
+            owner,
+            upstream: route.upstream,
+            iif_chosen: false,
+            upstream_chosen: false,
+            asked: SmallVec::new(),
+            open: 1,
+            rebuild,
+            outdated: false,
+            starved: false,
+            came: None,
+        });
+        self.count_question(owner.slot, true);
+        self.outbox.push(owner.slot, Action::Rpf { flow: id });
+        Ok(())
+    }
+
+    /// What the RPF callback is asked.
+    pub fn rpf_question(&self, id: u32) -> (SourceGroup, RpfAnswer, Header, Route) {
+        let pending = &self.flows[id];
+        let iif = self.interfaces[pending.iif].key;
+        let answer = RpfAnswer { iif, upstream: pending.route.upstream };
+        let header = if pending.rebuild { Header::of_flow(pending.flow) } else { pending.header };
+        (pending.flow, answer, header, pending.route)
+    }
+
+    /// The RPF callback's answer (rule E2); None: the client has gone.
+    pub fn rpf_answered(&mut self, now: Millis, id: u32, client: u32, answer: Option<RpfAnswer>) {
+        self.count_question(client, false);
+        let pending = &self.flows[id];
+        let (flow, proposed, mut iif) =
+            (pending.flow, self.interfaces[pending.iif].key, pending.iif);
+        if let Some(answer) = answer {
+            let named = self.interfaces.find_used(answer.iif);
+            match named.filter(|named| self.interfaces[*named].owner() == Some(client)) {
+                Some(named) => iif = named,
+                None if answer.iif != proposed => {
+                    self.note(Note::ForeignRpfInterface(flow, answer.iif));
+                }
+                None => {}
+            }
+            let pending = &mut self.flows[id];
+            let chosen = answer.upstream != pending.route.upstream;
+            // What MgmSetMfe named meanwhile stands unless the answer names something else.
+            if chosen || iif != pending.iif {
+                (pending.upstream, pending.upstream_chosen) = (answer.upstream, chosen);
+            }
+        }
+        let pending = &mut self.flows[id];
+        pending.open -= 1;
+        pending.iif_chosen = iif != pending.iif;
+        let old = std::mem::replace(&mut pending.iif, iif);
+        self.interfaces[iif].iif_users += 1;
+        self.interfaces[old].iif_users -= 1;
+        self.interfaces.forget_unused(old);
+        match self.ask_creation(id) {
+            Ok(true) if self.flows[id].open == 0 => self.install(now, id),
+            Ok(_) => {}
+            Err(_) => self.drop_flow(now, id),
+        }
+    }
+
+    /// Puts the creation questions (rule E3). False: the flow is refused.
+    fn ask_creation(&mut self, id: u32) -> Result<bool, Error> {
+        let pending = &self.flows[id];
+        let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
+        let (flow, rebuild) = (pending.flow, pending.rebuild);
+        let would_be = self.would_be_oifs(flow, pending.iif, entry)?;
+        let mut owners = would_be.iter().filter_map(|id| self.interfaces[*id].owner());
+        if !rebuild && owners.any(|owner| self.has_many_questions(owner)) {
+            self.plane.reserve(1)?;
+            self.refuse_pending(id);
+            return Ok(false);
+        }
+        self.outbox.reserve(would_be.len())?;
+        self.flows[id].asked.try_reserve(would_be.len())?;
+        let mut last = None;
+        for interface in would_be {
+            let Some(owner) = self.interfaces[interface].owner() else { continue };
+            self.flows[id].ask_about(self.interfaces[interface].key, owner);
+            if last.replace(owner) != Some(owner) {
+                self.flows[id].open += 1;
+                self.count_question(owner, true);
+                self.outbox.push(owner, Action::Creation { flow: id });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Too many flows wait for a client that this one needs: it is refused. Room for one change of
+    /// the plane must have been reserved.
+    fn refuse_pending(&mut self, id: u32) {
+        if let Some(pending) = self.take_flow(id) {
+            self.admissions.refused += 1;
+            self.plane.push(Stale::refused(pending.flow));
+        }
+    }
+
+    /// What a creation callback is asked: the flow, its iif, and the client's interfaces. Where
+    /// memory runs out the list is empty, and the flow will be given up.
+    pub fn creation_question(
+        &mut self,
+        id: u32,
+        client: u32,
+        out: &mut SmallVec<[OutInterface; 8]>,
+    ) -> (SourceGroup, IfKey) {
+        let pending = &mut self.flows[id];
+        let first = pending.asked.partition_point(|asked| asked.owner < client);
+        let its = pending.asked[first..].iter().take_while(|asked| asked.owner == client);
+        for asked in its.filter(|asked| asked.alerted) {
+            // The interface may have changed hands while the question waited.
+            let Some(interface) = self.interfaces.of_owner(asked.interface, client) else {
+                continue;
+            };
+            if out.try_reserve(1).is_err() {
+                out.clear();
+                pending.starved = true;
+                break;
+            }
+            out.push(OutInterface {
+                interface: interface.key,
+                igmp: interface.igmp.is_some(),
+                enabled: true,
+            });
+        }
+        (pending.flow, self.interfaces[pending.iif].key)
+    }
+
+    /// Memory ran out for a creation question: the flow will be given up.
+    pub fn creation_starved(&mut self, id: u32) {
+        self.flows[id].starved = true;
+    }
+
+    /// A creation callback's answer: the interfaces as it left them. Interfaces it does not
+    /// mention stay enabled.
+    pub fn creation_answered(
+        &mut self,
+        now: Millis,
+        id: u32,
+        client: u32,
+        answer: &[OutInterface],
+    ) {
+        self.count_question(client, false);
+        let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
+        for out in answer.iter().filter(|out| !out.enabled) {
+            if let Ok(at) = pending.place_of(client, out.interface) {
+                let its = interfaces.of_owner(out.interface, client);
+                pending.asked[at].vetoed = its.map(|interface| interface.tenure);
+            }
+        }
+        pending.open -= 1;
+        if pending.open == 0 {
+            self.install(now, id);
+        }
+    }
+
+    /// The number of the first pending flow under `of`, from one on.
+    fn pending_under(&self, of: SourceGroup, from: Option<SourceGroup>) -> Option<u32> {
+        let (flow, id) = self.flows.next_from(from?)?;
+        of.covers(flow).then_some(id)
+    }
+
+    /// Makes room for [`Self::prune_in_flows`].
+    pub(in crate::core) fn reserve_prune_in_flows(&mut self, of: SourceGroup) -> Result<(), Error> {
+        let mut from = Some(of);
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            pending.asked.try_reserve(1)?;
+            from = pending.flow.next();
+        }
+        Ok(())
+    }
+
+    /// The owner of an interface deletes with FORWARD: that counts as a veto in the pending flows
+    /// under `of` (rules D5, D6). Room must have been reserved.
+    pub(in crate::core) fn prune_in_flows(&mut self, of: SourceGroup, interface: u32, owner: u32) {
+        let Interface { key, tenure, .. } = self.interfaces[interface];
+        let mut from = Some(of);
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            pending.prune(key, owner, tenure);
+            from = pending.flow.next();
+        }
+    }
+
+    /// A new covering membership of its owner, or adding with FORWARD, lifts the vetoes of an
+    /// interface in the pending flows under `of` (rules D5, D6).
+    pub(in crate::core) fn lift_vetoes_in_flows(
+        &mut self,
+        of: SourceGroup,
+        interface: IfKey,
+        owner: u32,
+    ) {
+        let mut from = Some(of);
+        while let Some(id) = self.pending_under(of, from) {
+            let pending = &mut self.flows[id];
+            if let Ok(at) = pending.place_of(owner, interface) {
+                pending.asked[at].vetoed = None;
+            }
+            from = pending.flow.next();
+        }
+    }
+
+    /// MgmSetMfe while the entry is being built anew, where its iif stays.
+    pub(in crate::core) fn set_upstream_in_flow(
+        &mut self,
+        flow: SourceGroup,
+        iif: u32,
+        to: Ipv4Addr,
+    ) {
+        if let Some(id) = self.flows.find(flow).filter(|id| self.flows[*id].iif == iif) {
+            let pending = &mut self.flows[id];
+            (pending.upstream, pending.upstream_chosen) = (to, true);
+        }
+    }
+
+    /// The route of a pending flow may have changed.
+    pub(in crate::core) fn outdate(&mut self, id: u32) {
+        self.flows[id].outdated = true;
+    }
+
+    /// Forgets a pending flow for want of memory.
+    fn drop_flow(&mut self, now: Millis, id: u32) {
+        if let Some(pending) = self.take_flow(id) {
+            self.give_up(now, pending.flow);
+        }
+    }
+
+    /// Memory ran out for a flow that is not pending any more: its next packet begins anew. An
+    /// entry that was to be built anew is tried again in a second.
+    fn give_up(&mut self, now: Millis, flow: SourceGroup) {
+        self.flows_given_up += 1;
+        self.note(Note::FlowGivenUp(flow));
+        if self.mfes.find(flow).is_some() {
+            self.rebuild_later(now, flow);
+        } else if self.plane.reserve(1).is_ok() {
+            // Packets that wait for the entry go.
+            self.plane.push(Stale::entry(flow));
+        }
+    }
+
+    fn take_flow(&mut self, id: u32) -> Option<Flow> {
+        let pending = self.flows.remove(id)?;
+        if !pending.rebuild || pending.came.is_some() {
+            self.by_source.remove(by_source(pending.flow));
+        }
+        self.interfaces[pending.iif].iif_users -= 1;
+        self.interfaces.forget_unused(pending.iif);
+        Some(pending)
+    }
+}

@@ -1,0 +1,342 @@
+//! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
+
+use crate::core::containers::slab::NONE;
+use crate::core::rules::flow::{Header, set_route};
+use crate::core::state::mfe::{LIFETIME, Mfe};
+use crate::core::state::outbox::Action;
+use crate::core::{Core, Looked, Relook};
+use crate::error::Error;
+use crate::types::{IfKey, Millis, Seconds, SourceGroup, mask_of};
+use std::net::Ipv4Addr;
+
+/// The shortest time between two WRONG_IF callbacks for one entry, in milliseconds (rule E7).
+const WRONG_IF_INTERVAL: u32 = 3_000;
+
+/// The settable limits of rule G1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The greatest number of forwarding entries, flows that are being resolved included.
+    pub max_mfes: u32,
+    /// New flows per second; 0: no limit.
+    pub new_per_second: u32,
+    /// New flows per second from one source; 0: no limit.
+    pub new_per_source: u32,
+}
+
+impl Limits {
+    /// The default cap on forwarding entries.
+    pub const DEFAULT_MAX_MFES: u32 = 1_048_576;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_mfes: Self::DEFAULT_MAX_MFES, new_per_second: 0, new_per_source: 0 }
+    }
+}
+
+/// The limits, and what was counted against them in the present second.
+pub(in crate::core) struct Admissions {
+    limits: Limits,
+    second: u64,
+    new: u32,
+    /// New flows of this second by source; empty where there is no such limit.
+    by_source: hashbrown::HashMap<Ipv4Addr, u32>,
+    /// Flows refused since the start.
+    pub refused: u64,
+}
+
+/// How many flows may wait for a client however low the cap.
+const BURST: usize = 256;
+
+impl Admissions {
+    pub(in crate::core) fn new(limits: Limits) -> Self {
+        Self { limits, second: 0, new: 0, by_source: hashbrown::HashMap::new(), refused: 0 }
+    }
+
+    /// The greatest number of negative entries: a quarter of the cap, and at least one.
+    pub(in crate::core) const fn max_negative(&self) -> usize {
+        let quarter = self.limits.max_mfes as usize / 4;
+        if quarter == 0 { 1 } else { quarter }
+    }
+
+    /// The greatest number of flows that wait for the answers of one client: as many as may be
+    /// negative, so that a client that hangs leaves the others room, but enough for a burst.
+    pub(in crate::core) const fn max_questions(&self) -> usize {
+        let quarter = self.max_negative();
+        if quarter < BURST { BURST } else { quarter }
+    }
+
+    pub(in crate::core) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Counts one more flow of this second, unless a rate forbids it.
+    pub(in crate::core) fn within_rates(&mut self, now: Millis, source: Ipv4Addr) -> bool {
+        if now.0 / 1000 != self.second {
+            self.second = now.0 / 1000;
+            self.new = 0;
+            self.by_source.clear();
+        }
+        let Limits { new_per_second, new_per_source, .. } = self.limits;
+        if new_per_second != 0 && self.new >= new_per_second {
+            return false;
+        }
+        if new_per_source != 0 {
+            if self.by_source.try_reserve(1).is_err() {
+                return false;
+            }
+            let count = self.by_source.entry(source).or_insert(0);
+            if *count >= new_per_source {
+                return false;
+            }
+            *count += 1;
+        }
+        self.new = self.new.saturating_add(1);
+        true
+    }
+}
+
+/// A place in a walk through waiting flows.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting(IfKey, u32);
+
+impl Core {
+    /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
+    /// room. Room for one change of the plane must have been reserved.
+    pub(in crate::core) fn admit(&mut self, now: Millis, source: Ipv4Addr) -> bool {
+        // An entry that is being built anew counts once.
+        let known = self.by_source.len();
+        let full = known >= self.admissions.limits.max_mfes as usize;
+        let oldest = self.negatives.oldest();
+        if (full && oldest.is_none()) || !self.admissions.within_rates(now, source) {
+            self.admissions.refused += 1;
+            return false;
+        }
+        if full && let Some(oldest) = oldest {
+            self.delete_mfe(oldest);
+        }
+        true
+    }
+
+    /// Whether any entry has a lifetime.
+    pub const fn has_lifetimes(&self) -> bool {
+        !self.lifetimes.is_empty()
+    }
+
+    /// A flow whose entry's lifetime has ended. It is to be handled with [`Self::expire`].
+    pub fn ended(&mut self, now: Millis) -> Option<SourceGroup> {
+        self.lifetimes.ended(&mut self.mfes, now).map(|id| self.mfes[id].flow())
+    }
+
+    /// Rule E8: an entry whose lifetime has ended and that carried packets meanwhile is built
+    /// anew in place; an idle one goes. `packets` is the entry's count, iif or not.
+    pub fn expire(&mut self, now: Millis, flow: SourceGroup, packets: u32) -> Result<(), Error> {
+        let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline() <= now) else {
+            return Ok(());
+        };
+        self.plane.reserve(1)?;
+        self.relook.try_reserve(1)?;
+        let retry = self.mfes[id].is(Mfe::RETRY);
+        if self.mfes.beside(id).seen_packets == packets && !retry && !self.is_pending(flow) {
+            self.delete_mfe(id);
+        } else {
+            if !retry {
+                self.mfes.beside_mut(id).seen_packets = packets;
+            }
+            self.mfes[id].set(Mfe::RETRY, false);
+            // Until the answers come; the rebuild sets it again.
+            self.set_lifetime(now, id, LIFETIME);
+            self.look_later(Relook::Flow { flow, rebuild: true });
+        }
+        Ok(())
+    }
+
+    /// An entry that could not be looked at now is looked at again in a second.
+    pub fn postpone(&mut self, now: Millis, flow: SourceGroup) {
+        if let Some(id) = self.mfes.find(flow) {
+            self.lifetimes.set(&mut self.mfes, id, now.plus(Seconds(1)));
+        }
+    }
+
+    /// An entry that could not be built anew is built anew in a second.
+    pub fn rebuild_later(&mut self, now: Millis, flow: SourceGroup) {
+        self.postpone(now, flow);
+        if let Some(id) = self.mfes.find(flow) {
+            self.mfes[id].set(Mfe::RETRY, true);
+        }
+    }
+
+    /// The route toward the source of an entry, looked up anew (rules E5, E8, E9). The entry is
+    /// built anew where its iif moves, where it had no route or owner, and with `rebuild`. An answer
+    /// that does not hold any more is not taken: another look may have brought a newer one before.
+    pub fn rerouted(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        Looked { route, as_of }: Looked,
+        rebuild: bool,
+    ) -> Result<(), Error> {
+        if let Some(id) = self.flows.find(flow) {
+            self.outdate(id);
+            return Ok(());
+        }
+        if self.route_changes.concern(flow.source(), as_of) {
+            self.relook.try_reserve(1)?;
+            self.look_later(Relook::Flow { flow, rebuild });
+            return Ok(());
+        }
+        let Some(id) = self.mfes.find(flow) else { return Ok(()) };
+        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
+        let mfe = &self.mfes[id];
+        let unresolved = mfe.is(Mfe::UNRESOLVED);
+        let iif = self.interfaces[mfe.iif].key;
+        let stays = route.is_none_or(|route| route.interface == iif);
+        if unresolved && toward.is_none() && stays && !rebuild {
+            if let Some(route) = route {
+                set_route(&mut self.mfes[id], &route);
+                self.mfes[id].upstream = route.upstream;
+            }
+            return Ok(());
+        }
+        let same = !unresolved && toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN);
+        match route {
+            Some(route) if same && !rebuild => {
+                let mfe = &mut self.mfes[id];
+                set_route(mfe, &route);
+                if !mfe.is(Mfe::UPSTREAM_CHOSEN) {
+                    mfe.upstream = route.upstream;
+                }
+                Ok(())
+            }
+            _ => self.begin(now, flow, iif, Header::of_flow(flow), route, true),
+        }
+    }
+
+    /// The iif of an entry: what stands for the arrival interface where there is no packet.
+    pub fn iif_of(&self, flow: SourceGroup) -> Option<IfKey> {
+        self.mfes.get(flow).map(|mfe| self.interfaces[mfe.iif].key)
+    }
+
+    /// The iif of an entry of this source: what the route toward it is where there are no routes.
+    pub fn iif_of_source(&self, source: Ipv4Addr) -> Option<IfKey> {
+        let mut flow = self.next_under(source, 32, None);
+        // Flows whose questions are open have no entry yet.
+        while flow.is_some_and(|flow| self.mfes.find(flow).is_none()) {
+            flow = self.next_under(source, 32, flow);
+        }
+        flow.and_then(|flow| self.iif_of(flow))
+    }
+
+    /// The next flow, after one if given, whose source lies under a prefix: a walk through what a
+    /// change of routes concerns, and nothing else.
+    pub fn next_under(
+        &self,
+        network: Ipv4Addr,
+        prefix_len: u8,
+        after: Option<SourceGroup>,
+    ) -> Option<SourceGroup> {
+        let mask = mask_of(prefix_len).to_bits();
+        let first = u64::from(network.to_bits() & mask) << 32;
+        let last = first | (u64::from(!mask) << 32) | 0xffff_ffff;
+        let from = match after {
+            None => first,
+            Some(flow) => flow.to_bits().rotate_left(32).checked_add(1)?,
+        };
+        let (place, ()) = self.by_source.next_from(from)?;
+        (place <= last).then(|| SourceGroup::from_bits(place.rotate_left(32)))
+    }
+
+    /// The next flow that waits for an owner of an interface with this index, and where to go on
+    /// looking.
+    pub fn next_waiting(
+        &self,
+        index: u32,
+        after: Option<Waiting>,
+    ) -> Option<(SourceGroup, Waiting)> {
+        // By name: the interface of the last one may be forgotten by now.
+        let from = match after {
+            Some(Waiting(iif, id)) => (iif, id + 1),
+            None => (IfKey::new(index, Ipv4Addr::UNSPECIFIED), 0),
+        };
+        let ((iif, id), ()) = self.waiting.next_from(from)?;
+        (iif.index == index).then(|| (self.mfes[id].flow(), Waiting(iif, id)))
+    }
+
+    /// A packet that came in on an interface other than its entry's iif (rule E7).
+    pub fn wrong_interface(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        header: &[u8],
+    ) -> Result<(), Error> {
+        let Some(id) = self.mfes.find(flow).filter(|id| !self.mfes[*id].is(Mfe::UNRESOLVED)) else {
+            return Ok(());
+        };
+        let owner = self.interfaces.find_used(arrival).filter(|at| *at != self.mfes[id].iif);
+        let Some(owner) = owner.and_then(|at| self.interfaces[at].owner()) else { return Ok(()) };
+        let mfe = &self.mfes[id];
+        let since = (now.0 as u32).wrapping_sub(self.mfes.beside(id).wrong_if_at);
+        if mfe.is(Mfe::WRONG_IF_SEEN) && since < WRONG_IF_INTERVAL {
+            return Ok(());
+        }
+        self.headers.reserve(1)?;
+        self.outbox.reserve(1)?;
+        self.mfes[id].set(Mfe::WRONG_IF_SEEN, true);
+        self.mfes.beside_mut(id).wrong_if_at = now.0 as u32;
+        let header = self.headers.insert(Header::new(header));
+        self.outbox.push(owner, Action::WrongIf { flow, arrival, header });
+        Ok(())
+    }
+
+    /// Takes the header of a WRONG_IF action.
+    pub fn take_header(&mut self, header: u32) -> Option<Header> {
+        self.headers.remove(header)
+    }
+
+    /// Whether an interface is down.
+    pub fn is_down(&self, key: IfKey) -> bool {
+        self.interfaces.find(key).is_some_and(|id| !self.interfaces[id].up)
+    }
+
+    /// Packets can enter and leave an interface, or cannot any more: then entries whose iif it is
+    /// go, and it leaves every list. Memberships stay. An unknown interface is no error.
+    pub fn interface_up(&mut self, now: Millis, key: IfKey, up: bool) -> Result<(), Error> {
+        match self.interfaces.find(key) {
+            Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up, None),
+            _ => Ok(()),
+        }
+    }
+
+    pub(in crate::core) fn set_up(
+        &mut self,
+        now: Millis,
+        id: u32,
+        up: bool,
+        cause: Option<u32>,
+    ) -> Result<(), Error> {
+        let mut entries = Vec::new();
+        let of_iif = self.interfaces[id].iif_users as usize;
+        entries.try_reserve(self.interfaces[id].marked.len())?;
+        entries.extend(self.interfaces[id].marked.iter());
+        for group in self.interfaces[id].memberships.iter() {
+            for entry in self.mfes.covered(self.groups[group].of()) {
+                entries.try_reserve(1)?;
+                entries.push(entry);
+            }
+        }
+        entries.sort_unstable_by_key(|entry| self.mfes[*entry].flow());
+        entries.dedup();
+        self.reserve_refresh(&entries, id, 0)?;
+        self.plane.reserve(2 * entries.len() + of_iif)?;
+        self.interfaces[id].up = up;
+        if !up {
+            self.delete_entries_of(id, true);
+        }
+        self.refresh_all(now, &entries, id, cause);
+        Ok(())
+    }
+
+    /// A slot number that no client has.
+    pub const NOBODY: u32 = NONE;
+}

@@ -1,0 +1,25 @@
+//! The rules, as functions of [`Core`](crate::core::Core).
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `registration` | who is a client (rules B) |
+//! | `ownership` | who is on which interface, and IGMP's disable and enable (rules C) |
+//! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
+//! | `oifs` | outgoing interfaces and the alerts of rule E4 |
+//! | `flow` | new flows and rebuilds: RPF and creation questions (rules E1 to E3) |
+//! | `flow::arrive` | packets of flows without an entry |
+//! | `flow::install` | what comes of the answers |
+//! | `lifetime` | expiry, limits, wrong interfaces, route changes (rules E5 to E9, G1) |
+//! | `read` | what readers see (rules E11 to E13) |
+//! | `enumerate` | group enumerations (rules F) |
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod enumerate;
+pub(crate) mod flow;
+pub(crate) mod lifetime;
+pub(crate) mod membership;
+pub(crate) mod oifs;
+pub(crate) mod ownership;
+pub(crate) mod read;
+pub(crate) mod registration;

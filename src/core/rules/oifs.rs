@@ -1,0 +1,238 @@
+//! The oif lists of forwarding entries (rule D6) and what follows when a list becomes empty or
+//! ceases to be (rules E4, E6).
+
+use crate::core::Core;
+use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif};
+use crate::core::state::outbox::{Action, LifetimeAsk};
+use crate::core::state::plane::Stale;
+use crate::error::Error;
+use crate::types::{IfKey, Millis, Seconds, SourceGroup};
+use smallvec::SmallVec;
+
+impl Core {
+    /// Makes room for bringing one interface of these entries up to date, and for so many alerts
+    /// beside.
+    pub(in crate::core) fn reserve_refresh(
+        &mut self,
+        entries: &[u32],
+        interface: u32,
+        alerts: usize,
+    ) -> Result<(), Error> {
+        for id in entries {
+            if self.mfes[*id].place_of(interface).is_err() {
+                self.mfes[*id].oifs.try_reserve(1)?;
+            }
+        }
+        self.outbox.reserve(alerts + entries.len())?;
+        // An entry that turns negative may push out an older one.
+        self.plane.reserve(2 * entries.len())
+    }
+
+    /// Brings one interface of several entries up to date; see [`Self::refresh`].
+    pub(in crate::core) fn refresh_all(
+        &mut self,
+        now: Millis,
+        entries: &[u32],
+        interface: u32,
+        cause: Option<u32>,
+    ) {
+        for id in entries {
+            // An entry may have been pushed out by one before it.
+            if self.mfes.by_number(*id).is_some() {
+                self.refresh(now, *id, interface, cause);
+            }
+        }
+    }
+
+    /// Puts an interface into the entry's list or takes it out, as rule D6 says, with E4's
+    /// alerts. `cause` is the client whose doing it is.
+    fn refresh(&mut self, now: Millis, id: u32, interface: u32, cause: Option<u32>) {
+        let wanted = self.is_wanted(id, interface);
+        let mfe = &mut self.mfes[id];
+        if wanted == mfe.has_mark(interface, Oif::ACTIVE) {
+            return;
+        }
+        let was_negative = mfe.is_negative();
+        set_active(mfe, interface, wanted);
+        let is_negative = mfe.is_negative();
+        self.plane.push(Stale::entry_at(mfe.flow(), id));
+        match (was_negative, is_negative) {
+            (true, false) => self.turn_positive(now, id, cause),
+            (false, true) => self.turn_negative(now, id, cause, self.interfaces[interface].key),
+            _ => {}
+        }
+    }
+
+    /// Rule D6, and rule D1's link-local groups.
+    pub(in crate::core) fn is_wanted(&self, id: u32, interface: u32) -> bool {
+        let mfe = &self.mfes[id];
+        interface != mfe.iif
+            && !mfe.is(Mfe::UNRESOLVED)
+            && self.can_send(interface)
+            && (mfe.has_mark(interface, Oif::FORCED)
+                || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow(), interface)))
+    }
+
+    /// Whether packets can leave an interface at all.
+    pub(in crate::core) fn can_send(&self, interface: u32) -> bool {
+        self.interfaces.get(interface).is_some_and(|interface| interface.up && interface.in_use())
+    }
+
+    fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
+        self.negatives.remove(&mut self.mfes, id);
+        self.set_lifetime(now, id, LIFETIME);
+        self.mfes[id].set_asked(LifetimeAsk::NONE);
+        let of = self.mfes[id].flow();
+        if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
+            self.outbox.push(owner, Action::Join { of, member: false });
+        }
+    }
+
+    fn turn_negative(&mut self, now: Millis, id: u32, cause: Option<u32>, interface: IfKey) {
+        let owner = self.iif_owner(id).filter(|owner| Some(*owner) != cause);
+        if let Some(owner) = owner {
+            self.ask_lifetime(now, id, owner, interface);
+        }
+        self.list_negative(id);
+    }
+
+    /// Rule E4: the prune alert that sets the entry's lifetime; 900 s until it is answered.
+    pub(in crate::core) fn ask_lifetime(
+        &mut self,
+        now: Millis,
+        id: u32,
+        owner: u32,
+        interface: IfKey,
+    ) {
+        let of = self.mfes[id].flow();
+        self.set_lifetime(now, id, LIFETIME);
+        let asks = self.last_ask.next();
+        self.last_ask = asks;
+        self.mfes[id].set_asked(asks);
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
+    }
+
+    /// A prune alert that asks for no lifetime.
+    pub(in crate::core) fn tell_prune(&mut self, owner: u32, of: SourceGroup, interface: IfKey) {
+        let asks = LifetimeAsk::NONE;
+        self.outbox.push(owner, Action::Prune { of, interface, member: false, asks });
+    }
+
+    /// The answer to a prune alert with bMemberDelete FALSE: 0 means 900 s, and more than a day
+    /// means a day (rule E4).
+    pub fn prune_answered(
+        &mut self,
+        now: Millis,
+        of: SourceGroup,
+        asked: LifetimeAsk,
+        timeout: Seconds,
+    ) {
+        let Some(id) = self.mfes.find(of) else { return };
+        if self.mfes[id].has_asked(asked) {
+            let lifetime = if timeout.0 == 0 { LIFETIME } else { timeout.min(MAX_LIFETIME) };
+            self.set_lifetime(now, id, lifetime);
+        }
+    }
+
+    /// Puts an entry among the negative ones, and pushes the oldest out where there are too many
+    /// (rule G1). Room for one more change of the plane must have been reserved.
+    pub(in crate::core) fn list_negative(&mut self, id: u32) {
+        self.negatives.append(&mut self.mfes, id);
+        if self.negatives.len() > self.admissions.max_negative()
+            && let Some(oldest) = self.negatives.oldest()
+        {
+            self.delete_mfe(oldest);
+        }
+    }
+
+    pub(in crate::core) fn unlist_negative(&mut self, id: u32) {
+        self.negatives.remove(&mut self.mfes, id);
+    }
+
+    pub(in crate::core) fn set_lifetime(&mut self, now: Millis, id: u32, lifetime: Seconds) {
+        self.mfes[id].set_lifetime(lifetime);
+        self.lifetimes.set(&mut self.mfes, id, now.plus(lifetime));
+    }
+
+    /// Marks an interface of an entry as forced or vetoed, or neither. Room must have been
+    /// reserved in the entry and in the interface's set.
+    pub(in crate::core) fn mark(&mut self, id: u32, interface: u32, forced: bool, vetoed: bool) {
+        let mfe = &mut self.mfes[id];
+        mfe.set_mark(interface, Oif::FORCED, forced);
+        mfe.set_mark(interface, Oif::VETOED, vetoed);
+        if forced || vetoed {
+            self.interfaces[interface].marked.insert(id);
+        } else {
+            self.interfaces[interface].marked.remove(id);
+        }
+    }
+
+    /// A new covering membership from the owner lifts its vetoes (rule D6), those of flows whose
+    /// creation alerts are being answered too.
+    pub(in crate::core) fn lift_vetoes(
+        &mut self,
+        of: SourceGroup,
+        covered: &[u32],
+        interface: u32,
+        owner: u32,
+    ) {
+        for id in covered {
+            if self.mfes[*id].has_mark(interface, Oif::VETOED) {
+                self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
+            }
+        }
+        self.lift_vetoes_in_flows(of, self.interfaces[interface].key, owner);
+    }
+
+    /// Forgets what an interface's owner marked, in pending flows too, and brings those entries up
+    /// to date. Room must have been reserved for a change of each.
+    pub(in crate::core) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
+        self.interfaces.end_tenure(interface);
+        let marked = std::mem::take(&mut self.interfaces[interface].marked);
+        for id in marked.iter() {
+            // An entry may have been pushed out by one before it.
+            if self.mfes.by_number(id).is_some() {
+                self.mark(id, interface, false, false);
+                self.refresh(now, id, interface, cause);
+            }
+        }
+    }
+
+    /// The interfaces, by number, that are to be in a flow's list but for vetoes: members, and
+    /// what `entry` has forced. Ordered by owner, then name.
+    pub(in crate::core) fn would_be_oifs(
+        &self,
+        flow: SourceGroup,
+        iif: u32,
+        entry: Option<u32>,
+    ) -> Result<SmallVec<[u32; 8]>, Error> {
+        let mut list = SmallVec::<[u32; 8]>::new();
+        if flow.is_link_local() {
+            return Ok(list);
+        }
+        let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
+        let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
+        let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
+        let usable = |interface: &u32| *interface != iif && self.can_send(*interface);
+        members.chain(forced).filter(usable).try_for_each(|interface| {
+            list.try_reserve(1)?;
+            list.push(interface);
+            Ok::<_, Error>(())
+        })?;
+        list.sort_unstable_by_key(|id| (self.interfaces[*id].owner(), self.interfaces[*id].key));
+        list.dedup();
+        Ok(list)
+    }
+
+    /// Whether a client other than the iif's owner owns one of the entry's oifs (rule E4).
+    pub(in crate::core) fn serves_others(&self, id: u32) -> bool {
+        let owner = self.iif_owner(id);
+        self.mfes[id].active().any(|oif| self.interfaces[oif.interface()].owner() != owner)
+    }
+}
+
+/// Puts an interface into an entry's list or takes it out of it. Room must have been reserved.
+pub(in crate::core) fn set_active(mfe: &mut Mfe, interface: u32, active: bool) {
+    let marks = Oif::ACTIVE | Oif::JOINING | if active { 0 } else { Oif::ADDING };
+    mfe.set_mark(interface, marks, active);
+}

@@ -1,0 +1,340 @@
+//! What readers see: entries (rules E11 to E13), and the whole state for administrators.
+
+use crate::core::Core;
+use crate::core::rules::lifetime::Limits;
+use crate::core::state::members::Role;
+use crate::core::state::mfe::Mfe;
+use crate::core::state::record::{MfeRecord, OifRecord};
+use crate::error::Error;
+use crate::types::{Counters, IfKey, Millis, SourceGroup};
+use smallvec::SmallVec;
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+
+/// How many entries are brought from memory at a time.
+const AHEAD: usize = 32;
+/// How many entries' counters are asked for at a time; a multiple of the former.
+pub const MAX_ROWS: usize = 2 * AHEAD;
+/// How many oifs a record has room for without an allocation.
+const FEW_OIFS: usize = 8;
+const NO_OIF: OifRecord = OifRecord { interface: IfKey::new(0, Ipv4Addr::UNSPECIFIED), packets: 0 };
+
+/// An entry and the number that it has.
+pub type Row = (SourceGroup, u32);
+/// Entries whose counters are asked for together.
+pub type Rows = SmallVec<[Row; MAX_ROWS]>;
+
+/// One client, for the state.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientRow {
+    /// dwProtocolId.
+    pub protocol: u32,
+    /// dwComponentId.
+    pub component: u32,
+    /// Whether it counts as IGMP.
+    pub igmp: bool,
+    /// The interfaces it is on.
+    pub interfaces: u32,
+}
+
+/// One interface, for the state.
+#[derive(Clone, Copy, Debug)]
+pub struct InterfaceRow {
+    /// Its name.
+    pub key: IfKey,
+    /// Protocol and component of the routing protocol that owns it.
+    pub protocol: Option<(u32, u32)>,
+    /// Protocol and component of the IGMP client on it.
+    pub igmp: Option<(u32, u32)>,
+    /// Whether packets can enter and leave.
+    pub up: bool,
+    /// Memberships on it.
+    pub memberships: usize,
+}
+
+/// One membership, for the state.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupMember {
+    /// (S,G), (*,G) or (*,*).
+    pub of: SourceGroup,
+    /// Where.
+    pub interface: IfKey,
+    /// Protocol and component of the client that has it.
+    pub client: Option<(u32, u32)>,
+    /// Whether that client is on the interface as IGMP or as the routing protocol.
+    pub igmp: bool,
+}
+
+/// Where a walk through memberships has come to: group and source, the interface's number, and
+/// whether it was IGMP's.
+pub type MemberPlace = (SourceGroup, u32, bool);
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Registered clients.
+    pub clients: usize,
+    /// Different (S,G), (*,G) and (*,*) that have members.
+    pub groups: usize,
+    /// Forwarding entries.
+    pub mfes: usize,
+    /// Those without oifs.
+    pub negative: usize,
+    /// Flows whose questions are open.
+    pub pending: usize,
+    /// Flows refused since the start (rule G1).
+    pub refused: u64,
+    /// Calls of clients that are on their way.
+    pub queued_alerts: usize,
+    /// The cap on entries.
+    pub max_mfes: u32,
+}
+
+impl Core {
+    /// The entry of a flow, with these counters; None: nothing is counted for it now.
+    pub fn read_mfe(
+        &self,
+        now: Millis,
+        flow: SourceGroup,
+        counters: Option<Counters>,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        let mfe = self.mfes.get(flow).ok_or(Error::NoSuchMfe(flow))?;
+        self.give_record(now, mfe, counters, give)
+    }
+
+    /// The next entries in order from a flow on, for [`Self::read_rows`]: as many as are looked at
+    /// together, up to the first whose record finds no room. `has_room` is asked for each, by its
+    /// number of oifs.
+    pub fn rows_from(&self, from: SourceGroup, mut has_room: impl FnMut(usize) -> bool) -> Rows {
+        let (mut ahead, mut rows) = (self.mfes.from(from), Rows::new());
+        while rows.len() < MAX_ROWS {
+            let known = rows.len();
+            rows.extend(ahead.by_ref().take(AHEAD));
+            let mfes = self.together(rows[known..].iter().map(|(_, id)| id));
+            let mut fits = |mfe: &Mfe| has_room(mfe.active().count());
+            if let Some(last) = mfes.iter().flatten().position(|mfe| !fits(mfe)) {
+                rows.truncate(known + last + 1);
+                break;
+            }
+            if rows.len() < known + AHEAD {
+                break;
+            }
+        }
+        rows
+    }
+
+    /// Entries that were in the table a moment ago, with these counters, until `give` returns
+    /// false. True: it never did.
+    pub fn read_rows(
+        &self,
+        now: Millis,
+        rows: &[Row],
+        counters: &[Option<Counters>],
+        mut give: impl FnMut(&MfeRecord<'_>) -> bool,
+    ) -> Result<bool, Error> {
+        for ((flow, id), counters) in rows.iter().zip(counters) {
+            // An entry of that flow may have another number now.
+            let there = self.mfes.by_number(*id).filter(|mfe| mfe.flow() == *flow);
+            if let Some(mfe) = there.or_else(|| self.mfes.get(*flow))
+                && !self.give_record(now, mfe, *counters, &mut give)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Neighbours in order lie far apart in memory. Touched one after the other, without waiting for
+    /// each, they arrive together.
+    fn together<'a>(&self, ids: impl Iterator<Item = &'a u32>) -> [Option<&Mfe>; AHEAD] {
+        let (mut mfes, mut touched) = ([None; AHEAD], 0u8);
+        for (place, id) in mfes.iter_mut().zip(ids) {
+            let mfe = &self.mfes[*id];
+            touched = touched.wrapping_add(mfe.touch());
+            *place = Some(mfe);
+        }
+        black_box(touched);
+        mfes
+    }
+
+    /// The first flow from one on that has an entry.
+    pub fn first_flow(&self, from: SourceGroup) -> Option<SourceGroup> {
+        self.mfes.next_from(from).map(|(flow, _)| flow)
+    }
+
+    /// Entries in order from a flow on, without counters, until `give` returns false or `max`
+    /// were given. Gives where to go on, None at the end.
+    pub fn read_mfes(
+        &self,
+        now: Millis,
+        from: SourceGroup,
+        max: usize,
+        mut give: impl FnMut(&MfeRecord<'_>) -> bool,
+    ) -> Result<(Option<SourceGroup>, bool), Error> {
+        let mut left = max;
+        for (flows, ids) in self.mfes.runs_from(from) {
+            for (flows, ids) in flows.chunks(AHEAD).zip(ids.chunks(AHEAD)) {
+                let mfes = self.together(ids.iter());
+                for (flow, mfe) in flows.iter().zip(mfes.into_iter().flatten()) {
+                    if left == 0 {
+                        return Ok((Some(*flow), true));
+                    }
+                    left -= 1;
+                    if !self.give_record(now, mfe, None, &mut give)? {
+                        return Ok((Some(*flow), false));
+                    }
+                }
+            }
+        }
+        Ok((None, true))
+    }
+
+    #[inline]
+    fn give_record<R>(
+        &self,
+        now: Millis,
+        mfe: &Mfe,
+        counters: Option<Counters>,
+        give: impl FnOnce(&MfeRecord<'_>) -> R,
+    ) -> Result<R, Error> {
+        match long_room(mfe.oifs.len())? {
+            None => Ok(give(&self.record(now, mfe, counters, &mut [NO_OIF; FEW_OIFS]))),
+            Some(mut room) => Ok(give(&self.record(now, mfe, counters, &mut room))),
+        }
+    }
+
+    /// What readers see of an entry. There must be room for each interface that it knows. Inline, so
+    /// that the record need not be copied to where it is wanted: 20 instructions a row.
+    #[inline(always)]
+    fn record<'a>(
+        &self,
+        now: Millis,
+        mfe: &Mfe,
+        counters: Option<Counters>,
+        room: &'a mut [OifRecord],
+    ) -> MfeRecord<'a> {
+        let mut used = 0;
+        for (place, oif) in room.iter_mut().zip(mfe.active()) {
+            let interface = self.interfaces[oif.interface()].key;
+            *place = OifRecord { interface, packets: counters.map_or(0, |c| oif.packets(c)) };
+            used += 1;
+        }
+        let oifs = &mut room[..used];
+        // Most stand in order already: interfaces are numbered as they are taken.
+        if !oifs.is_sorted_by_key(|oif| oif.interface) {
+            oifs.sort_unstable_by_key(|oif| oif.interface);
+        }
+        let iif = &self.interfaces[mfe.iif];
+        let owner = iif.owner().and_then(|slot| self.client_info(slot));
+        MfeRecord {
+            flow: mfe.flow(),
+            iif: iif.key,
+            iif_protocol: owner.map_or(0, |info| info.protocol),
+            upstream: mfe.upstream,
+            route_protocol: mfe.route_protocol,
+            route_network: mfe.route_network(),
+            route_prefix_len: mfe.route_prefix_len,
+            resolved: !mfe.is(Mfe::UNRESOLVED),
+            up_time_ms: now.since(mfe.created()),
+            expiry_ms: mfe.deadline().since(now),
+            lifetime: mfe.lifetime(),
+            counters: counters.unwrap_or_default(),
+            oifs,
+        }
+    }
+
+    /// The clients by slot, those that follow a slot.
+    pub fn client_rows(
+        &self,
+        after: Option<u32>,
+    ) -> impl Iterator<Item = (u32, ClientRow)> + use<'_> {
+        let from = after.map_or(0, |slot| slot + 1);
+        self.clients.iter_from(from).map(|(slot, _, client)| {
+            let row = ClientRow {
+                protocol: client.info.protocol,
+                component: client.info.component,
+                igmp: client.info.is_igmp(),
+                interfaces: client.interfaces,
+            };
+            (slot, row)
+        })
+    }
+
+    /// The interfaces that somebody is on, in order, those that follow one.
+    pub fn interface_rows(
+        &self,
+        after: Option<IfKey>,
+    ) -> impl Iterator<Item = (IfKey, InterfaceRow)> + use<'_> {
+        self.interfaces.iter_after(after).filter(|interface| interface.in_use()).map(|interface| {
+            let row = InterfaceRow {
+                key: interface.key,
+                protocol: interface.protocol.and_then(|slot| self.name_of(slot)),
+                igmp: interface.igmp.and_then(|slot| self.name_of(slot)),
+                up: interface.up,
+                memberships: interface.memberships.len(),
+            };
+            (interface.key, row)
+        })
+    }
+
+    /// The memberships by group, source and interface, those that follow a place.
+    pub fn membership_rows(
+        &self,
+        after: Option<MemberPlace>,
+    ) -> impl Iterator<Item = (MemberPlace, GroupMember)> + use<'_> {
+        let from = after.map_or(SourceGroup::ALL, |(of, ..)| of);
+        self.groups
+            .from(from)
+            .flat_map(|(of, id)| {
+                self.groups[id].members().map(move |(interface, role)| (of, interface, role))
+            })
+            .map(|(of, interface, role)| ((of, interface, role == Role::Igmp), role))
+            .filter(move |(place, _)| after.is_none_or(|after| *place > after))
+            .map(|(place @ (of, number, igmp), role)| {
+                let interface = &self.interfaces[number];
+                let slot = match role {
+                    Role::Protocol => interface.protocol,
+                    Role::Igmp => interface.igmp,
+                };
+                let client = slot.and_then(|slot| self.name_of(slot));
+                (place, GroupMember { of, interface: interface.key, client, igmp })
+            })
+    }
+
+    /// Protocol and component of the client in a slot.
+    fn name_of(&self, slot: u32) -> Option<(u32, u32)> {
+        self.client_info(slot).map(|info| (info.protocol, info.component))
+    }
+
+    /// The limits of rule G1, and the greatest number of negative entries that follows.
+    pub const fn limits(&self) -> (Limits, usize) {
+        (self.admissions.limits(), self.admissions.max_negative())
+    }
+
+    /// How much there is of everything.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            clients: self.clients.len(),
+            groups: self.groups.len(),
+            mfes: self.mfes.len(),
+            negative: self.negatives.len(),
+            pending: self.flows.len(),
+            refused: self.admissions.refused,
+            queued_alerts: self.outbox.queued(),
+            max_mfes: self.admissions.limits().max_mfes,
+        }
+    }
+}
+
+/// Room for the oifs of a record where they are more than a few.
+#[inline]
+fn long_room(oifs: usize) -> Result<Option<Vec<OifRecord>>, Error> {
+    if oifs <= FEW_OIFS {
+        return Ok(None);
+    }
+    let mut room = Vec::new();
+    room.try_reserve_exact(oifs)?;
+    room.resize(oifs, NO_OIF);
+    Ok(Some(room))
+}

@@ -1,0 +1,266 @@
+//! The table of interfaces: who is on each, and what hangs on it.
+
+use crate::core::containers::ordered::OrderedMap;
+use crate::core::containers::slab::{NONE, Slab};
+use crate::core::containers::steps::step;
+use crate::error::Error;
+use crate::types::IfKey;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+use std::net::Ipv4Addr;
+use std::ops::{Index, IndexMut};
+
+/// The greatest number an interface can have, and one: outgoing interfaces keep it in 24 bits.
+const MAX_INTERFACES: usize = 1 << 24;
+
+/// Who changes ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The client, by slot, takes the interface.
+    Take(u32),
+    /// The client, by slot, releases it.
+    Release(u32),
+}
+
+/// A set of small numbers. Its memory grows only where room is reserved.
+#[derive(Default)]
+pub struct NumberSet {
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl NumberSet {
+    /// Makes sure that the next `n` inserts find room.
+    pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
+        let hasher = &self.hasher;
+        Ok(self.numbers.try_reserve(n, |id| hasher.hash_one(id))?)
+    }
+
+    /// Adds a number. Room must have been reserved.
+    pub fn insert(&mut self, id: u32) {
+        let hasher = &self.hasher;
+        self.numbers
+            .entry(hasher.hash_one(id), |other| *other == id, |id| hasher.hash_one(id))
+            .or_insert(id);
+    }
+
+    /// Takes a number out.
+    pub fn remove(&mut self, id: u32) {
+        if let Ok(entry) = self.numbers.find_entry(self.hasher.hash_one(id), |other| *other == id) {
+            entry.remove();
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The numbers, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.numbers.iter().copied().inspect(|_| step())
+    }
+}
+
+/// An interface that somebody is on, or that an entry without an owner names as its iif.
+pub struct Interface {
+    /// Its name.
+    pub key: IfKey,
+    /// The slot of the routing protocol that owns it.
+    pub protocol: Option<u32>,
+    /// The slot of the IGMP client on it.
+    pub igmp: Option<u32>,
+    /// IGMP's adds and deletes are refused: between DISABLE_IGMP and ENABLE_IGMP (rule C3).
+    pub igmp_disabled: bool,
+    /// The change of ownership that waits for DISABLE_IGMP.
+    pub change: Option<(u32, ChangeKind)>,
+    /// Changes when an owner goes, and no other interface ever has the same: what an owner said
+    /// ends with it (rule D6).
+    pub tenure: u64,
+    /// Packets can enter and leave.
+    pub up: bool,
+    /// The group membership entries that have a member here, by number.
+    pub memberships: NumberSet,
+    /// The forwarding entries that carry a veto or a forced mark for it, by number.
+    pub marked: NumberSet,
+    /// The forwarding entries whose iif it is, by number; those without an owner are in
+    /// [`Core::waiting`](crate::core::Core).
+    pub incoming: OrderedMap<u32, ()>,
+    /// Forwarding entries and pending flows whose iif it is.
+    pub iif_users: u32,
+}
+
+impl Interface {
+    /// The owner: the routing protocol, or IGMP where IGMP is alone.
+    pub fn owner(&self) -> Option<u32> {
+        self.protocol.or(self.igmp)
+    }
+
+    /// Whether anybody is on it.
+    pub const fn in_use(&self) -> bool {
+        self.protocol.is_some() || self.igmp.is_some()
+    }
+
+    /// Whether anybody is on it, or about to be: IGMP may leave while it is told of a new owner.
+    pub const fn is_kept(&self) -> bool {
+        self.in_use() || self.change.is_some()
+    }
+}
+
+/// All interfaces, by number and by name.
+pub struct Interfaces {
+    rows: Slab<Interface>,
+    by_key: OrderedMap<IfKey, u32>,
+    /// The last [`Interface::tenure`] that was given.
+    last_tenure: u64,
+}
+
+impl Interfaces {
+    /// No interfaces.
+    pub const fn new() -> Self {
+        Self { rows: Slab::new(), by_key: OrderedMap::new(), last_tenure: 0 }
+    }
+
+    /// The number of an interface.
+    pub fn find(&self, key: IfKey) -> Option<u32> {
+        self.by_key.get(key)
+    }
+
+    /// The number of an interface that somebody is on.
+    pub fn find_used(&self, key: IfKey) -> Option<u32> {
+        self.find(key).filter(|id| self.rows[*id].in_use())
+    }
+
+    /// An interface, if this client owns it.
+    pub fn of_owner(&self, key: IfKey, slot: u32) -> Option<&Interface> {
+        self.find(key).map(|id| &self.rows[id]).filter(|interface| interface.owner() == Some(slot))
+    }
+
+    /// The owner of an interface goes.
+    pub fn end_tenure(&mut self, id: u32) {
+        self.last_tenure += 1;
+        self.rows[id].tenure = self.last_tenure;
+    }
+
+    /// The owned interface a route means: the one it names; else the one of that index without a
+    /// next hop; else the first of that index.
+    pub fn resolve(&self, key: IfKey) -> Option<u32> {
+        let owned = |id: &u32| self.rows[*id].in_use();
+        self.find(key).filter(owned).or_else(|| {
+            self.by_key
+                .from(IfKey::new(key.index, Ipv4Addr::UNSPECIFIED))
+                .take_while(|(other, _)| other.index == key.index)
+                .map(|(_, id)| id)
+                .find(owned)
+        })
+    }
+
+    /// The number of an interface, made known where it is not. Nothing changes where memory
+    /// runs out.
+    pub fn intern(&mut self, key: IfKey) -> Result<u32, Error> {
+        if let Some(id) = self.find(key) {
+            return Ok(id);
+        }
+        if self.rows.len() >= MAX_INTERFACES {
+            return Err(Error::OutOfMemory);
+        }
+        self.rows.reserve(1)?;
+        self.by_key.reserve_one()?;
+        self.last_tenure += 1;
+        let id = self.rows.insert(Interface {
+            key,
+            protocol: None,
+            igmp: None,
+            igmp_disabled: false,
+            change: None,
+            tenure: self.last_tenure,
+            up: true,
+            memberships: NumberSet::default(),
+            marked: NumberSet::default(),
+            incoming: OrderedMap::new(),
+            iif_users: 0,
+        });
+        self.by_key.insert(key, id);
+        Ok(id)
+    }
+
+    /// Forgets an interface that nobody is on and no entry names.
+    pub fn forget_unused(&mut self, id: u32) {
+        let Some(interface) = self.rows.get(id) else { return };
+        if !interface.is_kept() && interface.iif_users == 0 {
+            self.by_key.remove(interface.key);
+            self.rows.remove(id);
+        }
+    }
+
+    /// The interface with this number, if there is one.
+    pub fn get(&self, id: u32) -> Option<&Interface> {
+        if id == NONE { None } else { self.rows.get(id) }
+    }
+
+    /// All interfaces in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.iter_after(None)
+    }
+
+    /// Those whose names follow a name.
+    pub fn iter_after(&self, after: Option<IfKey>) -> impl Iterator<Item = &Interface> {
+        let from = after.unwrap_or(IfKey::new(0, Ipv4Addr::UNSPECIFIED));
+        self.by_key
+            .from(from)
+            .filter(move |(key, _)| Some(*key) != after)
+            .map(|(_, id)| &self.rows[id])
+    }
+}
+
+impl Index<u32> for Interfaces {
+    type Output = Interface;
+
+    fn index(&self, id: u32) -> &Interface {
+        &self.rows[id]
+    }
+}
+
+impl IndexMut<u32> for Interfaces {
+    fn index_mut(&mut self, id: u32) -> &mut Interface {
+        &mut self.rows[id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_finds_the_interface_that_fits_best() {
+        let mut all = Interfaces::new();
+        let hop = |n| Ipv4Addr::new(10, 0, 0, n);
+        let mut take = |key| {
+            let id = all.intern(key).unwrap();
+            all[id].protocol = Some(0);
+            id
+        };
+        let second = take(IfKey::new(3, hop(2)));
+        let first = take(IfKey::new(3, hop(1)));
+        assert_eq!(all.resolve(IfKey::new(3, hop(2))), Some(second));
+        assert_eq!(all.resolve(IfKey::new(3, hop(9))), Some(first));
+        let plain = all.intern(IfKey::new(3, Ipv4Addr::UNSPECIFIED)).unwrap();
+        assert_eq!(all.resolve(IfKey::new(3, hop(9))), Some(first), "nobody is on the plain one");
+        all[plain].igmp = Some(1);
+        assert_eq!(all.resolve(IfKey::new(3, hop(9))), Some(plain));
+        assert_eq!(all.resolve(IfKey::new(4, hop(1))), None);
+    }
+
+    #[test]
+    fn unused_interfaces_are_forgotten() {
+        let mut all = Interfaces::new();
+        let key = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
+        let id = all.intern(key).unwrap();
+        all[id].iif_users = 1;
+        all.forget_unused(id);
+        assert_eq!(all.find(key), Some(id));
+        all[id].iif_users = 0;
+        all.forget_unused(id);
+        assert_eq!(all.find(key), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! Who has a membership, and where.
+
+use crate::core::containers::table::{Key, Keyed};
+use crate::types::SourceGroup;
+use smallvec::SmallVec;
+
+/// In which role a client is on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Role {
+    /// The routing protocol that owns it.
+    Protocol,
+    /// IGMP, alone or beside the protocol.
+    Igmp,
+}
+
+/// The members on one interface: its number in the upper 24 bits, who in the lower 8. Ordered by
+/// number.
+#[derive(Clone, Copy)]
+pub(in crate::core) struct Holder(u32);
+
+impl Holder {
+    pub(in crate::core) const fn new(interface: u32) -> Self {
+        Self(interface << 8)
+    }
+
+    pub(in crate::core) const fn interface(self) -> u32 {
+        self.0 >> 8
+    }
+
+    const fn bit(role: Role) -> u32 {
+        match role {
+            Role::Protocol => 1,
+            Role::Igmp => 2,
+        }
+    }
+
+    pub(in crate::core) const fn has(self, role: Role) -> bool {
+        self.0 & Self::bit(role) != 0
+    }
+
+    pub(in crate::core) const fn set(&mut self, role: Role, on: bool) {
+        if on { self.0 |= Self::bit(role) } else { self.0 &= !Self::bit(role) }
+    }
+
+    pub(in crate::core) const fn nobody(self) -> bool {
+        self.0 & 0xff == 0
+    }
+}
+
+/// A client that counts for D7, and on how many interfaces it has the membership.
+#[derive(Clone, Copy)]
+pub(in crate::core) struct Counted {
+    pub(in crate::core) client: u32,
+    pub(in crate::core) interfaces: u32,
+}
+
+/// Everybody who has one (S,G), (*,G) or (*,*).
+pub(in crate::core) struct Entry {
+    of: Key,
+    pub(in crate::core) holders: SmallVec<[Holder; 4]>,
+    /// Ordered by client.
+    pub(in crate::core) counted: SmallVec<[Counted; 1]>,
+}
+
+impl Keyed for Entry {
+    type Beside = ();
+
+    fn key(&self) -> SourceGroup {
+        self.of.get()
+    }
+}
+
+impl Entry {
+    pub(in crate::core) fn new(of: SourceGroup) -> Self {
+        Self { of: Key::new(of), holders: SmallVec::new(), counted: SmallVec::new() }
+    }
+
+    pub(in crate::core) fn place_of(&self, interface: u32) -> Result<usize, usize> {
+        self.holders.binary_search_by_key(&interface, |holder| holder.interface())
+    }
+
+    pub(in crate::core) fn holds(&self, interface: u32, role: Role) -> bool {
+        self.place_of(interface).is_ok_and(|at| self.holders[at].has(role))
+    }
+
+    /// Whether a routing protocol has the membership on this interface, which it owns, and nowhere
+    /// else.
+    pub(in crate::core) fn only_owns(&self, interface: u32, counted: Counted) -> bool {
+        counted.interfaces == 1 && self.holds(interface, Role::Protocol)
+    }
+
+    /// What it is an entry of.
+    pub(in crate::core) const fn of(&self) -> SourceGroup {
+        self.of.get()
+    }
+
+    /// The interfaces that have members.
+    pub(in crate::core) fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.holders.iter().map(|holder| holder.interface())
+    }
+
+    /// Interfaces with members, and who they are.
+    pub(in crate::core) fn members(&self) -> impl Iterator<Item = (u32, Role)> + '_ {
+        self.holders.iter().flat_map(|holder| {
+            [Role::Protocol, Role::Igmp]
+                .into_iter()
+                .filter(|role| holder.has(*role))
+                .map(|role| (holder.interface(), role))
+        })
+    }
+
+    pub(in crate::core) fn counts(&self, client: u32) -> Result<usize, usize> {
+        self.counted.binary_search_by_key(&client, |counted| counted.client)
+    }
+}

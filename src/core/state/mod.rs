@@ -1,0 +1,24 @@
+//! What the core knows: data without decisions.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `interfaces` | who is on which interface |
+//! | `members` | who has a membership |
+//! | `mfe` | forwarding entries and their tables |
+//! | `wheel` | when lifetimes end |
+//! | `outbox`, `plane` | what clients and the forwarding plane must do |
+//! | `route_book` | routes looked up before a call |
+//! | `route_changes` | whether the answer to a look-up still holds |
+//! | `record` | what readers see |
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod interfaces;
+pub(crate) mod members;
+pub(crate) mod mfe;
+pub mod outbox;
+pub mod plane;
+pub mod record;
+pub(crate) mod route_book;
+pub(crate) mod route_changes;
+pub(crate) mod wheel;

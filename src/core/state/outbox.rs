@@ -1,0 +1,280 @@
+//! What the core wants done by clients: alerts and questions, each for one client, in order.
+//!
+//! They live in one pool so that room for all alerts of a change can be made before anything is
+//! changed (rule A4), whoever they go to. The shell chains them into one queue per client; the
+//! chains run through the pool and need no memory of their own.
+
+use crate::core::containers::slab::{NONE, Slab};
+use crate::error::Error;
+use crate::types::{IfKey, SourceGroup};
+
+/// One call of a client's callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The RPF question of a pending flow.
+    Rpf {
+        /// Its number.
+        flow: u32,
+    },
+    /// The creation alert of a pending flow, which is a question too.
+    Creation {
+        /// Its number.
+        flow: u32,
+    },
+    /// A prune alert, which may ask for the entry's lifetime.
+    Prune {
+        /// What was pruned.
+        of: SourceGroup,
+        /// The interface that was removed.
+        interface: IfKey,
+        /// bMemberDelete.
+        member: bool,
+        /// What its answer is for.
+        asks: LifetimeAsk,
+    },
+    /// A join alert.
+    Join {
+        /// What was joined.
+        of: SourceGroup,
+        /// bMemberUpdate.
+        member: bool,
+    },
+    /// A packet came in on the wrong interface.
+    WrongIf {
+        /// Its source and group.
+        flow: SourceGroup,
+        /// Where it came in.
+        arrival: IfKey,
+        /// Where its header is kept.
+        header: u32,
+    },
+    /// IGMP has a receiver.
+    LocalJoin {
+        /// What was joined.
+        of: SourceGroup,
+        /// Where.
+        interface: IfKey,
+    },
+    /// IGMP has a receiver no more.
+    LocalLeave {
+        /// What was left.
+        of: SourceGroup,
+        /// Where.
+        interface: IfKey,
+    },
+    /// The owner of an interface is about to change; the answer lets it.
+    DisableIgmp {
+        /// The interface.
+        interface: IfKey,
+        /// The change that waits.
+        change: u32,
+    },
+    /// The owner has changed.
+    EnableIgmp {
+        /// The interface.
+        interface: IfKey,
+    },
+}
+
+/// Which prune alert sets an entry's lifetime (rule E4): the last one that asked, and none once the
+/// entry has changed. An answer that comes later than that does not count. The numbers come again
+/// after 32,767: an entry has room for no more, and only an answer as late as that, about the same
+/// entry, could be taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifetimeAsk(u16);
+
+impl LifetimeAsk {
+    /// It asks for nothing.
+    pub const NONE: Self = Self(0);
+    /// How many bits its number has.
+    pub const BITS: u32 = 15;
+
+    /// The number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The one after this.
+    pub const fn next(self) -> Self {
+        Self(self.0 % ((1 << Self::BITS) - 1) + 1)
+    }
+}
+
+/// An action on its way.
+pub struct Node {
+    /// The slot of the client it goes to.
+    pub client: u32,
+    /// What to call.
+    pub action: Action,
+    /// The call that caused it, in the shell's numbering.
+    pub job: u32,
+    /// The next node of the same chain.
+    pub next: u32,
+}
+
+/// A chain of nodes, first in, first out.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl Chain {
+    /// No nodes.
+    pub const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+/// The pool of actions.
+pub struct Outbox {
+    nodes: Slab<Node>,
+    /// Actions that the shell has not taken over yet.
+    fresh: Chain,
+    /// Room set aside for actions that must not fail later.
+    held: usize,
+    /// The job new actions belong to; the shell sets it.
+    job: u32,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Outbox {
+    /// An empty pool.
+    pub const fn new() -> Self {
+        Self { nodes: Slab::new(), fresh: Chain::EMPTY, held: 0, job: NONE }
+    }
+
+    /// Sets the job that new actions belong to.
+    pub const fn set_job(&mut self, job: u32) {
+        self.job = job;
+    }
+
+    /// The job that new actions belong to.
+    pub const fn job(&self) -> u32 {
+        self.job
+    }
+
+    /// Makes sure that the next `n` pushes find room.
+    pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
+        self.nodes.reserve(n + self.held)
+    }
+
+    /// Sets room for one action aside until [`Self::release`].
+    pub fn hold(&mut self) -> Result<(), Error> {
+        self.nodes.reserve(self.held + 1)?;
+        self.held += 1;
+        Ok(())
+    }
+
+    /// Gives room set aside back, for the push that follows.
+    pub const fn release(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// Adds an action. Room must have been reserved.
+    pub fn push(&mut self, client: u32, action: Action) {
+        let id = self.nodes.insert(Node { client, action, job: self.job, next: NONE });
+        let mut fresh = self.fresh;
+        self.append(&mut fresh, id);
+        self.fresh = fresh;
+    }
+
+    /// Takes the next action that the shell has not taken over yet.
+    pub fn take_fresh(&mut self) -> Option<u32> {
+        let mut fresh = self.fresh;
+        let id = self.detach(&mut fresh);
+        self.fresh = fresh;
+        id
+    }
+
+    /// Puts a node at the end of a chain.
+    pub fn append(&mut self, chain: &mut Chain, id: u32) {
+        self.nodes[id].next = NONE;
+        if chain.tail == NONE {
+            chain.head = id;
+        } else {
+            self.nodes[chain.tail].next = id;
+        }
+        chain.tail = id;
+    }
+
+    /// Takes the first node out of a chain; it stays in the pool.
+    pub fn detach(&mut self, chain: &mut Chain) -> Option<u32> {
+        let id = (chain.head != NONE).then_some(chain.head)?;
+        chain.head = self.nodes[id].next;
+        if chain.head == NONE {
+            chain.tail = NONE;
+        }
+        Some(id)
+    }
+
+    /// The first node of a chain.
+    pub fn first(&self, chain: &Chain) -> Option<&Node> {
+        (chain.head != NONE).then(|| &self.nodes[chain.head])
+    }
+
+    /// The node with this number.
+    pub fn node(&self, id: u32) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// Takes the first node of a chain out of the chain and the pool.
+    pub fn pop(&mut self, chain: &mut Chain) -> Option<Node> {
+        let id = self.detach(chain)?;
+        self.nodes.remove(id)
+    }
+
+    /// How many actions are on their way.
+    pub const fn queued(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_are_first_in_first_out() {
+        let mut outbox = Outbox::new();
+        outbox.reserve(3).unwrap();
+        for member in [true, false, true] {
+            outbox.push(1, Action::Join { of: SourceGroup::ALL, member });
+        }
+        let mut lane = Chain::EMPTY;
+        while let Some(id) = outbox.take_fresh() {
+            assert_eq!(outbox.node(id).client, 1);
+            outbox.append(&mut lane, id);
+        }
+        let members: Vec<bool> = std::iter::from_fn(|| outbox.pop(&mut lane))
+            .map(|node| matches!(node.action, Action::Join { member: true, .. }))
+            .collect();
+        assert_eq!(members, [true, false, true]);
+        assert!(lane.is_empty() && outbox.queued() == 0);
+    }
+
+    #[test]
+    fn held_room_stays() {
+        let mut outbox = Outbox::new();
+        outbox.hold().unwrap();
+        outbox.reserve(1).unwrap();
+        outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
+        outbox.release();
+        outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
+        assert_eq!(outbox.queued(), 2);
+    }
+}

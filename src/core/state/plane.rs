@@ -1,0 +1,122 @@
+//! Which entries of the forwarding plane are out of date.
+//!
+//! The flow is all that counts: what the entry is to be is read when it is programmed, so that a
+//! plane never gets an older state after a newer one.
+
+use crate::core::containers::slab::NONE;
+use crate::error::Error;
+use crate::types::{IfKey, SourceGroup};
+use std::collections::VecDeque;
+
+/// Something of the plane that is out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The entry of a flow.
+    Entry {
+        /// The flow.
+        flow: SourceGroup,
+        /// The entry's number where it is known, which saves finding it. It may have gone since.
+        id: u32,
+        /// The flow was refused: where it has no entry the plane is not to report it for a while
+        /// (rule G1).
+        refused: bool,
+    },
+    /// The interface may have to go.
+    Interface(IfKey),
+}
+
+impl Stale {
+    /// The entry of a flow that may have none.
+    pub const fn entry(flow: SourceGroup) -> Self {
+        Self::entry_at(flow, NONE)
+    }
+
+    /// The entry of a flow, with its number.
+    pub const fn entry_at(flow: SourceGroup, id: u32) -> Self {
+        Self::Entry { flow, id, refused: false }
+    }
+
+    /// A flow that was refused.
+    pub const fn refused(flow: SourceGroup) -> Self {
+        Self::Entry { flow, id: NONE, refused: true }
+    }
+}
+
+/// What an entry is to be in the plane.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneEntry {
+    /// Its number.
+    pub id: u32,
+    /// The incoming interface.
+    pub iif: IfKey,
+    /// How many oifs were added to the list.
+    pub oifs: usize,
+    /// Interfaces joined since it was last programmed: the packet count before is needed, if there
+    /// was one.
+    pub joined: bool,
+    /// It has been programmed before.
+    pub installed: bool,
+}
+
+/// What is out of date, oldest first.
+#[derive(Default)]
+pub struct Plane {
+    queue: VecDeque<Stale>,
+    /// How much was ever added, and how much of that has been seen to.
+    added: u64,
+    done: u64,
+}
+
+impl Plane {
+    /// Nothing is out of date.
+    pub const fn new() -> Self {
+        Self { queue: VecDeque::new(), added: 0, done: 0 }
+    }
+
+    /// Makes sure that the next `n` pushes find room.
+    pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
+        Ok(self.queue.try_reserve(n)?)
+    }
+
+    /// Adds something. Room must have been reserved.
+    pub fn push(&mut self, stale: Stale) {
+        self.queue.push_back(stale);
+        self.added += 1;
+    }
+
+    /// How much was ever added.
+    pub const fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Whether the first so many that were ever added have been seen to.
+    pub const fn is_done(&self, added: u64) -> bool {
+        self.done >= added
+    }
+
+    /// What was taken out has been seen to.
+    pub fn finish(&mut self) {
+        self.done = self.added - self.queue.len() as u64;
+    }
+
+    /// The oldest.
+    pub fn front(&self) -> Option<Stale> {
+        self.queue.front().copied()
+    }
+
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<Stale> {
+        let stale = self.queue.pop_front();
+        // A long queue's memory is given back once it has been worked off. (Giving a part back
+        // could fail.)
+        if self.queue.is_empty() && self.queue.capacity() > 4096 {
+            self.queue = VecDeque::new();
+        }
+        stale
+    }
+
+    /// Whether nothing is out of date.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

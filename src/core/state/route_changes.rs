@@ -1,0 +1,87 @@
+//! Which routes changed lately: whether the answer to a look-up still holds when it comes.
+
+use crate::core::Core;
+use crate::types::{Route, mask_of};
+use std::net::Ipv4Addr;
+
+/// How many changes are remembered: more than there are during a look-up even while a whole
+/// table of routes is exchanged.
+const KEPT: usize = 256;
+
+/// A moment in the order of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutesAsOf(u64);
+
+/// The answer to a look-up of the route toward a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked {
+    /// None: there is no route.
+    pub route: Option<Route>,
+    /// When the look-up began.
+    pub as_of: RoutesAsOf,
+}
+
+/// The latest changes of routes.
+pub(in crate::core) struct RouteChanges {
+    /// How many there ever were; the number `n` stands in place `n % KEPT`.
+    count: u64,
+    latest: [(u32, u8); KEPT],
+}
+
+impl RouteChanges {
+    pub(in crate::core) const fn new() -> Self {
+        Self { count: 0, latest: [(0, 0); KEPT] }
+    }
+
+    /// Whether the route toward a source may have changed since a moment.
+    pub(in crate::core) fn concern(&self, source: Ipv4Addr, since: RoutesAsOf) -> bool {
+        let changes = self.count - since.0;
+        let holds = |number: u64| {
+            let (network, len) = self.latest[(number % KEPT as u64) as usize];
+            (network ^ source.to_bits()) & mask_of(len).to_bits() == 0
+        };
+        changes != 0 && (changes > KEPT as u64 || (since.0..self.count).any(holds))
+    }
+}
+
+impl Core {
+    /// The present moment, to be taken before a route is looked up.
+    pub const fn routes_as_of(&self) -> RoutesAsOf {
+        RoutesAsOf(self.route_changes.count)
+    }
+
+    /// Routes under a prefix have changed: what was looked up before does not count any more. To
+    /// be called before the flows that they concern are looked at.
+    pub const fn routes_changed(&mut self, network: Ipv4Addr, prefix_len: u8) {
+        let changes = &mut self.route_changes;
+        changes.latest[(changes.count % KEPT as u64) as usize] = (network.to_bits(), prefix_len);
+        changes.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Limits;
+
+    #[test]
+    fn a_change_concerns_what_its_prefix_holds_and_what_is_forgotten_all() {
+        let mut core = Core::new(Limits::default(), 1, u32::MAX);
+        let ip = Ipv4Addr::new;
+        let before = core.routes_as_of();
+        let concerned = |core: &Core, source| core.route_changes.concern(source, before);
+        assert!(!concerned(&core, ip(10, 1, 0, 1)));
+        core.routes_changed(ip(10, 1, 0, 0), 16);
+        for _ in 1..KEPT {
+            core.routes_changed(ip(10, 2, 0, 0), 16);
+        }
+        assert!(concerned(&core, ip(10, 1, 0, 1)) && concerned(&core, ip(10, 2, 255, 1)));
+        assert!(!concerned(&core, ip(10, 3, 0, 1)));
+        assert!(!core.route_changes.concern(ip(10, 1, 0, 1), core.routes_as_of()));
+        core.routes_changed(ip(10, 2, 0, 0), 16);
+        assert!(concerned(&core, ip(10, 3, 0, 1)), "there are too many to tell");
+        let before = core.routes_as_of();
+        core.routes_changed(ip(0, 0, 0, 0), 0);
+        assert!(core.route_changes.concern(ip(10, 3, 0, 1), before));
+    }
+}

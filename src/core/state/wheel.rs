@@ -1,0 +1,109 @@
+//! Lifetimes: which forwarding entries end when.
+//!
+//! A wheel of one list per second. The lists run beside the entries, so that setting a lifetime
+//! never needs memory, and looking for what has ended costs in proportion to what ends: an entry
+//! with a lifetime beyond one turn (17 minutes) is looked at once a turn.
+
+use crate::core::containers::slab::NONE;
+use crate::core::containers::steps::step;
+use crate::core::containers::table::Table;
+use crate::core::state::mfe::{Links, Mfe};
+use crate::types::Millis;
+
+const SECONDS: usize = 1024;
+/// The list of those whose end was found and not handled yet.
+const ENDED: u16 = SECONDS as u16;
+
+/// The lists.
+pub(in crate::core) struct Wheel {
+    heads: [u32; SECONDS + 1],
+    /// The second up to which the lists were searched.
+    searched: u64,
+    len: usize,
+}
+
+fn slot_of(deadline: Millis) -> u16 {
+    ((deadline.0 / 1000) % SECONDS as u64) as u16
+}
+
+impl Wheel {
+    pub(in crate::core) const fn new() -> Self {
+        Self { heads: [NONE; SECONDS + 1], searched: 0, len: 0 }
+    }
+
+    /// Whether no entry has a lifetime.
+    pub(in crate::core) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Sets when an entry ends.
+    pub(in crate::core) fn set(&mut self, mfes: &mut Table<Mfe>, id: u32, deadline: Millis) {
+        mfes[id].set_deadline(deadline);
+        // A deadline that was searched already is found with the present second.
+        let second = (deadline.0 / 1000).max(self.searched);
+        let slot = slot_of(Millis(second * 1000));
+        // Most answers to prune alerts set the lifetime that the entry has.
+        if mfes[id].wheel_slot != slot {
+            self.clear(mfes, id);
+            self.link(mfes, id, slot);
+        }
+    }
+
+    /// Takes an entry out.
+    pub(in crate::core) fn clear(&mut self, mfes: &mut Table<Mfe>, id: u32) {
+        let slot = mfes[id].wheel_slot;
+        if slot == Mfe::NO_SLOT {
+            return;
+        }
+        let Links { prev, next } = mfes.beside(id).wheel;
+        match prev {
+            NONE => self.heads[slot as usize] = next,
+            _ => mfes.beside_mut(prev).wheel.next = next,
+        }
+        if next != NONE {
+            mfes.beside_mut(next).wheel.prev = prev;
+        }
+        mfes[id].wheel_slot = Mfe::NO_SLOT;
+        self.len -= 1;
+    }
+
+    fn link(&mut self, mfes: &mut Table<Mfe>, id: u32, slot: u16) {
+        let head = self.heads[slot as usize];
+        mfes.beside_mut(id).wheel = Links { prev: NONE, next: head };
+        mfes[id].wheel_slot = slot;
+        if head != NONE {
+            mfes.beside_mut(head).wheel.prev = id;
+        }
+        self.heads[slot as usize] = id;
+        self.len += 1;
+    }
+
+    /// An entry whose lifetime has ended. It stays until its lifetime is set anew or cleared.
+    pub(in crate::core) fn ended(&mut self, mfes: &mut Table<Mfe>, now: Millis) -> Option<u32> {
+        if self.heads[ENDED as usize] == NONE {
+            self.search(mfes, now);
+        }
+        match self.heads[ENDED as usize] {
+            NONE => None,
+            id => Some(id),
+        }
+    }
+
+    fn search(&mut self, mfes: &mut Table<Mfe>, now: Millis) {
+        let second = now.0 / 1000;
+        let first = self.searched.max(second.saturating_sub(SECONDS as u64 - 1));
+        for at in first..=second {
+            step();
+            let mut id = self.heads[at as usize % SECONDS];
+            while id != NONE {
+                let next = mfes.beside(id).wheel.next;
+                if mfes[id].deadline() <= now {
+                    self.clear(mfes, id);
+                    self.link(mfes, id, ENDED);
+                }
+                id = next;
+            }
+        }
+        self.searched = self.searched.max(second);
+    }
+}

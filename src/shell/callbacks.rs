@@ -1,0 +1,75 @@
+//! What a client is called back with: the nine callbacks of mgm.h as a safe trait.
+
+use crate::error::Error;
+use crate::types::{IfKey, Route, Seconds, SourceGroup};
+use std::net::Ipv4Addr;
+
+/// An RPF callback's proposal on entry, the client's answer on return (rule E2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RpfAnswer {
+    /// The incoming interface. The client may name another one that it owns.
+    pub iif: IfKey,
+    /// The upstream neighbour. The client may name another.
+    pub upstream: Ipv4Addr,
+}
+
+/// One outgoing interface in a creation alert (rule E3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutInterface {
+    /// The interface, one that the client owns.
+    pub interface: IfKey,
+    /// Whether IGMP is on it too.
+    pub igmp: bool,
+    /// True on entry; false on return keeps the interface out of the entry.
+    pub enabled: bool,
+}
+
+/// A client's callbacks. They are called one at a time for one client, on any thread, with no
+/// lock held; they may call any function of the library (rules A6 to A8). A missing callback is
+/// a method that does nothing (rule A9).
+pub trait Callbacks: Clone + Send + Sync + 'static {
+    /// Whether the client has a local-join callback; without one, IGMP's memberships on the
+    /// client's interfaces count as any client's (rule D9).
+    fn has_local_join(&self) -> bool;
+
+    /// A packet of a new source came in. `header` is its IP header, at least 20 octets.
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route);
+
+    /// An entry is about to be made whose outgoing interfaces include these of the client's.
+    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);
+
+    /// The same, where it may find no memory to call the client: then nothing was called, and the
+    /// entry is not made.
+    fn try_creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
+        self.creation(flow, iif, out);
+        Ok(())
+    }
+
+    /// Receivers are gone. `member`: a membership ended; otherwise the entry has no outgoing
+    /// interface any more and `timeout` becomes its lifetime (rules D7, D8, E4).
+    fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds);
+
+    /// Receivers are there. `member`: a membership began; otherwise the entry got its first
+    /// outgoing interface (rules D7, E4).
+    fn join(&self, of: SourceGroup, member: bool);
+
+    /// A packet came in on an interface other than its entry's iif (rule E7).
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+
+    /// IGMP has a receiver on an interface of the client's (rule D9).
+    fn local_join(&self, of: SourceGroup, interface: IfKey);
+
+    /// IGMP has no receiver there any more (rule D9).
+    fn local_leave(&self, of: SourceGroup, interface: IfKey);
+
+    /// To IGMP: the interface's owner is about to change (rule C3).
+    fn disable_igmp(&self, interface: IfKey);
+
+    /// To IGMP: the owner has changed; memberships are to be added again (rule C3).
+    fn enable_igmp(&self, interface: IfKey);
+}

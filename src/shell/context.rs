@@ -1,0 +1,243 @@
+//! What a thread remembers while client callbacks are on its stack.
+
+#![forbid(unsafe_code)]
+
+use crate::shell::deliver::Token;
+use crate::sys::sync::thread_local;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How deep callbacks may call into the library and cause callbacks of other clients in turn.
+/// Beyond that, alerts wait until the callback has returned.
+const MAX_DEPTH: u32 = 8;
+
+/// The innermost job that the thread works for.
+#[derive(Clone, Copy)]
+struct Frame {
+    /// Whose job it is, by address; 0: there is none.
+    manager: usize,
+    job: JobOf,
+    /// How many callbacks are on the stack.
+    depth: u32,
+}
+
+/// A job and the run that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobOf {
+    pub epoch: u64,
+    pub job: u32,
+}
+
+/// Which run's functions of the host's are on the thread's stack, by address of what counts them, and
+/// how many. Of two runs at the most: inside one's functions another can be tried to be started, whose
+/// clock is asked.
+#[derive(Clone, Copy)]
+pub struct HostFrame {
+    inner: InRun,
+    outer: InRun,
+}
+
+#[derive(Clone, Copy)]
+struct InRun {
+    run: usize,
+    times: usize,
+}
+
+impl HostFrame {
+    const fn none() -> Self {
+        const NONE: InRun = InRun { run: 0, times: 0 };
+        Self { inner: NONE, outer: NONE }
+    }
+
+    fn times(self, run: usize) -> usize {
+        let of = [self.inner, self.outer].into_iter().find(|of| of.run == run);
+        of.map_or(0, |of| of.times)
+    }
+
+    fn entering(self, run: usize) -> Self {
+        let inner = InRun { run, times: self.times(run) + 1 };
+        Self { inner, outer: if self.inner.run == run { self.outer } else { self.inner } }
+    }
+}
+
+/// All of it in one thread-local value: each look at one costs a call in a shared library.
+struct Context {
+    frame: Cell<Frame>,
+    token: Cell<u64>,
+    programming: Cell<bool>,
+    /// A function of a custom forwarder of the host's is on the stack.
+    plane: Cell<bool>,
+    host: Cell<HostFrame>,
+    /// A call from inside the forwarder's functions has left something to the calls around it.
+    left_over: Cell<bool>,
+    /// The manager, by address, that this is a timer's thread of.
+    timer: Cell<usize>,
+}
+
+thread_local! {
+    static HERE: Context = const {
+        Context {
+            frame: Cell::new(Frame { manager: 0, job: JobOf { epoch: 0, job: 0 }, depth: 0 }),
+            token: Cell::new(0),
+            programming: Cell::new(false),
+            plane: Cell::new(false),
+            host: Cell::new(HostFrame::none()),
+            left_over: Cell::new(false),
+            timer: Cell::new(0),
+        }
+    };
+}
+
+/// Where on this thread's stack a call is made: the same from its beginning to its end.
+#[derive(Clone, Copy)]
+pub struct Here {
+    /// The thread.
+    pub token: Token,
+    /// The job of this manager's that it is made inside of: inside a callback, or inside a function
+    /// of the host's while the thread may be the one that calls some client.
+    pub around: Option<JobOf>,
+    /// It is made inside the forwarder's programming functions.
+    pub inside_forwarder: bool,
+    /// Callbacks are nested so deep that further ones must wait.
+    pub too_deep: bool,
+    /// It is a thread of the manager's timer.
+    pub timer: bool,
+}
+
+/// Where on its stack this thread is.
+pub fn here(manager: usize) -> Here {
+    HERE.with(|here| {
+        let frame = here.frame.get();
+        Here {
+            token: here.token(),
+            around: (frame.manager == manager).then_some(frame.job),
+            inside_forwarder: here.programming.get(),
+            too_deep: frame.manager == manager && frame.depth >= MAX_DEPTH,
+            timer: here.timer.get() == manager,
+        }
+    })
+}
+
+impl Context {
+    fn token(&self) -> Token {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.token.get() == 0 {
+            self.token.set(NEXT.fetch_add(1, Relaxed));
+        }
+        Token(self.token.get())
+    }
+}
+
+/// A name for this thread that no other thread has or had.
+pub fn token() -> Token {
+    HERE.with(Context::token)
+}
+
+/// This thread is one of a manager's timer.
+pub fn is_timer_of(manager: usize) {
+    HERE.with(|here| here.timer.set(manager));
+}
+
+/// Runs a callback that belongs to a job.
+pub fn inside_callback(manager: usize, job: JobOf, callback: impl FnOnce()) {
+    inside(|outer| Frame { manager, job, depth: outer.depth + 1 }, callback);
+}
+
+/// Does what a job brought about. The host's functions are called in between, by a thread that may
+/// have become the one that calls some client: so what they call may not wait either.
+pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce()) {
+    inside(|outer| Frame { manager, job, depth: outer.depth }, perform);
+}
+
+fn inside(frame: impl FnOnce(Frame) -> Frame, run: impl FnOnce()) {
+    let outer = HERE.with(|here| here.frame.get());
+    let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
+    HERE.with(|here| here.frame.set(frame(outer)));
+    run();
+}
+
+/// Runs the forwarder's programming functions, which may call back into the library.
+pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
+    let outer = HERE.with(|here| here.programming.replace(true));
+    let _restore = Restore(|| HERE.with(|here| here.programming.set(outer)));
+    program()
+}
+
+/// Whether this thread is inside the forwarder's programming functions.
+pub fn is_inside_forwarder() -> bool {
+    HERE.with(|here| here.programming.get())
+}
+
+/// Runs a function of a custom forwarder of the host's, which may only read.
+pub fn inside_plane<R>(function: impl FnOnce() -> R) -> R {
+    let outer = HERE.with(|here| here.plane.replace(true));
+    let _restore = Restore(|| HERE.with(|here| here.plane.set(outer)));
+    function()
+}
+
+/// Whether this thread is inside a function of a custom forwarder of the host's.
+pub fn is_inside_plane() -> bool {
+    HERE.with(|here| here.plane.get())
+}
+
+/// A function that the host gave for a run begins on this thread; gives what was before, for
+/// [`leave_host`].
+pub fn enter_host(run: usize) -> HostFrame {
+    HERE.with(|here| here.host.replace(here.host.get().entering(run)))
+}
+
+/// The function has returned.
+pub fn leave_host(outer: HostFrame) {
+    HERE.with(|here| here.host.set(outer));
+}
+
+/// How many functions of a run's host are on this thread's stack.
+pub fn times_inside_host(run: usize) -> usize {
+    HERE.with(|here| here.host.get().times(run))
+}
+
+/// Whether this thread is inside a function that a host gave.
+pub fn is_inside_host() -> bool {
+    HERE.with(|here| here.host.get().inner.times > 0)
+}
+
+/// Leaves what is to be done to the call around the forwarder's function that this thread is in.
+pub fn leave_over() {
+    HERE.with(|here| here.left_over.set(true));
+}
+
+/// Whether something was left to this call.
+pub fn take_left_over() -> bool {
+    HERE.with(|here| here.left_over.replace(false))
+}
+
+/// Puts a thread-local value back, whether the code between returns or panics.
+struct Restore<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Restore<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callbacks_nest_and_unwind() {
+        let job = |job| JobOf { epoch: 1, job };
+        assert_eq!(here(1).around, None);
+        inside_callback(1, job(7), || {
+            assert_eq!((here(1).around, here(2).around), (Some(job(7)), None));
+            let panicked =
+                std::panic::catch_unwind(|| inside_callback(1, job(8), || panic!("on purpose")));
+            assert!(panicked.is_err());
+            performing(1, job(9), || assert_eq!(here(1).around, Some(job(9))));
+            assert_eq!(here(1).around, Some(job(7)));
+        });
+        assert_eq!(here(1).around, None);
+        assert_eq!(token(), token());
+        assert_ne!(std::thread::spawn(token).join().unwrap(), token());
+    }
+}

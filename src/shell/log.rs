@@ -1,0 +1,134 @@
+//! The log's lines, and the fault that closes the library.
+
+#![forbid(unsafe_code)]
+
+use crate::core::Note;
+use crate::log::{Level, Line, to_stderr};
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context;
+use crate::shell::host_calls::HostCalls;
+use crate::shell::manager::{LogSink, Mgm};
+use crate::shell::settings::LogFn;
+use crate::sys::sync::atomic::Ordering;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many log lines wait for the forwarder's functions to return; more are dropped.
+const KEPT_LINES: usize = 256;
+
+/// A line for the host whose function is called later.
+pub(crate) struct KeptLine {
+    host: LogFn,
+    level: Level,
+    line: Line,
+}
+
+/// The log of a run that is over, for its last lines, and who is still inside the host's functions.
+pub(crate) struct LastLog {
+    level: u32,
+    sink: LogSink,
+    host_calls: Arc<HostCalls>,
+    patience: Duration,
+}
+
+impl LastLog {
+    pub(crate) const fn is_the_hosts(&self) -> bool {
+        matches!(self.sink, LogSink::Host(_))
+    }
+}
+
+impl LogSink {
+    fn write(&self, level: Level, line: &Line) {
+        match self {
+            Self::Stderr => to_stderr(level, format_args!("{}", line.as_str())),
+            Self::Host(host) => host(level, line),
+        }
+    }
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Writes a line to the log. The host's function is called with nothing locked: a line from
+    /// inside the forwarder's functions is kept until these have returned.
+    pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        if level as u32 > self.level.load(Ordering::Relaxed) {
+            return;
+        }
+        let sink = self.sink.read().clone();
+        match sink {
+            LogSink::Stderr => to_stderr(level, message),
+            LogSink::Host(host) if context::is_inside_forwarder() => {
+                let mut kept = self.kept_lines.lock();
+                if kept.len() < KEPT_LINES && kept.try_reserve(1).is_ok() {
+                    kept.push_back(KeptLine { host, level, line: Line::new(message) });
+                }
+            }
+            LogSink::Host(host) => host(level, &Line::new(message)),
+        }
+    }
+
+    /// Logs what the core has to tell: at a limited rate what senders of packets can cause.
+    pub(crate) fn tell(&'static self, note: &Note) {
+        let message = format_args!("{note}");
+        match note {
+            Note::ForeignRpfInterface(..) => {
+                self.flow_lines.foreign_iif.log(&self, Level::Warn, message)
+            }
+            Note::FlowGivenUp(_) => self.flow_lines.given_up.log(&self, Level::Warn, message),
+            Note::ForwardByIgmp(_) => self.log(Level::Warn, message),
+        }
+    }
+
+    /// Gives the host the lines that were kept.
+    pub(crate) fn give_kept_lines(&self) {
+        loop {
+            // A statement of its own: the guard must not live while the host's function runs.
+            let kept = self.kept_lines.lock().pop_front();
+            let Some(KeptLine { host, level, line }) = kept else { return };
+            host(level, &line);
+        }
+    }
+
+    pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
+        self.level.store(level as u32, Ordering::Relaxed);
+        *self.sink.write() = sink;
+    }
+
+    /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
+    /// now on standard error hears of what goes wrong. `patience`: how long [`Self::leave_host`] waits
+    /// for functions of the host's.
+    pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>, patience: Duration) -> LastLog {
+        let level = self.level.load(Ordering::Relaxed);
+        let sink = self.sink.read().clone();
+        self.set_log(Level::Error, LogSink::Stderr);
+        LastLog { level, sink, host_calls, patience }
+    }
+
+    /// Gives the host its run's last lines, and leaves its functions for good, the log's among them.
+    pub(crate) fn leave_host(&self, last: &LastLog, end: Option<(Level, Line)>) {
+        self.give_kept_lines();
+        if let Some((level, line)) = end
+            && level as u32 <= last.level
+        {
+            last.sink.write(level, &line);
+        }
+        if !last.host_calls.close(last.patience) {
+            self.log(
+                Level::Error,
+                format_args!("a function of the host's does not return; going on without it"),
+            );
+        }
+    }
+
+    /// A fault was met: nothing works any more (rule A5).
+    pub fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.wake();
+        self.log(Level::Error, format_args!("internal fault; the library is closed"));
+    }
+
+    /// Whether a fault was met.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+}

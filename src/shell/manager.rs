@@ -1,0 +1,441 @@
+//! The group manager as a whole: lock, ask the core, unlock, perform.
+//!
+//! | where | what |
+//! |---|---|
+//! | here | the functions of mgm.h and mgm_host.h in safe Rust |
+//! | `mgm::reads` | those that read |
+//! | `mgm::state` | what the lock protects |
+//! | `mgm::log` | the log's lines, and the fault that closes the library |
+//! | `perform` | carrying out what the core decided |
+//! | `deliver` | who calls which client next |
+//! | `background` | what time brings, and the forwarder's upcalls |
+//! | `timer` | whose turn it is to see to the former |
+//! | `host` | starting and stopping |
+
+#![forbid(unsafe_code)]
+
+use crate::core::{ClientInfo, Core, RouteBook, Taking};
+use crate::error::Error;
+use crate::log::Level;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context;
+use crate::shell::log::KeptLine;
+pub(crate) use crate::shell::log::LastLog;
+use crate::shell::perform::Call;
+pub(crate) use crate::shell::run::{Moment, Running, State};
+pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
+use crate::shell::timer::Timers;
+use crate::shell::waits::Wait;
+use crate::sys::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sys::sync::{Condvar, Mutex, RwLock, coarse_time};
+use crate::throttle::FlowLines;
+use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A group manager. It must live for ever, since threads of its own refer to it.
+pub struct Mgm<C: 'static> {
+    /// The manager itself, once started: what the forwarder reports to.
+    pub(crate) this: OnceLock<&'static Mgm<C>>,
+    pub(crate) state: RwLock<State<C>>,
+    /// Held while starting or stopping.
+    pub(crate) starting: Mutex<()>,
+    /// Counts what waiting threads may wait for.
+    events: Mutex<u64>,
+    event: Condvar,
+    waiting: AtomicU32,
+    pub(super) broken: AtomicBool,
+    pub(super) level: AtomicU32,
+    pub(super) sink: RwLock<LogSink>,
+    pub(super) kept_lines: Mutex<VecDeque<KeptLine>>,
+    pub(crate) flow_lines: FlowLines,
+    pub(crate) host_clock: AtomicBool,
+    /// From the beginning of a start to the end of the stop.
+    pub(crate) active: AtomicBool,
+    /// The threads that see to what time brings.
+    pub(crate) timers: Timers<C>,
+}
+
+/// Milliseconds of the system's monotonic clock, as it was at the kernel's last tick.
+pub(crate) fn system_now() -> Millis {
+    Millis(coarse_time().as_millis() as u64)
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// A group manager that does not run yet.
+    pub const fn new() -> Self {
+        Self {
+            this: OnceLock::new(),
+            state: RwLock::new(State::new()),
+            starting: Mutex::new(()),
+            events: Mutex::new(0),
+            event: Condvar::new(),
+            waiting: AtomicU32::new(0),
+            broken: AtomicBool::new(false),
+            level: AtomicU32::new(Level::Error as u32),
+            sink: RwLock::new(LogSink::Stderr),
+            kept_lines: Mutex::new(VecDeque::new()),
+            flow_lines: FlowLines::new(),
+            host_clock: AtomicBool::new(false),
+            active: AtomicBool::new(false),
+            timers: Timers::new(),
+        }
+    }
+
+    // ---- registration ----
+
+    /// MgmRegisterMProtocol (rule B1). Starts the library from the environment where it does not
+    /// run.
+    pub fn register(
+        &'static self,
+        callbacks: C,
+        protocol: u32,
+        component: u32,
+    ) -> Result<ClientId, Error> {
+        if self.with(|_| ()).is_none() {
+            match self.start(Settings::from_env()?) {
+                Ok(()) | Err(Error::AlreadyRunning) => {}
+                // Another thread may have started it.
+                Err(Error::Changing) if self.with(|_| ()).is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let info = ClientInfo { protocol, component, has_local_join: callbacks.has_local_join() };
+        let mut state = self.state.write();
+        let running = state.running().ok_or(Error::NotRunning)?;
+        let slot = running.core.next_client_slot()?;
+        running.delivery.reserve_lane(slot)?;
+        let id = running.core.register(info)?;
+        running.delivery.open(id.slot, callbacks);
+        drop(state);
+        self.log(
+            Level::Info,
+            format_args!("protocol {protocol:#x} component {component:#x} registered"),
+        );
+        Ok(id)
+    }
+
+    /// MgmDeRegisterMProtocol (rules A8, B2).
+    pub fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
+        let me = context::token();
+        let mut call = self.enter_client(client)?;
+        let epoch = call.epoch;
+        let begun = self.begin_deregister(&mut call, client);
+        self.settle(&mut call);
+        self.leave(call);
+        // Rule A8: no callback of the client is running when this returns, except those that
+        // this very thread is inside of.
+        let waits = begun?;
+        self.wait_until(|state| {
+            // While MgmHostStop is at work too, which waits for the same callback, unless it was
+            // called inside that: then until it returns.
+            let (running, noted) = state.with_waits();
+            let current = running.as_ref().map(|running| (running.epoch, &running.delivery));
+            let over = !waits || noted.is_over((me, epoch, client.slot), current);
+            if over && let Some(running) = running.filter(|running| running.epoch == epoch) {
+                running.gone(client);
+            }
+            over
+        });
+        self.log(Level::Info, format_args!("client in slot {} deregistered", client.slot));
+        Ok(())
+    }
+
+    /// Takes the client out. True: its callback is running on another thread.
+    fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
+        let epoch = call.epoch;
+        let me = context::token();
+        let wait = {
+            let mut state = self.state.write();
+            let (running, waits) = state.with_waits();
+            let running = running
+                .filter(|running| running.epoch == epoch && !running.closed)
+                .ok_or_else(|| stale(client))?;
+            running.core.may_deregister(client)?;
+            let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
+            if let Some(runner) = runner {
+                let inside = call.here().around.is_some() || context::is_inside_host();
+                let wait = Wait { waiter: me, runner, epoch, slot: client.slot, inside };
+                if !waits.begin(wait, (epoch, &running.delivery))? {
+                    return Err(Error::WouldDeadlock);
+                }
+            }
+            running.core.deregister(client)?;
+            running.delivery.close(client.slot);
+            runner.is_some()
+        };
+        self.answer_orphans(call, client);
+        self.wake();
+        Ok(wait)
+    }
+
+    // ---- interfaces ----
+
+    /// MgmTakeInterfaceOwnership (rules C1, C3, C5).
+    pub fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
+        let mut call = self.enter_client(client)?;
+        let taken = self.take_in_plane(&mut call, client, interface);
+        let result = self.finish_change(&mut call, taken);
+        self.leave(call);
+        if result.is_ok() {
+            self.log(
+                Level::Info,
+                format_args!("{interface}: taken by the client in slot {}", client.slot),
+            );
+        }
+        result
+    }
+
+    /// Changes the ownership. Where nobody is on the interface the plane is asked first, and nobody
+    /// else can program it in between, so that the interface cannot be given up meanwhile.
+    fn take_in_plane(
+        &'static self,
+        call: &mut Call,
+        client: ClientId,
+        interface: IfKey,
+    ) -> Result<Taking, Error> {
+        let take = |core: &mut Core, now, routes: &mut RouteBook| {
+            core.take(now, client, interface, routes)
+        };
+        let take_used = |core: &mut Core, now, routes: &mut RouteBook| {
+            let ask = core.may_take(client, interface)?;
+            if ask { Ok(None) } else { take(core, now, routes).map(Some) }
+        };
+        let (taken, (forwarder, programming)) = self
+            .ask_only(call, take_used, |run, _| (run.forwarder.clone(), run.programming.clone()))?;
+        if let Some(taken) = taken? {
+            return Ok(taken);
+        }
+        if context::is_inside_forwarder() {
+            return Err(Error::InsideForwarder);
+        }
+        // The clock may be the host's: it is asked before anything is locked.
+        let now = self.now();
+        let taken = {
+            let _programming = programming.lock();
+            context::inside_forwarder(|| {
+                forwarder
+                    .add_interface(interface)
+                    .map_err(|reason| Error::Forwarder { interface, reason })?;
+                let (mut no_routes, uses) =
+                    (RouteBook::new(), |run: &mut Running<C>, _: &mut Call| {
+                        run.core.uses(interface)
+                    });
+                let (taken, used) = self.ask_with(call, now, &mut no_routes, take, uses)?;
+                if !used {
+                    forwarder.remove_interface(interface);
+                }
+                taken
+            })
+        };
+        call.sees_to_all |= context::take_left_over();
+        self.give_kept_lines();
+        taken
+    }
+
+    /// MgmReleaseInterfaceOwnership (rules C3, C4).
+    pub fn release_interface(
+        &'static self,
+        client: ClientId,
+        interface: IfKey,
+    ) -> Result<(), Error> {
+        let mut call = self.enter_client(client)?;
+        let released = self
+            .ask_only(
+                &mut call,
+                |core, now, routes| core.release(now, client, interface, routes),
+                |_, _| (),
+            )
+            .and_then(|(released, ())| released);
+        let result = self.finish_change(&mut call, released);
+        self.leave(call);
+        if result.is_ok() {
+            self.log(
+                Level::Info,
+                format_args!("{interface}: released by the client in slot {}", client.slot),
+            );
+        }
+        result
+    }
+
+    /// Waits for IGMP to be told of a change of ownership, where it must be (rule C3).
+    fn finish_change(
+        &'static self,
+        call: &mut Call,
+        begun: Result<Taking, Error>,
+    ) -> Result<(), Error> {
+        self.settle(call);
+        let change = match begun? {
+            Taking::Done => return Ok(()),
+            Taking::Waits(change) => change,
+        };
+        if call.waits {
+            self.wait_for_job(call, false);
+        }
+        self.ask_core(call, |core, now, routes| core.change_outcome(now, change, routes))
+    }
+
+    /// MgmGetProtocolOnInterface (rule C2): the protocol and component ids of the owner.
+    pub fn protocol_on_interface(&self, interface: IfKey) -> Result<(u32, u32), Error> {
+        let state = self.state.read();
+        state.shared().ok_or(Error::UnknownInterface(interface))?.core.protocol_on(interface)
+    }
+
+    // ---- memberships ----
+
+    /// MgmAddGroupMembershipEntry (rules D1 to D9).
+    pub fn add_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.call(client, |core, now, routes| {
+            core.add_membership(now, client, of, interface, flags, routes)
+        })
+    }
+
+    /// MgmDeleteGroupMembershipEntry (rules D1 to D9).
+    pub fn delete_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.call(client, |core, now, routes| {
+            core.delete_membership(now, client, of, interface, flags, routes)
+        })
+    }
+
+    /// MgmSetMfe (rule E10).
+    pub fn set_upstream(
+        &'static self,
+        client: ClientId,
+        flow: SourceGroup,
+        upstream: Ipv4Addr,
+    ) -> Result<(), Error> {
+        self.call(client, |core, _, _| core.set_upstream(client, flow, upstream))
+    }
+
+    // ---- the ways in ----
+
+    /// One call of a client: ask the core, perform, wait for its alerts. Beginning, asking and
+    /// choosing what to do go under one lock.
+    fn call<R>(
+        &'static self,
+        client: ClientId,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let here = context::here(self.address());
+        let (now, mut routes, mut next) = (self.now(), RouteBook::new(), None);
+        let mut state = self.state.write();
+        let running = state.running().ok_or_else(|| stale(client))?;
+        let mut call = running.begin(here)?;
+        call.last = true;
+        let asked = running.ask(&mut call, now, &mut routes, &mut ask);
+        let result = match asked {
+            Err(Error::RouteNeeded) => {
+                let forwarder = running.forwarder.clone();
+                drop(state);
+                self.look_up(&*forwarder, &mut routes)
+                    .and_then(|()| self.ask_core_with(&mut call, now, &mut routes, ask))
+            }
+            result => {
+                let work = running.choose(&mut call, &mut next);
+                drop(state);
+                self.carry_on(&mut call, work, &mut next);
+                result
+            }
+        };
+        self.leave(call);
+        result
+    }
+
+    /// Begins a call of a client. When nothing runs, its handle is stale.
+    fn enter_client(&'static self, client: ClientId) -> Result<Call, Error> {
+        self.enter().map_err(|error| match error {
+            Error::NotRunning => stale(client),
+            other => other,
+        })
+    }
+
+    /// Something under the lock, if the library runs.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Running<C>) -> R) -> Option<R> {
+        self.state.write().running().map(f)
+    }
+
+    pub(crate) fn with_in<R>(
+        &self,
+        epoch: u64,
+        f: impl FnOnce(&mut Running<C>) -> R,
+    ) -> Result<R, Error> {
+        self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
+    }
+
+    /// Waits until a condition under the lock holds, or a fault closes the library.
+    pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>) -> bool) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let seen = *self.events.lock();
+            if self.is_broken() || over(&mut self.state.write()) {
+                break;
+            }
+            let mut events = self.events.lock();
+            if *events == seen {
+                // Woken without an event now and then, for conditions that time makes true.
+                self.event.wait_for(&mut events, Duration::from_millis(100));
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Something happened that a thread may wait for.
+    pub(crate) fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            *self.events.lock() += 1;
+            self.event.notify_all();
+        }
+    }
+
+    /// Whether it runs, is being started or being stopped. Waits for no lock. While one is held for
+    /// starting or stopping it may be about to say so, or have said already that it is over.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) || self.starting.is_locked()
+    }
+
+    /// What tells this manager from others, for the threads' contexts.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// The time, read with nothing locked: the clock may be the host's code.
+    pub(crate) fn now(&self) -> Millis {
+        self.moment().now
+    }
+
+    /// The time, and by whose clock.
+    pub(crate) fn moment(&self) -> Moment {
+        if self.host_clock.load(Ordering::Relaxed) {
+            let clock = self.state.read().clock();
+            if let Some((epoch, clock)) = clock {
+                return Moment { now: clock(), of: Some(epoch) };
+            }
+        }
+        Moment { now: system_now(), of: None }
+    }
+}
+
+impl<C: Callbacks> Default for Mgm<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+pub(crate) fn stale(client: ClientId) -> Error {
+    let value = crate::handle::from_client(client);
+    Error::BadHandle { name: "hProtocol", value, kind: "registered client" }
+}

@@ -1,0 +1,41 @@
+//! The group manager at work around the core: lock, ask, unlock, perform.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `manager` | the functions of mgm.h in safe Rust |
+//! | `reads` | those that read |
+//! | `run` | what the lock protects |
+//! | `log` | the log's lines, and the fault that closes the library |
+//! | `perform` | carrying out what the core decided |
+//! | `deliver` | who calls which client next |
+//! | `waits` | who waits for whose callback to return |
+//! | `context` | what a thread is inside of |
+//! | `host_calls` | which threads are inside the host's functions |
+//! | `upcalls` | what time brings, and the forwarder's upcalls |
+//! | `timer` | whose turn it is to see to the former |
+//! | `start_stop`, `settings` | starting and stopping |
+//! | `callbacks` | a client's nine callbacks as a safe trait |
+//! | `report` | the state as JSON |
+//! | `fault`, `schedules` | for tests alone: faults on purpose, threads under a scheduler |
+
+#![forbid(unsafe_code)]
+
+pub mod callbacks;
+pub(crate) mod context;
+pub(crate) mod deliver;
+#[cfg(feature = "fault-injection")]
+pub(crate) mod fault;
+pub(crate) mod host_calls;
+pub(crate) mod log;
+pub mod manager;
+pub(crate) mod perform;
+pub(crate) mod reads;
+pub(crate) mod report;
+pub(crate) mod run;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
+pub mod settings;
+pub(crate) mod start_stop;
+pub(crate) mod timer;
+pub(crate) mod upcalls;
+pub(crate) mod waits;

@@ -1,0 +1,474 @@
+//! Performing what the core decided, with nothing locked: entries are programmed, routes looked
+//! up, notes logged and clients called, until nothing is left. `question` is one call of a client,
+//! `program` what is done about entries.
+
+#![forbid(unsafe_code)]
+
+mod program;
+mod question;
+
+pub(crate) use program::Batch;
+
+use crate::core::{Core, Due, Looked, Note, Relook, RouteBook};
+use crate::error::Error;
+use crate::forwarder::Forwarder;
+use crate::log::Level;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context::{self, Here, JobOf};
+use crate::shell::deliver::NOBODY;
+use crate::shell::manager::{Mgm, Running};
+use crate::sys::sync::Instant;
+use crate::types::{Millis, SourceGroup};
+use question::Question;
+use std::time::Duration;
+
+/// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
+/// must not keep it.
+const FAVOURS: u32 = 32;
+/// How long a call waits for one client to come out of its callback.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// A call from outside, an upcall, or a call from inside a callback.
+pub(crate) struct Call {
+    pub job: u32,
+    pub epoch: u64,
+    /// The job is its own, and not one that it was made inside of.
+    owns_job: bool,
+    here: Here,
+    /// It was made outside of any callback, of the host's functions while others are delivered to,
+    /// and of the forwarder's: it waits for what it caused (rule A7). Others never wait (rule A6).
+    pub waits: bool,
+    /// Nothing is asked any more: its job ends when all was performed.
+    pub last: bool,
+    /// It sees to everything there is to do, and not only to what it caused itself.
+    pub sees_to_all: bool,
+    /// How much of the plane must have been programmed before it goes on: what it added is.
+    until: u64,
+    /// How much there was before what it asks now.
+    added_before: u64,
+    /// The lane that it runs now.
+    lane: Option<u32>,
+    /// The lane that it keeps while it programs.
+    kept: Option<u32>,
+    /// How many actions of other jobs it has performed.
+    favours: u32,
+    /// Everything it caused was performed, and its job is over.
+    ended: bool,
+}
+
+/// The next thing to do.
+pub(crate) enum Work {
+    Note(Note),
+    Program,
+    Look(Due),
+    /// The client to be called stands in the [`Ask`] beside it, where it stays: it is large.
+    Ask,
+    Nothing,
+}
+
+/// A client to be called.
+pub(crate) struct Ask<C> {
+    question: Question,
+    client: C,
+    slot: u32,
+    job: u32,
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Begins a call.
+    pub(crate) fn enter(&'static self) -> Result<Call, Error> {
+        let mut state = self.state.write();
+        let running = state.running().ok_or(Error::NotRunning)?;
+        running.begin(context::here(self.address()))
+    }
+
+    /// Asks the core, with the routes it needs, and does what it decides.
+    pub(crate) fn ask_core<R>(
+        &'static self,
+        call: &mut Call,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let now = self.now();
+        self.ask_core_with(call, now, &mut RouteBook::new(), ask)
+    }
+
+    /// The same with routes that are known already.
+    pub(crate) fn ask_core_with<R>(
+        &'static self,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut next = None;
+        let (result, work) =
+            self.ask_with(call, now, routes, ask, |running, call| running.choose(call, &mut next))?;
+        self.carry_on(call, work, &mut next);
+        result
+    }
+
+    /// Asks the core, with the routes it needs. What it decides is left to `then`, which is
+    /// called under the same lock.
+    pub(crate) fn ask_only<R, T>(
+        &'static self,
+        call: &mut Call,
+        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
+    ) -> Result<(Result<R, Error>, T), Error> {
+        let now = self.now();
+        self.ask_with(call, now, &mut RouteBook::new(), ask, then)
+    }
+
+    /// The same at a moment, with routes that are known already.
+    pub(crate) fn ask_with<R, T>(
+        &'static self,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
+        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
+    ) -> Result<(Result<R, Error>, T), Error> {
+        loop {
+            let forwarder = {
+                let mut state = self.state.write();
+                let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
+                let result = running.ask(call, now, routes, &mut ask);
+                if !matches!(result, Err(Error::RouteNeeded)) {
+                    return Ok((result, then(running, call)));
+                }
+                running.forwarder.clone()
+            };
+            self.look_up(&*forwarder, routes)?;
+        }
+    }
+
+    /// Does what is to be done, by this thread as far as it may.
+    pub(crate) fn settle(&'static self, call: &mut Call) {
+        let mut next = None;
+        let work = match self.state.write().running_in(call.epoch) {
+            Some(running) => running.choose(call, &mut next),
+            None => return,
+        };
+        self.carry_on(call, work, &mut next);
+    }
+
+    pub(crate) fn carry_on(&'static self, call: &mut Call, work: Work, next: &mut Option<Ask<C>>) {
+        if !matches!(work, Work::Nothing) {
+            let job = JobOf { epoch: call.epoch, job: call.job };
+            context::performing(self.address(), job, || self.perform(call, work, next));
+        }
+    }
+
+    fn perform(&'static self, call: &mut Call, mut work: Work, next: &mut Option<Ask<C>>) {
+        loop {
+            match work {
+                Work::Nothing => break,
+                Work::Note(note) => self.tell(&note),
+                Work::Program => self.program(call),
+                Work::Look(due) => self.look(call, due),
+                Work::Ask => {
+                    if let Some(ask) = next {
+                        self.log(
+                            Level::Trace,
+                            format_args!("client in slot {}: {}", ask.slot, ask.question),
+                        );
+                        let call_it = || ask.question.put(&ask.client);
+                        self.call_client(call, ask.job, call_it);
+                    }
+                }
+            }
+            work = self.after(call, next);
+            self.wake();
+        }
+    }
+
+    /// Takes an answer, if there is one, and chooses what comes next.
+    fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>) -> Work {
+        let now = match asked {
+            Some(ask) if ask.question.wants_answer() => self.now(),
+            _ => Millis::default(),
+        };
+        let mut routes = RouteBook::new();
+        loop {
+            let forwarder = {
+                let mut state = self.state.write();
+                let Some(running) = state.running_in(call.epoch) else {
+                    // MgmHostStop waits until this thread calls nobody any more.
+                    if let Some(slot) = call.lane.take() {
+                        match state.whole() {
+                            Some(run) if run.epoch == call.epoch => {
+                                run.delivery.stop_running(slot);
+                            }
+                            _ => state.waits.returned(call.epoch, slot),
+                        }
+                    }
+                    return Work::Nothing;
+                };
+                let Some(ask) = asked else { return running.choose(call, asked) };
+                running.begin_asking(call, ask.job);
+                let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
+                #[cfg(feature = "fault-injection")]
+                crate::shell::fault::point("answer");
+                if answer != Err(Error::RouteNeeded) {
+                    running.post(call);
+                    running.delivery.done(ask.job);
+                    *asked = None;
+                    return running.choose(call, asked);
+                }
+                running.forwarder.clone()
+            };
+            // For want of memory the change does not come to pass.
+            if self.look_up(&*forwarder, &mut routes).is_err() {
+                routes.give_up();
+            }
+        }
+    }
+
+    /// Ends a call: from outside any callback it waits for what it caused (rule A7).
+    pub(crate) fn leave(&'static self, mut call: Call) {
+        if call.favours > 0 {
+            self.see_to_what_is_left(&call);
+        }
+        if call.ended || !call.owns_job {
+            return;
+        }
+        if call.waits {
+            self.wait_for_job(&mut call, true);
+        } else if let Some(running) = self.state.write().running_in(call.epoch) {
+            running.delivery.end_job(call.job);
+        }
+    }
+
+    /// A call that was of help may leave lanes that nobody is coming for: the timer does.
+    fn see_to_what_is_left(&'static self, call: &Call) {
+        let left = self
+            .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
+        if left == Ok(true) {
+            self.timers.wake();
+        }
+    }
+
+    fn look(&'static self, call: &mut Call, Due { relook, job, .. }: Due) {
+        match relook {
+            Relook::Flow { flow, rebuild } => self.look_again(call, job, flow, rebuild),
+            Relook::Interface { index } => {
+                let mut at = None;
+                while let Ok(Some((flow, place))) =
+                    self.with_in(call.epoch, |running| running.core.next_waiting(index, at))
+                {
+                    self.look_again(call, job, flow, false);
+                    at = Some(place);
+                }
+            }
+        }
+        // Whoever waits for it is woken once this thread knows what it does next.
+        let _ = self.with_in(call.epoch, |running| running.delivery.done(job));
+    }
+
+    /// Looks up the route toward a flow's source and tells the core. What comes of it belongs to a
+    /// job.
+    pub(crate) fn look_again(
+        &'static self,
+        call: &mut Call,
+        job: u32,
+        flow: SourceGroup,
+        rebuild: bool,
+    ) {
+        let asked = self.with_in(call.epoch, |running| {
+            let core = &running.core;
+            (running.forwarder.clone(), core.iif_of(flow), core.routes_as_of())
+        });
+        let Ok((forwarder, iif, as_of)) = asked else { return };
+        let looked = Looked { route: forwarder.route(flow.source(), iif), as_of };
+        let now = self.now();
+        let _ = self.with_in(call.epoch, |running| {
+            running.begin_asking(call, job);
+            // For want of memory the entry stays as it is and is looked at again.
+            match running.core.rerouted(now, flow, looked, rebuild) {
+                Ok(()) => {}
+                Err(_) if rebuild => running.core.rebuild_later(now, flow),
+                Err(_) => running.look_all = true,
+            }
+            running.post(call);
+        });
+    }
+
+    /// Fills the route that a call of the core lacked.
+    pub(crate) fn look_up(
+        &self,
+        forwarder: &dyn Forwarder,
+        routes: &mut RouteBook,
+    ) -> Result<(), Error> {
+        let Some(source) = routes.take_missing() else { return Ok(()) };
+        let iif = self.with(|running| running.core.iif_of_source(source)).flatten();
+        let route = forwarder.route(source, iif);
+        routes.add(source, route.map(|route| route.interface))
+    }
+
+    /// Waits until everything that a job caused has been performed (rule A7), but not for ever.
+    /// With `end` the call that began it returns.
+    pub(crate) fn wait_for_job(&'static self, call: &mut Call, end: bool) {
+        let (mut last, mut since) = (u32::MAX, Instant::now());
+        loop {
+            let (mut stalled, mut left_to_us) = (false, false);
+            self.wait_until(|state| {
+                let Some(running) = state.running_in(call.epoch) else { return true };
+                let open = running.delivery.open_actions(call.job);
+                if open != last {
+                    (last, since) = (open, Instant::now());
+                }
+                // Another thread may have left a lane in which ours comes next. Once nothing of ours
+                // is open the call has ended, and its job may be another's.
+                let seeker = (call.job, call.here.token);
+                left_to_us =
+                    open > 0 && running.delivery.has_ready(&running.core.outbox, Some(seeker));
+                stalled = open > 0 && !left_to_us && since.elapsed() > STALLED;
+                if end && (open == 0 || stalled) {
+                    running.delivery.end_job(call.job);
+                }
+                open == 0 || stalled || left_to_us
+            });
+            if stalled {
+                self.log(
+                    Level::Warn,
+                    format_args!(
+                        "a client has been inside a callback for 5 s; a call no longer waits for it"
+                    ),
+                );
+            }
+            if !left_to_us {
+                return;
+            }
+            self.settle(call);
+            if call.ended {
+                return;
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Where it is made.
+    pub const fn here(&self) -> Here {
+        self.here
+    }
+}
+
+impl<C: Callbacks> Running<C> {
+    /// Begins a call; from inside a callback it belongs to that callback's job.
+    pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
+        let (job, owns_job) = match here.around {
+            Some(around) if around.epoch == self.epoch => (around.job, false),
+            _ => (self.delivery.begin_job()?, true),
+        };
+        Ok(Call {
+            job,
+            epoch: self.epoch,
+            owns_job,
+            here,
+            waits: here.around.is_none() && !here.inside_forwarder,
+            last: false,
+            sees_to_all: false,
+            until: 0,
+            added_before: 0,
+            lane: None,
+            kept: None,
+            favours: 0,
+            ended: false,
+        })
+    }
+
+    /// Asks the core once, in the name of a call.
+    pub(crate) fn ask<R>(
+        &mut self,
+        call: &mut Call,
+        now: Millis,
+        routes: &mut RouteBook,
+        ask: &mut impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.begin_asking(call, call.job);
+        let result = ask(&mut self.core, now, routes);
+        #[cfg(feature = "fault-injection")]
+        crate::shell::fault::point("core");
+        self.post(call);
+        result
+    }
+
+    /// Something is asked of the core in the name of a call; its actions belong to a job.
+    pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
+        self.core.outbox.set_job(job);
+        call.added_before = self.core.plane.added();
+    }
+
+    /// Hands the core's new actions to their clients' lanes, and notes what is to be programmed.
+    pub(crate) fn post(&mut self, call: &mut Call) {
+        self.delivery.post(&mut self.core.outbox, call.here.token);
+        for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
+            due.counted = true;
+            self.delivery.count(due.job);
+        }
+        if self.core.plane.added() > call.added_before {
+            call.until = self.core.plane.added();
+        }
+    }
+
+    /// What the thread is to do next: first what needs no client, then the rest of the lane that
+    /// it runs, then the lanes whose first action it is responsible for.
+    pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
+        if let Some(note) = self.core.take_note() {
+            return Work::Note(note);
+        }
+        if !call.here.inside_forwarder && self.must_program(call) {
+            if let Some(slot) = call.lane.take() {
+                self.delivery.keep(slot);
+                call.kept = Some(slot);
+            }
+            return Work::Program;
+        }
+        if let Some(due) = self.core.relook.pop_front() {
+            return Work::Look(due);
+        }
+        if call.here.inside_forwarder {
+            context::leave_over();
+            return Work::Nothing;
+        }
+        while let Some(slot) = self.lane_for(call) {
+            if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
+                call.favours += u32::from(node.job != call.job);
+                let question = Question::prepare(&mut self.core, slot, node.action);
+                *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
+                return Work::Ask;
+            }
+            call.lane = None;
+            if self.delivery.stop_running(slot) {
+                self.core.free_client_slot(slot);
+            }
+        }
+        if call.last && call.owns_job && self.delivery.open_actions(call.job) == 0 {
+            self.delivery.end_job(call.job);
+            call.ended = true;
+        }
+        Work::Nothing
+    }
+
+    /// The lane that the thread runs, or runs next.
+    fn lane_for(&mut self, call: &mut Call) -> Option<u32> {
+        let outbox = &self.core.outbox;
+        if let Some(slot) = call.lane {
+            // Others' actions in the same lane are seen to as well, but not for ever.
+            let others = |job| job != call.job && call.favours >= FAVOURS;
+            if call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others) {
+                return Some(slot);
+            }
+            call.lane = None;
+            self.delivery.offer(slot, NOBODY);
+        }
+        if call.here.too_deep {
+            // The calls around this one see to it.
+            return None;
+        }
+        let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));
+        call.lane = self.delivery.run_next(outbox, seeker, call.here.token);
+        call.lane
+    }
+}

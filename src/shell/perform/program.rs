@@ -1,0 +1,223 @@
+//! Programming the forwarder with the entries that are out of date, a batch at a time.
+
+#![forbid(unsafe_code)]
+
+use crate::core::Core;
+use crate::core::state::plane::{PlaneEntry, Stale};
+use crate::error::Error;
+use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
+use crate::log::Level;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context;
+use crate::shell::manager::{Mgm, Running};
+use crate::shell::perform::Call;
+use crate::types::{IfKey, SourceGroup};
+use smallvec::SmallVec;
+
+/// How many entries are programmed at a time.
+const BATCH: usize = 128;
+
+impl<C: Callbacks> Mgm<C> {
+    /// Programs what is out of date, in order, until all is that the call has to see to.
+    pub(super) fn program(&'static self, call: &mut Call) {
+        let plane = self.with_in(call.epoch, |running| {
+            (running.forwarder.clone(), running.programming.clone())
+        });
+        if let Ok((forwarder, programming)) = &plane {
+            loop {
+                let more = {
+                    let mut batch = programming.lock();
+                    context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
+                };
+                self.give_kept_lines();
+                if !more {
+                    break;
+                }
+            }
+        }
+        // What follows can end in upcalls, whose callbacks may call.
+        if let Some(slot) = call.kept.take()
+            && let Some(running) = self.state.write().whole()
+            && running.epoch == call.epoch
+        {
+            running.delivery.offer(slot, call.here.token);
+        }
+        if let Ok((forwarder, _)) = plane {
+            forwarder.flush();
+        }
+    }
+
+    /// Programs one batch; true where there is more to do.
+    fn program_some(
+        &'static self,
+        call: &mut Call,
+        batch: &mut Batch,
+        forwarder: &dyn Forwarder,
+    ) -> bool {
+        let some = self.collect(batch, call.epoch);
+        if some {
+            self.program_batch(batch, forwarder, call.epoch);
+        }
+        // Calls from inside the forwarder's functions may have added more.
+        call.sees_to_all |= context::take_left_over();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(call.epoch) else { return false };
+        running.core.plane.finish();
+        some && running.must_program(call)
+    }
+
+    /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
+    fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
+        batch.clear();
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return false };
+        let core = &mut running.core;
+        while batch.entries.len() < BATCH {
+            match core.plane.front() {
+                Some(Stale::Entry { flow, id, refused }) => {
+                    if batch.add(core, flow, id, refused).is_err() {
+                        // What fits is programmed; one that never fits is tried again later.
+                        if batch.entries.is_empty() {
+                            core.plane.pop();
+                            running.retry_later(flow);
+                        }
+                        break;
+                    }
+                    core.plane.pop();
+                }
+                Some(Stale::Interface(key)) if batch.entries.is_empty() => {
+                    core.plane.pop();
+                    if !core.uses(key) {
+                        batch.unused = Some(key);
+                        break;
+                    }
+                }
+                Some(Stale::Interface(_)) | None => break,
+            }
+        }
+        !batch.entries.is_empty() || batch.unused.is_some()
+    }
+
+    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
+        #[cfg(feature = "fault-injection")]
+        crate::shell::fault::point("program");
+        if let Some(interface) = batch.unused {
+            forwarder.remove_interface(interface);
+        }
+        let counted = |entry: &&mut BatchEntry| {
+            let (flow, joined) = (entry.flow, entry.now.filter(|now| now.joined));
+            joined.is_some_and(|now| now.installed || forwarder.has_entry(flow))
+        };
+        for entry in batch.entries.iter_mut().filter(counted) {
+            entry.packets_before =
+                forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
+        }
+        let Batch { entries, oifs, .. } = &mut *batch;
+        let mut at = 0;
+        let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
+        for entry in entries.iter() {
+            let state = entry.now.map(|now| {
+                at += now.oifs;
+                EntryState { iif: now.iif, oifs: &oifs[at - now.oifs..at] }
+            });
+            changes.push(EntryChange { flow: entry.flow, state });
+        }
+        let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
+        forwarder.program(&changes, &mut |at, error| {
+            // Beyond what finds room, a failure is not lost: the audit of the plane finds it.
+            if failures.try_reserve(1).is_ok() {
+                failures.push((at, error));
+            }
+        });
+        for entry in entries.iter().filter(|entry| entry.refused && entry.now.is_none()) {
+            forwarder.refuse(entry.flow);
+        }
+        for EntryChange { flow, state } in &changes {
+            match state {
+                Some(EntryState { iif, oifs }) => self.log(
+                    Level::Debug,
+                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
+                ),
+                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
+            }
+        }
+        for (at, error) in &failures {
+            if let Some(change) = changes.get(*at) {
+                self.flow_lines.failed.log(
+                    &self,
+                    Level::Error,
+                    format_args!("entry {}: {error}; it is tried again", change.flow),
+                );
+            }
+        }
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(epoch) else { return };
+        for (at, entry) in entries.iter().enumerate() {
+            if failures.iter().any(|(failed, _)| *failed == at) {
+                running.retry_later(entry.flow);
+            } else if let Some(now) = entry.now {
+                running.core.entry_programmed(entry.flow, now.id, entry.packets_before);
+            }
+        }
+    }
+}
+
+impl<C: Callbacks> Running<C> {
+    /// Whether the plane must be programmed before the call goes on: what it added itself. A thread
+    /// that has to do with more would program for others as long as they add something.
+    pub(super) fn must_program(&self, call: &Call) -> bool {
+        let plane = &self.core.plane;
+        !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
+    }
+
+    /// An entry that could not be programmed is tried again with the next tick.
+    fn retry_later(&mut self, flow: SourceGroup) {
+        if self.retry.try_reserve(1).is_ok() {
+            self.retry.push(flow);
+        } else {
+            self.retry_all = true;
+        }
+    }
+}
+
+/// An entry that is being programmed.
+struct BatchEntry {
+    flow: SourceGroup,
+    /// What it is to be; its oifs are among those of the batch. None: it goes.
+    now: Option<PlaneEntry>,
+    refused: bool,
+    packets_before: u32,
+}
+
+/// What is being programmed; kept for its memory.
+pub(crate) struct Batch {
+    entries: Vec<BatchEntry>,
+    oifs: Vec<IfKey>,
+    unused: Option<IfKey>,
+}
+
+impl Batch {
+    /// With room for as many entries as there will be: one that is to go always finds some.
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::with_capacity(BATCH), oifs: Vec::new(), unused: None }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.oifs.clear();
+        self.unused = None;
+    }
+
+    fn add(
+        &mut self,
+        core: &mut Core,
+        flow: SourceGroup,
+        id: u32,
+        refused: bool,
+    ) -> Result<(), Error> {
+        self.entries.try_reserve(1)?;
+        let now = core.entry_state(flow, id, &mut self.oifs)?;
+        self.entries.push(BatchEntry { flow, now, refused, packets_before: 0 });
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! One call of a client: put together from the core, made, its answer given to the core.
+
+#![forbid(unsafe_code)]
+
+use crate::core::state::outbox::{Action, LifetimeAsk, Node};
+use crate::core::{Core, Header, RouteBook};
+use crate::error::Error;
+use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::shell::manager::Mgm;
+use crate::shell::perform::Call;
+use crate::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
+use smallvec::SmallVec;
+use std::fmt;
+
+/// One call of a client: what it is told and asked, and room for its answer.
+pub(super) enum Question {
+    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
+    // `starved`: there was no memory to call the client.
+    Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
+    Prune { of: SourceGroup, interface: IfKey, member: bool, asks: LifetimeAsk, timeout: Seconds },
+    Join { of: SourceGroup, member: bool },
+    WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
+    LocalJoin { of: SourceGroup, interface: IfKey },
+    LocalLeave { of: SourceGroup, interface: IfKey },
+    DisableIgmp { interface: IfKey, change: u32 },
+    EnableIgmp { interface: IfKey },
+}
+
+type OutInterfaces = SmallVec<[OutInterface; 8]>;
+
+impl Question {
+    /// Reads from the core what an action is about.
+    pub(super) fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
+        match action {
+            Action::Rpf { flow } => {
+                let (of, answer, header, route) = core.rpf_question(flow);
+                Self::Rpf { id: flow, of, answer, header, route }
+            }
+            Action::Creation { flow } => {
+                let mut out = SmallVec::new();
+                let (of, iif) = core.creation_question(flow, client, &mut out);
+                Self::Creation { id: flow, of, iif, out, starved: false }
+            }
+            Action::Prune { of, interface, member, asks } => {
+                Self::Prune { of, interface, member, asks, timeout: Seconds(900) }
+            }
+            Action::Join { of, member } => Self::Join { of, member },
+            Action::WrongIf { flow, arrival, header } => {
+                Self::WrongIf { of: flow, arrival, header: core.take_header(header) }
+            }
+            Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
+            Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
+            Action::DisableIgmp { interface, change } => {
+                core.igmp_disabling(client, interface, change);
+                Self::DisableIgmp { interface, change }
+            }
+            Action::EnableIgmp { interface } => {
+                core.igmp_enabling(client, interface);
+                Self::EnableIgmp { interface }
+            }
+        }
+    }
+
+    /// Calls the client.
+    pub(super) fn put<C: Callbacks>(&mut self, client: &C) {
+        match self {
+            Self::Rpf { of, answer, header, route, .. } => {
+                client.rpf(*of, answer, header.as_bytes(), route)
+            }
+            Self::Creation { of, iif, out, starved, .. } => {
+                if !out.is_empty() {
+                    *starved = client.try_creation(*of, *iif, out).is_err();
+                }
+            }
+            Self::Prune { of, interface, member, timeout, .. } => {
+                client.prune(*of, *interface, *member, timeout)
+            }
+            Self::Join { of, member } => client.join(*of, *member),
+            Self::WrongIf { of, arrival, header } => {
+                if let Some(header) = header {
+                    client.wrong_interface(*of, *arrival, header.as_bytes());
+                }
+            }
+            Self::LocalJoin { of, interface } => client.local_join(*of, *interface),
+            Self::LocalLeave { of, interface } => client.local_leave(*of, *interface),
+            Self::DisableIgmp { interface, .. } => client.disable_igmp(*interface),
+            Self::EnableIgmp { interface } => client.enable_igmp(*interface),
+        }
+    }
+
+    /// Whether the answer means anything to the core.
+    pub(super) const fn wants_answer(&self) -> bool {
+        match self {
+            Self::Rpf { .. } | Self::Creation { .. } | Self::DisableIgmp { .. } => true,
+            Self::Prune { asks, .. } => asks.number() != 0,
+            _ => false,
+        }
+    }
+
+    /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
+    /// where the book lacks a source.
+    pub(super) fn answer(
+        &self,
+        core: &mut Core,
+        now: Millis,
+        client: u32,
+        routes: &mut RouteBook,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
+            Self::Creation { id, out, starved, .. } => {
+                if *starved {
+                    core.creation_starved(*id);
+                }
+                core.creation_answered(now, *id, client, out);
+            }
+            Self::Prune { of, asks, timeout, .. } => core.prune_answered(now, *of, *asks, *timeout),
+            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change, routes)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = |member: &bool| if *member { "membership" } else { "entry" };
+        match self {
+            Self::Rpf { of, route, .. } => write!(f, "RPF {of}, route by {}", route.interface),
+            Self::Creation { of, iif, out, .. } => {
+                write!(f, "creation alert {of} from {iif} to {} of its interfaces", out.len())
+            }
+            Self::Prune { of, interface, member, .. } => {
+                write!(f, "prune alert {of} {}, {interface}", about(member))
+            }
+            Self::Join { of, member } => write!(f, "join alert {of} {}", about(member)),
+            Self::WrongIf { of, arrival, .. } => write!(f, "wrong interface {of}, {arrival}"),
+            Self::LocalJoin { of, interface } => write!(f, "local join {of}, {interface}"),
+            Self::LocalLeave { of, interface } => write!(f, "local leave {of}, {interface}"),
+            Self::DisableIgmp { interface, .. } => write!(f, "disable IGMP, {interface}"),
+            Self::EnableIgmp { interface } => write!(f, "enable IGMP, {interface}"),
+        }
+    }
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Questions that wait for a client that goes are answered for it, in the name of the calls
+    /// that caused them.
+    pub(crate) fn answer_orphans(&'static self, call: &mut Call, client: ClientId) {
+        let (now, mut routes, mut orphan) = (self.now(), RouteBook::new(), None);
+        loop {
+            let mut state = self.state.write();
+            let Some(running) = state.running_in(call.epoch) else { return };
+            if orphan.is_none() {
+                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
+            }
+            let Some(node) = &orphan else { return };
+            running.begin_asking(call, node.job);
+            let answered = answer_orphan(&mut running.core, now, node, &mut routes);
+            running.post(call);
+            if answered == Err(Error::RouteNeeded) {
+                let forwarder = running.forwarder.clone();
+                drop(state);
+                if self.look_up(&*forwarder, &mut routes).is_err() {
+                    routes.give_up();
+                }
+                continue;
+            }
+            running.delivery.done(node.job);
+            orphan = None;
+        }
+    }
+}
+
+/// Answers for a client that has gone.
+fn answer_orphan(
+    core: &mut Core,
+    now: Millis,
+    node: &Node,
+    routes: &mut RouteBook,
+) -> Result<(), Error> {
+    match node.action {
+        Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
+        Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
+        Action::WrongIf { header, .. } => drop(core.take_header(header)),
+        Action::DisableIgmp { change, .. } => core.disable_answered(now, change, routes)?,
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Reading: entries, their statistics, group enumeration.
+
+#![forbid(unsafe_code)]
+
+use crate::core::MAX_ROWS;
+use crate::core::state::record::{GroupRow, MfeRecord, Rest};
+use crate::error::Error;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::manager::{Mgm, Moment, stale};
+use crate::types::{ClientId, Counters, EnumId, SourceGroup};
+use smallvec::SmallVec;
+use std::ops::ControlFlow;
+
+/// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
+/// membership change or a new flow).
+const READ_CHUNK: usize = 256;
+
+impl<C: Callbacks> Mgm<C> {
+    /// MgmGetMfe and MgmGetMfeStats (rule E11).
+    pub fn read_mfe(
+        &self,
+        flow: SourceGroup,
+        stats: bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        let moment = self.moment();
+        let (mut counters, mut epoch) = (None, None);
+        if stats {
+            let counted = self.state.read().shared().map(|run| (run.epoch, run.forwarder.clone()));
+            epoch = counted.as_ref().map(|(epoch, _)| *epoch);
+            counters = counted.and_then(|(_, forwarder)| forwarder.counters(flow));
+        }
+        let state = self.state.read();
+        let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+        running.ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(moment.now, flow, counters, give)
+    }
+
+    /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
+    /// one after `after`, until `give` breaks, which means that it did not take the record.
+    /// `has_room` tells, for one record after the other by the number of its oifs, whether `give`
+    /// will take it: nobody is asked for the counters of others.
+    pub fn read_mfes(
+        &self,
+        after: Option<SourceGroup>,
+        stats: bool,
+        has_room: &mut dyn FnMut(usize) -> bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        let Some(mut from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
+            return Ok(Rest::End);
+        };
+        let (moment, mut epoch) = (self.moment(), None);
+        if stats {
+            return self.read_counted(moment, epoch, from, has_room, give);
+        }
+        loop {
+            let state = self.state.read();
+            let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+            let Some(running) = running else { return Ok(Rest::End) };
+            let taken = |record: &MfeRecord<'_>| give(record).is_continue();
+            match running.core.read_mfes(moment.now, from, READ_CHUNK, taken)? {
+                (Some(next), true) => from = next,
+                (Some(_), false) => return Ok(Rest::More),
+                (None, _) => return Ok(Rest::End),
+            }
+        }
+    }
+
+    /// The same with counters, which are asked for with nothing locked. Of the run of that number,
+    /// where one is given.
+    pub(crate) fn read_counted(
+        &self,
+        moment: Moment,
+        mut epoch: Option<u64>,
+        mut from: SourceGroup,
+        has_room: &mut dyn FnMut(usize) -> bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        loop {
+            let (rows, forwarder) = {
+                let state = self.state.read();
+                let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+                let Some(running) = running else { return Ok(Rest::End) };
+                (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
+            };
+            let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
+            let mut counters = SmallVec::<[Option<Counters>; MAX_ROWS]>::new();
+            counters.extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow)));
+            let state = self.state.read();
+            let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
+            let Some(running) = running else { return Ok(Rest::End) };
+            let taken = |record: &MfeRecord<'_>| give(record).is_continue();
+            if !running.core.read_rows(moment.now, &rows, &counters, taken)? {
+                return Ok(Rest::More);
+            }
+            match last.next() {
+                Some(next) => from = next,
+                None => return Ok(Rest::End),
+            }
+        }
+    }
+
+    /// MgmGroupEnumerationStart (rule F1).
+    pub fn start_enumeration(&self, client: ClientId, all_sources: bool) -> Result<EnumId, Error> {
+        let mut state = self.state.write();
+        state.running().ok_or_else(|| stale(client))?.core.start_enumeration(client, all_sources)
+    }
+
+    /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows; with 0 it only tells whether
+    /// there are any.
+    pub fn next_groups(
+        &self,
+        id: EnumId,
+        max: usize,
+        give: &mut dyn FnMut(GroupRow),
+    ) -> Result<Rest, Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.next_groups(id, max, give)
+    }
+
+    /// MgmGroupEnumerationEnd (rule F4).
+    pub fn end_enumeration(&self, id: EnumId) -> Result<(), Error> {
+        let mut state = self.state.write();
+        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        running.core.end_enumeration(id)
+    }
+}
+
+/// Whether a run is the one that was looked at first.
+fn is_same(epoch: u64, first: &mut Option<u64>) -> bool {
+    *first.get_or_insert(epoch) == epoch
+}
+
+fn stale_enumeration(id: EnumId) -> Error {
+    let value = crate::handle::from_enumeration(id);
+    Error::BadHandle { name: "hEnum", value, kind: "group enumeration" }
+}

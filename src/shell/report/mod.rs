@@ -1,0 +1,161 @@
+//! The whole state as JSON, for administrators (MgmHostGetState, the control socket).
+//!
+//! Rows are written in chunks: a chunk is put together under the lock, and written with nothing
+//! locked, since its reader may be slow. So a long list is not of one moment; a row that is there
+//! throughout appears once. Nothing here needs more memory than a chunk (rule A4).
+
+#![forbid(unsafe_code)]
+
+mod json;
+mod rows;
+
+use crate::core::Core;
+use crate::core::state::record::Rest;
+use crate::error::Error;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::manager::Mgm;
+use crate::types::SourceGroup;
+use json::Json;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    State,
+    /// The forwarding entries with their counters.
+    Mfes,
+    /// The memberships.
+    Groups,
+    /// The interfaces and who is on them.
+    Interfaces,
+    /// The clients.
+    Clients,
+    /// How much there is of everything.
+    Counters,
+}
+
+impl Part {
+    /// The names of all parts, as the control socket knows them.
+    pub const NAMES: [&'static str; 6] =
+        ["state", "mfes", "groups", "interfaces", "clients", "counters"];
+
+    /// The part with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "state" => Self::State,
+            "mfes" => Self::Mfes,
+            "groups" => Self::Groups,
+            "interfaces" => Self::Interfaces,
+            "clients" => Self::Clients,
+            "counters" => Self::Counters,
+            _ => return None,
+        })
+    }
+
+    fn wants(self, part: Self) -> bool {
+        self == Self::State || self == part
+    }
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// MgmHostGetState: writes the state as one JSON object.
+    pub fn write_state(&self, out: &mut dyn Write) -> Result<(), Error> {
+        self.write_part(Part::State, out)
+    }
+
+    /// Writes a part of the state as one JSON object, without a line end.
+    pub fn write_part(&self, part: Part, out: &mut dyn Write) -> Result<(), Error> {
+        let moment = self.moment();
+        let (epoch, forwarder, uptime, totals, limits) = {
+            let state = self.state.read();
+            let running = state.shared_at(moment).ok_or(Error::NotRunning)?;
+            let uptime = moment.now.since(running.started) / 1000;
+            let forwarder = running.forwarder.clone();
+            (running.epoch, forwarder, uptime, running.core.totals(), running.core.limits())
+        };
+        let mut json = Json::new(out);
+        if part == Part::State {
+            json.member("version", &env!("CARGO_PKG_VERSION"))?;
+            json.member("forwarder", &forwarder.name())?;
+            json.member("uptime", &uptime)?;
+            json.member("limits", &rows::limits(limits))?;
+        }
+        if part.wants(Part::Counters) {
+            json.member("counters", &rows::counters(&totals, &*forwarder))?;
+        }
+        if part.wants(Part::Clients) {
+            self.list(&mut json, epoch, "clients", |core, json, after| {
+                json.rows(core.client_rows(after), rows::client_row)
+            })?;
+        }
+        if part.wants(Part::Interfaces) {
+            self.list(&mut json, epoch, "interfaces", |core, json, after| {
+                json.rows(core.interface_rows(after), rows::interface_row)
+            })?;
+        }
+        if part.wants(Part::Groups) {
+            self.list(&mut json, epoch, "groups", |core, json, after| {
+                json.rows(core.membership_rows(after), rows::membership_row)
+            })?;
+        }
+        if part.wants(Part::Mfes) {
+            self.list_mfes(&mut json, epoch)?;
+        }
+        json.end()
+    }
+
+    /// One list, chunk after chunk. `chunk` writes what follows a place and gives the place it
+    /// came to, or None at the end.
+    fn list<P: Copy>(
+        &self,
+        json: &mut Json<'_>,
+        epoch: u64,
+        name: &str,
+        mut chunk: impl FnMut(&Core, &mut Json<'_>, Option<P>) -> Result<Option<P>, Error>,
+    ) -> Result<(), Error> {
+        json.begin_list(name)?;
+        let mut place = None;
+        loop {
+            {
+                let state = self.state.read();
+                let Some(running) = state.shared().filter(|running| running.epoch == epoch) else {
+                    break;
+                };
+                place = chunk(&running.core, json, place)?;
+            }
+            json.flush()?;
+            if place.is_none() {
+                break;
+            }
+        }
+        json.end_list()
+    }
+
+    /// The forwarding entries, whose counters are asked for with nothing locked.
+    fn list_mfes(&self, json: &mut Json<'_>, epoch: u64) -> Result<(), Error> {
+        json.begin_list("mfes")?;
+        let mut after = None;
+        while let Some(from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) {
+            let mut written = Ok(());
+            let moment = self.moment();
+            let rest =
+                self.read_counted(moment, Some(epoch), from, &mut |_| true, &mut |record| {
+                    // A record that is refused is read again.
+                    if written.is_err() || json.is_full() {
+                        return ControlFlow::Break(());
+                    }
+                    written = json.row(&rows::mfe_row(record));
+                    after = Some(record.flow);
+                    ControlFlow::Continue(())
+                })?;
+            written?;
+            json.flush()?;
+            if rest == Rest::End {
+                break;
+            }
+        }
+        json.end_list()
+    }
+}

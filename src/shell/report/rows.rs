@@ -1,0 +1,238 @@
+//! What the rows of the state look like in JSON. Every member is described in mgm_control(7).
+
+#![forbid(unsafe_code)]
+
+use crate::core::state::record::{MfeRecord, OifRecord};
+use crate::core::{ClientRow, GroupMember, InterfaceRow, Limits, Totals};
+use crate::forwarder::Forwarder;
+use crate::types::IfKey;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use std::net::Ipv4Addr;
+
+/// A protocol id, as it is usually written.
+struct Hex(u32);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#010x}", self.0))
+    }
+}
+
+/// The limits of rule G1.
+#[derive(Serialize)]
+pub struct LimitsRow {
+    max_mfes: u32,
+    max_negative_mfes: usize,
+    max_new_mfes_per_second: u32,
+    max_new_mfes_per_source: u32,
+}
+
+/// Limits, and the greatest number of negative entries that follows from them.
+pub const fn limits((limits, max_negative): (Limits, usize)) -> LimitsRow {
+    LimitsRow {
+        max_mfes: limits.max_mfes,
+        max_negative_mfes: max_negative,
+        max_new_mfes_per_second: limits.new_per_second,
+        max_new_mfes_per_source: limits.new_per_source,
+    }
+}
+
+/// How much there is of everything.
+#[derive(Serialize)]
+pub struct CountersRow<'a> {
+    clients: usize,
+    groups: usize,
+    mfes: usize,
+    negative_mfes: usize,
+    pending_flows: usize,
+    refused_flows: u64,
+    queued_alerts: usize,
+    forwarder: ForwarderCounters<'a>,
+}
+
+/// The core's counters and the forwarding plane's own.
+pub fn counters<'a>(totals: &Totals, forwarder: &'a dyn Forwarder) -> CountersRow<'a> {
+    CountersRow {
+        clients: totals.clients,
+        groups: totals.groups,
+        mfes: totals.mfes,
+        negative_mfes: totals.negative,
+        pending_flows: totals.pending,
+        refused_flows: totals.refused,
+        queued_alerts: totals.queued_alerts,
+        forwarder: ForwarderCounters(forwarder),
+    }
+}
+
+/// What the forwarding plane counts besides its entries' packets.
+struct ForwarderCounters<'a>(&'a dyn Forwarder);
+
+impl Serialize for ForwarderCounters<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut written = Ok(());
+        self.0.own_counters(&mut |name, value| {
+            if written.is_ok() {
+                written = map.serialize_entry(name, &value);
+            }
+        });
+        written?;
+        map.end()
+    }
+}
+
+/// Who registered.
+#[derive(Serialize)]
+struct Owner {
+    protocol: Hex,
+    protocol_number: u32,
+    component: u32,
+}
+
+fn owner((protocol, component): (u32, u32)) -> Owner {
+    Owner { protocol: Hex(protocol), protocol_number: protocol, component }
+}
+
+/// A registered client.
+#[derive(Serialize)]
+pub struct ClientValue {
+    protocol: Hex,
+    protocol_number: u32,
+    component: u32,
+    igmp: bool,
+    interfaces: u32,
+}
+
+/// A client's row.
+pub const fn client_row(row: &ClientRow) -> ClientValue {
+    ClientValue {
+        protocol: Hex(row.protocol),
+        protocol_number: row.protocol,
+        component: row.component,
+        igmp: row.igmp,
+        interfaces: row.interfaces,
+    }
+}
+
+#[derive(Serialize)]
+struct Interface {
+    index: u32,
+    next_hop: Ipv4Addr,
+}
+
+const fn interface(key: IfKey) -> Interface {
+    Interface { index: key.index, next_hop: key.next_hop }
+}
+
+/// An interface that somebody is on.
+#[derive(Serialize)]
+pub struct InterfaceValue {
+    interface: Interface,
+    owner: Option<Owner>,
+    igmp: Option<Owner>,
+    up: bool,
+    memberships: usize,
+}
+
+/// An interface's row.
+pub fn interface_row(row: &InterfaceRow) -> InterfaceValue {
+    InterfaceValue {
+        interface: interface(row.key),
+        owner: row.protocol.or(row.igmp).map(owner),
+        igmp: row.igmp.map(owner),
+        up: row.up,
+        memberships: row.memberships,
+    }
+}
+
+/// One membership.
+#[derive(Serialize)]
+pub struct Membership {
+    group: Ipv4Addr,
+    source: Ipv4Addr,
+    interface: Interface,
+    client: Option<Owner>,
+    igmp: bool,
+}
+
+/// A membership's row.
+pub fn membership_row(row: &GroupMember) -> Membership {
+    Membership {
+        group: row.of.group(),
+        source: row.of.source(),
+        interface: interface(row.interface),
+        client: row.client.map(owner),
+        igmp: row.igmp,
+    }
+}
+
+#[derive(Serialize)]
+struct Route {
+    network: Ipv4Addr,
+    prefix_len: u8,
+    protocol: u32,
+}
+
+/// A forwarding entry.
+#[derive(Serialize)]
+pub struct MfeValue<'a> {
+    group: Ipv4Addr,
+    source: Ipv4Addr,
+    iif: Interface,
+    iif_protocol: Hex,
+    iif_protocol_number: u32,
+    upstream: Ipv4Addr,
+    route: Route,
+    resolved: bool,
+    uptime: u64,
+    expires: u64,
+    lifetime: u32,
+    packets: u32,
+    octets: u32,
+    wrong_interface: u32,
+    oifs: Oifs<'a>,
+}
+
+/// An entry's row.
+pub fn mfe_row<'a>(mfe: &MfeRecord<'a>) -> MfeValue<'a> {
+    MfeValue {
+        group: mfe.flow.group(),
+        source: mfe.flow.source(),
+        iif: interface(mfe.iif),
+        iif_protocol: Hex(mfe.iif_protocol),
+        iif_protocol_number: mfe.iif_protocol,
+        upstream: mfe.upstream,
+        route: Route {
+            network: mfe.route_network,
+            prefix_len: mfe.route_prefix_len,
+            protocol: mfe.route_protocol,
+        },
+        resolved: mfe.resolved,
+        uptime: mfe.up_time_ms / 1000,
+        expires: mfe.expiry_ms.div_ceil(1000),
+        lifetime: mfe.lifetime.0,
+        packets: mfe.counters.packets,
+        octets: mfe.counters.octets,
+        wrong_interface: mfe.counters.wrong_interface,
+        oifs: Oifs(mfe.oifs),
+    }
+}
+
+struct Oifs<'a>(&'a [OifRecord]);
+
+#[derive(Serialize)]
+struct Oif {
+    interface: Interface,
+    packets: u32,
+}
+
+impl Serialize for Oifs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(
+            self.0
+                .iter()
+                .map(|oif| Oif { interface: interface(oif.interface), packets: oif.packets }),
+        )
+    }
+}

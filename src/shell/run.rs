@@ -1,0 +1,118 @@
+//! What the shell's lock protects.
+
+#![forbid(unsafe_code)]
+
+use crate::control::Control;
+use crate::core::Core;
+use crate::forwarder::Forwarder;
+use crate::shell::deliver::Delivery;
+use crate::shell::host_calls::HostCalls;
+use crate::shell::perform::Batch;
+use crate::shell::settings::ClockFn;
+use crate::shell::upcalls::Walks;
+use crate::shell::waits::Waits;
+use crate::sys::sync::Mutex;
+use crate::types::{ClientId, Millis, SourceGroup};
+use std::sync::Arc;
+
+/// Everything that exists while the library runs.
+pub(crate) struct Running<C> {
+    pub core: Core,
+    pub delivery: Delivery<C>,
+    pub forwarder: Arc<dyn Forwarder>,
+    /// Held by the thread that programs the forwarder.
+    pub programming: Arc<Mutex<Batch>>,
+    /// Tells this run from earlier ones.
+    pub epoch: u64,
+    /// It is being started, or MgmHostStop is at work: nothing new begins.
+    pub closed: bool,
+    pub clock: Option<ClockFn>,
+    pub host_calls: Arc<HostCalls>,
+    pub control: Option<Control>,
+    /// When the run began.
+    pub started: Millis,
+    /// Entries that could not be programmed.
+    pub retry: Vec<SourceGroup>,
+    /// More could not be programmed than there was memory to remember.
+    pub retry_all: bool,
+    /// From which one on entries are being programmed again, all of them.
+    pub retrying: Option<SourceGroup>,
+    /// Routes toward some sources could not be looked at for want of memory.
+    pub look_all: bool,
+    /// Looks at the routes toward many sources that have begun.
+    pub walks: Walks,
+    /// When refused flows were logged last.
+    pub refusal_logged: Option<Millis>,
+}
+
+/// A time of a clock's.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub now: Millis,
+    /// The run whose host's clock it is; None: the system's.
+    pub of: Option<u64>,
+}
+
+/// What the lock protects.
+pub(crate) struct State<C> {
+    running: Option<Running<C>>,
+    /// The generation with which the next run's handles begin.
+    pub generation: u32,
+    /// Threads that wait for clients' callbacks.
+    pub waits: Waits,
+}
+
+impl<C: Clone> Running<C> {
+    /// A client has gone and is waited for no more: its slot may be used again.
+    pub fn gone(&mut self, client: ClientId) {
+        if self.delivery.vacate(client.slot) {
+            self.core.free_client_slot(client.slot);
+        }
+    }
+}
+
+impl<C> State<C> {
+    /// Nothing runs.
+    pub const fn new() -> Self {
+        Self { running: None, generation: 1, waits: Waits::new() }
+    }
+
+    /// What runs, unless it is being started or stopped.
+    pub fn running(&mut self) -> Option<&mut Running<C>> {
+        self.running.as_mut().filter(|running| !running.closed)
+    }
+
+    /// The same, if it is still that run.
+    pub fn running_in(&mut self, epoch: u64) -> Option<&mut Running<C>> {
+        self.running().filter(|running| running.epoch == epoch)
+    }
+
+    /// What runs, is being started or being stopped.
+    pub const fn whole(&mut self) -> &mut Option<Running<C>> {
+        &mut self.running
+    }
+
+    /// The same, with the threads that wait for clients.
+    pub const fn with_waits(&mut self) -> (Option<&mut Running<C>>, &mut Waits) {
+        (self.running.as_mut(), &mut self.waits)
+    }
+
+    /// The host's clock, of what runs or is being stopped, and which run's.
+    pub fn clock(&self) -> Option<(u64, ClockFn)> {
+        let running = self.running.as_ref()?;
+        Some((running.epoch, running.clock.clone()?))
+    }
+
+    /// What runs, for readers, if it goes by the clock of that moment.
+    pub fn shared_at(&self, moment: Moment) -> Option<&Running<C>> {
+        self.shared().filter(|running| match moment.of {
+            Some(epoch) => running.epoch == epoch,
+            None => running.clock.is_none(),
+        })
+    }
+
+    /// What runs, for readers, unless it is being started or stopped.
+    pub fn shared(&self) -> Option<&Running<C>> {
+        self.running.as_ref().filter(|running| !running.closed)
+    }
+}

@@ -1,0 +1,99 @@
+//! Who hears what and when, where threads cross each other's way (rules A7, A8).
+
+use crate::shell::schedules::{FLOW, G1, G2, Kind, Stage, explore, interface, join_all};
+use shuttle::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// A client registers while another one goes, and may get its place: what it is told is its own.
+#[test]
+fn a7_a_new_client_in_the_place_of_one_that_goes() {
+    explore(|| {
+        let stage = Stage::new();
+        let (_, a_id) = stage.client(1, &[1]);
+        let (_, b_id) = stage.client(2, &[]);
+        stage.add(a_id, G1, 1).unwrap();
+        stage.add(a_id, G2, 1).unwrap();
+        let goes = thread::spawn(move || stage.mgm.deregister(b_id).unwrap());
+        let (e, _) = stage.client(5, &[]);
+        stage.mgm.release_interface(a_id, interface(1)).unwrap();
+        for of in [G1, G2] {
+            assert_eq!(e.count(Kind::Prune, of), 1, "A7: lost, or not come when the call returned");
+        }
+        join_all([goes]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// A client goes, inside a callback, before it is asked about a new flow: what comes of the flow
+/// without its answer is the packet's doing.
+#[test]
+fn a7_the_last_answer_is_given_for_one_that_goes() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((a, a_id), (c, c_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
+        let (b, b_id) = stage.client(3, &[3]);
+        stage.add(b_id, G1, 3).unwrap();
+        stage.add(c_id, G1, 2).unwrap();
+        // So that B alone hears of A's membership.
+        stage.add(b_id, G2, 3).unwrap();
+        b.on_callback(move |kind, of| {
+            if (kind, of) == (Kind::Join, G2) {
+                while c.count(Kind::Creation, FLOW) == 0 {
+                    thread::yield_now();
+                }
+                stage.mgm.release_interface(b_id, interface(3)).unwrap();
+                stage.mgm.deregister(b_id).unwrap();
+            }
+        });
+        let tells = thread::spawn(move || stage.add(a_id, G2, 1).unwrap());
+        stage.packet(FLOW, 1).unwrap();
+        assert_eq!(a.count(Kind::Join, FLOW), 1, "A7: the call returned before its alert");
+        join_all([tells]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// A client is taken out while its callback runs; whoever registers in its place meanwhile may stay
+/// in a callback for as long as it likes.
+#[test]
+fn a8_deregistering_waits_for_no_other_client() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[]));
+        let gone = Arc::new(AtomicBool::new(false));
+        let over = gone.clone();
+        let tells = thread::spawn(move || stage.add(a_id, G1, 1).unwrap());
+        let comes = thread::spawn(move || {
+            let (e, _) = stage.client(5, &[]);
+            e.on_callback(move |_, _| {
+                while !over.load(SeqCst) {
+                    thread::yield_now();
+                }
+            });
+            stage.add(a_id, G2, 1).unwrap();
+        });
+        stage.mgm.deregister(b_id).unwrap();
+        b.unload();
+        gone.store(true, SeqCst);
+        join_all([tells, comes]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// Whoever takes the interface toward a source is asked about its flows before the call returns,
+/// though another thread may look their routes up.
+#[test]
+fn a7_a_take_has_asked_the_new_owner_when_it_returns() {
+    explore(|| {
+        let stage = Stage::new();
+        let (_, other) = stage.client(2, &[3]);
+        let (a, owner) = stage.client(1, &[]);
+        stage.packet(FLOW, 1).unwrap();
+        let meanwhile = thread::spawn(move || stage.add(other, G2, 3).unwrap());
+        stage.mgm.take_interface(owner, interface(1)).unwrap();
+        assert_eq!(a.count(Kind::Rpf, FLOW), 1, "A7: the call returned before its alert");
+        join_all([meanwhile]);
+        stage.mgm.stop().unwrap();
+    });
+}

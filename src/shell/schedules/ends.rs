@@ -1,0 +1,180 @@
+//! Calls inside the host's functions, and the end of a run while clients and they are at work.
+
+use crate::error::Error;
+use crate::log::{Level, Line};
+use crate::shell::host_calls::HostCalls;
+use crate::shell::schedules::client::{Client, Kind};
+use crate::shell::schedules::{G1, G2, Stage, explore, group, interface, join_all};
+use crate::shell::settings::{LogSink, Settings};
+use crate::types::{ClientId, Millis};
+use shuttle::thread;
+// What tests note is no point at which the scheduler may change threads.
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The log's function joins a group while the thread that it is called on is about to call the
+/// client that is to hear of it.
+#[test]
+fn a6_calls_inside_the_log() {
+    explore(|| {
+        let joiner = Arc::new(OnceLock::<(Stage, ClientId)>::new());
+        let ours = joiner.clone();
+        let log = move |_, line: &Line| {
+            // Joining a group that is joined already is no news: this ends.
+            if line.as_str().contains("join alert")
+                && let Some((stage, id)) = ours.get()
+            {
+                stage.add(*id, group(9), 1).unwrap();
+            }
+        };
+        let stage = Stage::with(|settings| {
+            settings.log_level = Level::Trace;
+            settings.log = LogSink::Host(Arc::new(log));
+        });
+        let ((_, a_id), (b, _)) = (stage.client(1, &[1]), stage.client(2, &[]));
+        assert!(joiner.set((stage, a_id)).is_ok());
+        let others = thread::spawn(move || stage.add(a_id, group(3), 1).unwrap());
+        stage.add(a_id, G1, 1).unwrap();
+        assert!(b.believes(G1), "A7: caused by the call, and not come");
+        join_all([others]);
+        assert!(b.believes(group(9)), "A7: caused by one of the calls, and not come");
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The end waits for a function of the host's that another thread is inside, and hears of its return.
+#[test]
+fn the_end_waits_for_the_functions_of_a_host() {
+    explore(|| {
+        let calls = Arc::new(HostCalls::new());
+        let runs = Arc::new(AtomicBool::new(false));
+        let threads = [(); 2].map(|()| {
+            let (calls, runs) = (Arc::clone(&calls), Arc::clone(&runs));
+            thread::spawn(move || {
+                calls.call(|| {
+                    runs.store(true, SeqCst);
+                    thread::yield_now();
+                    assert!(runs.load(SeqCst), "it runs after the end");
+                });
+            })
+        });
+        assert!(calls.close(Duration::from_secs(1)));
+        runs.store(false, SeqCst);
+        join_all(threads);
+        assert!(!runs.load(SeqCst), "it was called after the end");
+    });
+}
+
+/// A run that begins while another thread ends the one before it keeps its own log.
+#[test]
+fn the_end_leaves_the_log_of_the_next_run_alone() {
+    explore(|| {
+        let stage = Stage::new();
+        let stops = thread::spawn(move || stage.mgm.stop().unwrap());
+        let lines = Arc::new(AtomicUsize::new(0));
+        loop {
+            let counted = Arc::clone(&lines);
+            let count = move |_, _: &Line| _ = counted.fetch_add(1, SeqCst);
+            let settings = Settings {
+                log_level: Level::Error,
+                log: LogSink::Host(Arc::new(count)),
+                clock: Some(Arc::new(|| Millis(1))),
+                ..Settings::default()
+            };
+            match stage.mgm.start(settings) {
+                Err(Error::AlreadyRunning) => thread::yield_now(),
+                started => break started.unwrap(),
+            }
+        }
+        join_all([stops]);
+        stage.mgm.log(Level::Error, format_args!("of the second run"));
+        assert_eq!(lines.load(SeqCst), 1);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// A client's callback ends the run while another thread takes that client out: the latter still
+/// waits for the callback.
+#[test]
+fn a8_stopping_inside_a_callback_that_is_waited_for() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, c_id), (a, a_id)) = (stage.client(3, &[3]), stage.client(1, &[]));
+        a.on_callback(move |kind, _| {
+            if kind == Kind::Join {
+                stage.mgm.stop().unwrap();
+                thread::yield_now();
+            }
+        });
+        let adds = thread::spawn(move || {
+            let result = stage.add(c_id, G1, 3);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+        });
+        if stage.mgm.deregister(a_id).is_ok() {
+            a.unload();
+        }
+        join_all([adds]);
+        let _ = stage.mgm.stop();
+    });
+}
+
+/// One client's callback takes another client out, whose callback ends the run.
+#[test]
+fn a6_stopping_and_deregistering_each_other() {
+    explore(|| {
+        let stage = Stage::new();
+        // Each hears of the other's membership alone, so that two threads call them.
+        let ((a, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
+        let gone = b.clone();
+        a.on_callback(move |kind, of| {
+            if (kind, of) == (Kind::Join, G1) {
+                let _ = stage.mgm.release_interface(b_id, interface(2));
+                if stage.mgm.deregister(b_id).is_ok() {
+                    gone.unload();
+                }
+            }
+        });
+        b.on_callback(move |kind, of| {
+            if (kind, of) == (Kind::Join, G2) {
+                let stopped = stage.mgm.stop();
+                assert!(matches!(stopped, Ok(()) | Err(Error::WouldDeadlock)), "{stopped:?}");
+            }
+        });
+        let threads = [(b_id, G1, 2), (a_id, G2, 1)].map(|(id, of, index)| {
+            thread::spawn(move || {
+                let added = stage.add(id, of, index);
+                let over = |error: &Error| {
+                    use Error as E;
+                    matches!(error, E::NotRunning | E::BadHandle { .. } | E::NotOnInterface(_))
+                };
+                assert!(added.as_ref().err().is_none_or(over), "{added:?}");
+            })
+        });
+        join_all(threads);
+        let _ = stage.mgm.stop();
+    });
+}
+
+/// A callback registers a client while another thread ends the run, which waits for the callback.
+#[test]
+fn a6_registering_while_stopping() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, c_id), (a, _)) = (stage.client(3, &[3]), stage.client(1, &[]));
+        a.on_callback(move |kind, _| {
+            if kind == Kind::Join {
+                let registered = stage.mgm.register(Client::default(), 9, 1);
+                assert!(matches!(registered, Ok(_) | Err(Error::Changing | Error::NotRunning)));
+            }
+        });
+        let adds = thread::spawn(move || {
+            let result = stage.add(c_id, G1, 3);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+        });
+        stage.mgm.stop().unwrap();
+        a.unload();
+        join_all([adds]);
+        assert!(stage.mgm.stop().is_err(), "begun anew");
+    });
+}

@@ -1,0 +1,351 @@
+//! Starting and stopping, and the host's own calls (mgm_host.h).
+
+#![forbid(unsafe_code)]
+
+use crate::control::{Bound, Control};
+use crate::core::Core;
+use crate::error::{Error, StartError};
+use crate::forwarder::Forwarder;
+use crate::forwarder::kernel::KernelForwarder;
+use crate::forwarder::memory::{MemoryForwarder, Received};
+use crate::forwarder::packet::{self, Packet};
+use crate::handle;
+use crate::log::{Level, Line};
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context;
+use crate::shell::deliver::Delivery;
+use crate::shell::manager::{LastLog, Mgm, Running, system_now};
+use crate::shell::perform::{Batch, Call};
+use crate::shell::settings::{ForwarderChoice, Settings};
+use crate::shell::upcalls::Walks;
+use crate::sys::sync::{Instant, Mutex};
+use crate::types::{IfKey, Millis};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long at the least for each kind of thread, where others have taken that time up.
+const LEAST_WAIT: Duration = Duration::from_millis(500);
+
+/// Counts the runs of all managers.
+static RUNS: AtomicU64 = AtomicU64::new(1);
+
+impl<C: Callbacks> Mgm<C> {
+    /// MgmHostStart. A start that fails leaves nothing of the host's behind, its log function
+    /// included.
+    pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
+        // The clock is the host's code: asked before anything is locked.
+        let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
+        let host_calls = Arc::clone(&settings.host_calls);
+        let (result, last) = self.alone(|| {
+            let was_active = self.active.swap(true, Relaxed);
+            let result = self.start_locked(settings, started);
+            self.active.store(result.is_ok() || was_active, Relaxed);
+            let failed = !matches!(result, Ok(_) | Err(Error::AlreadyRunning));
+            (result, failed.then(|| self.end_log(host_calls, STOP_WAIT)))
+        })?;
+        match (result, last) {
+            (Err(error), Some(last)) => {
+                // Standard error hears of it from the failing call.
+                let end = || (Level::Error, Line::new(format_args!("not started: {error}")));
+                self.leave_host(&last, last.is_the_hosts().then(end));
+                Err(error)
+            }
+            (result, _) => {
+                self.give_kept_lines();
+                let name = result?;
+                self.log(Level::Info, format_args!("started with the {name} forwarder"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts or stops, while no other thread does. Inside C code it waits for none: that may be
+    /// stopping, and waiting for this very code to return.
+    fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<R, Error> {
+        let inside = context::here(self.address()).around.is_some() || context::is_inside_host();
+        let _starting = if inside {
+            self.starting.try_lock().ok_or(Error::Changing)?
+        } else {
+            self.starting.lock()
+        };
+        // The log's lines are kept until nothing is locked.
+        Ok(context::inside_forwarder(run))
+    }
+
+    /// Gives the forwarder's name.
+    fn start_locked(
+        &'static self,
+        settings: Settings,
+        started: Millis,
+    ) -> Result<&'static str, Error> {
+        if self.state.write().whole().is_some() {
+            return Err(Error::AlreadyRunning);
+        }
+        self.set_log(settings.log_level, settings.log.clone());
+        self.flow_lines.reset();
+        // Before the forwarder starts: what it may take over had better not be touched in vain.
+        let bound =
+            settings.control_path.clone().map(|path| self.bind_control(path)).transpose()?;
+        let limits = settings.limits();
+        let host_clock = settings.clock.is_some();
+        let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {
+            ForwarderChoice::Memory(config) => ("memory", Arc::new(MemoryForwarder::new(config))),
+            ForwarderChoice::Kernel { table } => {
+                let given = settings.multicast_socket;
+                ("kernel", Arc::new(KernelForwarder::with_socket(table, given)))
+            }
+            ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
+        };
+        let epoch = {
+            let mut state = self.state.write();
+            // No two runs of any manager have the same.
+            let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
+            *state.whole() = Some(Running {
+                core: Core::new(limits, generation, handle::MAX_GENERATION),
+                delivery: Delivery::new(),
+                forwarder: forwarder.clone(),
+                programming: Arc::new(Mutex::new(Batch::new())),
+                epoch,
+                closed: true,
+                clock: settings.clock,
+                host_calls: settings.host_calls,
+                started,
+                retry: Vec::new(),
+                retry_all: false,
+                retrying: None,
+                look_all: false,
+                walks: Walks::new(),
+                refusal_logged: None,
+                control: None,
+            });
+            epoch
+        };
+        self.host_clock.store(host_clock, Relaxed);
+        // Upcalls find everything in place.
+        if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {
+            self.take_down(STOP_WAIT);
+            return Err(Error::Start(StartError::Forwarder(reason)));
+        }
+        let control = match self.start_threads(host_clock, epoch, bound) {
+            Ok(control) => control,
+            Err(reason) => {
+                forwarder.abandon();
+                self.take_down(STOP_WAIT);
+                return Err(Error::Start(reason));
+            }
+        };
+        if let Some(running) = self.state.write().whole() {
+            (running.control, running.closed) = (control, false);
+        }
+        if let Some(path) = settings.control_path {
+            self.log(Level::Info, format_args!("control socket {}", path.display()));
+        }
+        Ok(name)
+    }
+
+    fn bind_control(&self, path: PathBuf) -> Result<Bound, Error> {
+        Control::bind(path.clone()).map_err(|error| {
+            let path = path.display();
+            self.log(Level::Error, format_args!("control socket {path} is not served"));
+            Error::Start(error)
+        })
+    }
+
+    fn start_threads(
+        &'static self,
+        host_clock: bool,
+        epoch: u64,
+        bound: Option<Bound>,
+    ) -> Result<Option<Control>, StartError> {
+        if !host_clock {
+            let os = |errno| StartError::Os { what: "starting the timer thread", errno };
+            self.timers.start(self, epoch).map_err(os)?;
+        }
+        bound.map(|bound| Control::start(self, bound)).transpose()
+    }
+
+    /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
+    /// callback it does not wait for that callback.
+    pub fn stop(&'static self) -> Result<(), Error> {
+        match self.alone(|| self.stop_locked())? {
+            Ok(last) => {
+                self.leave_host(&last, Some((Level::Info, Line::new(format_args!("stopped")))));
+                Ok(())
+            }
+            Err(error) => {
+                self.give_kept_lines();
+                Err(error)
+            }
+        }
+    }
+
+    fn stop_locked(&'static self) -> Result<LastLog, Error> {
+        let me = context::token();
+        let (forwarder, control, host_calls) = {
+            let mut state = self.state.write();
+            let (running, waits) = state.with_waits();
+            let running = running.ok_or(Error::NotRunning)?;
+            if waits.any_inside(me, (running.epoch, &running.delivery)) {
+                return Err(Error::WouldDeadlock);
+            }
+            running.closed = true;
+            (running.forwarder.clone(), running.control.take(), running.host_calls.clone())
+        };
+        self.wake();
+        if control.is_some_and(|control| !control.stop()) {
+            self.log(
+                Level::Error,
+                format_args!("the control socket is stuck; stopping without it"),
+            );
+        }
+        let begun = Instant::now();
+        let mut stuck = false;
+        self.wait_until(|state| {
+            let busy =
+                state.whole().as_ref().is_some_and(|running| running.delivery.others_running(me));
+            stuck = busy && begun.elapsed() > STOP_WAIT;
+            !busy || stuck
+        });
+        if stuck {
+            self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
+        }
+        forwarder.stop();
+        let left = || STOP_WAIT.saturating_sub(begun.elapsed());
+        if !self.take_down(left().max(LEAST_WAIT)) && !stuck {
+            self.log(
+                Level::Error,
+                format_args!(
+                    "the timer's thread does not return from the host's code; stopping without it"
+                ),
+            );
+        }
+        Ok(self.end_log(host_calls, left().max(LEAST_WAIT)))
+    }
+
+    /// Ends the run, whose forwarder has ended. Waits for the timers' threads for so long; false: one
+    /// is left behind.
+    fn take_down(&self, patience: Duration) -> bool {
+        let ended = {
+            let mut state = self.state.write();
+            let ended = state.whole().take();
+            if let Some(running) = &ended {
+                state.waits.end_run((running.epoch, &running.delivery));
+                // Handles of this run are stale in the next one (rule A3).
+                state.generation = running.core.next_generation().min(handle::MAX_GENERATION - 1);
+            }
+            ended
+        };
+        drop(ended);
+        self.wake();
+        let all_are_out = self.timers.stop(patience);
+        self.host_clock.store(false, Relaxed);
+        self.active.store(false, Relaxed);
+        all_are_out
+    }
+
+    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless
+    /// another thread is asking about its flow.
+    pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
+        self.host_call(|call| {
+            let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone())?;
+            // What sends packets works.
+            if self.with_in(call.epoch, |running| running.core.is_down(arrival)) == Ok(true) {
+                self.set_interface_up(call, arrival, true)?;
+            }
+            match forwarder.as_memory() {
+                Some(memory) => match memory.receive(arrival, packet)? {
+                    Received::Done => Ok(()),
+                    Received::WrongInterface(packet) => {
+                        let reported = self.report_wrong(call, arrival, &packet);
+                        if reported == Err(Error::OutOfMemory) {
+                            memory.uncount_wrong_interface(packet.flow);
+                        }
+                        reported
+                    }
+                    Received::NoEntry(packet) => self.report_new(call, arrival, &packet),
+                },
+                None if forwarder.takes_packets() => match packet::parse(packet) {
+                    Ok(Ok(packet)) => {
+                        // Where there is an entry with another iif; report_new sees to the rest.
+                        self.report_wrong(call, arrival, &packet)?;
+                        self.report_new(call, arrival, &packet)
+                    }
+                    Ok(Err(_)) => Ok(()),
+                    Err(reason) => Err(Error::BadPacket { size: packet.len(), reason }),
+                },
+                None => Err(Error::OtherForwarder("the memory and custom forwarders")),
+            }
+        })
+    }
+
+    /// A packet on another interface than its entry's iif (rule E7).
+    fn report_wrong(
+        &'static self,
+        call: &mut Call,
+        arrival: IfKey,
+        packet: &Packet<'_>,
+    ) -> Result<(), Error> {
+        self.ask_core(call, |core, now, _| {
+            core.wrong_interface(now, packet.flow, arrival, packet.bytes)
+        })
+    }
+
+    /// A packet without an entry (rule E1). Waits, unless it must not, for the questions of its
+    /// flow, which may be in the hands of other threads.
+    fn report_new(
+        &'static self,
+        call: &mut Call,
+        arrival: IfKey,
+        packet: &Packet<'_>,
+    ) -> Result<(), Error> {
+        let flow = packet.flow;
+        let before = self.with_in(call.epoch, |running| running.core.flows_given_up());
+        self.new_flow(call, flow, arrival, packet.bytes)?;
+        self.settle(call);
+        if call.waits {
+            let begun = Instant::now();
+            self.wait_until(|state| {
+                let pending = state
+                    .running_in(call.epoch)
+                    .is_some_and(|running| running.core.is_pending(flow));
+                !pending || begun.elapsed() > STOP_WAIT
+            });
+        }
+        // Memory may have run out after its questions had been put (rule A4).
+        let lost = self.with_in(call.epoch, |running| {
+            running.core.is_new(flow) && Ok(running.core.flows_given_up()) != before
+        });
+        if lost == Ok(true) { Err(Error::OutOfMemory) } else { Ok(()) }
+    }
+
+    /// MgmHostRouteChanged (rules E5, E9).
+    pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
+        self.host_call(|call| {
+            self.only_without_kernel(call)?;
+            self.look_under(call, network, prefix_len);
+            Ok(())
+        })
+    }
+
+    /// MgmHostInterfaceDown.
+    pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
+        self.host_call(|call| {
+            self.only_without_kernel(call)?;
+            self.set_interface_up(call, interface, false)
+        })
+    }
+
+    fn only_without_kernel(&self, call: &Call) -> Result<(), Error> {
+        if self.with_in(call.epoch, |running| running.forwarder.takes_packets())? {
+            Ok(())
+        } else {
+            Err(Error::OtherForwarder("the memory and custom forwarders"))
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What threads meet at: locks made of parking_lot's, std's atomics, the clock. The tests in
+//! `schedules` put a scheduler's in their place, which decides which thread goes on at each of them;
+//! the feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
+
+#[cfg(feature = "helgrind")]
+pub(crate) use crate::sys::pthreads as unscheduled;
+/// The locks of what no scheduler runs: threads that wait for the kernel or for a socket.
+#[cfg(not(feature = "helgrind"))]
+pub(crate) use parking_lot as unscheduled;
+
+#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+pub(crate) use crate::sys::ShardedRwLock as RwLock;
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use crate::sys::{Thread, coarse_time};
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use std::{sync::atomic, thread_local, time::Instant};
+#[cfg(all(feature = "helgrind", not(all(test, feature = "shuttle"))))]
+pub(crate) use unscheduled::RwLock;
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex};
+
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread, coarse_time};
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use shuttle::{sync::atomic, thread_local};
+
+/// Whether a wait ended because its time was up. parking_lot's own cannot be made by others.
+#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
+pub(crate) struct TimedOut(pub(in crate::sys) bool);
+
+#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
+impl TimedOut {
+    pub(crate) const fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+/// The scheduler's locks with parking_lot's signatures. Time stands still: where threads would wait
+/// for a while, they wait until they are woken. A wake-up that gets lost is thus a deadlock, which
+/// the scheduler reports.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use super::TimedOut;
+    use crate::sys::{Body, Errno};
+    use shuttle::{sync, thread};
+    use std::ffi::CStr;
+    use std::ops::{Add, Deref, DerefMut};
+    use std::sync::{Arc, PoisonError};
+    use std::time::Duration;
+
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    /// Empty only inside [`Condvar::wait`].
+    pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>, &'a Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)), self)
+        }
+
+        pub(crate) fn is_locked(&self) -> bool {
+            self.0.try_lock().is_err()
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard), self))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("the lock is held")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("the lock is held")
+        }
+    }
+
+    pub(crate) struct RwLock<T>(sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    pub(crate) const fn coarse_time() -> Duration {
+        Duration::ZERO
+    }
+
+    /// Always the same moment.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Instant;
+
+    impl Instant {
+        pub(crate) const fn now() -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_self, reason = "the signature is std's")]
+        pub(crate) const fn elapsed(self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    impl Add<Duration> for Instant {
+        type Output = Self;
+
+        fn add(self, _: Duration) -> Self {
+            self
+        }
+    }
+
+    pub(crate) struct Condvar(sync::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) -> TimedOut {
+            let held = guard.0.take().expect("the lock is held");
+            guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+            TimedOut(false)
+        }
+
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> TimedOut {
+            self.wait(guard)
+        }
+    }
+
+    /// For threads whose work is to see that time has passed: their waits end by time alone, at
+    /// whatever moment the scheduler chooses.
+    pub(crate) struct Alarm(Condvar);
+
+    impl Alarm {
+        pub(crate) const fn new() -> Self {
+            Self(Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            self.0.wait(guard);
+        }
+
+        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+            drop(guard.0.take());
+            thread::yield_now();
+            guard.0 = guard.1.lock().0.take();
+            TimedOut(true)
+        }
+    }
+
+    /// A thread with the signatures of the library's own.
+    pub(crate) struct Thread(thread::JoinHandle<()>);
+
+    impl Thread {
+        pub(crate) fn spawn<B: Body>(_: &CStr, on: Arc<B::On>) -> Result<Self, Errno> {
+            Ok(Self(thread::spawn(move || B::run(on))))
+        }
+
+        pub(crate) fn is_self(&self) -> bool {
+            self.0.thread().id() == thread::current().id()
+        }
+
+        pub(crate) fn join(self) {
+            self.0.join().expect("it does not panic");
+        }
+
+        pub(crate) fn detach(self) {
+            drop(self);
+        }
+    }
+}
