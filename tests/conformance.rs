@@ -1,5 +1,8 @@
 //! docs/CONFORMANCE.md tells the truth: every function, callback and rule has its rows, and every
-//! test that is named there exists.
+//! test that is named there exists. The rules are those of docs/RULES.md.
+
+#[path = "conformance/citations.rs"]
+mod citations;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,21 +39,85 @@ const CALLBACKS: [&str; 9] = [
     "PMGM_ENABLE_IGMP_CALLBACK",
 ];
 
-/// The rules of the specification: letter and last number.
-const RULES: [(char, u32); 7] =
-    [('A', 10), ('B', 2), ('C', 5), ('D', 9), ('E', 13), ('F', 4), ('G', 2)];
+/// What stands at a rule in place of tests while the library does not do yet what the rule says.
+const NOT_BUILT: &str = "Not built yet.";
 
 fn read(path: &str) -> String {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&full).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The rows of all tables: their cells, without the tables' heads.
+/// A letter and a number: "D7".
+fn is_rule_name(word: &str) -> bool {
+    let mut letters = word.chars();
+    letters.next().is_some_and(|first| first.is_ascii_uppercase())
+        && (2..=3).contains(&word.len())
+        && letters.all(|other| other.is_ascii_digit())
+}
+
+/// The rules of docs/RULES.md, in its order: the name in the heading, and the text below it.
+fn rules() -> Vec<(String, String)> {
+    let document = read("docs/RULES.md");
+    let mut rules: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in document.lines() {
+        if let Some(heading) = line.strip_prefix('#') {
+            let name = heading.trim_start_matches('#').split(['.', ' ']).find(|s| !s.is_empty());
+            inside = name.is_some_and(is_rule_name);
+            if inside {
+                rules.push((name.unwrap().to_owned(), String::new()));
+            }
+        } else if let Some((_, text)) = rules.last_mut().filter(|_| inside) {
+            *text += line;
+            *text += "\n";
+        }
+    }
+    rules
+}
+
+fn rule_names() -> BTreeSet<String> {
+    rules().into_iter().map(|(name, _)| name).collect()
+}
+
+/// What docs/CONFORMANCE.md says of one rule.
+#[derive(Default)]
+struct Rule {
+    name: String,
+    rust: Vec<String>,
+    c: Vec<String>,
+    not_built: bool,
+}
+
+/// The rules of docs/CONFORMANCE.md: a heading for each, and lists of tests below it.
+fn tested_rules(document: &str) -> Vec<Rule> {
+    let (_, section) = document.split_once("\n## Rules\n").expect("the rules' section");
+    let mut rules = Vec::new();
+    for part in section.split("\n### ").skip(1) {
+        let mut lines = part.lines();
+        let mut rule = Rule { name: lines.next().unwrap().to_owned(), ..Rule::default() };
+        let mut in_c = None;
+        for line in lines.filter(|line| !line.is_empty()) {
+            match (line, in_c) {
+                ("In Rust:", _) => in_c = Some(false),
+                ("In C:", _) => in_c = Some(true),
+                (NOT_BUILT, None) => rule.not_built = true,
+                (_, Some(in_c)) if line.starts_with("- `") && line.ends_with('`') => {
+                    let tests = if in_c { &mut rule.c } else { &mut rule.rust };
+                    tests.push(line[3..line.len() - 1].to_owned());
+                }
+                _ => panic!("docs/CONFORMANCE.md: {}: {line}", rule.name),
+            }
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// The rows of the tables of functions and callbacks: their cells, without the tables' heads.
 fn rows(document: &str) -> Vec<Vec<String>> {
     document
         .lines()
         .filter(|line| line.starts_with("| ") && !line.ends_with("tests |"))
-        .filter(|line| !line.ends_with("tests in C |"))
         .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
         .collect()
 }
@@ -74,10 +141,10 @@ fn exists(name: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_row_names_tests_that_exist() {
+fn every_row_and_every_rule_names_tests_that_exist() {
     let document = read("docs/CONFORMANCE.md");
     let rows = rows(&document);
-    assert!(rows.len() > 100, "the tables were not found");
+    assert!(rows.len() > 80, "the tables were not found");
     let mut wrong = Vec::new();
     for row in &rows {
         let tests: Vec<&str> = row.iter().flat_map(|cell| tests_in(cell)).collect();
@@ -86,40 +153,52 @@ fn every_row_names_tests_that_exist() {
         }
         wrong.extend(tests.into_iter().filter_map(|test| exists(test).err()));
     }
+    for rule in tested_rules(&document) {
+        for (tests, language) in [(&rule.rust, "Rust"), (&rule.c, "C")] {
+            if tests.is_empty() != rule.not_built {
+                let what = if rule.not_built { "not built, and has a" } else { "no" };
+                wrong.push(format!("{}: {what} test in {language}", rule.name));
+            }
+            wrong.extend(tests.iter().filter_map(|test| exists(test).err()));
+        }
+    }
     assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn nothing_is_left_out() {
     let document = read("docs/CONFORMANCE.md");
-    let rows = rows(&document);
-    let named: BTreeSet<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-    let rules =
-        RULES.iter().flat_map(|(letter, last)| (1..=*last).map(move |n| format!("{letter}{n}")));
-    let all = FUNCTIONS.iter().chain(&CALLBACKS).map(|name| (*name).to_owned()).chain(rules);
-    let missing: Vec<String> = all.filter(|name| !named.contains(name.as_str())).collect();
-    assert!(missing.is_empty(), "docs/CONFORMANCE.md has no row for {missing:?}");
+    let named: BTreeSet<String> = rows(&document).into_iter().map(|row| row[0].clone()).collect();
+    let all: BTreeSet<String> =
+        FUNCTIONS.iter().chain(&CALLBACKS).map(|&name| name.into()).collect();
+    assert_eq!(named, all, "the functions and callbacks of docs/CONFORMANCE.md against mgm.h's");
+    let tested: Vec<String> = tested_rules(&document).into_iter().map(|rule| rule.name).collect();
+    let rules: Vec<String> = rules().into_iter().map(|(name, _)| name).collect();
+    let differ: Vec<&String> = rules.iter().filter(|rule| !tested.contains(rule)).collect();
+    assert!(differ.is_empty(), "docs/CONFORMANCE.md lacks the rules {differ:?}");
+    let differ: Vec<&String> = tested.iter().filter(|rule| !rules.contains(rule)).collect();
+    assert!(differ.is_empty(), "docs/RULES.md lacks the rules {differ:?}");
+    assert_eq!(tested, rules, "the order, and each once");
 }
 
+/// Numbers are names that others cite: a rule that goes leaves its heading behind, with a word on
+/// what became of it.
 #[test]
-fn every_rule_is_tested_in_rust_and_in_c() {
-    let document = read("docs/CONFORMANCE.md");
-    let mut wrong = Vec::new();
-    for row in rows(&document) {
-        let is_rule =
-            row[0].len() <= 3 && row[0].starts_with(|first: char| first.is_ascii_uppercase());
-        if !is_rule {
-            continue;
-        }
-        assert_eq!(row.len(), 3, "{row:?}");
-        if tests_in(&row[1]).is_empty() {
-            wrong.push(format!("{}: no test in Rust", row[0]));
-        }
-        if tests_in(&row[2]).is_empty() {
-            wrong.push(format!("{}: no test in C", row[0]));
-        }
+fn the_rules_are_numbered_without_a_gap_and_name_their_sources() {
+    let rules = rules();
+    let letters: String =
+        rules.iter().filter(|(name, _)| &name[1..] == "1").map(|r| &r.0[..1]).collect();
+    assert_eq!(letters, "ABCDEFGHP");
+    for pair in rules.windows(2) {
+        let number = |name: &str| name[1..].parse::<u32>().unwrap();
+        let (before, name) = (&pair[0].0, &pair[1].0);
+        let follows = name[..1] == before[..1] && number(name) == number(before) + 1;
+        assert!(follows || number(name) == 1, "docs/RULES.md: {name} stands after {before}");
     }
-    assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
+    for (name, text) in rules {
+        let source = text.lines().find_map(|line| line.strip_prefix("Source: "));
+        assert!(source.is_some(), "docs/RULES.md: {name} names no source");
+    }
 }
 
 /// The codes that mgm.h documents for a function: the names in the part of its comment that
@@ -159,32 +238,49 @@ fn every_documented_code_has_its_row() {
     assert!(wrong.is_empty(), "docs/CONFORMANCE.md against mgm.h:\n{}", wrong.join("\n"));
 }
 
-/// Tests are called after their rule: "d7_first_join_alerts_all_others". Each stands in the row of
-/// that rule, so that the row tells all there is.
+/// The tests of a file: those marked so, the scenarios, and those that a C program runs.
+fn tests_of(path: &str) -> Vec<String> {
+    let text = read(path);
+    let mut marked = false;
+    let mut tests = Vec::new();
+    for line in text.lines().map(str::trim_start) {
+        let begins = if path.ends_with(".c") {
+            line.strip_prefix("RUN(")
+        } else if path.starts_with("tests/scenarios/") {
+            line.strip_prefix("pub fn ")
+        } else {
+            line.strip_prefix("fn ").filter(|_| marked)
+        };
+        tests.extend(begins.and_then(|rest| rest.split(['(', ')']).next()).map(str::to_owned));
+        marked = line.starts_with("#[test]") || marked && line.starts_with("#[");
+    }
+    tests
+}
+
+/// Tests are called after their rule: "d7_first_join_alerts_all_others". Each stands at that rule,
+/// so that its list is the whole list.
 #[test]
-fn every_test_that_is_called_after_a_rule_is_in_its_row() {
-    let document = read("docs/CONFORMANCE.md");
-    let rows = rows(&document);
-    let mut wrong = Vec::new();
-    let mut found = 0;
-    for (directory, begins) in [("tests/scenarios", "pub fn "), ("c-tests", "    RUN(")] {
-        let listed = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
-        for file in listed.unwrap().map(|entry| entry.unwrap().file_name()) {
-            let path = format!("{directory}/{}", file.to_str().unwrap());
-            for line in read(&path).lines().filter_map(|line| line.strip_prefix(begins)) {
-                let test = line.split(['(', ')']).next().unwrap_or("");
-                let rule = test.split('_').next().unwrap_or("").to_uppercase();
-                let Some(row) = rows.iter().find(|row| row[0] == rule) else { continue };
-                found += 1;
-                let name = format!("{path}:{test}");
-                if !row.iter().any(|cell| tests_in(cell).contains(&name.as_str())) {
-                    wrong.push(format!("{rule}: {name}"));
-                }
+fn every_test_that_is_called_after_a_rule_is_listed_there() {
+    let rules = tested_rules(&read("docs/CONFORMANCE.md"));
+    let (mut wrong, mut found) = (Vec::new(), 0);
+    let files = ["src", "tests", "c-tests"].into_iter().flat_map(citations::files_under);
+    for path in files.filter(|path| path.ends_with(".rs") || path.ends_with(".c")) {
+        for test in tests_of(&path) {
+            let rule = test.split('_').next().unwrap_or("").to_uppercase();
+            if !is_rule_name(&rule) {
+                continue;
+            }
+            found += 1;
+            let name = format!("{path}:{test}");
+            match rules.iter().find(|listed| listed.name == rule) {
+                None => wrong.push(format!("{name}: there is no rule {rule}")),
+                Some(rule) if rule.rust.contains(&name) || rule.c.contains(&name) => {}
+                Some(_) => wrong.push(format!("{name}: not listed at {rule}")),
             }
         }
     }
-    assert!(found > 200, "only {found} tests were found");
-    assert!(wrong.is_empty(), "docs/CONFORMANCE.md does not name\n{}", wrong.join("\n"));
+    assert!(found > 300, "only {found} tests were found");
+    assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
 }
 
 #[test]
