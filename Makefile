@@ -91,7 +91,7 @@ bench-peers:
 	@CARGO='$(CARGO)' CC='$(CC)' benches/run.sh peers
 
 header:
-	UPDATE_HEADERS=1 $(CARGO) test --test header
+	UPDATE_HEADERS=1 $(CARGO) test --test header headers_match
 
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
 # `make && sudo make install`: root need not have cargo.

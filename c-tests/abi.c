@@ -1,11 +1,12 @@
 /* The numbers of the ABI as a C program sees them: sizes, offsets and constants, on 64-bit and
  * 32-bit platforms, with the public headers only.
  *
- * With WITNESS defined the same numbers are held, while compiling, against the headers of somebody
- * else's Windows SDK (witness.sh): every CHECK that does not hold is then a compiler's error. */
+ * With WITNESS defined the same numbers are held, while compiling, against mingw-w64's headers
+ * (tests/abi.rs): every CHECK that does not hold is then a compiler's error. */
 #ifdef WITNESS
 #include <winsock2.h>
 #include <windows.h>
+#include <iphlpapi.h>
 #include <iprtrmib.h>
 #define MPR50 1
 #include <routprot.h>
@@ -14,12 +15,14 @@
 #define CHECK_EQ(actual, expected) ((void)sizeof(char[(actual) == (expected) ? 1 : -1]))
 #define CHECK(condition) CHECK_EQ(!(condition), 0)
 #else
+#include <arpa/inet.h>
 #include <mgm.h>
 #include <mgm_host.h>
 
 #include "check.h"
 #endif
 #include <stddef.h>
+#include <string.h>
 
 /* The size or offset on a 64-bit and on a 32-bit platform. */
 #define WIDE_NARROW(wide, narrow) (sizeof(void *) == 8 ? (wide) : (narrow))
@@ -150,6 +153,14 @@ static void mib_ipmcast_mfe_stats(void)
     AT(MIB_IPMCAST_MFE_STATS_EX, ulInHdrErrors, 76);
     AT(MIB_IPMCAST_MFE_STATS_EX, ulTotalOutPackets, 80);
     AT(MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats, 84);
+    SIZE(MIB_MFE_STATS_TABLE, 96);
+    AT(MIB_MFE_STATS_TABLE, dwNumEntries, 0);
+    AT(MIB_MFE_STATS_TABLE, table, 4);
+    CHECK_EQ(sizeof(*((PMIB_MFE_STATS_TABLE)0)->table), sizeof(MIB_IPMCAST_MFE_STATS));
+    SIZE(MIB_MFE_STATS_TABLE_EX, 116);
+    AT(MIB_MFE_STATS_TABLE_EX, dwNumEntries, 0);
+    AT(MIB_MFE_STATS_TABLE_EX, table, 4);
+    CHECK_EQ(sizeof(*((PMIB_MFE_STATS_TABLE_EX)0)->table), sizeof(MIB_IPMCAST_MFE_STATS_EX));
 }
 
 static void record_sizes(void)
@@ -193,7 +204,55 @@ static void rtm_dest_info(void)
     AT(RTM_DEST_INFO, ViewInfo[0].HoldRoute, WIDE_NARROW(80u, 60u));
     CHECK_EQ(RTM_VIEW_ID_MCAST, 1);
     CHECK_EQ(RTM_VIEW_MASK_MCAST, 2);
+    CHECK_EQ(RTM_BASIC_DEST_INFO_SIZE, WIDE_NARROW(48u, 40u));
+    CHECK_EQ(RTM_DEST_VIEW_INFO_SIZE, WIDE_NARROW(40u, 24u));
+    CHECK_EQ(RTM_SIZE_OF_DEST_INFO(0), WIDE_NARROW(48u, 40u));
+    CHECK_EQ(RTM_SIZE_OF_DEST_INFO(1), sizeof(RTM_DEST_INFO));
+    CHECK_EQ(RTM_SIZE_OF_DEST_INFO(1 + 1), WIDE_NARROW(128u, 88u));
 }
+
+/* An IPv4 prefix into an RTM_NET_ADDRESS and out of it, as sources for Windows do it: with the same
+ * lines the macros of both headers compile. */
+static int prefix_is_kept(DWORD address, DWORD length, DWORD mask)
+{
+    static const BYTE octets[4] = {10, 20, 30, 40};
+    RTM_NET_ADDRESS net[3];
+    DWORD got = 0, got_length = 99, got_mask = 99, n;
+    int good = 1;
+
+    memset(net, 0, sizeof net);
+    RTM_IPV4_MAKE_NET_ADDRESS(&net[0], address, length);
+    RTM_IPV4_SET_ADDR_AND_LEN(&net[1], address, length);
+    RTM_IPV4_SET_ADDR_AND_MASK(&net[2], address, mask);
+    for (n = 0; n < 3; n++) {
+        good &= net[n].AddressFamily == AF_INET && net[n].NumBits == length;
+        good &= memcmp(net[n].AddrBits, octets, 4) == 0 && net[n].AddrBits[4] == 0;
+        RTM_IPV4_GET_ADDR_AND_LEN(got, got_length, &net[n]);
+        good &= got == address && got_length == length;
+        RTM_IPV4_GET_ADDR_AND_MASK(got, got_mask, &net[n]);
+        good &= got == address && got_mask == mask;
+    }
+    RTM_IPV4_LEN_FROM_MASK(got_length, mask);
+    got_mask = RTM_IPV4_MASK_FROM_LEN(length);
+    return good && got_length == length && got_mask == mask;
+}
+
+#ifndef WITNESS
+static void rtm_ipv4_prefixes(void)
+{
+    DWORD address = inet_addr("10.20.30.40"), length;
+    CHECK(prefix_is_kept(address, 0, 0));
+    CHECK(prefix_is_kept(address, 1, inet_addr("128.0.0.0")));
+    CHECK(prefix_is_kept(address, 17, inet_addr("255.255.128.0")));
+    CHECK(prefix_is_kept(address, 32, 0xffffffff));
+    for (length = 1; length <= 32; length++)
+        CHECK(prefix_is_kept(address, length, htonl(0xffffffffu << (32 - length))));
+    /* A statement like any other behind an if. */
+    if (length == 0)
+        RTM_IPV4_LEN_FROM_MASK(length, 0xffffffff)
+    CHECK_EQ(length, 33);
+}
+#endif
 
 static void constants(void)
 {
@@ -223,6 +282,64 @@ static void constants(void)
     CHECK_EQ(PROTOCOL_ID(PROTO_TYPE_MCAST, PROTO_VENDOR_MS1, PROTO_IP_IGMP), MS_IP_IGMP);
     CHECK_EQ(PROTOCOL_ID(2, PROTO_VENDOR_MS1, 10009), MS_IP_MGM);
     CHECK_EQ(PROTOCOL_ID(7, 0xffff, 0x12345), 0xffff2345);
+}
+
+/* In mingw's headers some of these are macros and enumerators at once. */
+#define ROUTE_PROTOCOL(name, value)          \
+    do {                                     \
+        CHECK_EQ(MIB_IPPROTO_##name, value); \
+        CHECK_EQ(PROTO_IP_##name, value);    \
+    } while (0)
+
+static void protocol_ids(void)
+{
+    ROUTE_PROTOCOL(OTHER, 1);
+    ROUTE_PROTOCOL(LOCAL, 2);
+    ROUTE_PROTOCOL(NETMGMT, 3);
+    ROUTE_PROTOCOL(ICMP, 4);
+    ROUTE_PROTOCOL(EGP, 5);
+    ROUTE_PROTOCOL(GGP, 6);
+    ROUTE_PROTOCOL(HELLO, 7);
+    ROUTE_PROTOCOL(RIP, 8);
+    ROUTE_PROTOCOL(IS_IS, 9);
+    ROUTE_PROTOCOL(ES_IS, 10);
+    ROUTE_PROTOCOL(CISCO, 11);
+    ROUTE_PROTOCOL(BBN, 12);
+    ROUTE_PROTOCOL(OSPF, 13);
+    ROUTE_PROTOCOL(BGP, 14);
+    ROUTE_PROTOCOL(NT_AUTOSTATIC, 10002);
+    ROUTE_PROTOCOL(NT_STATIC, 10006);
+    ROUTE_PROTOCOL(NT_STATIC_NON_DOD, 10007);
+#ifndef WITNESS /* mingw's are older; tests/abi.rs holds them against windows-sys */
+    ROUTE_PROTOCOL(IDPR, 15);
+    ROUTE_PROTOCOL(EIGRP, 16);
+    ROUTE_PROTOCOL(DVMRP, 17);
+    ROUTE_PROTOCOL(RPL, 18);
+    ROUTE_PROTOCOL(DHCP, 19);
+#endif
+    CHECK_EQ(PROTO_IP_MSDP, 9);
+    CHECK_EQ(PROTO_IP_IGMP, 10);
+    CHECK_EQ(PROTO_IP_BGMP, 11);
+    CHECK_EQ(PROTO_IP_VRRP, 112);
+    CHECK_EQ(PROTO_IP_BOOTP, 9999);
+    CHECK_EQ(PROTO_IP_DNS_PROXY, 10003);
+    CHECK_EQ(PROTO_IP_DHCP_ALLOCATOR, 10004);
+    CHECK_EQ(PROTO_IP_NAT, 10005);
+    CHECK_EQ(PROTO_IP_DIFFSERV, 10008);
+    CHECK_EQ(PROTO_IP_MGM, 10009);
+    CHECK_EQ(PROTO_IP_ALG, 10010);
+    CHECK_EQ(PROTO_IP_H323, 10011);
+    CHECK_EQ(PROTO_IP_FTP, 10012);
+    CHECK_EQ(PROTO_IP_DTP, 10013);
+    CHECK_EQ(PROTO_TYPE_UCAST, 0);
+    CHECK_EQ(PROTO_TYPE_MS0, 2);
+    CHECK_EQ(PROTO_TYPE_MS1, 3);
+    CHECK_EQ(PROTO_VENDOR_MS0, 0);
+    CHECK_EQ(PROTO_VENDOR_MS2, 0x3fff);
+    CHECK_EQ(PROTOCOL_ID(PROTO_TYPE_MS0, PROTO_VENDOR_MS1, PROTO_IP_MGM), MS_IP_MGM);
+    CHECK_EQ(TYPE_FROM_PROTO_ID(MS_IP_MGM), PROTO_TYPE_MS0);
+    CHECK_EQ(VENDOR_FROM_PROTO_ID(MS_IP_MGM), PROTO_VENDOR_MS1);
+    CHECK_EQ(PROTO_FROM_PROTO_ID(MS_IP_MGM), PROTO_IP_MGM);
 }
 
 #ifndef WITNESS
@@ -329,7 +446,8 @@ static void witness(void)
     record_sizes();
     rtm_dest_info();
     constants();
-    if (config.dwCallbackFlags)
+    protocol_ids();
+    if (config.dwCallbackFlags && prefix_is_kept(0, 0, 0))
         register_(&config, 0, 0, NULL);
 }
 
@@ -360,7 +478,9 @@ int main(void)
     RUN(mib_ipmcast_mfe_stats);
     RUN(record_sizes);
     RUN(rtm_dest_info);
+    RUN(rtm_ipv4_prefixes);
     RUN(constants);
+    RUN(protocol_ids);
     RUN(host_types);
     RUN(function_types);
     return check_summary();

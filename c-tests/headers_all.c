@@ -1,11 +1,13 @@
 /* Every header, in an order of its own, twice. Compiled, not run. */
 #include <mgm_host.h>
+#include <iphlpapi.h>
 #include <routprot.h>
 #include <ipmib.h>
 #include <mgm.h>
 #include <rtmv2.h>
 #include <iprtrmib.h>
 #include <windows.h>
+#include <winsock2.h>
 #include <mgm_host.h>
 #include <mgm.h>
 

@@ -1,7 +1,10 @@
 /* A source as it is written on Windows compiles unchanged. Compiled, not run. */
+#include <winsock2.h>
 #include <windows.h>
+#include <iphlpapi.h>
 #include <iprtrmib.h>
 #include <mgm.h>
+#include <routprot.h>
 #include <rtmv2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +12,14 @@
 static DWORD APIENTRY Shorten(PBYTE pbRoute)
 {
     PRTM_DEST_INFO pInfo = (PRTM_DEST_INFO)(LPVOID)pbRoute;
+    DWORD dwNet, dwMask, dwLength;
+
+    RTM_IPV4_GET_ADDR_AND_MASK(dwNet, dwMask, &pInfo->DestAddress);
+    RTM_IPV4_LEN_FROM_MASK(dwLength, dwMask);
+    if ((ntohl(dwNet) & ntohl(dwMask)) != ntohl(dwNet))
+        return 0;
     return pInfo->NumberOfViews == 1 && pInfo->ViewInfo[0].ViewId == RTM_VIEW_ID_MCAST
-               ? pInfo->DestAddress.NumBits
+               ? dwLength
                : 0;
 }
 
@@ -45,15 +54,30 @@ static VOID ShowEntries(VOID)
     free(pbBuffer);
 }
 
+/* Of a static route? */
+static BOOL IsStatic(PMIB_MFE_STATS_TABLE pTable, DWORD dwAt)
+{
+    switch (pTable->table[dwAt].dwRouteProtocol) {
+    case MIB_IPPROTO_NETMGMT:
+    case PROTO_IP_NT_STATIC:
+    case PROTO_IP_NT_STATIC_NON_DOD:
+        return dwAt < pTable->dwNumEntries;
+    default:
+        return FALSE;
+    }
+}
+
 int main(void)
 {
     ROUTING_PROTOCOL_CONFIG rpcConfig;
     HANDLE hProtocol = NULL, hEnum = NULL;
     SOURCE_GROUP_ENTRY rgRows[16];
     DWORD dwSize = sizeof(rgRows), dwCount, dwResult;
+    MIB_MFE_STATS_TABLE mstNone;
 
+    ZeroMemory(&mstNone, sizeof(mstNone));
     ZeroMemory(&rpcConfig, sizeof(ROUTING_PROTOCOL_CONFIG));
-    rpcConfig.pfnRpfCallback = Rpf;
+    rpcConfig.pfnRpfCallback = IsStatic(&mstNone, 0) ? NULL : Rpf;
     dwResult = MgmRegisterMProtocol(&rpcConfig,
                                     PROTOCOL_ID(PROTO_TYPE_MCAST, PROTO_VENDOR_MS1, 17), 1,
                                     &hProtocol);

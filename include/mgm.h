@@ -109,21 +109,111 @@ typedef struct _FILETIME {
 #define ERROR_NOT_FOUND 1168
 #endif
 
-/* Protocol ids: type, vendor and number in one DWORD. */
-#ifndef PROTO_TYPE_MCAST
-#define PROTO_TYPE_MCAST 1
+/* Wine has the numbers of routes' protocols as enumerators, which must come before our macros. */
+#if (defined(_WINDEF_) || defined(__WINE_WINDEF_H)) && defined(__has_include)
+#if __has_include(<nldef.h>)
+#include <nldef.h>
 #endif
-#ifndef PROTO_VENDOR_MS1
+#endif
+
+/*
+ * The protocol that a route came from, as dwRouteProtocol tells it; first what every ipmib.h has,
+ * then what later ones added.
+ */
+#ifndef MIB_IPPROTO_OTHER
+#define MIB_IPPROTO_OTHER 1
+#define MIB_IPPROTO_LOCAL 2
+#define MIB_IPPROTO_NETMGMT 3
+#define MIB_IPPROTO_ICMP 4
+#define MIB_IPPROTO_EGP 5
+#define MIB_IPPROTO_GGP 6
+#define MIB_IPPROTO_HELLO 7
+#define MIB_IPPROTO_RIP 8
+#define MIB_IPPROTO_IS_IS 9
+#define MIB_IPPROTO_ES_IS 10
+#define MIB_IPPROTO_CISCO 11
+#define MIB_IPPROTO_BBN 12
+#define MIB_IPPROTO_OSPF 13
+#define MIB_IPPROTO_BGP 14
+#define MIB_IPPROTO_NT_AUTOSTATIC 10002
+#define MIB_IPPROTO_NT_STATIC 10006
+#define MIB_IPPROTO_NT_STATIC_NON_DOD 10007
+#endif
+#ifndef MIB_IPPROTO_IDPR
+#define MIB_IPPROTO_IDPR 15
+#define MIB_IPPROTO_EIGRP 16
+#define MIB_IPPROTO_DVMRP 17
+#define MIB_IPPROTO_RPL 18
+#define MIB_IPPROTO_DHCP 19
+#endif
+
+/*
+ * Protocol ids: type, vendor and number in one DWORD. The numbers of unicast protocols are those of
+ * their routes.
+ */
+#ifndef PROTO_TYPE_UCAST
+#define PROTO_TYPE_UCAST 0
+#define PROTO_TYPE_MCAST 1
+#define PROTO_TYPE_MS0 2
+#define PROTO_TYPE_MS1 3
+#endif
+#ifndef PROTO_VENDOR_MS0
+#define PROTO_VENDOR_MS0 0x0000
 #define PROTO_VENDOR_MS1 0x137
+#define PROTO_VENDOR_MS2 0x3FFF
+#endif
+#ifndef PROTO_IP_OTHER
+#define PROTO_IP_OTHER 1
+#define PROTO_IP_LOCAL 2
+#define PROTO_IP_NETMGMT 3
+#define PROTO_IP_ICMP 4
+#define PROTO_IP_EGP 5
+#define PROTO_IP_GGP 6
+#define PROTO_IP_HELLO 7
+#define PROTO_IP_RIP 8
+#define PROTO_IP_IS_IS 9
+#define PROTO_IP_ES_IS 10
+#define PROTO_IP_CISCO 11
+#define PROTO_IP_BBN 12
+#define PROTO_IP_OSPF 13
+#define PROTO_IP_BGP 14
+#define PROTO_IP_NT_AUTOSTATIC 10002
+#define PROTO_IP_NT_STATIC 10006
+#define PROTO_IP_NT_STATIC_NON_DOD 10007
+#endif
+#ifndef PROTO_IP_IDPR
+#define PROTO_IP_IDPR 15
+#define PROTO_IP_EIGRP 16
+#define PROTO_IP_DVMRP 17
+#define PROTO_IP_RPL 18
+#define PROTO_IP_DHCP 19
+#endif
+/* IGMP is whoever registers with PROTO_IP_IGMP, alone or within MS_IP_IGMP. */
+#ifndef PROTO_IP_IGMP
+#define PROTO_IP_MSDP 9
+#define PROTO_IP_IGMP 10
+#define PROTO_IP_BGMP 11
+#define PROTO_IP_VRRP 112
+#define PROTO_IP_BOOTP 9999
+#define PROTO_IP_DNS_PROXY 10003
+#define PROTO_IP_DHCP_ALLOCATOR 10004
+#define PROTO_IP_NAT 10005
+#define PROTO_IP_DIFFSERV 10008
+#define PROTO_IP_MGM 10009
+#define PROTO_IP_ALG 10010
+#define PROTO_IP_H323 10011
+#define PROTO_IP_FTP 10012
+#define PROTO_IP_DTP 10013
 #endif
 #ifndef PROTOCOL_ID
 #define PROTOCOL_ID(Type, VendorId, ProtocolId) \
     ((((DWORD)(Type) & 0x03) << 30) | (((DWORD)(VendorId) & 0x3FFF) << 16) | \
      ((DWORD)(ProtocolId) & 0xFFFF))
 #endif
-/* IGMP is whoever registers with this id, alone or within MS_IP_IGMP. */
-#ifndef PROTO_IP_IGMP
-#define PROTO_IP_IGMP 10
+#ifndef TYPE_FROM_PROTO_ID
+#define TYPE_FROM_PROTO_ID(Id) (((Id) >> 30) & 0x03)
+#define VENDOR_FROM_PROTO_ID(Id) (((Id) >> 16) & 0x3FFF)
+#define PROTO_FROM_PROTO_ID(Id) ((Id) & 0xFFFF)
 #endif
 #ifndef MS_IP_IGMP
 #define MS_IP_IGMP 0x4137000A
@@ -301,6 +391,20 @@ typedef struct _MIB_IPMCAST_MFE_STATS MIB_IPMCAST_MFE_STATS;
 /** A pointer to MIB_IPMCAST_MFE_STATS. */
 typedef struct _MIB_IPMCAST_MFE_STATS *PMIB_IPMCAST_MFE_STATS;
 
+/** A counted array of entries with statistics; no function of mgm.h takes one. */
+struct _MIB_MFE_STATS_TABLE {
+    /** How many. */
+    DWORD dwNumEntries;
+    /** The entries. */
+    MIB_IPMCAST_MFE_STATS table[1];
+};
+
+/** A counted array of entries with statistics. */
+typedef struct _MIB_MFE_STATS_TABLE MIB_MFE_STATS_TABLE;
+
+/** A pointer to MIB_MFE_STATS_TABLE. */
+typedef struct _MIB_MFE_STATS_TABLE *PMIB_MFE_STATS_TABLE;
+
 /**
  * An entry with extended statistics (MGM_MFE_STATS_1).
  *
@@ -361,6 +465,20 @@ typedef struct _MIB_IPMCAST_MFE_STATS_EX MIB_IPMCAST_MFE_STATS_EX;
 
 /** A pointer to MIB_IPMCAST_MFE_STATS_EX. */
 typedef struct _MIB_IPMCAST_MFE_STATS_EX *PMIB_IPMCAST_MFE_STATS_EX;
+
+/** A counted array of entries with extended statistics; no function of mgm.h takes one. */
+struct _MIB_MFE_STATS_TABLE_EX {
+    /** How many. */
+    DWORD dwNumEntries;
+    /** The entries. */
+    MIB_IPMCAST_MFE_STATS_EX table[1];
+};
+
+/** A counted array of entries with extended statistics. */
+typedef struct _MIB_MFE_STATS_TABLE_EX MIB_MFE_STATS_TABLE_EX;
+
+/** A pointer to MIB_MFE_STATS_TABLE_EX. */
+typedef struct _MIB_MFE_STATS_TABLE_EX *PMIB_MFE_STATS_TABLE_EX;
 
 /*
  * The sizes of the records: basic without any outgoing interface, else with n of them. In a buffer
@@ -465,6 +583,58 @@ typedef struct _RTM_DEST_INFO *PRTM_DEST_INFO;
 
 /** RTM_VIEW_ID_MCAST as a bit of RTM_VIEW_SET. */
 #define RTM_VIEW_MASK_MCAST 2
+
+/* The size of an RTM_DEST_INFO with so many views; pbRoute points at one with one view. */
+#define RTM_BASIC_DEST_INFO_SIZE ((ULONG)(sizeof(RTM_DEST_INFO) - RTM_DEST_VIEW_INFO_SIZE))
+#define RTM_DEST_VIEW_INFO_SIZE ((ULONG)sizeof(struct _RTM_DEST_VIEW_INFO))
+#define RTM_SIZE_OF_DEST_INFO(NumViews) \
+    (RTM_BASIC_DEST_INFO_SIZE + (ULONG)(NumViews) * RTM_DEST_VIEW_INFO_SIZE)
+
+/*
+ * IPv4 prefixes in an RTM_NET_ADDRESS, which NetAddress points at. Addr and Mask are in network byte
+ * order, Len is the length of the prefix. They need htonl() and ntohl(): <arpa/inet.h>. Those that
+ * are called GET and LEN_FROM_MASK assign to their first arguments; MASK_FROM_LEN is an expression,
+ * all others are statements, with or without a semicolon behind them.
+ */
+#define RTM_IPV4_MAKE_NET_ADDRESS(NetAddress, Addr, Len) \
+    RTM_IPV4_SET_ADDR_AND_LEN(NetAddress, Addr, Len)
+#define RTM_IPV4_MASK_FROM_LEN(Len) \
+    ((DWORD)((Len) != 0 ? htonl((DWORD)0xFFFFFFFF << (32 - (Len))) : 0))
+#define RTM_IPV4_LEN_FROM_MASK(Len, Mask) \
+    { \
+        DWORD RtmBits_ = ntohl(Mask), RtmLen_ = 0; \
+        for (; RtmBits_ != 0; RtmBits_ <<= 1) \
+            RtmLen_++; \
+        (Len) = (USHORT)RtmLen_; \
+    }
+#define RTM_IPV4_SET_ADDR_AND_LEN(NetAddress, Addr, Len) \
+    { \
+        DWORD RtmAddr_ = ntohl(Addr); \
+        (NetAddress)->AddressFamily = 2; /* AF_INET, here and on Windows */ \
+        (NetAddress)->NumBits = (USHORT)(Len); \
+        (NetAddress)->AddrBits[0] = (BYTE)(RtmAddr_ >> 24); \
+        (NetAddress)->AddrBits[1] = (BYTE)(RtmAddr_ >> 16 & 0xFF); \
+        (NetAddress)->AddrBits[2] = (BYTE)(RtmAddr_ >> 8 & 0xFF); \
+        (NetAddress)->AddrBits[3] = (BYTE)(RtmAddr_ & 0xFF); \
+    }
+#define RTM_IPV4_SET_ADDR_AND_MASK(NetAddress, Addr, Mask) \
+    { \
+        USHORT RtmBitsSet_; \
+        RTM_IPV4_LEN_FROM_MASK(RtmBitsSet_, Mask) \
+        RTM_IPV4_SET_ADDR_AND_LEN(NetAddress, Addr, RtmBitsSet_) \
+    }
+#define RTM_IPV4_GET_ADDR_AND_LEN(Addr, Len, NetAddress) \
+    { \
+        (Len) = (NetAddress)->NumBits; \
+        (Addr) = htonl((DWORD)(NetAddress)->AddrBits[0] << 24 | \
+                       (DWORD)(NetAddress)->AddrBits[1] << 16 | \
+                       (DWORD)(NetAddress)->AddrBits[2] << 8 | (NetAddress)->AddrBits[3]); \
+    }
+#define RTM_IPV4_GET_ADDR_AND_MASK(Addr, Mask, NetAddress) \
+    { \
+        RTM_IPV4_GET_ADDR_AND_LEN(Addr, Mask, NetAddress) \
+        (Mask) = RTM_IPV4_MASK_FROM_LEN((NetAddress)->NumBits); \
+    }
 
 #endif /* RTM_MAX_ADDRESS_SIZE */
 

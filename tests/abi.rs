@@ -1,16 +1,21 @@
-//! The ABI held against an independent witness: windows-sys, which Microsoft generates from the
-//! Windows SDK. Its structures must have our layout, its constants our values, and its declarations
-//! of the functions must link to ours and work.
+//! The ABI held against two independent witnesses. windows-sys, which Microsoft generates from the
+//! Windows SDK: its structures must have our layout, its constants our values, and its declarations
+//! of the functions must link to ours and work. And mingw-w64's headers, where they are installed.
 
 #![cfg(target_os = "linux")]
 
 use mgm::ffi::types as ours;
+use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
+use std::path::Path;
+use std::process::Command;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use windows_sys::Win32::Foundation as win;
 use windows_sys::Win32::NetworkManagement::IpHelper as iphlp;
+use windows_sys::Win32::NetworkManagement::NetManagement as netman;
 use windows_sys::Win32::NetworkManagement::Rras as rras;
+use windows_sys::Win32::Networking::WinSock as winsock;
 
 /// Asserts that two structures have the same size and the same offsets of the named fields.
 macro_rules! same_layout {
@@ -120,6 +125,7 @@ fn structures_of_ipmib_h() {
             rgmiosOutStats,
         ]
     );
+    same_layout!(ours::MIB_MFE_STATS_TABLE, iphlp::MIB_MFE_STATS_TABLE, [dwNumEntries, table]);
     same_layout!(
         ours::MIB_IPMCAST_MFE_STATS_EX,
         iphlp::MIB_IPMCAST_MFE_STATS_EX_XP,
@@ -184,6 +190,80 @@ fn constants() {
     assert_eq!(ours::MGM_MFE_STATS_1, rras::MGM_MFE_STATS_1);
     assert_eq!(ours::RTM_MAX_ADDRESS_SIZE as u32, rras::RTM_MAX_ADDRESS_SIZE);
     assert_eq!((rras::ANY_SOURCE, rras::ALL_SOURCES), (0, 1));
+}
+
+/// The numbers that mgm.h gives the names which begin so.
+fn numbers_in_mgm_h(beginnings: &[&str]) -> BTreeMap<String, i64> {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("include/mgm.h");
+    let header = std::fs::read_to_string(header).unwrap();
+    let define = |line: &str| {
+        let (name, value) = line.strip_prefix("#define ")?.split_once(' ')?;
+        let value = match value.strip_prefix("0x") {
+            Some(digits) => i64::from_str_radix(digits, 16),
+            None => value.parse(),
+        };
+        beginnings
+            .iter()
+            .any(|start| name.starts_with(start))
+            .then_some((name.to_owned(), value.ok()?))
+    };
+    header.lines().filter_map(define).collect()
+}
+
+#[test]
+fn protocol_ids() {
+    let mut theirs = BTreeMap::new();
+    macro_rules! of {
+        ($module:ident: $($name:ident),* $(,)?) => {
+            $(theirs.insert(stringify!($name).to_owned(), i64::from($module::$name));)*
+        };
+    }
+    of!(
+        winsock:
+            MIB_IPPROTO_BBN, MIB_IPPROTO_BGP, MIB_IPPROTO_CISCO, MIB_IPPROTO_DHCP,
+            MIB_IPPROTO_DVMRP, MIB_IPPROTO_EGP, MIB_IPPROTO_EIGRP, MIB_IPPROTO_ES_IS,
+            MIB_IPPROTO_GGP, MIB_IPPROTO_HELLO, MIB_IPPROTO_ICMP, MIB_IPPROTO_IDPR,
+            MIB_IPPROTO_IS_IS, MIB_IPPROTO_LOCAL, MIB_IPPROTO_NETMGMT,
+            MIB_IPPROTO_NT_AUTOSTATIC, MIB_IPPROTO_NT_STATIC,
+            MIB_IPPROTO_NT_STATIC_NON_DOD, MIB_IPPROTO_OSPF, MIB_IPPROTO_OTHER,
+            MIB_IPPROTO_RIP, MIB_IPPROTO_RPL, PROTO_IP_BBN, PROTO_IP_BGP,
+            PROTO_IP_CISCO, PROTO_IP_DHCP, PROTO_IP_DVMRP, PROTO_IP_EGP, PROTO_IP_EIGRP,
+            PROTO_IP_ES_IS, PROTO_IP_GGP, PROTO_IP_HELLO, PROTO_IP_ICMP, PROTO_IP_IDPR,
+            PROTO_IP_IS_IS, PROTO_IP_LOCAL, PROTO_IP_NETMGMT, PROTO_IP_NT_AUTOSTATIC,
+            PROTO_IP_NT_STATIC, PROTO_IP_NT_STATIC_NON_DOD, PROTO_IP_OSPF,
+            PROTO_IP_OTHER, PROTO_IP_RIP, PROTO_IP_RPL,
+    );
+    of!(
+        netman:
+            PROTO_IP_ALG, PROTO_IP_BGMP, PROTO_IP_BOOTP, PROTO_IP_DHCP_ALLOCATOR,
+            PROTO_IP_DIFFSERV, PROTO_IP_DNS_PROXY, PROTO_IP_DTP, PROTO_IP_FTP,
+            PROTO_IP_H323, PROTO_IP_IGMP, PROTO_IP_MGM, PROTO_IP_MSDP, PROTO_IP_NAT,
+            PROTO_IP_VRRP, PROTO_TYPE_MCAST, PROTO_TYPE_MS0, PROTO_TYPE_MS1,
+            PROTO_TYPE_UCAST, PROTO_VENDOR_MS0, PROTO_VENDOR_MS1, PROTO_VENDOR_MS2,
+    );
+    let ours = numbers_in_mgm_h(&["MIB_IPPROTO_", "PROTO_IP_", "PROTO_TYPE_", "PROTO_VENDOR_"]);
+    assert_eq!(ours, theirs);
+}
+
+/// c-tests/abi.c, whose numbers are checked while it is compiled, with mingw-w64's headers instead of
+/// ours: every structure, constant, function type and macro in it.
+#[test]
+fn mingw_s_headers_say_the_same() {
+    const HEADERS: &str = "/usr/share/mingw-w64/include";
+    if !Path::new(HEADERS).join("rtmv2.h").exists() {
+        let reason = format!("{HEADERS} is not there (Debian's package mingw-w64-common)");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI: {reason}");
+        return println!("skipped: {reason}");
+    }
+    for target in ["x86_64-w64-mingw32", "i686-w64-mingw32"] {
+        let done = Command::new("clang")
+            .args(["-std=c11", "-Wall", "-Werror", "-DWITNESS", "-fsyntax-only"])
+            .args(["-target", target, "-isystem", HEADERS, "c-tests/abi.c"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap_or_else(|error| panic!("clang is needed: {error}"));
+        assert!(done.status.success(), "{target}: {}", String::from_utf8_lossy(&done.stderr));
+    }
 }
 
 static JOINS: AtomicU32 = AtomicU32::new(0);

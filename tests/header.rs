@@ -1,12 +1,13 @@
 //! The C headers are what cbindgen makes of the declarations today, and every compiler takes them
 //! without a warning.
 //!
-//! `UPDATE_HEADERS=1 cargo test --test header` (`make header`) writes them anew.
+//! `UPDATE_HEADERS=1 cargo test --test header headers_match` (`make header`) writes them anew: alone, so
+//! that no compiler reads them meanwhile.
 
 use std::path::Path;
 use std::process::Command;
 
-const MEND: &str = "make header   (or: UPDATE_HEADERS=1 cargo test --test header)";
+const MEND: &str = "make header   (or: UPDATE_HEADERS=1 cargo test --test header headers_match)";
 
 /// The names of the types that a file declares: cbindgen leaves out those that no function of the
 /// same file uses.
@@ -137,4 +138,62 @@ fn headers_compile_as_cpp_without_a_warning() {
             compiles(compiler, &["-x", "c++", standard]);
         }
     }
+}
+
+/// What a real windows.h leaves behind for mgm.h, in Wine's way: types of its own, recognised by its
+/// guard, codes with another type, numbers as enumerators of a header that may come later.
+const REAL_WINDOWS_H: &str = "
+#ifndef GUARD
+#define GUARD
+typedef unsigned char BYTE, *PBYTE, UCHAR;
+typedef unsigned short USHORT, *PUSHORT;
+typedef int INT, *PINT, BOOL, *PBOOL;
+typedef unsigned int UINT, *PUINT, DWORD, *PDWORD, ULONG, *PULONG;
+typedef unsigned long ULONGLONG;
+typedef void *PVOID, *HANDLE, **PHANDLE;
+typedef struct _FILETIME { DWORD dwLowDateTime, dwHighDateTime; } FILETIME, *PFILETIME;
+#define NO_ERROR 0L
+#define ERROR_NOT_FOUND 1168L
+#define FALSE 0
+#define TRUE 1
+#endif";
+const REAL_NLDEF_H: &str = "
+#ifndef __WINE_NLDEF_H
+#define __WINE_NLDEF_H
+#define BOTH(name, value) MIB_IPPROTO_##name = value, PROTO_IP_##name = value
+typedef enum { BOTH(OTHER, 1), BOTH(RIP, 8), BOTH(NT_STATIC, 10006) } NL_ROUTE_PROTOCOL;
+#endif";
+
+#[test]
+fn a_real_windows_h_is_used_where_it_comes_first() {
+    let directory = std::env::temp_dir().join(format!("mgm-real-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("nldef.h"), REAL_NLDEF_H).unwrap();
+    let real_first = "#include <windows.h>\n#include <nldef.h>\n#include <mgm_host.h>\n";
+    let real_last = "#include <windows.h>\n#include <mgm_host.h>\n#include <nldef.h>\n";
+    let others = "#include <iphlpapi.h>\n#include <iprtrmib.h>\n#include <routprot.h>\n\
+        #include <rtmv2.h>\n#include <mgm.h>\n\
+        int main(void) { return MIB_IPPROTO_RIP - PROTO_IP_RIP + NO_ERROR; }\n";
+    for (name, order, guard) in
+        [("first.c", real_first, "__WINE_WINDEF_H"), ("last.c", real_last, "_WINDEF_")]
+    {
+        let real = REAL_WINDOWS_H.replace("GUARD", guard);
+        std::fs::write(directory.join("windows.h"), real).unwrap();
+        let program = directory.join(name);
+        std::fs::write(&program, format!("{order}{others}")).unwrap();
+        for compiler in ["gcc", "clang", "g++", "clang++"] {
+            let done = Command::new(compiler)
+                .args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"])
+                .arg(&directory)
+                .args(["-Iinclude", "-Iinclude/compat"])
+                .args(if compiler.ends_with("++") { &["-x", "c++"][..] } else { &[] })
+                .arg(&program)
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .output()
+                .unwrap_or_else(|error| panic!("{compiler} is needed: {error}"));
+            let messages = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success(), "{compiler} {name}:\n{messages}");
+        }
+    }
+    let _ = std::fs::remove_dir_all(&directory);
 }

@@ -156,6 +156,20 @@ pub type MIB_IPMCAST_MFE_STATS = _MIB_IPMCAST_MFE_STATS;
 /// A pointer to MIB_IPMCAST_MFE_STATS.
 pub type PMIB_IPMCAST_MFE_STATS = *mut _MIB_IPMCAST_MFE_STATS;
 
+/// A counted array of entries with statistics; no function of mgm.h takes one.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct _MIB_MFE_STATS_TABLE {
+    /// How many.
+    pub dwNumEntries: DWORD,
+    /// The entries.
+    pub table: [MIB_IPMCAST_MFE_STATS; 1],
+}
+/// A counted array of entries with statistics.
+pub type MIB_MFE_STATS_TABLE = _MIB_MFE_STATS_TABLE;
+/// A pointer to MIB_MFE_STATS_TABLE.
+pub type PMIB_MFE_STATS_TABLE = *mut _MIB_MFE_STATS_TABLE;
+
 /// An entry with extended statistics (MGM_MFE_STATS_1).
 ///
 /// As MIB_IPMCAST_MFE_STATS; its length is SIZEOF_MIB_MFE_STATS_EX(ulNumOutIf).
@@ -213,6 +227,20 @@ pub type MIB_IPMCAST_MFE_STATS_EX = _MIB_IPMCAST_MFE_STATS_EX;
 /// A pointer to MIB_IPMCAST_MFE_STATS_EX.
 pub type PMIB_IPMCAST_MFE_STATS_EX = *mut _MIB_IPMCAST_MFE_STATS_EX;
 
+/// A counted array of entries with extended statistics; no function of mgm.h takes one.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct _MIB_MFE_STATS_TABLE_EX {
+    /// How many.
+    pub dwNumEntries: DWORD,
+    /// The entries.
+    pub table: [MIB_IPMCAST_MFE_STATS_EX; 1],
+}
+/// A counted array of entries with extended statistics.
+pub type MIB_MFE_STATS_TABLE_EX = _MIB_MFE_STATS_TABLE_EX;
+/// A pointer to MIB_MFE_STATS_TABLE_EX.
+pub type PMIB_MFE_STATS_TABLE_EX = *mut _MIB_MFE_STATS_TABLE_EX;
+
 layout!(_MIB_IPMCAST_OIF, 16, {
     dwOutIfIndex 0, dwNextHopAddr 4, dwReserved 8, dwReserved1 12,
 });
@@ -221,6 +249,8 @@ layout!(_MIB_IPMCAST_MFE, 76, {
     dwRouteProtocol 24, dwRouteNetwork 28, dwRouteMask 32, ulUpTime 36, ulExpiryTime 40,
     ulTimeOut 44, ulNumOutIf 48, fFlags 52, dwReserved 56, rgmioOutInfo 60,
 });
+layout!(_MIB_MFE_STATS_TABLE, 96, { dwNumEntries 0, table 4 });
+layout!(_MIB_MFE_STATS_TABLE_EX, 116, { dwNumEntries 0, table 4 });
 layout!(_MIB_MFE_TABLE, 80, { dwNumEntries 0, table 4 });
 layout!(_MIB_IPMCAST_OIF_STATS, 28, {
     dwOutIfIndex 0, dwNextHopAddr 4, dwDialContext 8, ulTtlTooLow 12, ulFragNeeded 16,
