@@ -5,7 +5,7 @@
  *     startup [INTERFACE-INDEX]      (default 1)
  *
  * Prints each call with its return code and each callback. Ends with status 1 at the first thing
- * that is not as the specification has it. */
+ * that is not as the rules have it. */
 #include "codes.h"
 #include "startup.h"
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-//! The words of the specification as types: addresses, interfaces, flows, routes, time.
+//! The words of the rules as types: addresses, interfaces, flows, routes, time.
 //!
 //! Addresses are [`Ipv4Addr`] everywhere inside the library; network byte order exists only at
 //! the C border (`ffi/convert.rs`).

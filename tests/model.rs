@@ -1,4 +1,4 @@
-//! Property test: random programs against the model of semantics.md (see `model/state.rs`).
+//! Property test: random programs against the model of docs/RULES.md (`model/state.rs`).
 //!
 //! 2,000 programs for each of the two interfaces in an ordinary run, the same ones each time, so
 //! that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets

@@ -1,5 +1,5 @@
-//! The rules of semantics.md as scenarios: given, when, then. Each is played on the model of the
-//! specification, through the Rust API, and through the C ABI of libmgm.so.
+//! The rules of docs/RULES.md as scenarios: given, when, then. Each is played on the model of the
+//! rules, through the Rust API, and through the C ABI of libmgm.so.
 
 #[path = "model/mod.rs"]
 mod model;

@@ -1,5 +1,5 @@
 //! Packets into MgmHostReceive. What is forwarded, to where, with what in it and what is counted is
-//! worked out here once more from host.md, and must be the same.
+//! worked out here once more from docs/RULES.md, and must be the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -122,7 +122,7 @@ unsafe extern "C" fn wrong_interface(
     0
 }
 
-/// What host.md says of a packet.
+/// What MgmHostReceive makes of a packet.
 enum Verdict {
     CannotBeParsed,
     NotForwarded,

@@ -1,6 +1,6 @@
 //! How the library is set up: the environment's variables, and every field of MGM_HOST_CONFIG.
 //!
-//! What is allowed is written down here once more, from host.md and mgm_host.h. Anything else must
+//! What is allowed is written down here once more, from docs/RULES.md and mgm_host.h. Anything else must
 //! be refused with the documented code, naming the variable, and must leave nothing running.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The control socket: administrators' tools ask over it for the state (host.md).
+//! The control socket: administrators' tools ask over it for the state.
 //!
 //! One request line to a connection, one line of JSON as the answer. A thread of its own serves
 //! one connection after another; it only reads, and whoever is silent or slow is cut off.

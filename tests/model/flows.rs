@@ -146,7 +146,7 @@ impl Model {
             self.deliver_for(self.cause);
         }
         if ttl <= 1 || !flow.group().is_multicast() || flow.is_link_local() {
-            return code::NO_ERROR; // host.md: dropped
+            return code::NO_ERROR; // rightly not forwarded
         }
         if self.mfes.contains_key(&flow) {
             self.forward(on, packet);

@@ -109,7 +109,7 @@ impl Model {
         matching.for_each(|(_, flow)| change(flow));
     }
 
-    /// Rule D9 and decision 7: whether this client's memberships here count for D7.
+    /// Rule D9: whether this client's memberships here count for D7.
     fn counts(&self, id: Id, on: IfKey) -> bool {
         let routing = self.interfaces.get(&on).and_then(|i| i.routing);
         match routing {

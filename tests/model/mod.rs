@@ -1,4 +1,4 @@
-//! The model of the specification, and what is needed to hold a library against it.
+//! The model of the rules, and what is needed to hold a library against it.
 
 pub mod again;
 pub mod c_abi;

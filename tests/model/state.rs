@@ -1,4 +1,4 @@
-//! A naive model of semantics.md and of the decisions in docs/DESIGN.md.
+//! a naive model of docs/RULES.md and of the decisions in docs/DESIGN.md.
 //!
 //! It is written apart from the library: sets and maps, everything worked out anew at each step,
 //! one thread. Speed does not matter; being easy to hold against the text of the rules does.
@@ -167,7 +167,7 @@ impl Model {
         self.profile(id).script.nulls.contains(&kind)
     }
 
-    /// "Words" of semantics.md: how IGMP is recognised.
+    /// How IGMP is recognised ("Words" of docs/RULES.md).
     pub fn is_igmp(&self, id: Id) -> bool {
         let protocol = self.profile(id).protocol;
         let of_type_multicast = protocol >> 30 == 1;

@@ -93,7 +93,7 @@ pub fn transmit(on: IfKey, bytes: &[u8]) {
     let Some(s) = session() else { return };
     let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
     let header = usize::from(bytes[0] & 15) * 4;
-    assert_eq!(super::net::checksum(&bytes[..header]), 0, "host.md: header checksum right");
+    assert_eq!(super::net::checksum(&bytes[..header]), 0, "the header checksum is right");
     let flow = SourceGroup::new(address(12), address(16));
     let after = s.events.borrow().len();
     s.sent.borrow_mut().push(Sent { on, flow, ttl: bytes[8], after });

@@ -6,7 +6,7 @@
 use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
-/// The codes of abi.md, written down again so that a wrong number in the library is noticed.
+/// The codes, written down again so that a wrong number in the library is noticed.
 pub mod code {
     pub const NO_ERROR: u32 = 0;
     pub const INVALID_PARAMETER: u32 = 87;
@@ -85,7 +85,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// abi.md: the octets of a record with so many outgoing interfaces.
+    /// The octets of a record with so many outgoing interfaces.
     pub const fn size(self, oifs: usize) -> usize {
         match self {
             Self::Plain => 60 + 16 * oifs,

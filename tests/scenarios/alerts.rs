@@ -101,7 +101,7 @@ pub fn d7_all_groups_have_the_same_table(on: On) {
     s.leave(C, ALL, IF3).ok_calls(&[(A, p(IF3)), (B, p(IF3)), (IGMP, p(IF3))]);
 }
 
-/// Decision 8.
+/// Keys stand alone: who holds G does not hear of it again when somebody holds everything.
 pub fn d7_a_change_of_all_groups_raises_no_alert_for_a_group(on: On) {
     let mut s = four(on);
     s.join(C, any(G1), IF3).ok();
@@ -193,7 +193,7 @@ pub fn d9_every_kind_of_membership_is_local(on: On) {
     }
 }
 
-/// Decision 7.
+/// Who hears of it when the owner adds it too, or has no local-join callback.
 pub fn d9_igmps_membership_counts_when_the_owner_adds_it_too(on: On) {
     let mut s = four(on);
     s.take(IGMP, IF2).ok();
@@ -205,7 +205,7 @@ pub fn d9_igmps_membership_counts_when_the_owner_adds_it_too(on: On) {
     s.leave(B, any(G1), IF2).ok_calls(&[(A, p.clone()), (C, p.clone()), (IGMP, p)]);
 }
 
-/// Decision 7.
+/// Who hears of it when the owner adds it too, or has no local-join callback.
 pub fn d9_without_local_join_igmp_counts_as_itself(on: On) {
     let mut s = Stage::new(on, |w| w.profiles[B].script.nulls = vec![Kind::LocalJoin]);
     s.one_each();

@@ -434,7 +434,7 @@ pub fn e7_wrong_interface_goes_to_the_arrival_owner(on: On) {
     s.packet(FLOW, IF2).sent(&[]).ok_calls(&[(B, wrong_if(FLOW, IF2))]);
 }
 
-/// Decision 19: for the entry, whatever the arrival interface.
+/// For the entry, whichever interface the packets arrive on.
 pub fn e7_wrong_interface_comes_at_most_once_in_three_seconds(on: On) {
     let mut s = Stage::new(on, |_| {});
     s.one_each();

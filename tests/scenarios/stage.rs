@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 /// What is held against the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
-    /// The model of the specification itself: the scenarios are its unit tests.
+    /// The model of the rules itself: the scenarios are its unit tests.
     Model,
     /// The safe Rust API.
     Rust,

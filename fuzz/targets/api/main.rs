@@ -1,4 +1,4 @@
-//! Programs on the library and on the model of semantics.md: both must do the same.
+//! Programs on the library and on the model of docs/RULES.md: both must do the same.
 #![no_main]
 
 #[path = "../../../tests/model/compare.rs"]

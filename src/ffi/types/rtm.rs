@@ -87,7 +87,7 @@ layout!(_RTM_DEST_INFO, (88 / 64), {
     DestHandle 0, DestAddress (8 / 4), LastChanged (28 / 24), BelongsToViews (36 / 32),
     NumberOfViews (40 / 36), ViewInfo (48 / 40),
 });
-// abi.md counts these from the start of RTM_DEST_INFO, where ViewInfo is at 48/40.
+// Offsets from the start of the view; in RTM_DEST_INFO the first view is at 48/40.
 layout!(_RTM_DEST_VIEW_INFO, (40 / 24), {
     ViewId 0, NumRoutes 4, Route 8, Owner (16 / 12), DestFlags (24 / 16), HoldRoute (32 / 20),
 });

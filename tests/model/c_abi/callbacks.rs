@@ -113,7 +113,7 @@ unsafe fn header(size: u32, start: *const u8) -> Header {
     header_seen(unsafe { std::slice::from_raw_parts(start, size as usize) })
 }
 
-/// A callback may return anything: it is ignored (abi.md).
+/// What a callback returns is ignored, so it may be anything.
 const IGNORED: u32 = 0xdead;
 
 /// # Safety

@@ -82,7 +82,7 @@ pub fn loaded() -> &'static Library {
         assert!(!library.is_null(), "dlopen {}", path.display());
         macro_rules! function {
             ($name:literal) => {
-                // SAFETY: abi.md and host.md give the function of this name the type of its field.
+                // SAFETY: the headers give the function of this name the type of its field.
                 unsafe { function(library, $name) }
             };
         }

@@ -1,6 +1,6 @@
 //! Subject: the C ABI of a libmgm.so that is loaded as a C program would load it.
 //!
-//! The layouts are written down again from abi.md and host.md, not taken from the library.
+//! The layouts are written down again from the headers of Windows and mgm_host.h, not taken from the library.
 
 mod callbacks;
 mod library;

@@ -1,5 +1,5 @@
 //! Reading MIB_IPMCAST_MFE, _STATS and _STATS_EX records and enumeration rows out of buffers, by
-//! the offsets of abi.md. Each entry is read in all three forms, which must agree.
+//! the offsets of Windows' headers. Each entry is read in all three forms, which must agree.
 
 use super::library::Library;
 use super::{address, interface};
