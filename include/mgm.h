@@ -9,13 +9,13 @@
  * CALLS
  *   Every function returns a DWORD: NO_ERROR or one of the codes documented with it. The functions
  *   that read many records return ERROR_MORE_DATA or ERROR_NO_MORE_ITEMS when they succeed.
- *   A call that fails changes nothing and writes nothing, but for ERROR_INSUFFICIENT_BUFFER, which
+ *   A call that fails changes nothing and writes nothing, except that ERROR_INSUFFICIENT_BUFFER
  *   writes the size needed to *pdwBufferSize, and 0 to *pdwNumEntries where there is one.
  *   *pdwBufferSize is otherwise left as it was.
- *   Memory that runs out gives ERROR_NOT_ENOUGH_MEMORY where a function has that code, and
- *   ERROR_CAN_NOT_COMPLETE where it has not, with nothing changed.
- *   ERROR_CAN_NOT_COMPLETE comes from any function after a fault inside the library: its state can
- *   no longer be trusted. The log has a line for every call that fails.
+ *   Where memory runs out, a call changes nothing and gives ERROR_NOT_ENOUGH_MEMORY, or
+ *   ERROR_CAN_NOT_COMPLETE where the function does not document that code.
+ *   After a fault inside the library every function gives ERROR_CAN_NOT_COMPLETE, because the state
+ *   can no longer be trusted. The log has a line for every call that fails.
  *
  * NUMBERS
  *   DWORD, ULONG and BOOL have 32 bits on every platform. Addresses and masks are DWORDs in network
@@ -24,22 +24,22 @@
  *   point-to-multipoint interfaces.
  *
  * HANDLES
- *   A HANDLE is a number, not a pointer, and never NULL. One that is NULL, was ended, is of the
- *   other kind or was made up gives ERROR_INVALID_PARAMETER. A handle can be used on any thread.
+ *   A HANDLE is a number, not a pointer, and never NULL. A handle that is NULL, was ended, is of
+ *   the other kind or was made up gives ERROR_INVALID_PARAMETER. A handle can be used on any thread.
  *
  * THREADS AND CALLBACKS
  *   Any function can be called from any thread at any time, from inside any callback too.
- *   Callbacks come on threads of the library's or of whoever calls it. They come to one client one
- *   at a time, in the order of the changes that caused them. Alerts that a call made outside any
- *   callback causes have been delivered when it returns; those that a call made inside a callback
- *   causes, when that callback has returned at the latest. For a client that stays in one callback
+ *   Callbacks run on the library's threads or on a thread that is calling the library. They come to
+ *   one client one at a time, in the order of the changes that caused them. Alerts that a call made
+ *   outside any callback causes have been delivered when it returns. Those that a call made inside a
+ *   callback causes are delivered, at the latest, when that callback has returned. For a client that stays in one callback
  *   for 5 seconds a call no longer waits; the alert stays queued.
  *   A callback's address may be NULL: it is then skipped. What a callback returns is ignored. It
  *   must return in the ordinary way, without longjmp() or a C++ exception, and should return soon,
  *   since packets of new flows wait for it.
  *   After MgmDeRegisterMProtocol has returned NO_ERROR no callback of that client runs any more.
- *   In a child of fork() every function gives ERROR_CAN_NOT_COMPLETE and does nothing, if the library
- *   ran when it was made; the parent goes on. A child made inside a callback must not return from
+ *   In a child of fork() that was made while the library ran, every function gives
+ *   ERROR_CAN_NOT_COMPLETE and does nothing; the parent goes on. A child made inside a callback must not return from
  *   it, and one made by clone() or _Fork() must not call any function.
  *
  * This file is generated from src/ffi; `make header` writes it anew.
@@ -226,7 +226,7 @@ typedef struct _FILETIME {
 extern "C" {
 #endif
 
-/* Forwarding entries: the records of ipmib.h, where that has not defined them already. */
+/* Forwarding entries: the records of ipmib.h, unless ipmib.h has defined them already. */
 #ifndef SIZEOF_BASIC_MIB_MFE
 
 #ifndef ANY_SIZE
@@ -481,8 +481,8 @@ typedef struct _MIB_MFE_STATS_TABLE_EX MIB_MFE_STATS_TABLE_EX;
 typedef struct _MIB_MFE_STATS_TABLE_EX *PMIB_MFE_STATS_TABLE_EX;
 
 /*
- * The sizes of the records: basic without any outgoing interface, else with n of them. In a buffer
- * they stand back to back at this stride, each with its own number.
+ * The sizes of the records: BASIC without any outgoing interface, the others with n of them. In a
+ * buffer the records stand back to back, each with its own n.
  */
 #define SIZEOF_BASIC_MIB_MFE ((ULONG)(sizeof(MIB_IPMCAST_MFE) - sizeof(MIB_IPMCAST_OIF)))
 #define SIZEOF_MIB_MFE(n) (SIZEOF_BASIC_MIB_MFE + (n) * (ULONG)sizeof(MIB_IPMCAST_OIF))
@@ -497,7 +497,7 @@ typedef struct _MIB_MFE_STATS_TABLE_EX *PMIB_MFE_STATS_TABLE_EX;
 
 #endif /* SIZEOF_BASIC_MIB_MFE */
 
-/* What pbRoute of an RPF callback points at, where rtmv2.h has not defined it already. */
+/* What pbRoute of an RPF callback points at, unless rtmv2.h has defined it already. */
 #ifndef RTM_MAX_ADDRESS_SIZE
 
 /** The octets of the longest address. */
@@ -884,8 +884,8 @@ DWORD MgmRegisterMProtocol(PROUTING_PROTOCOL_CONFIG prpiInfo,
  * with it.
  *
  * When this has returned NO_ERROR, no callback of the client is running or will ever run again:
- * its code may be unloaded. Called from inside the client's own callback: none starts after that
- * callback has returned.
+ * its code may be unloaded. Where it is called inside the client's own callback, none starts
+ * after that callback has returned.
  *
  * @return
  * - NO_ERROR
@@ -931,7 +931,7 @@ DWORD MgmTakeInterfaceOwnership(HANDLE hProtocol, DWORD dwIfIndex, DWORD dwIfNex
 DWORD MgmReleaseInterfaceOwnership(HANDLE hProtocol, DWORD dwIfIndex, DWORD dwIfNextHopAddr);
 
 /**
- * Tells which client owns an interface: the routing protocol, or IGMP where it is alone. Needs
+ * Gives the client that owns an interface: the routing protocol, or IGMP where it is alone. Needs
  * no registration.
  *
  * @param pdwIfProtocolId receives the owner's protocol id.
@@ -989,8 +989,9 @@ DWORD MgmAddGroupMembershipEntry(HANDLE hProtocol,
  * Deletes a group membership on an interface, or takes the interface out of forwarding entries.
  *
  * As MgmAddGroupMembershipEntry. Deleting a membership that is not there gives NO_ERROR and no
- * alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry though a membership
- * would keep it there (a prune), until the client adds a membership that covers the entry.
+ * alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry, even where a
+ * membership would keep it there (a prune), until the client adds a membership that covers the
+ * entry.
  *
  * @return
  * - NO_ERROR
@@ -1029,8 +1030,8 @@ DWORD MgmSetMfe(HANDLE hProtocol, PMIB_IPMCAST_MFE pmimm);
 /**
  * Begins an enumeration of the groups that have members.
  *
- * A membership that is there throughout the enumeration appears exactly once, one that comes or
- * goes meanwhile at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
+ * A membership that is there throughout the enumeration appears exactly once; one that comes or
+ * goes meanwhile appears at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
  * MgmDeRegisterMProtocol ends it too.
  *
  * @param metEnumType ANY_SOURCE: one row for each group, with source 0. ALL_SOURCES: one row for
@@ -1046,7 +1047,9 @@ DWORD MgmSetMfe(HANDLE hProtocol, PMIB_IPMCAST_MFE pmimm);
  *
  * @pre phEnumHandle points at a HANDLE.
  */
-DWORD MgmGroupEnumerationStart(HANDLE hProtocol, MGM_ENUM_TYPES metEnumType, HANDLE *phEnumHandle);
+DWORD MgmGroupEnumerationStart(HANDLE hProtocol,
+                               MGM_ENUM_TYPES metEnumType,
+                               HANDLE *phEnumHandle);
 
 /**
  * Reads the next rows of an enumeration: as many SOURCE_GROUP_ENTRY as fit.

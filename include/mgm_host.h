@@ -310,29 +310,29 @@ DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
  *
  * When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
  * pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
- * seconds: the log says so, and its code must stay. So it waits for what other threads are inside
- * of, and had better not be called with a lock held that one of these functions takes. Called from
- * inside one of them: none starts after that one has returned.
+ * seconds: the log says so, and its code must stay loaded. So it waits for the functions that other
+ * threads are inside of: do not call it while you hold a lock that one of these functions takes. Where
+ * it is called inside one of them, none starts after that one has returned.
  *
- * While it is at work handles are no longer valid, and inside a callback or a function of the host's
+ * While it runs, handles are no longer valid, and inside a callback or a function of the host's
  * nothing can be started.
  *
  * @return
  * - NO_ERROR
- * - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback, or a function of the
- *   host's, while another thread is starting or stopping the host, or inside a callback of a client
- *   that another callback, or a function of the host's, is deregistering, which would wait for this
- *   one.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs. Or the call is made inside a callback, or a function of the
+ *   host's, while another thread is starting or stopping the host. Or it is made inside a callback of
+ *   a client that another callback, or a function of the host's, is deregistering; that one would wait
+ *   for this callback.
  */
 DWORD MgmHostStop(void);
 
 /**
  * Memory: a packet came in. When this returns, every callback that the packet caused has run and
- * every copy of it has been handed to pfnTransmit; unless another thread is asking about its flow
- * just then: it waits for the answers with the flow.
+ * every copy of it has been handed to pfnTransmit. The one exception is a packet whose flow another
+ * thread is asking clients about at that moment: it waits for their answers with the flow.
  *
- * Custom: a packet came in that the plane has no entry for, or on another interface than its
- * entry's. It is reported to the group manager; forwarding it is up to the plane.
+ * Custom: a packet came in for which the plane has no entry, or on another interface than its
+ * entry's. The call reports it to the group manager; forwarding it is up to the plane.
  *
  * @param dwIfIndex,dwIfNextHopAddr the interface it came in on.
  * @param pbPacket the IPv4 packet, from its header on; only read.

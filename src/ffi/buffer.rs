@@ -1,6 +1,6 @@
 //! A caller's buffer that is filled with records.
 //!
-//! It is only reached through raw pointers: it may be unaligned and uninitialised.
+//! It is accessed through raw pointers only, because it may be unaligned and uninitialised.
 
 use super::convert::required;
 use super::types::{DWORD, PBYTE, PDWORD};
@@ -8,7 +8,7 @@ use crate::core::state::record::Rest;
 use crate::error::Error;
 use std::ptr::NonNull;
 
-/// Records that are nothing but 32-bit words.
+/// Records that consist of 32-bit words only.
 ///
 /// # Safety
 /// The type has no padding: every octet of it is initialised.
@@ -110,7 +110,7 @@ impl OutBuffer {
         true
     }
 
-    /// Tells the caller the size that would do (rule A2).
+    /// Writes the size needed to the caller's variable (rule A2).
     pub(super) fn insufficient(&mut self, needed: usize) -> Error {
         let needed = DWORD::try_from(needed).unwrap_or(DWORD::MAX);
         // SAFETY: the promise made to `new`.
@@ -120,7 +120,7 @@ impl OutBuffer {
         Error::InsufficientBuffer { needed }
     }
 
-    /// Ends a reading of many records (rule E11).
+    /// Ends the reading of many records: writes their number, or the size needed (rule E11).
     pub(super) fn finish(&mut self, rest: Rest) -> Result<Rest, Error> {
         match self.needed {
             Some(needed) => Err(self.insufficient(needed)),

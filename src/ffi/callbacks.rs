@@ -11,10 +11,10 @@ use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
 
-/// A client of C's: the functions it registered.
+/// A client in C: the functions that it registered.
 ///
-/// Each is called as MgmRegisterMProtocol's caller promised: it has the declared type and can be
-/// called until the client is deregistered. The shell keeps that time (rule A8).
+/// The caller of MgmRegisterMProtocol promised that each has the declared type and can be called
+/// until the client is deregistered. The shell calls none of them later (rule A8).
 #[derive(Clone, Copy)]
 pub(super) struct CClient {
     functions: _ROUTING_PROTOCOL_CONFIG,
@@ -66,7 +66,7 @@ fn dest_info(route: &Route) -> _RTM_DEST_INFO {
     }
 }
 
-/// Source, its mask, group, its mask: how most callbacks begin.
+/// The arguments that most callbacks begin with: source, its mask, group, its mask.
 fn words(of: SourceGroup) -> (DWORD, DWORD, DWORD, DWORD) {
     let (source, group) = (of.source(), of.group());
     (dword(source), mask_with(source), dword(group), mask_with(group))
@@ -100,12 +100,12 @@ impl Callbacks for CClient {
                 (&raw mut route).cast(),
             );
         }
-        // Whether the client owns that interface is for the core to check (rule A10).
+        // The core checks whether the client owns that interface (rule A10).
         *answer = RpfAnswer { iif: interface(index, next_hop), upstream: address(upstream) };
     }
 
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
-        // The shell calls the other one.
+        // The shell calls try_creation itself.
         let _ = self.try_creation(flow, iif, out);
     }
 
@@ -129,7 +129,7 @@ impl Callbacks for CClient {
         let (index, next_hop) = (iif.index, dword(iif.next_hop));
         // SAFETY: see `CClient`; the array is ours, writable for the call and `count` long.
         unsafe { function(s, sm, g, gm, index, next_hop, count, entries.as_mut_ptr()) };
-        // Only the answer is read back: the array may say nothing about other interfaces.
+        // Only bIsEnabled is read back; changes of the interfaces' names are ignored.
         for (out, entry) in out.iter_mut().zip(&entries) {
             out.enabled = entry.bIsEnabled != 0;
         }

@@ -1,4 +1,4 @@
-//! From C's words to ours: byte order, handles, and the checks of arguments.
+//! Checks C's arguments and converts them to the core's types: byte order, masks, handles.
 
 use super::types::{
     DWORD, HANDLE, MGM_ENUM_TYPES, MGM_FORWARD_STATE_FLAG, MGM_JOIN_STATE_FLAG, PMIB_IPMCAST_MFE,
@@ -36,12 +36,12 @@ pub(super) fn required<T>(pointer: *mut T, name: &'static str) -> Result<NonNull
     NonNull::new(pointer).ok_or(Error::NullPointer(name))
 }
 
-/// A handle's word as C holds it.
+/// A handle's number as C holds it.
 pub(super) fn handle_of(word: usize) -> HANDLE {
     std::ptr::without_provenance_mut(word)
 }
 
-/// The client that a handle may stand for (rule A3); the core knows whether it lives.
+/// The client that a handle may stand for (rule A3); the core knows whether it is registered.
 pub(super) fn client(handle: HANDLE) -> Result<ClientId, Error> {
     let value = handle.addr();
     let bad = Error::BadHandle { name: "hProtocol", value, kind: "registered client" };
@@ -63,7 +63,7 @@ pub(super) fn membership(
     group_mask: DWORD,
 ) -> Result<SourceGroup, Error> {
     let (source, group) = (address(source), address(group));
-    // A zero address takes mask 0, every other all ones: anything else is a range.
+    // A zero address takes mask 0, any other address all ones; anything else is a range.
     for (name, address_, mask) in
         [("dwSourceMask", source, source_mask), ("dwGroupMask", group, group_mask)]
     {

@@ -58,8 +58,8 @@ pub unsafe extern "C" fn MgmRegisterMProtocol(
 /// with it.
 ///
 /// When this has returned NO_ERROR, no callback of the client is running or will ever run again:
-/// its code may be unloaded. Called from inside the client's own callback: none starts after that
-/// callback has returned.
+/// its code may be unloaded. Where it is called inside the client's own callback, none starts
+/// after that callback has returned.
 ///
 /// @return
 /// - NO_ERROR
@@ -122,7 +122,7 @@ pub extern "C" fn MgmReleaseInterfaceOwnership(
     })
 }
 
-/// Tells which client owns an interface: the routing protocol, or IGMP where it is alone. Needs
+/// Gives the client that owns an interface: the routing protocol, or IGMP where it is alone. Needs
 /// no registration.
 ///
 /// @param pdwIfProtocolId receives the owner's protocol id.
@@ -203,8 +203,9 @@ pub extern "C" fn MgmAddGroupMembershipEntry(
 /// Deletes a group membership on an interface, or takes the interface out of forwarding entries.
 ///
 /// As MgmAddGroupMembershipEntry. Deleting a membership that is not there gives NO_ERROR and no
-/// alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry though a membership
-/// would keep it there (a prune), until the client adds a membership that covers the entry.
+/// alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry, even where a
+/// membership would keep it there (a prune), until the client adds a membership that covers the
+/// entry.
 ///
 /// @return
 /// - NO_ERROR
@@ -259,8 +260,8 @@ pub unsafe extern "C" fn MgmSetMfe(hProtocol: HANDLE, pmimm: PMIB_IPMCAST_MFE) -
 
 /// Begins an enumeration of the groups that have members.
 ///
-/// A membership that is there throughout the enumeration appears exactly once, one that comes or
-/// goes meanwhile at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
+/// A membership that is there throughout the enumeration appears exactly once; one that comes or
+/// goes meanwhile appears at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
 /// MgmDeRegisterMProtocol ends it too.
 ///
 /// @param metEnumType ANY_SOURCE: one row for each group, with source 0. ALL_SOURCES: one row for

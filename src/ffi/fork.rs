@@ -1,6 +1,7 @@
 //! A child of fork(2) has the library's memory and descriptors and none of its threads. The multicast
-//! routing socket is the parent's too, so that ending it would end the parent's forwarding; locks may
-//! be held for ever. So in a child that was made while the library ran, no function does anything.
+//! routing socket is the parent's too, so that ending it would end the parent's forwarding, and a lock
+//! that another thread held is never released. So in a child that was made while the library ran, no
+//! function does anything (decision 68).
 
 use super::MGM;
 use crate::error::Error;
@@ -18,7 +19,7 @@ pub(super) fn is_child() -> bool {
     IS_CHILD.load(Ordering::Relaxed)
 }
 
-/// Sees to it that children know what they are. To be called before anything is started.
+/// Makes the process set the flag in its children. Must be called before anything is started.
 pub(super) fn watch() -> Result<(), Error> {
     if WATCHED.load(Ordering::Acquire) {
         return Ok(());
@@ -31,7 +32,7 @@ pub(super) fn watch() -> Result<(), Error> {
             WATCHED.store(true, Ordering::Release);
             Ok(())
         }
-        // It has no other failure.
+        // ENOMEM is its only failure.
         _ => Err(Error::OutOfMemory),
     }
 }

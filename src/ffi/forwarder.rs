@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 /// A host's function and the pvContext that is its first argument.
 ///
-/// It can be called from any thread until MgmHostStop has returned: that is what the caller of
-/// MgmHostStart promised, and what [`HostCalls`] sees to.
+/// The caller of MgmHostStart promised that it can be called from any thread until MgmHostStop has
+/// returned, and [`HostCalls`] makes sure that it is not called later.
 #[derive(Clone)]
 pub(super) struct HostFn<F> {
     function: F,
@@ -82,7 +82,7 @@ impl HostFn<TransmitFn> {
 }
 
 impl HostFn<LogFn> {
-    /// After the run standard error hears of what goes wrong.
+    /// After the end of the run, errors go to standard error.
     pub(super) fn log(&self, level: Level, line: &Line) {
         let text = line.as_bytes_with_nul().as_ptr().cast();
         // SAFETY: see `HostFn`; the text ends with a NUL and lives for the call.
@@ -94,7 +94,7 @@ impl HostFn<LogFn> {
 }
 
 impl HostFn<ClockFn> {
-    /// None of what is timed is left when the run is over.
+    /// 0 after the end of the run, when nothing is timed any more.
     pub(super) fn now(&self) -> Millis {
         // SAFETY: see `HostFn`.
         Millis(self.calls.call(|| unsafe { (self.function)(self.context) }).unwrap_or(0))
@@ -105,7 +105,7 @@ impl HostFn<ClockFn> {
 pub(super) struct CPlane {
     table: _MGM_HOST_FORWARDER,
     route: Option<HostFn<RouteFn>>,
-    /// Who is inside any of these.
+    /// Counts the threads inside any of these.
     calls: Arc<HostCalls>,
 }
 
@@ -206,7 +206,7 @@ impl HostPlane for CPlane {
     }
 
     fn stop(&self) -> bool {
-        // The last of all: whoever changes the plane or looks at it has come out, and none will again.
+        // pfnStop is the last: all other functions have returned, and none will be called again.
         let all_are_out = self.calls.close(STOP_WAIT);
         if let Some(function) = self.table.pfnStop {
             // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
@@ -216,8 +216,8 @@ impl HostPlane for CPlane {
     }
 }
 
-/// Where the host gives no routes: the source is a neighbour on the interface its packet came in
-/// on.
+/// The route where the host has no route look-up: the source is a neighbour on the interface that
+/// its packet came in on.
 fn arrival_route(source: Ipv4Addr, interface: IfKey) -> Route {
     const LOCAL: u32 = 2; // MIB_IPPROTO_LOCAL
     Route { interface, upstream: source, protocol: LOCAL, network: source, prefix_len: 32 }

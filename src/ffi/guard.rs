@@ -1,4 +1,4 @@
-//! What surrounds every exported function: no panic gets out, each failure is logged and becomes
+//! Surrounds every exported function: no panic crosses into C, and each failure is logged and becomes
 //! a code.
 
 use super::{MGM, fork};
@@ -29,7 +29,7 @@ impl Outcome for Rest {
 }
 
 /// Runs the body of the exported function `name`, which may change something, and gives its code.
-/// From inside a function of a custom forwarder's it is refused.
+/// Inside a function of a custom forwarder the call is refused.
 pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
     read(name, || if context::is_inside_plane() { Err(Error::InsideForwarder) } else { body() })
 }
@@ -61,7 +61,7 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         Ok(Ok(outcome)) => outcome.code(),
         Ok(Err(error)) => failed(name, &error),
         Err(panic) => {
-            // What was thrown may panic again when it is dropped.
+            // The panic's payload may panic again when it is dropped.
             std::mem::forget(panic);
             MGM.mark_broken();
             failed(name, &Error::Broken)
@@ -83,7 +83,7 @@ fn race() {
 
 fn failed(name: &str, error: &Error) -> u32 {
     let code = listed(name, error.code());
-    // The log is the host's code and is formatted by ours: it must not unwind into C either.
+    // A panic while the line is formatted or logged must not unwind into C either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         MGM.log(level(error), format_args!("{name}: {}: {error}", code_name(code)));
     }));
@@ -107,7 +107,8 @@ fn listed(name: &str, code: u32) -> u32 {
     }
 }
 
-/// How loudly a failure is told: what a correct program meets in its normal course is quiet.
+/// The level of a failure's log line. Failures that a correct program meets in its normal course
+/// have a quieter level than error.
 fn level(error: &Error) -> Level {
     match error {
         Error::InsufficientBuffer { .. } | Error::NoSuchMfe(_) | Error::BadPacket { .. } => {
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(listed("MgmGetFirstMfe", 87), 87);
     }
 
-    // The only test of this binary that uses the process's group manager: it closes it for ever.
+    // No other test of this binary may use the process's group manager: this one closes it for ever.
     #[test]
     fn a5_a_fault_closes_the_library() {
         let code = call::<()>("MgmSetMfe", || panic!("a fault"));

@@ -61,30 +61,30 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 ///
 /// When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
 /// pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
-/// seconds: the log says so, and its code must stay. So it waits for what other threads are inside
-/// of, and had better not be called with a lock held that one of these functions takes. Called from
-/// inside one of them: none starts after that one has returned.
+/// seconds: the log says so, and its code must stay loaded. So it waits for the functions that other
+/// threads are inside of: do not call it while you hold a lock that one of these functions takes. Where
+/// it is called inside one of them, none starts after that one has returned.
 ///
-/// While it is at work handles are no longer valid, and inside a callback or a function of the host's
+/// While it runs, handles are no longer valid, and inside a callback or a function of the host's
 /// nothing can be started.
 ///
 /// @return
 /// - NO_ERROR
-/// - ERROR_CAN_NOT_COMPLETE: no host runs, or the call is made inside a callback, or a function of the
-///   host's, while another thread is starting or stopping the host, or inside a callback of a client
-///   that another callback, or a function of the host's, is deregistering, which would wait for this
-///   one.
+/// - ERROR_CAN_NOT_COMPLETE: no host runs. Or the call is made inside a callback, or a function of the
+///   host's, while another thread is starting or stopping the host. Or it is made inside a callback of
+///   a client that another callback, or a function of the host's, is deregistering; that one would wait
+///   for this callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
     guard::call("MgmHostStop", || MGM.stop())
 }
 
 /// Memory: a packet came in. When this returns, every callback that the packet caused has run and
-/// every copy of it has been handed to pfnTransmit; unless another thread is asking about its flow
-/// just then: it waits for the answers with the flow.
+/// every copy of it has been handed to pfnTransmit. The one exception is a packet whose flow another
+/// thread is asking clients about at that moment: it waits for their answers with the flow.
 ///
-/// Custom: a packet came in that the plane has no entry for, or on another interface than its
-/// entry's. It is reported to the group manager; forwarding it is up to the plane.
+/// Custom: a packet came in for which the plane has no entry, or on another interface than its
+/// entry's. The call reports it to the group manager; forwarding it is up to the plane.
 ///
 /// @param dwIfIndex,dwIfNextHopAddr the interface it came in on.
 /// @param pbPacket the IPv4 packet, from its header on; only read.
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE)
     })
 }
 
-/// Counts what is written and keeps it where there is a buffer and as long as it fits.
+/// A writer that counts all octets, and stores those that fit where there is a buffer.
 struct StateText<'a> {
     size: usize,
     out: Option<&'a mut OutBuffer>,
@@ -206,11 +206,11 @@ impl io::Write for StateText<'_> {
     }
 }
 
-/// No structure of ours will ever be that long: a greater dwSize is not one.
+/// A greater dwSize is not the size of a structure: none of ours will ever be that long.
 const MAX_STRUCT_SIZE: usize = 4096;
 
-/// Copies a structure that begins with its size. What an older caller's is short of is zero; a
-/// newer caller's must be zero where it is longer.
+/// Copies a structure that begins with its size. Fields that an older caller's structure lacks are
+/// zero in the copy. What a newer caller's structure has beyond ours must be zero.
 ///
 /// # Safety
 /// `pointer` is null or points at as many octets as the DWORD there says. All-zero octets and
@@ -281,7 +281,7 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
         control_path,
         multicast_socket: match config.dwMulticastSocket {
             0 => None,
-            // What is no descriptor is refused when it is used.
+            // A number that is no descriptor is refused when it is used.
             descriptor => Some(i32::try_from(descriptor).unwrap_or(-1)),
         },
         // SAFETY: the caller's promise about pForwarder.
@@ -305,7 +305,8 @@ fn log_level(value: DWORD) -> Result<Level, Error> {
     })
 }
 
-/// What one forwarder has no use for was meant for another: that is never ignored.
+/// Fields that the chosen forwarder does not use were meant for another one, so they are refused
+/// and not ignored.
 fn only_its_own(config: &_MGM_HOST_CONFIG) -> Result<(), Error> {
     let bad = |name, value, allowed| Err(Error::BadValue { name, value, allowed });
     if config.dwForwarder != MGM_FORWARDER_KERNEL {

@@ -1,4 +1,4 @@
-//! The core's records as those of C.
+//! Converts the core's records to those of C.
 
 use super::MGM;
 use super::buffer::{OutBuffer, Words};
@@ -26,7 +26,7 @@ unsafe impl Words for _MIB_IPMCAST_OIF_STATS {}
 // SAFETY: as above.
 unsafe impl Words for _SOURCE_GROUP_ENTRY {}
 
-/// What an entry is read as.
+/// The kind of record that an entry is read as.
 #[derive(Clone, Copy)]
 pub(super) enum MfeKind {
     /// MIB_IPMCAST_MFE
@@ -132,12 +132,12 @@ fn group_row(row: SourceGroup) -> _SOURCE_GROUP_ENTRY {
     }
 }
 
-/// Time in units of `unit` milliseconds, begun ones not counted.
+/// Time in whole units of `unit` milliseconds; a unit that has begun does not count.
 fn elapsed(ms: u64, unit: u64) -> DWORD {
     DWORD::try_from(ms / unit).unwrap_or(DWORD::MAX)
 }
 
-/// Time left in units of `unit` milliseconds, begun ones counted: 0 is past.
+/// Time left in units of `unit` milliseconds; a unit that has begun counts. 0 means past.
 fn left(ms: u64, unit: u64) -> DWORD {
     DWORD::try_from(ms.div_ceil(unit)).unwrap_or(DWORD::MAX)
 }

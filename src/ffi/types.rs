@@ -1,8 +1,8 @@
 //! The types of the C interface, spelled as on Windows.
 //!
 //! Each file below becomes one part of a header: `tests/header.rs` has cbindgen write it out and
-//! puts it into its place in `mgm.h.in` or `mgm_host.h.in`. What is declared in *this* file are
-//! the base types, which the headers guard by hand, since a real windows.h may have them.
+//! puts it into its place in `mgm.h.in` or `mgm_host.h.in`. *This* file declares the base types. The
+//! headers declare them by hand, with guards, because a real windows.h may have them.
 #![expect(non_camel_case_types, reason = "the names that windows.h gives them")]
 #![expect(non_snake_case, reason = "the names that windows.h gives the fields")]
 
