@@ -1,7 +1,7 @@
-//! No operation looks at what it does not concern: counted in steps, so that no clock decides.
+//! No operation looks at what it does not concern. The tests count steps, not time.
 //!
-//! Each operation runs among few and among many others of its kind. What it takes may not depend
-//! on how many those are, and must be in proportion to what it is about.
+//! Each operation runs among few and among many others of its kind. Its steps must not depend on
+//! how many those are, and must be proportional to what the operation is about.
 
 use crate::core::containers::steps::counted;
 use crate::core::state::outbox::{Action, Chain};
@@ -135,8 +135,8 @@ impl World {
     }
 }
 
-/// The steps of `run`, which `prepare` makes `concerned` things ready for, among `others`: the
-/// least of a few runs, for when a table is next enlarged depends on how its keys happen to hash.
+/// The steps of `run`, for which `prepare` makes `concerned` things ready, among `others`. It is
+/// the least of a few runs, because it depends on the keys' hashes when a table is next enlarged.
 fn steps(
     others: u32,
     concerned: u32,
@@ -152,11 +152,12 @@ fn steps(
     (0..4).map(|_| once()).min().unwrap_or(0)
 }
 
-/// Holds an operation to what it concerns: not dearer among many others, and in proportion.
+/// Checks that an operation takes no more steps among many others than among few, and that its
+/// steps are proportional to what it concerns.
 fn holds(name: &str, prepare: impl Fn(&mut World, u32), run: impl Fn(&mut World)) {
     let steps = |others, concerned| steps(others, concerned, &prepare, &run);
     let (few, many) = (steps(FEW, 20), steps(MANY, 20));
-    // Blocks that end now and then cost a step or two.
+    // Where a block of the ordered map ends, a step or two more are taken.
     assert!(many <= few + few / 20 + 4, "{name}: {few} steps among {FEW}, {many} among {MANY}");
     let (one, ten) = (steps(FEW, 20), steps(FEW, 200));
     assert!(ten <= 10 * one + 50, "{name}: {one} steps for 20, {ten} for 200");
@@ -182,7 +183,7 @@ fn a_membership_costs_as_much_as_its_groups_flows() {
         |world| world.change(false, ANY, 3, JOIN).unwrap(),
     );
     holds("prune", World::flows, |world| world.change(false, ANY, 3, FORWARD).unwrap());
-    // After a change of everything, one of something is as cheap as before.
+    // A change of one thing takes as few steps after a change of everything as before it.
     holds(
         "join after (*,*)",
         |world, concerned| {
@@ -246,7 +247,7 @@ fn an_expiry_costs_as_much_as_what_expires() {
     holds(
         "tick",
         |world, concerned| {
-            // Those that end are five seconds older than the others are.
+            // The entries that end are five seconds older than the others.
             let created = world.now;
             let others: Vec<_> = world.core.flows_from(SourceGroup::ALL).collect();
             world.now = created.plus(Seconds(5));

@@ -5,8 +5,8 @@
 //! whose state in the forwarding plane is out of date) and [`Core::relook`] (flows whose route
 //! must be looked up). There is no I/O here, no clock, no lock and no unsafe code.
 //!
-//! Every method that can grow the state reserves all the room it may need first, and changes
-//! something only then: where memory runs out it gives
+//! Every method that can grow the state first reserves all the room that it may need, and only then
+//! changes something. Where memory runs out it gives
 //! [`OutOfMemory`](crate::error::Error::OutOfMemory) with nothing changed (rule A4).
 //!
 //! | folder | what it is |
@@ -54,7 +54,7 @@ use state::route_changes;
 use state::wheel::Wheel;
 use std::collections::VecDeque;
 
-/// Things the log should tell, found by the core.
+/// Something that the core noticed and the log should tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     /// Rule E2.
@@ -90,7 +90,8 @@ pub enum Relook {
 pub struct Due {
     /// What is looked up.
     pub relook: Relook,
-    /// The job that caused it, and waits for what comes of it (rule A7).
+    /// The job (the call or upcall) that caused it, and waits until its consequences are done (rule
+    /// A7).
     pub job: u32,
     /// The shell has counted it among what its job waits for.
     pub counted: bool,
@@ -105,14 +106,14 @@ pub struct Core {
     changes: Slab<Change>,
     /// Memberships by what they are for.
     groups: Table<Entry>,
-    /// The number of the one for everything, (*,*), if it has members.
+    /// The number of the entry for (*,*), if it has members.
     everything: Option<u32>,
     mfes: Table<Mfe>,
-    /// Forwarding entries, and new flows whose questions are open, by source, then group: what
-    /// counts for the cap (rule G1).
+    /// The flows that have a forwarding entry or open questions, by source, then group. These
+    /// count for the cap (rule G1).
     by_source: OrderedMap<u64, ()>,
-    /// The forwarding entries without a route or an owner toward their source (rule E5), by the
-    /// name of their iif, then number.
+    /// The forwarding entries without a route or an owner toward their source (rule E5), by their
+    /// iif, then by number.
     waiting: OrderedMap<(IfKey, u32), ()>,
     lifetimes: Wheel,
     /// The last prune alert that asked for a lifetime.
@@ -125,7 +126,7 @@ pub struct Core {
     admissions: Admissions,
     /// How often memory ran out for a flow whose questions had begun.
     flows_given_up: u64,
-    /// Calls of clients that must be made.
+    /// Callbacks that must be made.
     pub outbox: Outbox,
     /// Entries that must be programmed.
     pub plane: Plane,
@@ -133,7 +134,7 @@ pub struct Core {
     pub relook: VecDeque<Due>,
     route_changes: route_changes::RouteChanges,
     notes: smallvec::SmallVec<[Note; 4]>,
-    /// A list of numbers that is empty between calls; kept for its memory.
+    /// A list of numbers that is empty between calls; it is kept so that its memory is reused.
     scratch: Vec<u32>,
 }
 
@@ -168,13 +169,13 @@ impl Core {
         }
     }
 
-    /// A route is to be looked up, in the name of the job that new actions belong to. Room must
+    /// Notes that a route is to be looked up, for the job that new actions belong to. Room must
     /// have been reserved.
     fn look_later(&mut self, relook: Relook) {
         self.relook.push_back(Due { relook, job: self.outbox.job(), counted: false });
     }
 
-    /// Remembers something for the log; where there is much to tell, only the first is kept.
+    /// Remembers something for the log; only the first few until they are taken.
     fn note(&mut self, note: Note) {
         if self.notes.len() < self.notes.inline_size() {
             self.notes.push(note);

@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `slab` | values with small numbers for names, which are used again |
+//! | `slab` | values named by small numbers, which are used again |
 //! | `ordered` | a map whose keys can be walked in order, from any place |
 //! | `table` | values by source and group, in order |
 //! | `registry` | values behind handles that go stale |

@@ -1,15 +1,15 @@
 //! An ordered map in two levels: sorted blocks, and the first key of each block.
 //!
-//! What std's BTreeMap does, with growth that can fail without harm (rule A4) and with fewer
-//! octets per entry. An insert or removal moves at most one block and, where a block is split or
-//! given up, the list of blocks.
+//! It does what std's BTreeMap does, but its growth can fail without harm (rule A4), and it takes
+//! fewer octets per entry. An insert or removal moves at most one block and, where a block is split
+//! or given up, the list of blocks.
 
 use crate::core::containers::steps::step;
 use crate::error::Error;
 
-/// Entries per block. Larger blocks make inserts dearer, smaller ones splits.
+/// Entries per block. Inserts cost more with larger blocks, splits with smaller ones.
 const BLOCK: usize = 512;
-/// A full block whose neighbour has room for so many shares with it instead of being split: blocks
+/// A full block moves entries to a neighbour that has room for so many, and is not split. So blocks
 /// are five sixths full instead of two thirds.
 const WORTH_SHARING: usize = BLOCK / 32;
 
@@ -48,7 +48,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         self.len
     }
 
-    /// Makes sure that the next insert finds room.
+    /// Makes room for the next insert.
     pub fn reserve_one(&mut self) -> Result<(), Error> {
         if self.spare.is_none() {
             self.spare = Some(Block::new()?);
@@ -58,7 +58,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         Ok(())
     }
 
-    /// Where a key stands or would stand: its block and the place in it.
+    /// Where a key is or would be: its block and the place in it.
     fn locate(&self, key: K) -> (usize, Result<usize, usize>) {
         step();
         let block = self.firsts.partition_point(|first| *first <= key).saturating_sub(1);
@@ -97,9 +97,11 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         self.firsts[block] = target.keys[0];
     }
 
-    /// Makes room in a full block for a key that belongs at `at`; gives its block and place then.
+    /// Makes room in a full block for a key that belongs at `at`; gives the key's new block and
+    /// place.
     fn make_room(&mut self, block: usize, at: usize, key: K) -> (usize, usize) {
-        // At the very end a new block is begun: keys that come in order fill their blocks.
+        // A key at the very end begins a new block, so that keys that come in order fill their
+        // blocks.
         if block + 1 == self.blocks.len() && at == BLOCK {
             self.split(block, BLOCK, key);
             return (block + 1, 0);
@@ -126,7 +128,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         if at > keep { (block + 1, at - keep) } else { (block, at) }
     }
 
-    /// Moves what lies beyond `keep` to the front of the next block, which has room for it.
+    /// Moves the entries from `keep` on to the front of the next block, which has room for them.
     fn move_up(&mut self, block: usize, keep: usize) {
         let (left, right) = self.blocks.split_at_mut(block + 1);
         let (from, to) = (&mut left[block], &mut right[0]);
@@ -155,8 +157,8 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         self.firsts.insert(at, first);
     }
 
-    /// Moves what lies beyond `keep` into a new block behind this one. `first` stands for the
-    /// new block's first key where it gets none yet.
+    /// Moves the entries from `keep` on into a new block behind this one. Where there are none,
+    /// `first` will be the new block's first key.
     fn split(&mut self, block: usize, keep: usize, first: K) {
         self.add_block(block + 1, first);
         let (left, right) = self.blocks.split_at_mut(block + 1);
@@ -216,7 +218,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
             .inspect(|_| step())
     }
 
-    /// The same in runs, as they lie in memory: keys, and the values that belong to them.
+    /// The same in runs that are contiguous in memory: keys, and the values that belong to them.
     pub fn runs_from(&self, key: K) -> impl Iterator<Item = (&[K], &[V])> {
         let (block, place) = self.locate(key);
         let mut skip = place.unwrap_or_else(|at| at);

@@ -1,4 +1,4 @@
-//! Slots with generations: what stands behind the handles of clients and enumerations (rule A3).
+//! Slots with generations, which the handles of clients and enumerations stand for (rule A3).
 
 use crate::error::Error;
 
@@ -8,7 +8,7 @@ struct Slot<T> {
 }
 
 /// Values named by a slot and the slot's generation. A slot that is used again has another
-/// generation; one whose generations are used up is never used again.
+/// generation. A slot whose generations are used up is never used again.
 pub struct Registry<T> {
     slots: Vec<Slot<T>>,
     /// Slots that may be used again.
@@ -34,7 +34,7 @@ impl<T> Registry<T> {
         self.slots.len() as u32
     }
 
-    /// A generation greater than all that were given.
+    /// A generation greater than all that were given out.
     pub fn next_generation(&self) -> u32 {
         self.slots
             .iter()
@@ -43,7 +43,7 @@ impl<T> Registry<T> {
             .map_or(self.first_generation, |g| g.saturating_add(1))
     }
 
-    /// Makes sure that the next insert finds room. Gives the slot it will use.
+    /// Makes room for the next insert, and gives the slot that it will use.
     pub fn reserve_one(&mut self, max_slots: u32) -> Result<u32, Error> {
         if let Some(slot) = self.free.last() {
             return Ok(*slot);

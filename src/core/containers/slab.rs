@@ -1,7 +1,8 @@
 //! Numbered places for values: a slab whose growth can fail without harm.
 //!
-//! Values live in fixed chunks, so growing never moves what is there. Beside each value lies what
-//! those who read it do not need, so that it does not fill their cache lines.
+//! Values are in chunks that never move, so growing moves no value. Each value has a second part
+//! beside it, for what readers do not need, so that it does not fill the cache lines that they
+//! read.
 
 use crate::core::containers::steps::step;
 use crate::error::Error;
@@ -17,7 +18,7 @@ enum Slot<T> {
     Used(T),
 }
 
-/// All of its places exist from the start, so that a look at one needs no check of a length.
+/// All of its places exist from the start, so that an access needs no check of a length.
 struct Chunk<T, B> {
     slots: Box<[Slot<T>; CHUNK]>,
     beside: Box<[B; CHUNK]>,
@@ -36,8 +37,8 @@ fn places<P>(place: impl FnMut() -> P) -> Result<Box<[P; CHUNK]>, Error> {
     places.try_into().map_err(|_| Error::OutOfMemory)
 }
 
-/// A table of values by small number, with something beside each. A number is used again after its
-/// value was removed.
+/// A table of values by small number, each with a second part beside it. A number is used again
+/// after its value was removed.
 pub struct Slab<T, B = ()> {
     chunks: Vec<Chunk<T, B>>,
     /// Places that were ever used: chunks are filled in order.
@@ -61,7 +62,7 @@ impl<T, B: Default> Slab<T, B> {
         self.len
     }
 
-    /// Makes sure that the next `n` inserts find room.
+    /// Makes room for the next `n` inserts.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         // Every place but those in use.
         let mut room = self.chunks.len() * CHUNK - self.len;
@@ -132,7 +133,7 @@ impl<T, B: Default> Slab<T, B> {
         Some((&mut chunk.slots[at], &mut chunk.beside[at]))
     }
 
-    /// What lies beside a value; its default since the value was inserted.
+    /// What is beside a value: the default when the value was inserted.
     pub fn beside(&self, id: u32) -> &B {
         step();
         &self.chunks[id as usize / CHUNK].beside[id as usize % CHUNK]

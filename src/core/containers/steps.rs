@@ -1,4 +1,4 @@
-//! Counted steps: how tests see that an operation touches only what it concerns (`growth`).
+//! Counts steps, by which tests see that an operation touches only what it concerns (`growth`).
 //!
 //! A step is one value looked at in a container. Nothing is counted outside of tests.
 

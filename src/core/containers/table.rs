@@ -12,7 +12,7 @@ use std::ops::{Index, IndexMut};
 
 /// A value that knows its own key, which never changes.
 pub trait Keyed {
-    /// What lies beside the value, see [`Slab`].
+    /// What is beside the value, see [`Slab`].
     type Beside: Default;
 
     /// The key.
@@ -20,7 +20,7 @@ pub trait Keyed {
 }
 
 /// A key with a bit pattern that never occurs, so that a free place of the slab needs no mark of
-/// its own: eight octets a value. (255.255.255.255 is no group.)
+/// its own, which saves eight octets a value. (255.255.255.255 is no group.)
 #[derive(Clone, Copy)]
 pub struct Key(NonZeroU64);
 
@@ -67,7 +67,7 @@ impl<T: Keyed> Table<T> {
         self.numbers.find(hash, |id| self.rows[*id].key() == key).copied()
     }
 
-    /// The same, where the value had this number once.
+    /// The same; the value may have had the number `id`, which is tried first.
     pub fn find_at(&self, id: u32, key: SourceGroup) -> Option<u32> {
         let still = self.rows.get(id).is_some_and(|value| value.key() == key);
         if still { Some(id) } else { self.find(key) }
@@ -83,7 +83,7 @@ impl<T: Keyed> Table<T> {
         self.rows.get(id)
     }
 
-    /// What lies beside the value with this number.
+    /// What is beside the value with this number.
     pub fn beside(&self, id: u32) -> &T::Beside {
         self.rows.beside(id)
     }
@@ -93,7 +93,7 @@ impl<T: Keyed> Table<T> {
         self.rows.beside_mut(id)
     }
 
-    /// Makes sure that the next insert finds room.
+    /// Makes room for the next insert.
     pub fn reserve_one(&mut self) -> Result<(), Error> {
         self.rows.reserve(1)?;
         self.order.reserve_one()?;

@@ -1,4 +1,4 @@
-//! The table of interfaces: who is on each, and what hangs on it.
+//! The table of interfaces: who is on each, and which memberships and entries use it.
 
 use crate::core::containers::ordered::OrderedMap;
 use crate::core::containers::slab::{NONE, Slab};
@@ -10,7 +10,7 @@ use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
 use std::ops::{Index, IndexMut};
 
-/// The greatest number an interface can have, and one: outgoing interfaces keep it in 24 bits.
+/// How many interfaces there can be: an outgoing interface's number has 24 bits.
 const MAX_INTERFACES: usize = 1 << 24;
 
 /// Who changes ownership.
@@ -30,7 +30,7 @@ pub struct NumberSet {
 }
 
 impl NumberSet {
-    /// Makes sure that the next `n` inserts find room.
+    /// Makes room for the next `n` inserts.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         let hasher = &self.hasher;
         Ok(self.numbers.try_reserve(n, |id| hasher.hash_one(id))?)
@@ -74,8 +74,8 @@ pub struct Interface {
     pub igmp_disabled: bool,
     /// The change of ownership that waits for DISABLE_IGMP.
     pub change: Option<(u32, ChangeKind)>,
-    /// Changes when an owner goes, and no other interface ever has the same: what an owner said
-    /// ends with it (rule D6).
+    /// Gets a new value, unique among all interfaces, when an owner goes. What an owner said
+    /// counts only as long as it is the same (rule D6).
     pub tenure: u64,
     /// Packets can enter and leave.
     pub up: bool,
@@ -101,7 +101,7 @@ impl Interface {
         self.protocol.is_some() || self.igmp.is_some()
     }
 
-    /// Whether anybody is on it, or about to be: IGMP may leave while it is told of a new owner.
+    /// Whether anybody is on it or about to be. (IGMP may leave while it is told of a new owner.)
     pub const fn is_kept(&self) -> bool {
         self.in_use() || self.change.is_some()
     }
@@ -136,14 +136,14 @@ impl Interfaces {
         self.find(key).map(|id| &self.rows[id]).filter(|interface| interface.owner() == Some(slot))
     }
 
-    /// The owner of an interface goes.
+    /// Notes that the owner of an interface goes.
     pub fn end_tenure(&mut self, id: u32) {
         self.last_tenure += 1;
         self.rows[id].tenure = self.last_tenure;
     }
 
-    /// The owned interface a route means: the one it names; else the one of that index without a
-    /// next hop; else the first of that index.
+    /// The owned interface that a route means (decision 31): the one that it names; else the one
+    /// of that index without a next hop; else the first of that index.
     pub fn resolve(&self, key: IfKey) -> Option<u32> {
         let owned = |id: &u32| self.rows[*id].in_use();
         self.find(key).filter(owned).or_else(|| {
@@ -155,8 +155,8 @@ impl Interfaces {
         })
     }
 
-    /// The number of an interface, made known where it is not. Nothing changes where memory
-    /// runs out.
+    /// The number of an interface, which is added to the table where it is not there. Nothing
+    /// changes where memory runs out.
     pub fn intern(&mut self, key: IfKey) -> Result<u32, Error> {
         if let Some(id) = self.find(key) {
             return Ok(id);
@@ -203,7 +203,7 @@ impl Interfaces {
         self.iter_after(None)
     }
 
-    /// Those whose names follow a name.
+    /// The interfaces whose names follow a name.
     pub fn iter_after(&self, after: Option<IfKey>) -> impl Iterator<Item = &Interface> {
         let from = after.unwrap_or(IfKey::new(0, Ipv4Addr::UNSPECIFIED));
         self.by_key

@@ -4,7 +4,7 @@ use crate::core::containers::table::{Key, Keyed};
 use crate::types::SourceGroup;
 use smallvec::SmallVec;
 
-/// In which role a client is on an interface.
+/// The role in which a client is on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) enum Role {
     /// The routing protocol that owns it.
@@ -13,8 +13,8 @@ pub(in crate::core) enum Role {
     Igmp,
 }
 
-/// The members on one interface: its number in the upper 24 bits, who in the lower 8. Ordered by
-/// number.
+/// The members on one interface: its number in the upper 24 bits, the roles of its members in the
+/// lower 8. The order is that of the numbers.
 #[derive(Clone, Copy)]
 pub(in crate::core) struct Holder(u32);
 
@@ -54,7 +54,7 @@ pub(in crate::core) struct Counted {
     pub(in crate::core) interfaces: u32,
 }
 
-/// Everybody who has one (S,G), (*,G) or (*,*).
+/// All members of one (S,G), (*,G) or (*,*).
 pub(in crate::core) struct Entry {
     of: Key,
     pub(in crate::core) holders: SmallVec<[Holder; 4]>,
@@ -89,7 +89,7 @@ impl Entry {
         counted.interfaces == 1 && self.holds(interface, Role::Protocol)
     }
 
-    /// What it is an entry of.
+    /// Its key: (S,G), (*,G) or (*,*).
     pub(in crate::core) const fn of(&self) -> SourceGroup {
         self.of.get()
     }

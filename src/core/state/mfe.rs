@@ -1,4 +1,4 @@
-//! Forwarding entries: what they hold, their tables, and what they are to be in the plane.
+//! Forwarding entries: what they hold, their tables, and how they are to be programmed.
 
 use crate::core::Core;
 use crate::core::containers::slab::NONE;
@@ -32,8 +32,8 @@ impl Default for Links {
     }
 }
 
-/// An interface that an entry has something to remember about: its number in the upper 24 bits,
-/// marks in the lower 8.
+/// An interface about which an entry remembers something: its number in the upper 24 bits, marks in
+/// the lower 8.
 #[derive(Clone, Copy)]
 pub(in crate::core) struct Oif {
     packed: u32,
@@ -48,9 +48,9 @@ impl Oif {
     pub const FORCED: u32 = 2;
     /// Its owner refused it at creation, or deleted it with FORWARD.
     pub const VETOED: u32 = 4;
-    /// It joined the list since the entry was last programmed: its base is not known yet.
+    /// It joined the list after the entry was last programmed: its base is not known yet.
     pub const JOINING: u32 = 8;
-    /// So it did, and is being added in the plane now: its base will be known then.
+    /// It joined the list and is being added in the plane now; then its base will be known.
     pub const ADDING: u32 = 16;
 
     pub const fn interface(self) -> u32 {
@@ -72,7 +72,7 @@ impl Oif {
     }
 }
 
-/// A forwarding entry, in one cache line: what readers need. The rest lies beside it.
+/// A forwarding entry: what readers need, in one cache line. The rest is in [`BesideMfe`].
 #[repr(align(64))]
 pub(in crate::core) struct Mfe {
     key: Key,
@@ -85,13 +85,13 @@ pub(in crate::core) struct Mfe {
     pub route_protocol: u32,
     /// Interfaces with marks, ordered by number.
     pub oifs: SmallVec<[Oif; 2]>,
-    /// Here because the line has room left.
+    /// Its list in the wheel. It is here because the cache line has room left.
     pub wheel_slot: u16,
     pub route_prefix_len: u8,
     marks: u8,
 }
 
-/// What lies beside an entry: only those who change it need it.
+/// The second part of an entry, which only changes need.
 #[derive(Default)]
 pub(in crate::core) struct BesideMfe {
     /// The packet count when the entry was made, built anew or looked at last (rule E8).
@@ -125,7 +125,7 @@ impl Mfe {
     pub const WRONG_IF_SEEN: u8 = 16;
     /// It is in the list of negative entries.
     const LISTED_NEGATIVE: u8 = 32;
-    /// It could not be built anew for want of memory: when its lifetime ends it is tried again.
+    /// It could not be built anew because memory ran out; it is tried again when its lifetime ends.
     pub const RETRY: u8 = 64;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
@@ -163,7 +163,7 @@ impl Mfe {
         self.deadline = Stamp::new(at);
     }
 
-    /// How long it lives from when that was set.
+    /// How long it lives, counted from when its lifetime was set.
     pub const fn lifetime(&self) -> Seconds {
         Seconds(self.lifetime & ((1 << LIFETIME_BITS) - 1))
     }
@@ -188,7 +188,7 @@ impl Mfe {
         Ipv4Addr::from_bits(self.flow().source().to_bits() & mask)
     }
 
-    /// Reads one octet: what is touched early is there when it is needed.
+    /// Reads one octet, so that the entry is in the cache when it is needed.
     pub const fn touch(&self) -> u8 {
         self.marks
     }
@@ -232,7 +232,7 @@ impl Mfe {
         }
     }
 
-    /// The interfaces that joined the list are being added in the plane. True: there are some.
+    /// Marks the interfaces that joined the list as being added in the plane. True: there are some.
     fn begin_adding(&mut self) -> bool {
         let mut some = false;
         for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::JOINING | Oif::ADDING)) {
@@ -252,7 +252,7 @@ impl Mfe {
         }
     }
 
-    /// What the plane counts for it begins anew.
+    /// Begins its counts anew, as the plane does.
     fn count_anew(&mut self) {
         for oif in self.oifs.iter_mut().filter(|oif| oif.is(Oif::ACTIVE)) {
             oif.set(Oif::ADDING, false);
@@ -270,7 +270,7 @@ pub(in crate::core) const fn by_source(flow: SourceGroup) -> u64 {
     flow.to_bits().rotate_left(32)
 }
 
-/// The negative entries in the order in which they became so (rule G1).
+/// The negative entries, in the order in which they became negative (rule G1).
 pub(in crate::core) struct NegativeList {
     head: u32,
     tail: u32,
@@ -377,7 +377,7 @@ impl Core {
         self.list_on_iif(id);
     }
 
-    /// Takes an entry away. Room for one change of the plane must have been reserved.
+    /// Deletes an entry. Room for one change of the plane must have been reserved.
     pub(in crate::core) fn delete_mfe(&mut self, id: u32) {
         self.lifetimes.clear(&mut self.mfes, id);
         self.negatives.remove(&mut self.mfes, id);
@@ -410,8 +410,8 @@ impl Core {
         Ok(())
     }
 
-    /// What the entry of a flow is to be in the plane: its iif and its oifs, ordered by name. It is
-    /// programmed now. `id` is its number as far as that is known. None: there is no such entry.
+    /// How the entry of a flow is to be programmed, which the caller does now: its iif, and its
+    /// oifs ordered by name. `id` is the number that the entry had. None: there is no such entry.
     pub fn entry_state(
         &mut self,
         flow: SourceGroup,
@@ -430,7 +430,7 @@ impl Core {
     }
 
     /// Notes that the plane has the entry of a flow, and how many packets it had counted before
-    /// the interfaces that joined were added. `id` is its number as far as that is known.
+    /// the interfaces that joined were added. `id` is the number that the entry had.
     pub fn entry_programmed(&mut self, flow: SourceGroup, id: u32, packets_before: u32) {
         if let Some(id) = self.mfes.find_at(id, flow) {
             self.mfes[id].set(Mfe::INSTALLED, true);
@@ -438,11 +438,12 @@ impl Core {
         }
     }
 
-    /// The plane lost the entry of a flow, and what it had counted for it: it is programmed again.
+    /// Notes that the plane lost the entry of a flow and its counts, so that it must be programmed
+    /// again (decision 64).
     pub fn entry_lost(&mut self, flow: SourceGroup) -> Result<(), Error> {
         if let Some(id) = self.mfes.find(flow) {
             self.mfes[id].count_anew();
-            // Whether it carried packets before is not known any more: as if it had.
+            // It is not known whether it carried packets before, so it counts as if it had.
             self.mfes.beside_mut(id).seen_packets = u32::MAX;
         }
         self.plane.reserve(1)?;

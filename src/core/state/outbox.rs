@@ -1,8 +1,9 @@
-//! What the core wants done by clients: alerts and questions, each for one client, in order.
+//! The callbacks that the core wants to be made: alerts and questions, each for one client, in
+//! order.
 //!
-//! They live in one pool so that room for all alerts of a change can be made before anything is
-//! changed (rule A4), whoever they go to. The shell chains them into one queue per client; the
-//! chains run through the pool and need no memory of their own.
+//! They are in one pool, so that room for all alerts of a change can be made before anything is
+//! changed (rule A4), whoever they go to. The shell links them into one queue per client; the
+//! links are in the pool and need no memory of their own.
 
 use crate::core::containers::slab::{NONE, Slab};
 use crate::error::Error;
@@ -76,10 +77,10 @@ pub enum Action {
     },
 }
 
-/// Which prune alert sets an entry's lifetime (rule E4): the last one that asked, and none once the
-/// entry has changed. An answer that comes later than that does not count. The numbers come again
-/// after 32,767: an entry has room for no more, and only an answer as late as that, about the same
-/// entry, could be taken for another.
+/// Names the prune alert that sets an entry's lifetime (rule E4): the last one that asked, and none
+/// once the entry has changed. A later answer does not count. The numbers repeat after 32,767, as
+/// an entry has room for no more. Only an answer that is so late, about the same entry, could be
+/// taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeAsk(u16);
 
@@ -168,7 +169,7 @@ impl Outbox {
         self.job
     }
 
-    /// Makes sure that the next `n` pushes find room.
+    /// Makes room for the next `n` pushes.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         self.nodes.reserve(n + self.held)
     }
@@ -180,7 +181,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Gives room set aside back, for the push that follows.
+    /// Releases room that was set aside, for the push that follows.
     pub const fn release(&mut self) {
         self.held = self.held.saturating_sub(1);
     }

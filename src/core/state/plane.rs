@@ -1,7 +1,7 @@
 //! Which entries of the forwarding plane are out of date.
 //!
-//! The flow is all that counts: what the entry is to be is read when it is programmed, so that a
-//! plane never gets an older state after a newer one.
+//! Only the flow is noted. The entry is read when it is programmed, so that a plane never gets an
+//! older state after a newer one.
 
 use crate::core::containers::slab::NONE;
 use crate::error::Error;
@@ -15,13 +15,13 @@ pub enum Stale {
     Entry {
         /// The flow.
         flow: SourceGroup,
-        /// The entry's number where it is known, which saves finding it. It may have gone since.
+        /// The entry's number where it is known, which saves a look-up. The entry may have gone.
         id: u32,
-        /// The flow was refused: where it has no entry the plane is not to report it for a while
-        /// (rule G1).
+        /// The flow was refused. Where it has no entry, the plane is asked not to report it for a
+        /// while (rule G1).
         refused: bool,
     },
-    /// The interface may have to go.
+    /// The interface, which may have to be given up.
     Interface(IfKey),
 }
 
@@ -42,7 +42,7 @@ impl Stale {
     }
 }
 
-/// What an entry is to be in the plane.
+/// How an entry is to be programmed.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneEntry {
     /// Its number.
@@ -51,8 +51,8 @@ pub struct PlaneEntry {
     pub iif: IfKey,
     /// How many oifs were added to the list.
     pub oifs: usize,
-    /// Interfaces joined since it was last programmed: the packet count before is needed, if there
-    /// was one.
+    /// Interfaces joined after it was last programmed. The packet count from before is needed, if
+    /// there was one.
     pub joined: bool,
     /// It has been programmed before.
     pub installed: bool,
@@ -62,7 +62,7 @@ pub struct PlaneEntry {
 #[derive(Default)]
 pub struct Plane {
     queue: VecDeque<Stale>,
-    /// How much was ever added, and how much of that has been seen to.
+    /// How many things were ever added, and how many of these have been programmed.
     added: u64,
     done: u64,
 }
@@ -73,7 +73,7 @@ impl Plane {
         Self { queue: VecDeque::new(), added: 0, done: 0 }
     }
 
-    /// Makes sure that the next `n` pushes find room.
+    /// Makes room for the next `n` pushes.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         Ok(self.queue.try_reserve(n)?)
     }
@@ -84,17 +84,17 @@ impl Plane {
         self.added += 1;
     }
 
-    /// How much was ever added.
+    /// How many things were ever added.
     pub const fn added(&self) -> u64 {
         self.added
     }
 
-    /// Whether the first so many that were ever added have been seen to.
+    /// Whether the first `added` things that were ever added have been programmed.
     pub const fn is_done(&self, added: u64) -> bool {
         self.done >= added
     }
 
-    /// What was taken out has been seen to.
+    /// Notes that everything that was taken out has been programmed.
     pub fn finish(&mut self) {
         self.done = self.added - self.queue.len() as u64;
     }
@@ -107,8 +107,7 @@ impl Plane {
     /// Takes the oldest.
     pub fn pop(&mut self) -> Option<Stale> {
         let stale = self.queue.pop_front();
-        // A long queue's memory is given back once it has been worked off. (Giving a part back
-        // could fail.)
+        // A long queue's memory is freed once it is empty. (Freeing a part of it could fail.)
         if self.queue.is_empty() && self.queue.capacity() > 4096 {
             self.queue = VecDeque::new();
         }

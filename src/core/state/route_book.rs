@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 #[derive(Default)]
 pub struct RouteBook {
     known: Vec<(Ipv4Addr, Option<IfKey>)>,
-    /// A source that was asked for in vain.
+    /// A source that was asked for and was not there.
     missing: Option<Ipv4Addr>,
     gave_up: bool,
 }
@@ -19,7 +19,7 @@ impl RouteBook {
         Self { known: Vec::new(), missing: None, gave_up: false }
     }
 
-    /// The source that a call failed for with [`Error::RouteNeeded`].
+    /// The source for which a call failed with [`Error::RouteNeeded`].
     pub const fn take_missing(&mut self) -> Option<Ipv4Addr> {
         self.missing.take()
     }
@@ -32,7 +32,7 @@ impl RouteBook {
         Ok(())
     }
 
-    /// Memory ran out: what is missing is not to be had.
+    /// Memory ran out: the missing route cannot be added.
     pub const fn give_up(&mut self) {
         self.gave_up = true;
     }

@@ -1,11 +1,12 @@
-//! Which routes changed lately: whether the answer to a look-up still holds when it comes.
+//! The latest changes of routes, which tell whether the answer to a look-up still holds when it
+//! comes.
 
 use crate::core::Core;
 use crate::types::{Route, mask_of};
 use std::net::Ipv4Addr;
 
-/// How many changes are remembered: more than there are during a look-up even while a whole
-/// table of routes is exchanged.
+/// How many changes are remembered. There are fewer during one look-up, even while a whole table of
+/// routes is exchanged.
 const KEPT: usize = 256;
 
 /// A moment in the order of changes.
@@ -23,7 +24,7 @@ pub struct Looked {
 
 /// The latest changes of routes.
 pub(in crate::core) struct RouteChanges {
-    /// How many there ever were; the number `n` stands in place `n % KEPT`.
+    /// How many there ever were. Change number `n` is in place `n % KEPT`.
     count: u64,
     latest: [(u32, u8); KEPT],
 }
@@ -50,8 +51,8 @@ impl Core {
         RoutesAsOf(self.route_changes.count)
     }
 
-    /// Routes under a prefix have changed: what was looked up before does not count any more. To
-    /// be called before the flows that they concern are looked at.
+    /// Notes that routes under a prefix have changed, so that earlier look-ups do not count any
+    /// more. Must be called before the flows that the change concerns are looked at.
     pub const fn routes_changed(&mut self, network: Ipv4Addr, prefix_len: u8) {
         let changes = &mut self.route_changes;
         changes.latest[(changes.count % KEPT as u64) as usize] = (network.to_bits(), prefix_len);

@@ -1,8 +1,8 @@
 //! Lifetimes: which forwarding entries end when.
 //!
-//! A wheel of one list per second. The lists run beside the entries, so that setting a lifetime
-//! never needs memory, and looking for what has ended costs in proportion to what ends: an entry
-//! with a lifetime beyond one turn (17 minutes) is looked at once a turn.
+//! This is a wheel with one list per second. The links of the lists are beside the entries, so that
+//! setting a lifetime never needs memory. The cost of looking for what has ended is proportional to
+//! what ends; an entry with a lifetime beyond one turn (17 minutes) is looked at once a turn.
 
 use crate::core::containers::slab::NONE;
 use crate::core::containers::steps::step;
@@ -11,7 +11,7 @@ use crate::core::state::mfe::{Links, Mfe};
 use crate::types::Millis;
 
 const SECONDS: usize = 1024;
-/// The list of those whose end was found and not handled yet.
+/// The list of the entries whose end was found and not handled yet.
 const ENDED: u16 = SECONDS as u16;
 
 /// The lists.
@@ -39,10 +39,10 @@ impl Wheel {
     /// Sets when an entry ends.
     pub(in crate::core) fn set(&mut self, mfes: &mut Table<Mfe>, id: u32, deadline: Millis) {
         mfes[id].set_deadline(deadline);
-        // A deadline that was searched already is found with the present second.
+        // A deadline in a second that was searched already is put into the present one.
         let second = (deadline.0 / 1000).max(self.searched);
         let slot = slot_of(Millis(second * 1000));
-        // Most answers to prune alerts set the lifetime that the entry has.
+        // Most answers to prune alerts set the lifetime that the entry has already.
         if mfes[id].wheel_slot != slot {
             self.clear(mfes, id);
             self.link(mfes, id, slot);
