@@ -15,3 +15,5 @@ mod life;
 mod routes;
 #[path = "kernel_plane/takeover.rs"]
 mod takeover;
+#[path = "kernel_plane/wire.rs"]
+mod wire;

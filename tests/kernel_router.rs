@@ -29,3 +29,5 @@ mod soak;
 mod statistics;
 #[path = "kernel_router/tables.rs"]
 mod tables;
+#[path = "kernel_router/wire.rs"]
+mod wire;

@@ -20,6 +20,7 @@ const MRT_DEL_VIF: c_int = 203;
 const MRT_ADD_MFC: c_int = 204;
 const MRT_DEL_MFC: c_int = 205;
 const MRT_ASSERT: c_int = 207;
+const MRT_PIM: c_int = 208;
 const MRT_TABLE: c_int = 209;
 const MRT_FLUSH: c_int = 212;
 /// MRT_FLUSH_MFC, MRT_FLUSH_MFC_STATIC, MRT_FLUSH_VIFS, MRT_FLUSH_VIFS_STATIC.
@@ -146,6 +147,12 @@ pub fn mrt_flush(fd: &OwnedFd) -> Result<(), Errno> {
 /// MRT_ASSERT: report packets that come in on a wrong interface.
 pub fn mrt_assert(fd: &OwnedFd) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_ASSERT, &1i32)
+}
+
+/// MRT_PIM: reports of packets on a wrong interface come whether or not that is an oif. It sets what
+/// [`mrt_assert`] sets, too.
+pub fn mrt_pim(fd: &OwnedFd, on: bool) -> Result<(), Errno> {
+    set_option(fd, libc::IPPROTO_IP, MRT_PIM, &i32::from(on))
 }
 
 /// MRT_ADD_VIF by interface index.

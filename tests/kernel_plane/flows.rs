@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-fn three_cables() -> [Cable; 3] {
+pub fn three_cables() -> [Cable; 3] {
     [
         Cable::new("a", Some("10.1.0.1/24")),
         Cable::new("b", Some("10.2.0.1/24")),
@@ -19,7 +19,7 @@ fn three_cables() -> [Cable; 3] {
 
 /// Sends a packet that surely is forwarded after whatever was sent before: in-order delivery on
 /// the cable then tells that nothing else is on its way.
-fn sentinel(router: &Router, from: &Cable, to: &Cable) {
+pub fn sentinel(router: &Router, from: &Cable, to: &Cable) {
     let last = flow(250, 9999);
     router.program(last, from, &[to]);
     send(from, last, b"sentinel");

@@ -29,6 +29,29 @@ impl Meddler {
         router
     }
 
+    /// MRT_PIM: whether and how the table's router asks for PIM.
+    pub fn pim(&self) -> i32 {
+        let (mut value, mut size) = (0, 4);
+        // SAFETY: the kernel writes at most `size` octets to `value`, which is that large.
+        let result = unsafe {
+            let value = (&raw mut value).cast();
+            libc::getsockopt(self.0.as_raw_fd(), libc::IPPROTO_IP, 208, value, &raw mut size)
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        value
+    }
+
+    /// The table's router for a moment, as one that asks for whole packets (MRT_PIM with
+    /// IGMPMSG_WRVIFWHOLE) and leaves that behind.
+    pub fn as_router_of_pim() {
+        let router = Self::new();
+        router.set(200, &1i32.to_ne_bytes());
+        router.set(208, &4i32.to_ne_bytes());
+        assert_eq!(router.pim(), 1);
+        // MRT_DONE.
+        router.set(201, &1i32.to_ne_bytes());
+    }
+
     fn set(&self, name: i32, value: &[u8]) {
         // SAFETY: the value is valid for its length.
         let result = unsafe {

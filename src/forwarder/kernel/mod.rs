@@ -43,7 +43,7 @@ use crate::sys;
 use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::throttle::Throttle;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
-use mroute::Entries;
+use mroute::{Entries, Opened};
 use netlink::Asker;
 use notify::{Notifications, Watcher};
 use pump::Pump;
@@ -176,7 +176,7 @@ impl Plane {
         let stop = sys::event().map_err(os("making an eventfd"))?;
         // The last, so that whatever fails leaves the table without an owner. A socket that was
         // handed over would stay one.
-        let (socket, owner) = mroute::open(table, given)?;
+        let Opened { socket, owned, reports_all } = mroute::open(table, given)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let dropped = sys::dropped(&socket).unwrap_or(0);
         let plane = Arc::new(Self {
@@ -202,7 +202,16 @@ impl Plane {
             failed_reads: Throttle::new(),
             failed_look_ups: Throttle::new(),
         });
-        if owner {
+        if !reports_all {
+            plane.upcalls.log(
+                Level::Warn,
+                format_args!(
+                    "the kernel was built without PIM: packets on a wrong interface that is no \
+                     outgoing one of their flow vanish unreported"
+                ),
+            );
+        }
+        if owned {
             plane.find_left()?;
         }
         Ok(plane)
@@ -224,6 +233,8 @@ impl Plane {
             self.end_all_refused(&mut entries);
             Ok(())
         } else {
+            // The option would outlive us and count for the next multicast router of the table.
+            let _ = sys::mrt_pim(&self.socket, false);
             // Not left to the closing of the socket: a child of the host's may hold a copy of it.
             sys::mrt_done(&self.socket)
         };

@@ -109,9 +109,18 @@ impl Entries {
     }
 }
 
-/// Makes a socket the owner of `table`: a new one, or one that was handed over. True: that one is
-/// the owner already, and keeps what it has.
-pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), ForwarderError> {
+/// A socket that owns a table.
+pub struct Opened {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// It was handed over and owned the table already: the table keeps what it has.
+    pub owned: bool,
+    /// The kernel reports packets on a wrong interface that is no oif, too.
+    pub reports_all: bool,
+}
+
+/// Makes a socket the owner of `table`: a new one, or one that was handed over.
+pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
     let fd = match given {
         Some(fd) => sys::take_igmp_socket(fd).map_err(|e| match e {
             libc::EMFILE => ForwarderError::Os {
@@ -137,9 +146,8 @@ pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), Forwarder
         .map_err(|errno| ForwarderError::Os { operation: "filtering IGMP packets out", errno })?;
     // MRT_INIT does not tell an owner from a stranger, but only an owner may not choose a table.
     if given.is_some() && sys::mrt_table(&fd, table) == Err(libc::EBUSY) {
-        sys::mrt_assert(&fd)
-            .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
-        return Ok((fd, true));
+        let reports_all = ask_for_reports(&fd)?;
+        return Ok(Opened { socket: fd, owned: true, reports_all });
     }
     // What came in before the filter was there.
     while sys::receive(&fd, &mut [0; 64]).is_ok() {}
@@ -165,12 +173,29 @@ pub fn open(table: u32, given: Option<i32>) -> Result<(OwnedFd, bool), Forwarder
     })?;
     // What others wrote into a table without an owner would stay unnoticed.
     let _ = sys::mrt_flush(&fd);
-    if let Err(e) = sys::mrt_assert(&fd) {
-        // One that was handed over stays open.
-        let _ = sys::mrt_done(&fd);
-        return Err(refused("asking for wrong-interface reports (MRT_ASSERT)", e));
+    match ask_for_reports(&fd) {
+        Ok(reports_all) => Ok(Opened { socket: fd, owned: false, reports_all }),
+        Err(reason) => {
+            // One that was handed over stays open.
+            let _ = sys::mrt_done(&fd);
+            Err(reason)
+        }
     }
-    Ok((fd, false))
+}
+
+/// Asks for reports of packets on a wrong interface: on any (rule E7), or, where the kernel was
+/// built without PIM, on those that are oifs. Gives whether it is on any.
+fn ask_for_reports(fd: &OwnedFd) -> Result<bool, ForwarderError> {
+    // Off first: the owner before may have asked for the whole packets besides, and the kernel
+    // takes that back only where the option changes.
+    let all = match sys::mrt_pim(fd, false).and_then(|()| sys::mrt_pim(fd, true)) {
+        Ok(()) => true,
+        Err(libc::ENOPROTOOPT) => false,
+        Err(e) => return Err(refused("asking for wrong-interface reports (MRT_PIM)", e)),
+    };
+    sys::mrt_assert(fd)
+        .map_err(|e| refused("asking for wrong-interface reports (MRT_ASSERT)", e))?;
+    Ok(all)
 }
 
 const NO_CAPABILITY: &str = "multicast forwarding needs the capabilities CAP_NET_ADMIN and \

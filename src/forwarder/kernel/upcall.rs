@@ -5,9 +5,10 @@
 use super::Plane;
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::report::{Kind, Report, SIZE};
+use super::vifs::NO_PARENT;
 use crate::log::Level;
 use crate::sys::{self, BATCH};
-use crate::types::IfKey;
+use crate::types::{IfKey, SourceGroup};
 use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::net::Ipv4Addr;
@@ -134,14 +135,22 @@ impl Work for Reports {
         let Some(arrival) = plane.arrival_of(report) else { return };
         match report.kind {
             Kind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
-            Kind::WrongInterface => {
+            Kind::WrongInterface if plane.has_iif(report.flow) => {
                 plane.upcalls.wrong_interface(report.flow, arrival, report.header());
             }
+            Kind::WrongInterface => {}
         }
     }
 }
 
 impl Plane {
+    /// Whether the flow's entry has an iif. On one without, as those of refused flows, each packet
+    /// comes in on another interface.
+    fn has_iif(&self, flow: SourceGroup) -> bool {
+        let entries = self.entries.lock();
+        entries.programmed.get(&flow).is_some_and(|entry| entry.parent != NO_PARENT)
+    }
+
     /// The interface that a reported packet came in on; None: nobody is on its device. The kernel
     /// reports no more of a new flow for ten seconds then, whoever takes the device: it is refused
     /// instead, which ends when one is taken.
