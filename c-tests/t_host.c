@@ -118,6 +118,10 @@ static void host_packets_that_are_not_forwarded(void)
     hand_in(packet, PACKET_SIZE);
     make_packet(packet, S1, "224.0.0.255", 64);
     hand_in(packet, PACKET_SIZE);
+    make_packet(packet, "127.0.0.1", G1, 64); /* no sender's address */
+    hand_in(packet, PACKET_SIZE);
+    make_packet(packet, "127.255.255.254", G1, 64);
+    hand_in(packet, PACKET_SIZE);
     CHECK_EQ(mfe_count(), 0);
     CHECK_LINES(A, "");
     CHECK_SENT("");

@@ -6,6 +6,8 @@ use crate::netns::recorder::{Event, Router, flow, program, send, send_until_rece
 use crate::netns::{Cable, DEADLINE, limit_memory, run};
 use crate::netns_tests;
 use mgm::forwarder::{Forwarder, ForwarderError};
+use mgm::types::SourceGroup;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 fn start(left: &Meddler) -> Router {
@@ -93,7 +95,11 @@ netns_tests! {
         for parent in [0, 1] {
             left.add_proxy(flow(2, 3).group(), parent, &[0, 1]);
         }
+        // One that an older version made where it had taken the loopback device.
+        left.add(SourceGroup::new(Ipv4Addr::LOCALHOST, flow(2, 1).group()), 0, &[1]);
         let router = start(&left);
+        let shown = run("ip mroute show");
+        assert!(!shown.contains("(127.0.0.1,"), "{shown}");
         router.take(&[&a]);
         send(&a, flow(2, 2), b"strange");
         router.seen.wait_no_cache(flow(2, 2));

@@ -263,14 +263,14 @@ fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>)
     }
 }
 
-/// An entry that the program before left (see `takeover`). One with somebody else's mark, and one
-/// without a source, names no VIF: it is not kept.
+/// An entry that the program before left (see `takeover`). One with somebody else's mark, one
+/// without a source, and one from 127.0.0.0/8 names no VIF: it is not kept.
 pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Programmed)> {
     if read_u32(message.payload, 8) & UNRESOLVED != 0 {
         return None;
     }
     let Entry { flow, mut state } = read_entry(vifs, message)?;
-    if state.oifs & !vifs.in_kernel != 0 || !flow.has_source() {
+    if state.oifs & !vifs.in_kernel != 0 || !flow.has_source() || flow.source().is_loopback() {
         state = Programmed { parent: NO_PARENT, oifs: 0 };
     }
     Some((flow, state))

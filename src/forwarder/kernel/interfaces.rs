@@ -79,6 +79,12 @@ impl Plane {
                 errno: libc::ENODEV,
             });
         };
+        if link.flags & libc::IFF_LOOPBACK as u32 != 0 {
+            return Err(ForwarderError::Refused(
+                "it is the loopback device: Linux would forward each of its packets twice, and \
+                 those from 127.0.0.0/8 to the wire",
+            ));
+        }
         self.note_vrf(Some(link)).map_err(os)?;
         self.vifs.write().reserve()?;
         let vif = self.make_vif(&mut entries, key.index)?;

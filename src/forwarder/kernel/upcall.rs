@@ -132,6 +132,13 @@ impl Work for Reports {
     }
 
     fn hand_on(plane: &Plane, report: &Report) {
+        // Such a source is no sender's address. It gets through where a device has route_localnet.
+        if report.flow.source().is_loopback() {
+            if report.kind == Kind::NoCache {
+                plane.refuse(report.flow);
+            }
+            return;
+        }
         let Some(arrival) = plane.arrival_of(report) else { return };
         match report.kind {
             Kind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
