@@ -1,7 +1,7 @@
 //! Group enumerations (rules F1 to F4).
 //!
-//! An enumeration remembers the last row it gave. Rows are in the order of group and source, so
-//! that memberships coming and going can neither repeat a row nor hide one (rule F3).
+//! An enumeration remembers the last row that it gave. Rows are in the order of group and source,
+//! so that memberships that come and go can neither repeat a row nor hide one (rule F3).
 
 use crate::core::Core;
 use crate::core::rules::registration::MAX_SLOTS;
@@ -61,7 +61,7 @@ impl Core {
             given += 1;
             enumeration.next = last.next();
         }
-        // The end stays the end, whatever is added behind it (rule F2).
+        // An enumeration that reached its end stays there, whatever is added later (rule F2).
         enumeration.next = None;
         Ok(Rest::End)
     }

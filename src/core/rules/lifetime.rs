@@ -45,7 +45,7 @@ pub(in crate::core) struct Admissions {
     pub refused: u64,
 }
 
-/// How many flows may wait for a client however low the cap.
+/// How many flows may wait for a client, however low the cap is (decision 52).
 const BURST: usize = 256;
 
 impl Admissions {
@@ -59,8 +59,9 @@ impl Admissions {
         if quarter == 0 { 1 } else { quarter }
     }
 
-    /// The greatest number of flows that wait for the answers of one client: as many as may be
-    /// negative, so that a client that hangs leaves the others room, but enough for a burst.
+    /// The greatest number of flows that wait for the answers of one client: the greatest number
+    /// of negative entries, so that a client that hangs leaves room for the others, but enough for
+    /// a burst.
     pub(in crate::core) const fn max_questions(&self) -> usize {
         let quarter = self.max_negative();
         if quarter < BURST { BURST } else { quarter }
@@ -129,7 +130,8 @@ impl Core {
     }
 
     /// Rule E8: an entry whose lifetime has ended and that carried packets meanwhile is built
-    /// anew in place; an idle one goes. `packets` is the entry's count, iif or not.
+    /// anew in place; an idle one is deleted. `packets` counts what passed the check of the iif, at a
+    /// negative entry too (decision 66).
     pub fn expire(&mut self, now: Millis, flow: SourceGroup, packets: u32) -> Result<(), Error> {
         let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline() <= now) else {
             return Ok(());
@@ -151,14 +153,14 @@ impl Core {
         Ok(())
     }
 
-    /// An entry that could not be looked at now is looked at again in a second.
+    /// Has an entry that could not be looked at now looked at again in a second.
     pub fn postpone(&mut self, now: Millis, flow: SourceGroup) {
         if let Some(id) = self.mfes.find(flow) {
             self.lifetimes.set(&mut self.mfes, id, now.plus(Seconds(1)));
         }
     }
 
-    /// An entry that could not be built anew is built anew in a second.
+    /// Has an entry that could not be built anew built anew in a second.
     pub fn rebuild_later(&mut self, now: Millis, flow: SourceGroup) {
         self.postpone(now, flow);
         if let Some(id) = self.mfes.find(flow) {
@@ -166,9 +168,9 @@ impl Core {
         }
     }
 
-    /// The route toward the source of an entry, looked up anew (rules E5, E8, E9). The entry is
-    /// built anew where its iif moves, where it had no route or owner, and with `rebuild`. An answer
-    /// that does not hold any more is not taken: another look may have brought a newer one before.
+    /// Takes the route toward the source of an entry, looked up anew (rules E5, E8, E9). The entry
+    /// is built anew where its iif moves, where it had no route or owner, and with `rebuild`. An
+    /// answer from before the last change of routes is not used (decision 63).
     pub fn rerouted(
         &mut self,
         now: Millis,
@@ -212,12 +214,13 @@ impl Core {
         }
     }
 
-    /// The iif of an entry: what stands for the arrival interface where there is no packet.
+    /// The iif of an entry, which is taken for the arrival interface where there is no packet.
     pub fn iif_of(&self, flow: SourceGroup) -> Option<IfKey> {
         self.mfes.get(flow).map(|mfe| self.interfaces[mfe.iif].key)
     }
 
-    /// The iif of an entry of this source: what the route toward it is where there are no routes.
+    /// The iif of an entry of this source, which is taken for the route toward it where the plane
+    /// has no routes (decision 28).
     pub fn iif_of_source(&self, source: Ipv4Addr) -> Option<IfKey> {
         let mut flow = self.next_under(source, 32, None);
         // Flows whose questions are open have no entry yet.
@@ -227,7 +230,7 @@ impl Core {
         flow.and_then(|flow| self.iif_of(flow))
     }
 
-    /// The next flow, after one if given, whose source lies under a prefix: a walk through what a
+    /// The next flow, after one if given, whose source is under a prefix. So a walk visits what a
     /// change of routes concerns, and nothing else.
     pub fn next_under(
         &self,
@@ -253,7 +256,7 @@ impl Core {
         index: u32,
         after: Option<Waiting>,
     ) -> Option<(SourceGroup, Waiting)> {
-        // By name: the interface of the last one may be forgotten by now.
+        // By its name, since the number of the last one's interface may be free by now.
         let from = match after {
             Some(Waiting(iif, id)) => (iif, id + 1),
             None => (IfKey::new(index, Ipv4Addr::UNSPECIFIED), 0),
@@ -299,8 +302,8 @@ impl Core {
         self.interfaces.find(key).is_some_and(|id| !self.interfaces[id].up)
     }
 
-    /// Packets can enter and leave an interface, or cannot any more: then entries whose iif it is
-    /// go, and it leaves every list. Memberships stay. An unknown interface is no error.
+    /// Notes that an interface is up or down. When it goes down, entries whose iif it is are
+    /// deleted, and it leaves every list; memberships stay. An unknown interface is no error.
     pub fn interface_up(&mut self, now: Millis, key: IfKey, up: bool) -> Result<(), Error> {
         match self.interfaces.find(key) {
             Some(id) if self.interfaces[id].up != up => self.set_up(now, id, up, None),

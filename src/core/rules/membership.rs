@@ -246,8 +246,8 @@ impl Core {
         self.refresh_all(now, covered, interface, Some(slot));
     }
 
-    /// Takes a membership away that is there, with its alerts. The entries it covers are brought
-    /// up to date by the caller, for the TRUE alerts of a call come before its FALSE ones (E4).
+    /// Removes a membership, with its alerts. The caller brings the entries that it covers up to
+    /// date later, because the TRUE alerts of a call come before its FALSE ones (rule E4).
     pub(in crate::core) fn leave(
         &mut self,
         slot: u32,
@@ -377,7 +377,7 @@ impl Core {
         role == Role::Protocol || !owner.is_some_and(|owner| owner.info.has_local_join)
     }
 
-    /// In which role a client is on an interface.
+    /// The role in which a client is on an interface.
     pub(in crate::core) fn role_on(&self, interface: u32, slot: u32) -> Option<Role> {
         let interface = &self.interfaces[interface];
         match slot {
@@ -397,12 +397,12 @@ impl Core {
         &self,
         flow: SourceGroup,
     ) -> impl Iterator<Item = u32> + '_ {
-        // The group's own first, which most find their members in.
+        // (*,G) first, because most flows have their members there.
         let found = [flow.any_source(), flow].into_iter().filter_map(|of| self.groups.find(of));
         found.chain(self.everything)
     }
 
-    /// The forwarding entries that `of` covers. The list goes back with [`Self::give_back`].
+    /// The forwarding entries that `of` covers. Return the list with [`Self::give_back`].
     pub(in crate::core) fn covered(&mut self, of: SourceGroup) -> Result<Vec<u32>, Error> {
         let mut list = std::mem::take(&mut self.scratch);
         for id in self.mfes.covered(of) {
@@ -419,7 +419,7 @@ impl Core {
     pub(in crate::core) fn give_back(&mut self, mut list: Vec<u32>) {
         list.clear();
         if list.capacity() > 4096 {
-            // Giving a part back could fail.
+            // Freeing a part of it could fail.
             list = Vec::new();
         }
         self.scratch = list;

@@ -8,7 +8,7 @@
 //! | `oifs` | outgoing interfaces and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions (rules E1 to E3) |
 //! | `flow::arrive` | packets of flows without an entry |
-//! | `flow::install` | what comes of the answers |
+//! | `flow::install` | what the answers make of the entry |
 //! | `lifetime` | expiry, limits, wrong interfaces, route changes (rules E5 to E9, G1) |
 //! | `read` | what readers see (rules E11 to E13) |
 //! | `enumerate` | group enumerations (rules F) |

@@ -1,5 +1,5 @@
-//! The oif lists of forwarding entries (rule D6) and what follows when a list becomes empty or
-//! ceases to be (rules E4, E6).
+//! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
+//! non-empty (rules E4, E6).
 
 use crate::core::Core;
 use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif};
@@ -10,8 +10,8 @@ use crate::types::{IfKey, Millis, Seconds, SourceGroup};
 use smallvec::SmallVec;
 
 impl Core {
-    /// Makes room for bringing one interface of these entries up to date, and for so many alerts
-    /// beside.
+    /// Makes room for bringing one interface of these entries up to date, and for `alerts` other
+    /// alerts.
     pub(in crate::core) fn reserve_refresh(
         &mut self,
         entries: &[u32],
@@ -37,7 +37,7 @@ impl Core {
         cause: Option<u32>,
     ) {
         for id in entries {
-            // An entry may have been pushed out by one before it.
+            // An entry before it in the list may have pushed it out.
             if self.mfes.by_number(*id).is_some() {
                 self.refresh(now, *id, interface, cause);
             }
@@ -45,7 +45,7 @@ impl Core {
     }
 
     /// Puts an interface into the entry's list or takes it out, as rule D6 says, with E4's
-    /// alerts. `cause` is the client whose doing it is.
+    /// alerts. `cause` is the client that causes the change, if a client does.
     fn refresh(&mut self, now: Millis, id: u32, interface: u32, cause: Option<u32>) {
         let wanted = self.is_wanted(id, interface);
         let mfe = &mut self.mfes[id];
@@ -63,7 +63,7 @@ impl Core {
         }
     }
 
-    /// Rule D6, and rule D1's link-local groups.
+    /// Whether an interface belongs into an entry's list (rule D6; rule D1 for link-local groups).
     pub(in crate::core) fn is_wanted(&self, id: u32, interface: u32) -> bool {
         let mfe = &self.mfes[id];
         interface != mfe.iif
@@ -154,8 +154,8 @@ impl Core {
         self.lifetimes.set(&mut self.mfes, id, now.plus(lifetime));
     }
 
-    /// Marks an interface of an entry as forced or vetoed, or neither. Room must have been
-    /// reserved in the entry and in the interface's set.
+    /// Sets both marks of an interface of an entry. Room must have been reserved in the entry and
+    /// in the interface's set.
     pub(in crate::core) fn mark(&mut self, id: u32, interface: u32, forced: bool, vetoed: bool) {
         let mfe = &mut self.mfes[id];
         mfe.set_mark(interface, Oif::FORCED, forced);
@@ -167,8 +167,8 @@ impl Core {
         }
     }
 
-    /// A new covering membership from the owner lifts its vetoes (rule D6), those of flows whose
-    /// creation alerts are being answered too.
+    /// Lifts the owner's vetoes because of its new membership (rule D6), also those of flows whose
+    /// questions are open.
     pub(in crate::core) fn lift_vetoes(
         &mut self,
         of: SourceGroup,
@@ -184,13 +184,13 @@ impl Core {
         self.lift_vetoes_in_flows(of, self.interfaces[interface].key, owner);
     }
 
-    /// Forgets what an interface's owner marked, in pending flows too, and brings those entries up
-    /// to date. Room must have been reserved for a change of each.
+    /// Clears the marks that an interface's owner set, in pending flows too, and brings those
+    /// entries up to date. Room must have been reserved for a change of each.
     pub(in crate::core) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
         self.interfaces.end_tenure(interface);
         let marked = std::mem::take(&mut self.interfaces[interface].marked);
         for id in marked.iter() {
-            // An entry may have been pushed out by one before it.
+            // An entry before it in the list may have pushed it out.
             if self.mfes.by_number(id).is_some() {
                 self.mark(id, interface, false, false);
                 self.refresh(now, id, interface, cause);
@@ -198,8 +198,8 @@ impl Core {
         }
     }
 
-    /// The interfaces, by number, that are to be in a flow's list but for vetoes: members, and
-    /// what `entry` has forced. Ordered by owner, then name.
+    /// The interfaces, by number, that will be in a flow's list unless they are vetoed: those with
+    /// members, and those that are forced in `entry`. Ordered by owner, then name.
     pub(in crate::core) fn would_be_oifs(
         &self,
         flow: SourceGroup,

@@ -18,13 +18,13 @@ pub(in crate::core) struct Change {
     outcome: Option<Result<(), Error>>,
     /// The slot of the IGMP client that ENABLE_IGMP went to.
     enabled: Option<u32>,
-    /// DISABLE_IGMP has been answered.
+    /// The DISABLE_IGMP callback has returned.
     answered: bool,
-    /// The caller has seen the outcome.
+    /// The call that began the change has taken the outcome.
     seen: bool,
 }
 
-/// What a take or release has come to.
+/// Whether a take or release is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taking {
     /// It is done.
@@ -80,7 +80,8 @@ impl Core {
             }
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
-            // In the place of one that was told of a change and left: it is enabled in its stead.
+            // Another IGMP client may have been told of a change and left. Then this one gets
+            // ENABLE_IGMP.
             self.interfaces[id].igmp_disabled = self.interfaces[id].change.is_some();
             self.count_interface(slot, 1);
             if alone {
@@ -114,7 +115,7 @@ impl Core {
                 self.release_igmp(now, id, slot, routes)?;
                 Ok(Taking::Done)
             }
-            // It is leaving already.
+            // The release of the owner is under way already.
             (Role::Protocol, _, Some(_)) => Err(Error::NotOnInterface(key)),
             (Role::Protocol, Some(igmp), None) => {
                 self.begin_change(id, igmp, ChangeKind::Release(slot))
@@ -131,7 +132,7 @@ impl Core {
     fn begin_change(&mut self, id: u32, igmp: u32, kind: ChangeKind) -> Result<Taking, Error> {
         self.changes.reserve(1)?;
         self.outbox.reserve(1)?;
-        // For ENABLE_IGMP, which must follow whatever happens.
+        // Room for ENABLE_IGMP, which must follow whatever happens.
         self.outbox.hold()?;
         let change = self.changes.insert(Change {
             interface: id,
@@ -150,8 +151,9 @@ impl Core {
         Ok(Taking::Waits(change))
     }
 
-    /// IGMP's DISABLE callback starts: from now on its adds and deletes are refused. Not where it
-    /// has left meanwhile, and come again after the change: no ENABLE follows then.
+    /// IGMP's DISABLE callback starts: from now on its adds and deletes are refused. An IGMP client
+    /// that has left meanwhile and come again after the change is not disabled, since no ENABLE
+    /// would follow.
     pub fn igmp_disabling(&mut self, client: u32, key: IfKey, change: u32) {
         let Some(known) = self.changes.get(change) else { return };
         if known.outcome.is_none() || known.enabled == Some(client) {
@@ -164,7 +166,7 @@ impl Core {
         self.set_igmp_disabled(client, key, false);
     }
 
-    /// Another IGMP may have come in the place of the client that is told.
+    /// Does nothing where another IGMP client is on the interface by now.
     fn set_igmp_disabled(&mut self, client: u32, key: IfKey, disabled: bool) {
         if let Some(id) = self.interfaces.find(key)
             && self.interfaces[id].igmp == Some(client)
@@ -173,8 +175,8 @@ impl Core {
         }
     }
 
-    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes. Gives
-    /// [`Error::RouteNeeded`], and is to be called again, where the book lacks a source.
+    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes. Where the book
+    /// lacks the route to a source, it gives [`Error::RouteNeeded`] and must be called again.
     pub fn disable_answered(
         &mut self,
         now: Millis,
@@ -192,8 +194,8 @@ impl Core {
     }
 
     /// The outcome of a change, for the call that began it. A change that IGMP has not been told
-    /// of yet, because IGMP is in a callback up the stack, is made now. Gives
-    /// [`Error::RouteNeeded`], and is to be called again, where the book lacks a source.
+    /// of yet, because IGMP is in a callback up the stack, is made now (decision 3). Where the book
+    /// lacks the route to a source, it gives [`Error::RouteNeeded`] and must be called again.
     pub fn change_outcome(
         &mut self,
         now: Millis,
@@ -212,8 +214,8 @@ impl Core {
         outcome
     }
 
-    /// Makes a change that was not made yet, and enables IGMP again, whether it came to pass or
-    /// not.
+    /// Makes a change that was not made yet, and enables IGMP again, whether the change succeeded
+    /// or not.
     fn complete(&mut self, now: Millis, change: u32, routes: &mut RouteBook) -> Result<(), Error> {
         let Some(known) = self.changes.get(change) else { return Ok(()) };
         if known.outcome.is_some() {
@@ -225,7 +227,7 @@ impl Core {
             return outcome;
         }
         if let ChangeKind::Take(slot) = kind {
-            // `commit` has counted the interface; begin_change had too.
+            // Both `begin_change` and `commit` counted the interface.
             self.count_interface(slot, -1);
         }
         self.outbox.release();
@@ -234,7 +236,7 @@ impl Core {
         if let Some(igmp) = enabled {
             self.outbox.push(igmp, Action::EnableIgmp { interface: self.interfaces[id].key });
         }
-        // What was made had room for it.
+        // A change that succeeded reserved the room.
         if outcome.is_ok() || self.plane.reserve(1).is_ok() {
             self.left(id);
         } else {
@@ -247,7 +249,7 @@ impl Core {
         Ok(())
     }
 
-    /// Changes the routing protocol that owns an interface, with all that goes with it.
+    /// Changes the routing protocol that owns an interface, with all consequences.
     fn commit(
         &mut self,
         now: Millis,
@@ -261,14 +263,14 @@ impl Core {
             ChangeKind::Take(slot) => {
                 let leaving = self.prepare_leave(id, &[(Role::Igmp, igmp)], routes)?;
                 if let Some(igmp) = igmp {
-                    // They counted under the old owner, which is IGMP itself (rule C3).
+                    // They counted for D7, because IGMP was the owner (rule D9, decision 4).
                     self.leave_all(id, igmp, Role::Igmp, &leaving[0], routes, false);
                 }
                 self.delete_entries_of(id, false);
                 self.refresh_left(now, id, slot, &leaving[0]);
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
-                // No entry's list changes: what had members or marks here ended above.
+                // This changes no entry's list: memberships and marks on the interface ended above.
                 self.interfaces[id].up = true;
                 self.count_interface(slot, 1);
                 if igmp.is_none() {
@@ -317,8 +319,7 @@ impl Core {
         Ok(())
     }
 
-    /// Collects the memberships that end, role after role, and makes room for all that their end
-    /// causes.
+    /// Collects the memberships that end, role after role, and makes room for all consequences.
     fn prepare_leave(
         &mut self,
         id: u32,
@@ -342,7 +343,7 @@ impl Core {
         let of_iif = self.interfaces[id].iif_users as usize;
         self.outbox.reserve(alerts + entries + marked)?;
         self.plane.reserve(2 * (entries + marked) + of_iif + 1)?;
-        // The list of covered entries is used for one membership at a time.
+        // Room in the list that `covered` uses, for one membership at a time.
         self.scratch.try_reserve(entries)?;
         Ok(leaving)
     }
@@ -376,10 +377,11 @@ impl Core {
         }
     }
 
-    /// Entries whose iif it is go with the interface's owner; with `released` also those that have
-    /// no owner toward their source. Room must have been reserved.
+    /// Deletes the entries whose iif it is, because the interface's owner goes; with `released`
+    /// also those that have no owner toward their source (decision 37). Room must have been
+    /// reserved.
     pub(in crate::core) fn delete_entries_of(&mut self, id: u32, released: bool) {
-        // With its last entry an interface that nobody is on may be forgotten.
+        // Together with its last entry, an interface that nobody is on is forgotten.
         let key = self.interfaces[id].key;
         let resolved = |core: &Self| core.interfaces.get(id)?.incoming.next_from(0);
         while let Some((entry, ())) = resolved(self) {
@@ -394,12 +396,12 @@ impl Core {
         }
     }
 
-    /// Entries without an owner are taken up again (rule E5). Room must have been reserved.
+    /// Has the entries without an owner looked at again (rule E5). Room must have been reserved.
     fn owner_came(&mut self, id: u32) {
         self.look_later(Relook::Interface { index: self.interfaces[id].key.index });
     }
 
-    /// Nobody may be on the interface any more: then the plane gives it up.
+    /// Has the plane give the interface up if nobody is on it any more.
     fn left(&mut self, id: u32) {
         if !self.interfaces[id].is_kept() {
             self.interfaces[id].up = true;

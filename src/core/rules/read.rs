@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 
-/// How many entries are brought from memory at a time.
+/// How many entries are loaded into the cache at a time.
 const AHEAD: usize = 32;
-/// How many entries' counters are asked for at a time; a multiple of the former.
+/// How many entries' counters are asked for at a time; a multiple of `AHEAD`.
 pub const MAX_ROWS: usize = 2 * AHEAD;
 /// How many oifs a record has room for without an allocation.
 const FEW_OIFS: usize = 8;
@@ -65,11 +65,11 @@ pub struct GroupMember {
     pub igmp: bool,
 }
 
-/// Where a walk through memberships has come to: group and source, the interface's number, and
-/// whether it was IGMP's.
+/// A place in a walk through memberships: group and source, the interface's number, and whether it
+/// was IGMP's.
 pub type MemberPlace = (SourceGroup, u32, bool);
 
-/// How much there is of everything.
+/// How many things of each kind there are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Registered clients.
@@ -103,9 +103,9 @@ impl Core {
         self.give_record(now, mfe, counters, give)
     }
 
-    /// The next entries in order from a flow on, for [`Self::read_rows`]: as many as are looked at
-    /// together, up to the first whose record finds no room. `has_room` is asked for each, by its
-    /// number of oifs.
+    /// The next entries in order from a flow on, for [`Self::read_rows`]: at most [`MAX_ROWS`], up
+    /// to the first one whose record finds no room. `has_room` tells for each, by its number of
+    /// oifs.
     pub fn rows_from(&self, from: SourceGroup, mut has_room: impl FnMut(usize) -> bool) -> Rows {
         let (mut ahead, mut rows) = (self.mfes.from(from), Rows::new());
         while rows.len() < MAX_ROWS {
@@ -124,8 +124,8 @@ impl Core {
         rows
     }
 
-    /// Entries that were in the table a moment ago, with these counters, until `give` returns
-    /// false. True: it never did.
+    /// Gives entries that [`Self::rows_from`] chose, with these counters, until `give` returns
+    /// false. The result is true where it never did.
     pub fn read_rows(
         &self,
         now: Millis,
@@ -145,8 +145,8 @@ impl Core {
         Ok(true)
     }
 
-    /// Neighbours in order lie far apart in memory. Touched one after the other, without waiting for
-    /// each, they arrive together.
+    /// Loads entries into the cache together. Neighbours in order are far apart in memory, and
+    /// their cache misses overlap when nothing waits for a single one.
     fn together<'a>(&self, ids: impl Iterator<Item = &'a u32>) -> [Option<&Mfe>; AHEAD] {
         let (mut mfes, mut touched) = ([None; AHEAD], 0u8);
         for (place, id) in mfes.iter_mut().zip(ids) {
@@ -163,8 +163,8 @@ impl Core {
         self.mfes.next_from(from).map(|(flow, _)| flow)
     }
 
-    /// Entries in order from a flow on, without counters, until `give` returns false or `max`
-    /// were given. Gives where to go on, None at the end.
+    /// Gives entries in order from a flow on, without counters, until `give` returns false or `max`
+    /// were given. The result is where to go on, None at the end.
     pub fn read_mfes(
         &self,
         now: Millis,
@@ -204,8 +204,8 @@ impl Core {
         }
     }
 
-    /// What readers see of an entry. There must be room for each interface that it knows. Inline, so
-    /// that the record need not be copied to where it is wanted: 20 instructions a row.
+    /// Makes the record of an entry. `oifs` must have room for each interface that the entry knows.
+    /// It is inlined so that the record need not be copied, which saves 20 instructions a row.
     #[inline(always)]
     fn record<'a>(
         &self,
@@ -221,7 +221,7 @@ impl Core {
             used += 1;
         }
         let oifs = &mut room[..used];
-        // Most stand in order already: interfaces are numbered as they are taken.
+        // Most are in order already, because interfaces are numbered as they are taken.
         if !oifs.is_sorted_by_key(|oif| oif.interface) {
             oifs.sort_unstable_by_key(|oif| oif.interface);
         }
@@ -244,7 +244,7 @@ impl Core {
         }
     }
 
-    /// The clients by slot, those that follow a slot.
+    /// The clients after a slot, in the order of slots.
     pub fn client_rows(
         &self,
         after: Option<u32>,
@@ -261,7 +261,7 @@ impl Core {
         })
     }
 
-    /// The interfaces that somebody is on, in order, those that follow one.
+    /// The interfaces after one that somebody is on, in order.
     pub fn interface_rows(
         &self,
         after: Option<IfKey>,
@@ -278,7 +278,7 @@ impl Core {
         })
     }
 
-    /// The memberships by group, source and interface, those that follow a place.
+    /// The memberships after a place, by group, source and interface.
     pub fn membership_rows(
         &self,
         after: Option<MemberPlace>,
@@ -312,7 +312,7 @@ impl Core {
         (self.admissions.limits(), self.admissions.max_negative())
     }
 
-    /// How much there is of everything.
+    /// How many things of each kind there are.
     pub fn totals(&self) -> Totals {
         Totals {
             clients: self.clients.len(),
@@ -327,7 +327,7 @@ impl Core {
     }
 }
 
-/// Room for the oifs of a record where they are more than a few.
+/// Room for the oifs of a record, which is allocated where they are many.
 #[inline]
 fn long_room(oifs: usize) -> Result<Option<Vec<OifRecord>>, Error> {
     if oifs <= FEW_OIFS {

@@ -41,8 +41,8 @@ pub(in crate::core) struct Client {
     pub questions: u32,
 }
 
-/// The greatest number of clients or enumerations at one time: handles on 32-bit machines keep
-/// the slot in 16 bits.
+/// The greatest number of clients, and of enumerations, at one time. Handles on 32-bit machines
+/// have 16 bits for the slot.
 pub(in crate::core) const MAX_SLOTS: u32 = 1 << 16;
 
 impl Core {
@@ -59,7 +59,7 @@ impl Core {
         Ok(ClientId { slot, generation })
     }
 
-    /// The slot the next client to register will have, with room made for it.
+    /// Makes room for one more client, and gives the slot that it will have.
     pub fn next_client_slot(&mut self) -> Result<u32, Error> {
         self.clients.reserve_one(MAX_SLOTS)
     }
@@ -107,7 +107,7 @@ impl Core {
         Some(ClientId { slot, generation: self.clients.generation(slot)? })
     }
 
-    /// Counts a question to a client, or its answer. Where the client has gone it does not matter.
+    /// Counts a question to a client, or its answer. Nothing is counted for a client that has gone.
     pub(in crate::core) fn count_question(&mut self, slot: u32, asked: bool) {
         if let Some(client) = self.clients.in_slot_mut(slot) {
             let count = client.questions;

@@ -7,7 +7,7 @@ use crate::core::{Core, Looked, Relook};
 use crate::error::Error;
 use crate::types::{IfKey, Millis, SourceGroup};
 
-/// What becomes of a packet's flow.
+/// What happened to a packet's flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// There is an entry; it is programmed again.
@@ -18,7 +18,7 @@ pub enum Admission {
     Made,
     /// A limit of rule G1 refuses it.
     Refused,
-    /// Nothing was done: it is new, and its route was not looked up.
+    /// Nothing was done: the flow is new, and its route was not looked up.
     RouteNeeded,
 }
 
@@ -29,8 +29,8 @@ impl Core {
             && self.flows.find(flow).is_none_or(|id| self.flows[id].awaits_packet())
     }
 
-    /// A packet for which the plane has no entry (rule E1). What was looked up counts only for a
-    /// new flow.
+    /// A packet for which the plane has no entry (rule E1). The route that was looked up is used
+    /// for a new flow only.
     pub fn packet(
         &mut self,
         now: Millis,
@@ -91,8 +91,8 @@ impl Core {
         }
     }
 
-    /// A packet of a flow whose entry has gone while it was being built anew: this packet's own
-    /// questions follow those that are open.
+    /// A packet of a flow whose entry was deleted while it was being built anew. The questions
+    /// about this packet follow when the open ones are answered (decision 60).
     fn packet_meanwhile(
         &mut self,
         now: Millis,
@@ -102,10 +102,10 @@ impl Core {
         outdated: bool,
     ) -> Result<Admission, Error> {
         let flow = self.flows[id].flow;
-        // So that a change of routes finds it, as the entry's going took it out.
+        // So that a change of routes finds the flow; deleting the entry took it out.
         self.by_source.reserve_one()?;
         self.plane.reserve(1)?;
-        // Others may have its place by now.
+        // Other flows may have taken its place under the cap.
         if !self.admit(now, flow.source()) {
             return Ok(Admission::Refused);
         }

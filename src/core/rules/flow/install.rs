@@ -1,5 +1,5 @@
-//! A flow whose questions were answered becomes an entry, or the entry in place takes the answers
-//! over (rules E4 to E6, E8, E9).
+//! Makes the entry of a flow whose questions were answered, or gives the answers to the entry that
+//! is built anew (rules E4 to E6, E8, E9).
 
 use crate::core::Core;
 use crate::core::Relook;
@@ -32,7 +32,7 @@ impl Core {
         let toward = self.interfaces.resolve(pending.route.interface);
         let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
         if !owns(iif) || !toward.is_some_and(owns) {
-            // The interface changed hands meanwhile: its present owner is to be asked.
+            // The interface has another owner now, who must be asked (decision 35).
             let Flow { header, route, rebuild, .. } = pending;
             if self.begin(now, flow, pinned, header, Some(route), rebuild).is_err() {
                 self.give_up(now, flow);
@@ -45,8 +45,8 @@ impl Core {
         }
     }
 
-    /// An entry was deleted while its questions were open: the packet that has come since makes it
-    /// anew (rule E1), or the next one does.
+    /// The entry was deleted while its questions were open. If a packet has come since, its flow
+    /// begins now (rule E1); else the next packet begins it.
     fn begin_after(&mut self, now: Millis, id: u32) {
         if self.relook.try_reserve(1).is_err() {
             return self.drop_flow(now, id);
@@ -61,8 +61,8 @@ impl Core {
         }
     }
 
-    /// Makes room for all of it, and gives the interfaces that are to be in the list but for
-    /// vetoes.
+    /// Makes room for the whole change, and gives the interfaces that will be in the list unless
+    /// they are vetoed.
     fn reserve_install(
         &mut self,
         flow: SourceGroup,
@@ -87,7 +87,7 @@ impl Core {
 
     fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[u32]) {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
-        // Vetoes of interfaces that are no would-be oifs any more need room of their own.
+        // A vetoed interface that would not be an oif any more needs a place in the entry too.
         let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
         let place = |id: &u32| (self.interfaces[*id].owner(), self.interfaces[*id].key);
         let is_beside = |id: &u32| would_be.binary_search_by_key(&place(id), place).is_err();
@@ -107,7 +107,7 @@ impl Core {
         self.announce_new(now, id);
     }
 
-    /// E4's alerts for an entry that was made, or taken up after rule E5.
+    /// E4's alerts for an entry that is new, or had no route or owner until now (rule E5).
     fn announce_new(&mut self, now: Millis, id: u32) {
         let Some(owner) = self.iif_owner(id) else { return };
         let of = self.mfes[id].flow();
@@ -126,7 +126,8 @@ impl Core {
         let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
         let was_negative = self.mfes[id].is_negative();
         let old_key = self.interfaces[old_iif].key;
-        // The interface that left last: by name the first of the old list, or the old iif.
+        // The interface that the prune alert names (decision 39): the first of the old list by
+        // name, or the old iif.
         let left = self.mfes[id].active().map(|oif| self.interfaces[oif.interface()].key).min();
         let left = left.unwrap_or(old_key);
 
@@ -192,7 +193,7 @@ impl Core {
         }
     }
 
-    /// The number of an interface, if its owner vetoed it and has not gone since (rule D6).
+    /// The number of an interface, if its owner vetoed it and is still the owner (rule D6).
     fn vetoed(&self, asked: &Asked) -> Option<u32> {
         let tenure = asked.vetoed?;
         let interface = self.interfaces.find(asked.interface)?;
@@ -243,8 +244,8 @@ impl Core {
         Ok(())
     }
 
-    /// An entry loses its route: the iif's owner hears that nothing is wanted any more where
-    /// there were oifs.
+    /// Makes an entry one without a route (decision 18). If there were oifs, the iif's owner gets a
+    /// prune alert.
     fn turn_unresolved(&mut self, id: u32, iif: u32) {
         let owner = self.iif_owner(id);
         let (of, interface) = (self.mfes[id].flow(), self.interfaces[self.mfes[id].iif].key);
@@ -266,7 +267,7 @@ fn take_route(mfe: &mut Mfe, pending: &Flow) {
     mfe.set(Mfe::IIF_CHOSEN, pending.iif_chosen);
 }
 
-/// Takes over what an entry tells of its route.
+/// Copies what an entry shows of its route.
 pub(in crate::core) fn set_route(mfe: &mut Mfe, route: &Route) {
     mfe.route_protocol = route.protocol;
     mfe.route_prefix_len = route.prefix_len;

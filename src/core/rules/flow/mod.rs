@@ -1,8 +1,8 @@
 //! New flows and rebuilds (rules E1 to E5, E8, E9): the questions that are put to clients before
 //! an entry is installed.
 //!
-//! A flow is *pending* while its questions are open. At most one question per client is open for
-//! a flow, and a flow goes only when none is, so that every answer finds its flow.
+//! A flow is *pending* while its questions are open. For each flow at most one question is open per
+//! client. A flow is removed only when no question is open, so that every answer finds its flow.
 
 mod arrive;
 mod install;
@@ -60,7 +60,7 @@ impl Header {
 /// An interface that a creation alert asks about, or that its owner pruned meanwhile.
 #[derive(Clone, Copy)]
 struct Asked {
-    /// By name: its number may be another's when the questions are answered.
+    /// Its name, since its number may be another interface's when the questions are answered.
     interface: IfKey,
     owner: u32,
     /// The [`Interface::tenure`] in which its owner vetoed it.
@@ -75,22 +75,24 @@ pub(in crate::core) struct Flow {
     header: Header,
     route: Route,
     iif: u32,
-    /// Who owns the interface toward the source, and was asked. (Its slot may be another's by now.)
+    /// The client that owned the interface toward the source and was asked. (Another client may
+    /// have its slot by now.)
     owner: ClientId,
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
-    /// Creation questions, and prunes without one; by owner, then interface.
+    /// The interfaces of creation questions, and those pruned without one; by owner, then
+    /// interface.
     asked: SmallVec<[Asked; 4]>,
     open: u32,
-    /// There is an entry, which stays in place meanwhile.
+    /// An entry exists, and stays in place while it is built anew.
     rebuild: bool,
     /// The route changed meanwhile.
     outdated: bool,
     /// Memory ran out for one of its questions.
     starved: bool,
-    /// A packet that came when the entry to be built anew had gone: its flow begins once the
-    /// questions at hand are answered. `header` is its own.
+    /// A packet that came after the entry that is built anew was deleted. Its flow begins when the
+    /// open questions are answered. `header` is this packet's then.
     came: Option<Came>,
 }
 
@@ -107,8 +109,8 @@ impl Flow {
         self.asked.binary_search_by_key(&(owner, interface), place)
     }
 
-    /// A creation alert asks about an interface. What its owner pruned already stays vetoed. Room
-    /// must have been reserved.
+    /// Notes that a creation alert asks about an interface. One that its owner has pruned already
+    /// stays vetoed. Room must have been reserved.
     fn ask_about(&mut self, interface: IfKey, owner: u32) {
         match self.place_of(owner, interface) {
             Ok(at) => self.asked[at].alerted = true,
@@ -118,7 +120,7 @@ impl Flow {
         }
     }
 
-    /// The owner of an interface pruned it. Room must have been reserved.
+    /// Notes that the owner of an interface pruned it. Room must have been reserved.
     fn prune(&mut self, interface: IfKey, owner: u32, tenure: u64) {
         let vetoed = Some(tenure);
         match self.place_of(owner, interface) {
@@ -137,7 +139,7 @@ impl Keyed for Flow {
 }
 
 impl Flow {
-    /// It was to build an entry anew, and no packet has come since that went, if it has.
+    /// It builds an entry anew, and no packet has come since the entry was deleted, if it was.
     const fn awaits_packet(&self) -> bool {
         self.rebuild && self.came.is_none()
     }
@@ -172,7 +174,7 @@ impl Core {
         self.flows.reserve_one()?;
         self.outbox.reserve(1)?;
         if !rebuild {
-            // So that a change of routes finds it too.
+            // So that a change of routes finds the pending flow.
             self.by_source.reserve_one()?;
             self.by_source.insert(by_source(flow), ());
         }
@@ -224,7 +226,8 @@ impl Core {
             }
             let pending = &mut self.flows[id];
             let chosen = answer.upstream != pending.route.upstream;
-            // What MgmSetMfe named meanwhile stands unless the answer names something else.
+            // A neighbour set by MgmSetMfe meanwhile stays unless the answer names another
+            // (decision 20).
             if chosen || iif != pending.iif {
                 (pending.upstream, pending.upstream_chosen) = (answer.upstream, chosen);
             }
@@ -270,8 +273,8 @@ impl Core {
         Ok(true)
     }
 
-    /// Too many flows wait for a client that this one needs: it is refused. Room for one change of
-    /// the plane must have been reserved.
+    /// Refuses a flow that needs a client for which too many flows wait. Room for one change of the
+    /// plane must have been reserved.
     fn refuse_pending(&mut self, id: u32) {
         if let Some(pending) = self.take_flow(id) {
             self.admissions.refused += 1;
@@ -354,8 +357,8 @@ impl Core {
         Ok(())
     }
 
-    /// The owner of an interface deletes with FORWARD: that counts as a veto in the pending flows
-    /// under `of` (rules D5, D6). Room must have been reserved.
+    /// The owner of an interface deletes with FORWARD, which counts as a veto in the pending flows
+    /// under `of` (rules D5, D6; decision 38). Room must have been reserved.
     pub(in crate::core) fn prune_in_flows(&mut self, of: SourceGroup, interface: u32, owner: u32) {
         let Interface { key, tenure, .. } = self.interfaces[interface];
         let mut from = Some(of);
@@ -366,8 +369,8 @@ impl Core {
         }
     }
 
-    /// A new covering membership of its owner, or adding with FORWARD, lifts the vetoes of an
-    /// interface in the pending flows under `of` (rules D5, D6).
+    /// Lifts the vetoes of an interface in the pending flows under `of`, because its owner has a
+    /// new membership or added with FORWARD (rules D5, D6; decision 38).
     pub(in crate::core) fn lift_vetoes_in_flows(
         &mut self,
         of: SourceGroup,
@@ -402,7 +405,7 @@ impl Core {
         self.flows[id].outdated = true;
     }
 
-    /// Forgets a pending flow for want of memory.
+    /// Gives a pending flow up because memory ran out.
     fn drop_flow(&mut self, now: Millis, id: u32) {
         if let Some(pending) = self.take_flow(id) {
             self.give_up(now, pending.flow);
@@ -417,7 +420,7 @@ impl Core {
         if self.mfes.find(flow).is_some() {
             self.rebuild_later(now, flow);
         } else if self.plane.reserve(1).is_ok() {
-            // Packets that wait for the entry go.
+            // The packets that wait for the entry are dropped.
             self.plane.push(Stale::entry(flow));
         }
     }
