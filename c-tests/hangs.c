@@ -1,7 +1,9 @@
-/* Functions of the host's that do not return: MgmHostStop goes on without them after 5 seconds, and
- * says so. Each test takes as long; so this is run once, by tools.sh, and not in each way to compile and
+/* Code that does not return. Functions of the host's: MgmHostStop goes on without them after 5 seconds, and
+ * says so. A client's callback: nothing waits for the client any more, once it was waited for as long. Each test takes as long; so this is run once, by tools.sh, and not in each way to compile and
  * link. */
 #include "host.h"
+#include <arpa/inet.h>
+#include <time.h>
 
 enum { PATIENCE = 60 }; /* seconds until a test that hangs is ended as a failure */
 
@@ -162,8 +164,77 @@ static void in_a_function_of_the_plane(void)
     alarm(0);
 }
 
+static int may_return;
+
+static DWORD join_that_hangs(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    set(&inside, 1);
+    await(&may_return);
+    return NO_ERROR;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void *join_on_1(void *client)
+{
+    CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, htonl(0xe8010101), ALL_ONES, 1, 0,
+                                          MGM_JOIN_STATE_FLAG),
+               NO_ERROR);
+    return NULL;
+}
+
+/* A client that does not come out of a callback is waited for once, by calls and by packets alike; the
+ * log says so once. */
+static void a7_a_client_is_waited_for_once(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE client, hung;
+    pthread_t thread;
+    const char *line;
+    double begun;
+    DWORD k;
+    config.dwLogLevel = MGM_LOG_WARN;
+    client = start(&config);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pfnJoinAlertCallback = join_that_hangs;
+    CHECK_CODE(MgmRegisterMProtocol(&callbacks, 101, 7, &hung), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(hung, 3, 0), NO_ERROR);
+    CHECK_CODE(MgmAddGroupMembershipEntry(hung, 0, 0, the_group(), ALL_ONES, 3, 0,
+                                          MGM_JOIN_STATE_FLAG),
+               NO_ERROR);
+    CHECK_EQ(pthread_create(&thread, NULL, join_on_1, client), 0);
+    await(&inside);
+    keep_errors();
+    CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, htonl(0xe8010102), ALL_ONES, 1, 0,
+                                          MGM_JOIN_STATE_FLAG),
+               NO_ERROR); /* this one waits */
+    begun = seconds();
+    for (k = 3; k < 7; k++)
+        CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, htonl(0xe8010100 + k), ALL_ONES, 1, 0,
+                                              MGM_JOIN_STATE_FLAG),
+                   NO_ERROR);
+    packet(NULL); /* the creation alert goes to the one that hangs */
+    CHECK_CODE(MgmReleaseInterfaceOwnership(client, 1, 0), NO_ERROR);
+    CHECK(seconds() - begun < 4);
+    said = kept_errors();
+    line = strstr(said, "protocol 0x65 component 0x7 has been inside a callback for 5 s");
+    CHECK(line != NULL && strstr(line + 40, "inside a callback") == NULL); /* one line */
+    set(&may_return, 1);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
 int main(void)
 {
+    RUN(a7_a_client_is_waited_for_once);
     RUN(in_a_function_of_the_host);
     RUN(on_the_timers_thread);
     RUN(in_a_function_of_the_plane);

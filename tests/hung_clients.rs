@@ -6,7 +6,7 @@ use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
-use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
+use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -123,6 +123,79 @@ fn a7_a_hanging_client_keeps_no_alert_from_others() {
     hung.hangs.store(false, SeqCst);
     stuck.join().unwrap().unwrap();
     wait_for("what waited for it", || hung.heard(group(2)));
+    mgm.stop().unwrap();
+}
+
+/// A client that hangs is waited for once. Whatever comes after that goes on without it: calls, packets,
+/// the end of the run. Once it has come out it is waited for again.
+#[test]
+fn a7_a_client_that_hangs_is_waited_for_once() {
+    let mgm = start();
+    let ((hung, hung_id), (other, _), (_, id)) = (client(mgm, 1), client(mgm, 2), client(mgm, 3));
+    hung.hangs.store(true, SeqCst);
+    let stuck = thread::spawn(move || mgm.add_membership(id, group(1), interface(3), JOIN));
+    wait_for("the client to hang", || hung.hanging.load(SeqCst));
+    // The one that waits.
+    mgm.add_membership(id, group(2), interface(3), JOIN).unwrap();
+    let begun = Instant::now();
+    for last in 3..=9 {
+        mgm.add_membership(id, group(last), interface(3), JOIN).unwrap();
+        assert!(other.heard(group(last)), "rule A7: the call has returned");
+        mgm.delete_membership(id, group(last), interface(3), JOIN).unwrap();
+    }
+    let flows = [2, 3, 4, 5].map(|last| {
+        let (of, packet) = flow(1, last);
+        mgm.receive(interface(1), &packet).unwrap();
+        mgm.receive(interface(1), &packet).unwrap();
+        of
+    });
+    mgm.take_interface(id, interface(4)).unwrap();
+    mgm.release_interface(id, interface(4)).unwrap();
+    // One wait more, of 5 s, would be too many.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(!stuck.is_finished() && !hung.heard(group(2)) && iif(mgm, flows[0]).is_none());
+
+    hung.hangs.store(false, SeqCst);
+    stuck.join().unwrap().unwrap();
+    // Of each flow it is asked, and told that there are receivers.
+    wait_for("what waited for it", || hung.times(flows[3]) == 2 && iif(mgm, flows[3]).is_some());
+    let heard = hung.heard.lock().unwrap().clone();
+    let expected: Vec<_> = (1..=9).map(group).chain(flows).chain(flows).collect();
+    assert_eq!(heard, expected, "rule A7: in order");
+    for last in 10..=30 {
+        mgm.add_membership(id, group(last), interface(3), JOIN).unwrap();
+        assert!(hung.heard(group(last)), "rule A7: it does not hang any more");
+    }
+
+    hung.hangs.store(true, SeqCst);
+    let stuck = thread::spawn(move || mgm.add_membership(id, group(31), interface(3), JOIN));
+    wait_for("the client to hang", || hung.hanging.load(SeqCst));
+    mgm.add_membership(id, group(32), interface(3), JOIN).unwrap();
+    let begun = Instant::now();
+    mgm.stop().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    hung.hangs.store(false, SeqCst);
+    let _ = stuck.join().unwrap();
+    assert!(mgm.deregister(hung_id).is_err() && !hung.heard(group(32)));
+}
+
+/// A thread that is stuck with one client has left alerts for another one. With a host's clock there is no
+/// timer that sees to them: a call whose own alerts stand behind them does.
+#[test]
+fn a7_a_call_sees_to_what_stands_before_its_alerts() {
+    let mgm: Manager = Box::leak(Box::default());
+    let clock: Option<mgm::shell::settings::ClockFn> = Some(Arc::new(|| Millis(1)));
+    mgm.start(Settings { log_level: Level::Off, clock, ..Settings::default() }).unwrap();
+    let ((hung, _), (other, _)) = (client(mgm, 1), client(mgm, 2));
+    let ((_, first), (_, second)) = (client(mgm, 3), client(mgm, 4));
+    hung.hangs.store(true, SeqCst);
+    let stuck = thread::spawn(move || mgm.add_membership(first, group(1), interface(3), JOIN));
+    wait_for("the client to hang", || hung.hanging.load(SeqCst));
+    assert!(!other.heard(group(1)), "nobody is there for it");
+    mgm.add_membership(second, group(2), interface(4), JOIN).unwrap();
+    assert!(other.heard(group(1)) && other.heard(group(2)), "rule A7: the call has returned");
+    hung.hangs.store(false, SeqCst);
+    stuck.join().unwrap().unwrap();
     mgm.stop().unwrap();
 }
 

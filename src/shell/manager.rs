@@ -128,7 +128,7 @@ impl<C: Callbacks> Mgm<C> {
         // Rule A8: no callback of the client is running when this returns, except those that
         // this very thread is inside of.
         let waits = begun?;
-        self.wait_until(|state| {
+        self.wait_until(|state, _| {
             // While MgmHostStop is at work too, which waits for the same callback, unless it was
             // called inside that: then until it returns.
             let (running, noted) = state.with_waits();
@@ -376,18 +376,24 @@ impl<C: Callbacks> Mgm<C> {
         self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 
-    /// Waits until a condition under the lock holds, or a fault closes the library.
-    pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>) -> bool) {
+    /// Waits until a condition under the lock holds, or a fault closes the library. The condition is
+    /// told whether nothing has come about for a while.
+    pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>, bool) -> bool) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut late = false;
         loop {
             let seen = *self.events.lock();
-            if self.is_broken() || over(&mut self.state.write()) {
+            if self.is_broken() || over(&mut self.state.write(), late) {
                 break;
             }
             let mut events = self.events.lock();
             if *events == seen {
                 // Woken without an event now and then, for conditions that time makes true.
-                self.event.wait_for(&mut events, Duration::from_millis(100));
+                late = self.event.wait_for(&mut events, Duration::from_millis(100)).timed_out();
+            }
+            drop(events);
+            if late {
+                self.watch();
             }
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);

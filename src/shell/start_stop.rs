@@ -206,17 +206,21 @@ impl<C: Callbacks> Mgm<C> {
         }
         let begun = Instant::now();
         let mut stuck = false;
-        self.wait_until(|state| {
-            let busy =
-                state.whole().as_ref().is_some_and(|running| running.delivery.others_running(me));
-            stuck = busy && begun.elapsed() > STOP_WAIT;
-            !busy || stuck
+        self.wait_until(|state, _| {
+            let running = state.whole().as_ref();
+            let others = running.map(|running| running.delivery.others_running(me));
+            let (busy, hanging) = others.unwrap_or_default();
+            let over = !busy || begun.elapsed() > STOP_WAIT;
+            stuck = over && (busy || hanging);
+            over
         });
         if stuck {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
         forwarder.stop();
-        let left = || STOP_WAIT.saturating_sub(begun.elapsed());
+        // A client that keeps a thread keeps a timer's thread, if it is one: that is not waited for again.
+        let patience = if stuck { Duration::ZERO } else { STOP_WAIT };
+        let left = || patience.saturating_sub(begun.elapsed());
         if !self.take_down(left().max(LEAST_WAIT)) && !stuck {
             self.log(
                 Level::Error,
@@ -309,13 +313,7 @@ impl<C: Callbacks> Mgm<C> {
         self.new_flow(call, flow, arrival, packet.bytes)?;
         self.settle(call);
         if call.waits {
-            let begun = Instant::now();
-            self.wait_until(|state| {
-                let pending = state
-                    .running_in(call.epoch)
-                    .is_some_and(|running| running.core.is_pending(flow));
-                !pending || begun.elapsed() > STOP_WAIT
-            });
+            self.wait_for_flow(call, flow);
         }
         // Memory may have run out after its questions had been put (rule A4).
         let lost = self.with_in(call.epoch, |running| {

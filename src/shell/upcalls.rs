@@ -48,6 +48,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Handles the lifetimes that have ended, and tries again what could not be programmed. A
     /// timer's thread goes on only as long as it is its turn: otherwise another one does.
     pub(crate) fn tick(&'static self, timer: Option<Token>) {
+        self.watch();
         let goes_on = || timer.is_none_or(|me| self.timers.is_turn_of(me));
         self.unattended("lifetimes", |call| {
             let now = self.now();

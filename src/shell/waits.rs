@@ -100,13 +100,13 @@ impl Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::state::outbox::{Action, Outbox};
+    use crate::types::SourceGroup;
 
     const THREADS: [Token; 3] = [Token(1), Token(2), Token(3)];
 
     /// Each of the threads calls the client of its place.
-    fn setup() -> (Delivery<char>, Waits) {
-        use crate::core::state::outbox::{Action, Outbox};
-        use crate::types::SourceGroup;
+    fn setup() -> (Delivery<char>, Outbox, Waits) {
         let (mut delivery, mut outbox) = (Delivery::new(), Outbox::new());
         for (slot, thread) in (0..).zip(THREADS) {
             delivery.reserve_lane(slot).unwrap();
@@ -116,7 +116,7 @@ mod tests {
             delivery.post(&mut outbox, thread);
             assert_eq!(delivery.run_next(&outbox, None, thread), Some(slot));
         }
-        (delivery, Waits::new())
+        (delivery, outbox, Waits::new())
     }
 
     fn wait(waiter: usize, runner: usize) -> Wait {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn waiting_in_a_circle_is_refused() {
-        let (mut delivery, mut waits) = setup();
+        let (mut delivery, outbox, mut waits) = setup();
         assert_eq!(waits.begin(wait(0, 1), (1, &delivery)), Ok(true));
         assert_eq!(waits.begin(wait(1, 0), (1, &delivery)), Ok(false));
         assert_eq!(waits.begin(wait(1, 2), (1, &delivery)), Ok(true));
@@ -135,7 +135,7 @@ mod tests {
         assert!(!waits.any_inside(THREADS[0], (1, &delivery)));
         assert!(waits.any_inside(THREADS[1], (1, &delivery)));
         // The callback that the first one waits for has returned.
-        delivery.stop_running(1);
+        delivery.stop_running(1, &outbox);
         assert_eq!(waits.begin(wait(2, 0), (1, &delivery)), Ok(true));
         assert!(waits.is_over((THREADS[0], 1, 1), Some((1, &delivery))));
         assert!(!waits.is_over((THREADS[1], 1, 2), Some((1, &delivery))));
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn a_wait_outlasts_the_run() {
-        let (mut delivery, mut waits) = setup();
+        let (mut delivery, outbox, mut waits) = setup();
         assert_eq!(waits.begin(wait(0, 1), (1, &delivery)), Ok(true));
         assert_eq!(waits.begin(wait(1, 2), (1, &delivery)), Ok(true));
-        delivery.stop_running(2);
+        delivery.stop_running(2, &outbox);
         waits.end_run((1, &delivery));
-        let (next, _) = setup();
+        let (next, ..) = setup();
         assert!(waits.is_over((THREADS[1], 1, 2), None::<(u64, &Delivery<char>)>));
         assert!(!waits.is_over((THREADS[0], 1, 1), Some((2, &next))));
         waits.returned(2, 1);

@@ -459,7 +459,7 @@ impl Core {
     }
 
     /// What a client registered with.
-    pub(in crate::core) fn client_info(&self, slot: u32) -> Option<ClientInfo> {
+    pub fn client_info(&self, slot: u32) -> Option<ClientInfo> {
         if slot == NONE { None } else { self.clients.in_slot(slot).map(|client| client.info) }
     }
 }

@@ -228,6 +228,13 @@ impl Outbox {
         (chain.head != NONE).then(|| &self.nodes[chain.head])
     }
 
+    /// The jobs of a chain's nodes.
+    pub fn jobs(&self, chain: &Chain) -> impl Iterator<Item = u32> {
+        let node = |id: u32| (id != NONE).then(|| &self.nodes[id]);
+        let nodes = std::iter::successors(node(chain.head), move |of| node(of.next));
+        nodes.map(|node| node.job)
+    }
+
     /// The node with this number.
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id]

@@ -9,24 +9,21 @@ mod question;
 
 pub(crate) use program::Batch;
 
-use crate::core::{Core, Due, Looked, Note, Relook, RouteBook};
+use crate::core::{ClientInfo, Core, Due, Looked, Note, Relook, RouteBook};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here, JobOf};
-use crate::shell::deliver::NOBODY;
+use crate::shell::deliver::{NOBODY, PATIENCE};
 use crate::shell::manager::{Mgm, Running};
 use crate::sys::sync::Instant;
 use crate::types::{Millis, SourceGroup};
 use question::Question;
-use std::time::Duration;
 
 /// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
 /// must not keep it.
 const FAVOURS: u32 = 32;
-/// How long a call waits for one client to come out of its callback.
-const STALLED: Duration = Duration::from_secs(5);
 
 /// A call from outside, an upcall, or a call from inside a callback.
 pub(crate) struct Call {
@@ -197,7 +194,7 @@ impl<C: Callbacks> Mgm<C> {
                     if let Some(slot) = call.lane.take() {
                         match state.whole() {
                             Some(run) if run.epoch == call.epoch => {
-                                run.delivery.stop_running(slot);
+                                run.delivery.stop_running(slot, &run.core.outbox);
                             }
                             _ => state.waits.returned(call.epoch, slot),
                         }
@@ -305,37 +302,37 @@ impl<C: Callbacks> Mgm<C> {
         routes.add(source, route.map(|route| route.interface))
     }
 
-    /// Waits until everything that a job caused has been performed (rule A7), but not for ever.
-    /// With `end` the call that began it returns.
+    /// Waits until everything that a job caused has been performed (rule A7), but for what goes to
+    /// clients that hang. With `end` the call that began it returns.
     pub(crate) fn wait_for_job(&'static self, call: &mut Call, end: bool) {
         let (mut last, mut since) = (u32::MAX, Instant::now());
         loop {
-            let (mut stalled, mut left_to_us) = (false, false);
-            self.wait_until(|state| {
+            let mut left_to_us = false;
+            self.wait_until(|state, late| {
                 let Some(running) = state.running_in(call.epoch) else { return true };
-                let open = running.delivery.open_actions(call.job);
+                let (delivery, outbox) = (&mut running.delivery, &running.core.outbox);
+                let open = delivery.open_actions(call.job);
                 if open != last {
                     (last, since) = (open, Instant::now());
                 }
-                // Another thread may have left a lane in which ours comes next. Once nothing of ours
-                // is open the call has ended, and its job may be another's.
+                // Another thread may have left a lane in which ours comes next, or comes later and
+                // nobody is there for what comes first. Once nothing of ours is open the call has
+                // ended, and its job may be another's.
                 let seeker = (call.job, call.here.token);
-                left_to_us =
-                    open > 0 && running.delivery.has_ready(&running.core.outbox, Some(seeker));
-                stalled = open > 0 && !left_to_us && since.elapsed() > STALLED;
-                if end && (open == 0 || stalled) {
-                    running.delivery.end_job(call.job);
+                if late && open > 0 {
+                    delivery.claim_behind(outbox, seeker);
                 }
-                open == 0 || stalled || left_to_us
+                left_to_us = open > 0 && delivery.has_ready(outbox, Some(seeker));
+                // No client has it: it is with a thread that does not come out of the host's code.
+                let lost = open > 0
+                    && !left_to_us
+                    && since.elapsed() > PATIENCE
+                    && !delivery.holds(call.job, outbox);
+                if end && (open == 0 || lost) {
+                    delivery.end_job(call.job);
+                }
+                open == 0 || lost || left_to_us
             });
-            if stalled {
-                self.log(
-                    Level::Warn,
-                    format_args!(
-                        "a client has been inside a callback for 5 s; a call no longer waits for it"
-                    ),
-                );
-            }
             if !left_to_us {
                 return;
             }
@@ -343,6 +340,53 @@ impl<C: Callbacks> Mgm<C> {
             if call.ended {
                 return;
             }
+        }
+    }
+
+    /// Waits until no client is asked about a flow any more, but for clients that hang: the questions
+    /// may be in the hands of other threads.
+    pub(crate) fn wait_for_flow(&'static self, call: &mut Call, flow: SourceGroup) {
+        loop {
+            let mut left_to_us = false;
+            self.wait_until(|state, late| {
+                let Some(running) = state.running_in(call.epoch) else { return true };
+                let (delivery, core) = (&mut running.delivery, &running.core);
+                let mut asked = false;
+                core.for_each_asked(flow, |slot| {
+                    asked |= delivery.is_waited_for(slot);
+                    if late {
+                        delivery.claim(slot, call.here.token);
+                    }
+                });
+                let seeker = (call.job, call.here.token);
+                left_to_us = asked && delivery.has_ready(&core.outbox, Some(seeker));
+                !asked || left_to_us
+            });
+            if !left_to_us {
+                return;
+            }
+            self.settle(call);
+        }
+    }
+
+    /// Finds clients that hang: nobody waits for them until they have come out (rule A7).
+    pub(crate) fn watch(&self) {
+        loop {
+            let found = self.with(|running| {
+                let slot = running.delivery.find_hanging(&running.core.outbox)?;
+                Some(running.core.client_info(slot))
+            });
+            let Some(Some(info)) = found else { return };
+            self.wake();
+            // None: it is being taken out.
+            let Some(ClientInfo { protocol, component, .. }) = info else { continue };
+            self.log(
+                Level::Warn,
+                format_args!(
+                    "protocol {protocol:#x} component {component:#x} has been inside a callback for \
+                     5 s; until it comes out nothing waits for it"
+                ),
+            );
         }
     }
 }
@@ -396,6 +440,9 @@ impl<C: Callbacks> Running<C> {
 
     /// Something is asked of the core in the name of a call; its actions belong to a job.
     pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
+        if let Some(slot) = call.lane {
+            self.delivery.moves(slot, &self.core.outbox);
+        }
         self.core.outbox.set_job(job);
         call.added_before = self.core.plane.added();
     }
@@ -420,7 +467,7 @@ impl<C: Callbacks> Running<C> {
         }
         if !call.here.inside_forwarder && self.must_program(call) {
             if let Some(slot) = call.lane.take() {
-                self.delivery.keep(slot);
+                self.delivery.keep(slot, &self.core.outbox);
                 call.kept = Some(slot);
             }
             return Work::Program;
@@ -440,7 +487,7 @@ impl<C: Callbacks> Running<C> {
                 return Work::Ask;
             }
             call.lane = None;
-            if self.delivery.stop_running(slot) {
+            if self.delivery.stop_running(slot, &self.core.outbox) {
                 self.core.free_client_slot(slot);
             }
         }
@@ -461,7 +508,7 @@ impl<C: Callbacks> Running<C> {
                 return Some(slot);
             }
             call.lane = None;
-            self.delivery.offer(slot, NOBODY);
+            self.delivery.offer(slot, NOBODY, outbox);
         }
         if call.here.too_deep {
             // The calls around this one see to it.

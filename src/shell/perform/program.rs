@@ -40,7 +40,7 @@ impl<C: Callbacks> Mgm<C> {
             && let Some(running) = self.state.write().whole()
             && running.epoch == call.epoch
         {
-            running.delivery.offer(slot, call.here.token);
+            running.delivery.offer(slot, call.here.token, &running.core.outbox);
         }
         if let Ok((forwarder, _)) = plane {
             forwarder.flush();
@@ -62,6 +62,9 @@ impl<C: Callbacks> Mgm<C> {
         call.sees_to_all |= context::take_left_over();
         let mut state = self.state.write();
         let Some(running) = state.running_in(call.epoch) else { return false };
+        if let Some(slot) = call.kept {
+            running.delivery.moves(slot, &running.core.outbox);
+        }
         running.core.plane.finish();
         some && running.must_program(call)
     }

@@ -1,6 +1,6 @@
 //! Who hears what and when, where threads cross each other's way (rules A7, A8).
 
-use crate::shell::schedules::{FLOW, G1, G2, Kind, Stage, explore, interface, join_all};
+use crate::shell::schedules::{FLOW, G1, G2, Kind, Stage, explore, group, interface, join_all};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -94,6 +94,37 @@ fn a7_a_take_has_asked_the_new_owner_when_it_returns() {
         stage.mgm.take_interface(owner, interface(1)).unwrap();
         assert_eq!(a.count(Kind::Rpf, FLOW), 1, "A7: the call returned before its alert");
         join_all([meanwhile]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// A client is found to hang while two calls alert it, and comes out: both return, and it hears
+/// everything, in order.
+#[test]
+fn a7_a_client_that_hangs_for_a_while() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, a_id), (_, c_id)) = (stage.client(1, &[1]), stage.client(3, &[3]));
+        let ((b, b_id), (d, _)) = (stage.client(2, &[]), stage.client(4, &[]));
+        let changes = [(a_id, G1, 1), (c_id, G2, 3)].map(|(id, of, index)| {
+            let d = d.clone();
+            thread::spawn(move || {
+                stage.add(id, of, index).unwrap();
+                assert!(d.believes(of), "A7: another client's alert");
+                stage.delete(id, of, index).unwrap();
+                assert!(!d.believes(of), "A7: another client's alert");
+            })
+        });
+        stage.mgm.with(|running| {
+            if running.delivery.runner(b_id.slot).is_some() {
+                running.delivery.set_hanging(b_id.slot, &running.core.outbox, true);
+            }
+        });
+        stage.mgm.wake();
+        join_all(changes);
+        // Whoever ran it has left it to others only if it was ready.
+        stage.add(a_id, group(7), 1).unwrap();
+        assert!(b.believes(group(7)) && !b.believes(G1) && !b.believes(G2));
         stage.mgm.stop().unwrap();
     });
 }

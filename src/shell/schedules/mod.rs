@@ -438,7 +438,8 @@ fn e8_clients_that_hang_the_timer() {
             released.store(round, SeqCst);
             let pruned = |at: usize| clients[at].count(Kind::Prune, flow(at as u32 + 1));
             let over = |running: &mut Running<Client>| {
-                !running.delivery.others_running(NOBODY) && (0..3).all(|at| pruned(at) == round)
+                running.delivery.others_running(NOBODY) == (false, false)
+                    && (0..3).all(|at| pruned(at) == round)
             };
             while stage.mgm.with(over) == Some(false) {
                 thread::yield_now();

@@ -67,6 +67,8 @@ struct Asked {
     vetoed: Option<u64>,
     /// A creation alert asks about it.
     alerted: bool,
+    /// It has been answered.
+    answered: bool,
 }
 
 /// A flow whose questions are open.
@@ -81,6 +83,8 @@ pub(in crate::core) struct Flow {
     upstream: Ipv4Addr,
     iif_chosen: bool,
     upstream_chosen: bool,
+    /// The RPF question is open.
+    asks_rpf: bool,
     /// The interfaces of creation questions, and those pruned without one; by owner, then
     /// interface.
     asked: SmallVec<[Asked; 4]>,
@@ -115,7 +119,8 @@ impl Flow {
         match self.place_of(owner, interface) {
             Ok(at) => self.asked[at].alerted = true,
             Err(at) => {
-                self.asked.insert(at, Asked { interface, owner, vetoed: None, alerted: true });
+                let (vetoed, alerted, answered) = (None, true, false);
+                self.asked.insert(at, Asked { interface, owner, vetoed, alerted, answered });
             }
         }
     }
@@ -125,7 +130,10 @@ impl Flow {
         let vetoed = Some(tenure);
         match self.place_of(owner, interface) {
             Ok(at) => self.asked[at].vetoed = vetoed,
-            Err(at) => self.asked.insert(at, Asked { interface, owner, vetoed, alerted: false }),
+            Err(at) => {
+                let (alerted, answered) = (false, false);
+                self.asked.insert(at, Asked { interface, owner, vetoed, alerted, answered });
+            }
         }
     }
 }
@@ -149,6 +157,18 @@ impl Core {
     /// Whether an entry is being made or built anew for the flow.
     pub fn is_pending(&self, flow: SourceGroup) -> bool {
         self.flows.find(flow).is_some()
+    }
+
+    /// The slots of the clients that have not answered yet what they are asked about a flow; one may
+    /// come more than once.
+    pub fn for_each_asked(&self, flow: SourceGroup, mut visit: impl FnMut(u32)) {
+        let Some(id) = self.flows.find(flow) else { return };
+        let pending = &self.flows[id];
+        if pending.asks_rpf {
+            visit(pending.owner.slot);
+        }
+        let open = pending.asked.iter().filter(|asked| asked.alerted && !asked.answered);
+        open.for_each(|asked| visit(asked.owner));
     }
 
     /// How often memory ran out for a flow whose questions had begun.
@@ -188,6 +208,7 @@ impl Core {
             upstream: route.upstream,
             iif_chosen: false,
             upstream_chosen: false,
+            asks_rpf: true,
             asked: SmallVec::new(),
             open: 1,
             rebuild,
@@ -234,6 +255,7 @@ impl Core {
         }
         let pending = &mut self.flows[id];
         pending.open -= 1;
+        pending.asks_rpf = false;
         pending.iif_chosen = iif != pending.iif;
         let old = std::mem::replace(&mut pending.iif, iif);
         self.interfaces[iif].iif_users += 1;
@@ -328,6 +350,9 @@ impl Core {
     ) {
         self.count_question(client, false);
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
+        let first = pending.asked.partition_point(|asked| asked.owner < client);
+        let its = pending.asked[first..].iter_mut().take_while(|asked| asked.owner == client);
+        its.for_each(|asked| asked.answered = true);
         for out in answer.iter().filter(|out| !out.enabled) {
             if let Ok(at) = pending.place_of(client, out.interface) {
                 let its = interfaces.of_owner(out.interface, client);

@@ -1,0 +1,92 @@
+//! Jobs: what calls wait for.
+
+#![forbid(unsafe_code)]
+
+use crate::core::NONE;
+use crate::error::Error;
+
+/// Jobs in a table of their own numbering.
+pub(super) struct Jobs {
+    jobs: Vec<Job>,
+    free: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Job {
+    /// Actions on their way, but for those that are counted apart.
+    open: u32,
+    /// Actions on their way to clients that hang.
+    apart: u32,
+    /// The call that began it has not returned.
+    alive: bool,
+    /// In use at all.
+    used: bool,
+    next_free: u32,
+}
+
+impl Jobs {
+    pub(super) const fn new() -> Self {
+        Self { jobs: Vec::new(), free: NONE }
+    }
+
+    pub(super) fn begin(&mut self) -> Result<u32, Error> {
+        let id = match self.free {
+            NONE => {
+                self.jobs.try_reserve(1)?;
+                self.jobs.push(Job::default());
+                self.jobs.len() as u32 - 1
+            }
+            id => {
+                self.free = self.jobs[id as usize].next_free;
+                id
+            }
+        };
+        self.jobs[id as usize] =
+            Job { open: 0, apart: 0, alive: true, used: true, next_free: NONE };
+        Ok(id)
+    }
+
+    pub(super) fn open(&self, job: u32) -> u32 {
+        self.jobs[job as usize].open
+    }
+
+    pub(super) fn end(&mut self, job: u32) {
+        debug_assert!(
+            self.jobs[job as usize].alive,
+            "a job ends once: its number may be another's"
+        );
+        self.jobs[job as usize].alive = false;
+        self.free_if_done(job);
+    }
+
+    fn free_if_done(&mut self, id: u32) {
+        let free = self.free;
+        let job = &mut self.jobs[id as usize];
+        if job.used && !job.alive && job.open == 0 && job.apart == 0 {
+            job.used = false;
+            job.next_free = free;
+            self.free = id;
+        }
+    }
+
+    pub(super) fn count(&mut self, job: u32) {
+        if let Some(known) = self.jobs.get_mut(job as usize) {
+            known.open += 1;
+        }
+    }
+
+    pub(super) fn done(&mut self, job: u32) {
+        if let Some(known) = self.jobs.get_mut(job as usize) {
+            known.open -= 1;
+            self.free_if_done(job);
+        }
+    }
+
+    /// Something of a job that was counted is counted apart from now on, or not any more.
+    pub(super) fn set_apart(&mut self, job: u32, apart: bool) {
+        if let Some(Job { open, apart: others, .. }) = self.jobs.get_mut(job as usize) {
+            let (from, to) = if apart { (open, others) } else { (others, open) };
+            (*from, *to) = (*from - 1, *to + 1);
+        }
+    }
+}

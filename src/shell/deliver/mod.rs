@@ -1,0 +1,343 @@
+//! Who calls which client next: one queue per client, and the calls that wait for them.
+//!
+//! A *lane* is a client's queue of actions. At most one thread, its *runner*, calls a client at a
+//! time (rule A7). A lane that has actions and no runner is *ready*: the next thread that is
+//! responsible for its first action becomes its runner as soon as it has nothing locked. A *job* is
+//! one call from outside any callback, or one upcall: it counts the actions it caused, those
+//! caused by the answers to them included, so that the call can wait for exactly these.
+//!
+//! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a
+//! client that does not come out of a callback holds up its own lane and the thread that called it;
+//! every other lane stays free for other threads.
+//!
+//! A client that has kept a thread for [`PATIENCE`] *hangs*, until that thread has come out. What is on
+//! its way to it is counted apart: nobody waits for it (rule A7).
+//!
+//! This is plain data under the shell's lock; nothing here waits or calls.
+
+#![forbid(unsafe_code)]
+
+mod hang;
+mod jobs;
+#[cfg(test)]
+mod tests;
+
+pub use hang::PATIENCE;
+
+use crate::core::NONE;
+use crate::core::state::outbox::{Chain, Node, Outbox};
+use crate::error::Error;
+use crate::sys::sync::Instant;
+use jobs::Jobs;
+
+/// Names a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub u64);
+
+/// No thread.
+pub const NOBODY: Token = Token(0);
+
+/// Who looks for a lane: a thread and the job that it works for.
+pub type Seeker = (u32, Token);
+
+struct Lane<C> {
+    /// None: the client has gone, and nothing is called any more.
+    callbacks: Option<C>,
+    queue: Chain,
+    runner: Option<Token>,
+    /// The job of the action that is being performed, or [`NONE`].
+    performed: u32,
+    /// When its thread was first seen at what it is doing.
+    seen: Option<Instant>,
+    /// The client hangs.
+    hangs: bool,
+    /// It is in the list of ready lanes.
+    ready: bool,
+    next_ready: u32,
+    /// Who made it ready.
+    ready_by: Token,
+    /// Its runner has left it for a moment, and nobody else may take it.
+    kept: bool,
+    /// The client is being taken out: what is queued is not all answered yet, or its last call is
+    /// waited for.
+    leaving: bool,
+    /// The slot is in use by a client, or its last call has not ended.
+    in_use: bool,
+}
+
+impl<C> Lane<C> {
+    /// A thread runs or keeps it.
+    const fn is_held(&self) -> bool {
+        self.runner.is_some() || self.kept
+    }
+}
+
+/// All lanes and jobs.
+pub struct Delivery<C> {
+    lanes: Vec<Lane<C>>,
+    /// The first and the last ready lane.
+    ready: (u32, u32),
+    jobs: Jobs,
+    /// When the lanes were last looked at for clients that hang.
+    looked: Option<Instant>,
+}
+
+impl<C: Clone> Delivery<C> {
+    /// No lanes, no jobs.
+    pub const fn new() -> Self {
+        Self { lanes: Vec::new(), ready: (NONE, NONE), jobs: Jobs::new(), looked: None }
+    }
+
+    /// Makes room for a lane in this slot.
+    pub fn reserve_lane(&mut self, slot: u32) -> Result<(), Error> {
+        while self.lanes.len() <= slot as usize {
+            self.lanes.try_reserve(1)?;
+            self.lanes.push(Lane {
+                callbacks: None,
+                queue: Chain::EMPTY,
+                runner: None,
+                performed: NONE,
+                seen: None,
+                hangs: false,
+                ready: false,
+                next_ready: NONE,
+                ready_by: NOBODY,
+                kept: false,
+                leaving: false,
+                in_use: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// A client has this slot now. Room must have been reserved.
+    pub fn open(&mut self, slot: u32, callbacks: C) {
+        let lane = &mut self.lanes[slot as usize];
+        lane.callbacks = Some(callbacks);
+        lane.in_use = true;
+    }
+
+    /// Begins a job.
+    pub fn begin_job(&mut self) -> Result<u32, Error> {
+        self.jobs.begin()
+    }
+
+    /// How many actions of a job are on their way, but for those to clients that hang.
+    pub fn open_actions(&self, job: u32) -> u32 {
+        self.jobs.open(job)
+    }
+
+    /// The call that began the job returns.
+    pub fn end_job(&mut self, job: u32) {
+        self.jobs.end(job);
+    }
+
+    /// A job waits for something more, until it is [`Self::done`].
+    pub fn count(&mut self, job: u32) {
+        self.jobs.count(job);
+    }
+
+    /// An action of a job was performed or dropped.
+    pub fn done(&mut self, job: u32) {
+        self.jobs.done(job);
+    }
+
+    /// Puts the core's new actions into their clients' lanes. Lanes that nobody runs are ready then.
+    pub fn post(&mut self, outbox: &mut Outbox, me: Token) {
+        while let Some(id) = outbox.take_fresh() {
+            let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
+            let lane = &mut self.lanes[slot as usize];
+            outbox.append(&mut lane.queue, id);
+            self.count(job);
+            let lane = &self.lanes[slot as usize];
+            let (hangs, is_held) = (lane.hangs, lane.is_held());
+            if hangs {
+                self.jobs.set_apart(job, true);
+            }
+            if !is_held {
+                self.make_ready(slot, me);
+            }
+        }
+    }
+
+    fn make_ready(&mut self, slot: u32, by: Token) {
+        let lane = &mut self.lanes[slot as usize];
+        if std::mem::replace(&mut lane.ready, true) {
+            return;
+        }
+        (lane.next_ready, lane.ready_by) = (NONE, by);
+        match self.ready.1 {
+            NONE => self.ready.0 = slot,
+            last => self.lanes[last as usize].next_ready = slot,
+        }
+        self.ready.1 = slot;
+    }
+
+    /// Makes the thread the runner of a ready lane: of any or, with a seeker, of one that this is
+    /// responsible for.
+    pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
+        let (slot, before) = self.find_ready(outbox, by)?;
+        let lane = &mut self.lanes[slot as usize];
+        debug_assert!(lane.runner.is_none(), "a ready lane has no runner");
+        (lane.ready, lane.runner) = (false, Some(me));
+        let next = lane.next_ready;
+        match before {
+            None => self.ready.0 = next,
+            Some(before) => self.lanes[before as usize].next_ready = next,
+        }
+        if next == NONE {
+            self.ready.1 = before.unwrap_or(NONE);
+        }
+        Some(slot)
+    }
+
+    /// Whether [`Self::run_next`] would find one.
+    pub fn has_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> bool {
+        self.find_ready(outbox, by).is_some()
+    }
+
+    /// A ready lane, and the one before it in the list.
+    fn find_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> Option<(u32, Option<u32>)> {
+        let (mut at, mut before) = (self.ready.0, None);
+        while let Some(lane) = self.lanes.get(at as usize) {
+            let fits = |(job, me)| {
+                lane.ready_by == me || outbox.first(&lane.queue).is_some_and(|node| node.job == job)
+            };
+            if by.is_none_or(fits) {
+                return Some((at, before));
+            }
+            (before, at) = (Some(at), lane.next_ready);
+        }
+        None
+    }
+
+    /// Makes a thread responsible for the ready lanes that something of a job stands in: whoever is
+    /// responsible for what stands before it does not come.
+    pub fn claim_behind(&mut self, outbox: &Outbox, (job, me): Seeker) {
+        self.for_each_ready(|lane| {
+            if outbox.jobs(&lane.queue).any(|of| of == job) {
+                lane.ready_by = me;
+            }
+        });
+    }
+
+    fn for_each_ready(&mut self, mut visit: impl FnMut(&mut Lane<C>)) {
+        let mut at = self.ready.0;
+        while let Some(lane) = self.lanes.get_mut(at as usize) {
+            visit(lane);
+            at = lane.next_ready;
+        }
+    }
+
+    /// Makes a thread responsible for a lane that is ready.
+    pub fn claim(&mut self, slot: u32, me: Token) {
+        if let Some(lane) = self.lanes.get_mut(slot as usize)
+            && lane.ready
+        {
+            lane.ready_by = me;
+        }
+    }
+
+    /// Whether something of a job is with a client that does not hang, or on its way to one.
+    pub fn holds(&self, job: u32, outbox: &Outbox) -> bool {
+        let with =
+            |lane: &Lane<C>| lane.performed == job || outbox.jobs(&lane.queue).any(|of| of == job);
+        self.lanes.iter().any(|lane| !lane.hangs && with(lane))
+    }
+
+    /// The job of a lane's first action.
+    pub fn next_job(&self, slot: u32, outbox: &Outbox) -> Option<u32> {
+        outbox.first(&self.lanes[slot as usize].queue).map(|node| node.job)
+    }
+
+    /// The runner leaves a lane for a moment; nobody else may take it.
+    pub fn keep(&mut self, slot: u32, outbox: &Outbox) {
+        self.moves(slot, outbox);
+        let lane = &mut self.lanes[slot as usize];
+        (lane.runner, lane.kept) = (None, true);
+    }
+
+    /// The runner leaves a lane, kept or not, to whoever is responsible for what is in it. It is the
+    /// first of the ready ones. With a thread, that is responsible.
+    pub fn offer(&mut self, slot: u32, to: Token, outbox: &Outbox) {
+        self.moves(slot, outbox);
+        let first = self.ready.0;
+        let lane = &mut self.lanes[slot as usize];
+        (lane.runner, lane.kept, lane.ready) = (None, false, true);
+        (lane.next_ready, lane.ready_by) = (first, to);
+        self.ready.0 = slot;
+        if first == NONE {
+            self.ready.1 = slot;
+        }
+    }
+
+    /// The next action of a lane, for its runner, with the callbacks to call.
+    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
+        self.moves(slot, outbox);
+        let lane = &mut self.lanes[slot as usize];
+        let callbacks = lane.callbacks.as_ref()?;
+        let node = outbox.pop(&mut lane.queue)?;
+        lane.performed = node.job;
+        Some((node, callbacks))
+    }
+
+    /// The runner leaves a lane that has nothing left to do. True: the client is gone and its
+    /// slot may be used again.
+    pub fn stop_running(&mut self, slot: u32, outbox: &Outbox) -> bool {
+        self.moves(slot, outbox);
+        self.lanes[slot as usize].runner = None;
+        self.retire(slot)
+    }
+
+    fn retire(&mut self, slot: u32) -> bool {
+        let lane = &mut self.lanes[slot as usize];
+        let done = lane.in_use
+            && lane.callbacks.is_none()
+            && !lane.is_held()
+            && !lane.ready
+            && !lane.leaving;
+        if done {
+            lane.in_use = false;
+        }
+        done
+    }
+
+    /// The client goes: its callbacks are forgotten. What is queued is taken with
+    /// [`Self::take_orphan`]; nobody else gets the slot, and with it the queue, until
+    /// [`Self::vacate`].
+    pub fn close(&mut self, slot: u32) {
+        let lane = &mut self.lanes[slot as usize];
+        (lane.callbacks, lane.leaving) = (None, true);
+    }
+
+    /// The client has gone. True: its slot may be used again at once.
+    pub fn vacate(&mut self, slot: u32) -> bool {
+        self.lanes[slot as usize].leaving = false;
+        self.retire(slot)
+    }
+
+    /// Takes an action that was meant for a client that has gone.
+    pub fn take_orphan(&mut self, slot: u32, outbox: &mut Outbox) -> Option<Node> {
+        let lane = &mut self.lanes[slot as usize];
+        let (node, hangs) = (outbox.pop(&mut lane.queue)?, lane.hangs);
+        if hangs {
+            self.jobs.set_apart(node.job, false);
+        }
+        Some(node)
+    }
+
+    /// The thread that is calling the client now.
+    pub fn runner(&self, slot: u32) -> Option<Token> {
+        self.lanes.get(slot as usize)?.runner
+    }
+
+    /// Whether any thread but this one is calling any client, and is waited for. The second: whether
+    /// any is that is not waited for.
+    pub fn others_running(&self, me: Token) -> (bool, bool) {
+        let others = |hangs: bool| {
+            let runs = |lane: &Lane<C>| lane.runner.is_some_and(|runner| runner != me);
+            self.lanes.iter().any(|lane| lane.hangs == hangs && runs(lane))
+        };
+        (others(false), others(true))
+    }
+}

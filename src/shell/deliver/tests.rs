@@ -1,0 +1,215 @@
+//! The lanes and jobs by themselves.
+
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::core::state::outbox::Action;
+use crate::types::SourceGroup;
+
+const ME: Token = Token(1);
+const OTHER: Token = Token(2);
+const THIRD: Token = Token(3);
+
+fn setup(clients: u32) -> (Delivery<char>, Outbox) {
+    let mut delivery = Delivery::new();
+    for slot in 0..clients {
+        delivery.reserve_lane(slot).unwrap();
+        delivery.open(slot, 'c');
+    }
+    (delivery, Outbox::new())
+}
+
+fn send(outbox: &mut Outbox, job: u32, client: u32) {
+    outbox.set_job(job);
+    outbox.reserve(1).unwrap();
+    outbox.push(client, Action::Join { of: SourceGroup::ALL, member: true });
+}
+
+#[test]
+fn a_lane_has_one_runner_and_a_job_counts_its_actions() {
+    let (mut delivery, mut outbox) = setup(2);
+    let job = delivery.begin_job().unwrap();
+    for client in [0, 1, 0] {
+        send(&mut outbox, job, client);
+    }
+    delivery.post(&mut outbox, THIRD);
+    assert_eq!(delivery.open_actions(job), 3);
+    assert_eq!(delivery.run_next(&outbox, Some((job, ME)), ME), Some(0));
+
+    // What another thread posts to a lane with a runner is its runner's to deliver.
+    let second = delivery.begin_job().unwrap();
+    send(&mut outbox, second, 0);
+    delivery.post(&mut outbox, THIRD);
+    assert_eq!(delivery.run_next(&outbox, Some((second, OTHER)), OTHER), None);
+
+    let mut jobs = Vec::new();
+    while let Some((node, _)) = delivery.next_action(0, &mut outbox) {
+        jobs.push(node.job);
+        delivery.done(node.job);
+    }
+    assert_eq!(jobs, [job, job, second]);
+    assert!(!delivery.stop_running(0, &outbox));
+    assert_eq!(delivery.open_actions(job), 1);
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+    assert_eq!(delivery.run_next(&outbox, None, ME), None);
+}
+
+#[test]
+fn jobs_are_used_again_when_done() {
+    let (mut delivery, mut outbox) = setup(1);
+    let job = delivery.begin_job().unwrap();
+    send(&mut outbox, job, 0);
+    delivery.post(&mut outbox, THIRD);
+    delivery.end_job(job);
+    assert_ne!(delivery.begin_job().unwrap(), job, "its action is still on the way");
+    delivery.run_next(&outbox, None, ME);
+    delivery.next_action(0, &mut outbox);
+    delivery.done(job);
+    assert_eq!(delivery.begin_job().unwrap(), job);
+}
+
+#[test]
+fn a_lane_goes_to_whoever_its_first_action_belongs_to() {
+    let (mut delivery, mut outbox) = setup(3);
+    let (mine, theirs) = (delivery.begin_job().unwrap(), delivery.begin_job().unwrap());
+    for (job, client) in [(theirs, 0), (mine, 0), (theirs, 1), (mine, 2)] {
+        send(&mut outbox, job, client);
+    }
+    delivery.post(&mut outbox, THIRD);
+    // A hanging client 0 or 1 would hold up its own lane alone.
+    assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), Some(2));
+    assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), None);
+    assert_eq!(delivery.run_next(&outbox, Some((theirs, OTHER)), OTHER), Some(0));
+    delivery.next_action(0, &mut outbox);
+    assert_eq!(delivery.next_job(0, &outbox), Some(mine));
+    assert!(!delivery.has_ready(&outbox, Some((mine, ME))));
+    delivery.offer(0, NOBODY, &outbox);
+    assert!(delivery.has_ready(&outbox, Some((mine, ME))));
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(0), "what was offered comes first");
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+    assert_eq!(delivery.run_next(&outbox, None, ME), None);
+    // Whoever made a lane ready may take it, whatever is in it.
+    while delivery.next_action(1, &mut outbox).is_some() {}
+    delivery.stop_running(1, &outbox);
+    send(&mut outbox, theirs, 1);
+    delivery.post(&mut outbox, THIRD);
+    assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), None);
+    assert_eq!(delivery.run_next(&outbox, Some((mine, THIRD)), THIRD), Some(1));
+    // The list is whole again.
+    for slot in [0, 1, 2] {
+        while delivery.next_action(slot, &mut outbox).is_some() {}
+        delivery.stop_running(slot, &outbox);
+        send(&mut outbox, mine, slot);
+        delivery.post(&mut outbox, THIRD);
+    }
+    let order = std::iter::from_fn(|| delivery.run_next(&outbox, None, ME));
+    assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn a_kept_lane_is_nobody_elses() {
+    let (mut delivery, mut outbox) = setup(1);
+    let job = delivery.begin_job().unwrap();
+    send(&mut outbox, job, 0);
+    delivery.post(&mut outbox, THIRD);
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(0));
+    delivery.keep(0, &outbox);
+    assert_eq!(delivery.runner(0), None);
+    send(&mut outbox, job, 0);
+    delivery.post(&mut outbox, THIRD);
+    assert_eq!(delivery.run_next(&outbox, None, OTHER), None);
+    delivery.close(0);
+    assert!(!delivery.vacate(0), "its keeper comes back");
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(delivery.run_next(&outbox, None, OTHER), Some(0));
+    assert!(delivery.stop_running(0, &outbox));
+}
+
+#[test]
+fn a_slot_is_free_when_its_last_call_has_ended() {
+    let (mut delivery, mut outbox) = setup(1);
+    let job = delivery.begin_job().unwrap();
+    send(&mut outbox, job, 0);
+    send(&mut outbox, job, 0);
+    delivery.post(&mut outbox, THIRD);
+    delivery.run_next(&outbox, None, ME);
+    delivery.next_action(0, &mut outbox);
+    delivery.close(0);
+    assert!(delivery.next_action(0, &mut outbox).is_none(), "no callback starts any more");
+    assert!(delivery.take_orphan(0, &mut outbox).is_some());
+    assert!(!delivery.stop_running(0, &outbox), "its queue is still being looked at");
+    assert!(delivery.vacate(0));
+    delivery.open(0, 'd');
+    assert_eq!(delivery.run_next(&outbox, None, ME), None);
+    delivery.close(0);
+    assert!(delivery.vacate(0), "nobody is calling it");
+}
+
+#[test]
+fn nobody_waits_for_a_client_that_hangs() {
+    let (mut delivery, mut outbox) = setup(2);
+    let (mine, theirs) = (delivery.begin_job().unwrap(), delivery.begin_job().unwrap());
+    for (job, client) in [(mine, 0), (mine, 0), (theirs, 0), (theirs, 1)] {
+        send(&mut outbox, job, client);
+    }
+    delivery.post(&mut outbox, ME);
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(0));
+    delivery.next_action(0, &mut outbox);
+    delivery.set_hanging(0, &outbox, true);
+    assert!(!delivery.is_waited_for(0) && delivery.is_waited_for(1));
+    assert_eq!((delivery.open_actions(mine), delivery.open_actions(theirs)), (0, 1));
+    assert!(!delivery.holds(mine, &outbox) && delivery.holds(theirs, &outbox));
+    assert_eq!(delivery.others_running(OTHER), (false, true));
+    // What comes later is not waited for either.
+    send(&mut outbox, theirs, 0);
+    delivery.post(&mut outbox, OTHER);
+    assert_eq!(delivery.open_actions(theirs), 1);
+    delivery.end_job(theirs);
+    assert_ne!(delivery.begin_job().unwrap(), theirs, "it is on its way all the same");
+
+    // It comes out.
+    delivery.moves(0, &outbox);
+    delivery.done(mine);
+    assert_eq!((delivery.open_actions(mine), delivery.open_actions(theirs)), (1, 3));
+    while let Some((node, _)) = delivery.next_action(0, &mut outbox) {
+        delivery.done(node.job);
+    }
+    assert_eq!((delivery.open_actions(mine), delivery.open_actions(theirs)), (0, 1));
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+
+    // One that is taken out while it hangs.
+    delivery.stop_running(0, &outbox);
+    send(&mut outbox, mine, 0);
+    send(&mut outbox, mine, 0);
+    delivery.post(&mut outbox, ME);
+    assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), Some(0));
+    delivery.next_action(0, &mut outbox);
+    delivery.set_hanging(0, &outbox, true);
+    delivery.close(0);
+    while let Some(orphan) = delivery.take_orphan(0, &mut outbox) {
+        delivery.done(orphan.job);
+    }
+    delivery.moves(0, &outbox);
+    assert_eq!(delivery.open_actions(mine), 1, "the one that is performed");
+    delivery.done(mine);
+    assert!(!delivery.stop_running(0, &outbox) && delivery.vacate(0));
+}
+
+#[test]
+fn what_stands_behind_anothers_can_be_claimed() {
+    let (mut delivery, mut outbox) = setup(3);
+    let (mine, theirs) = (delivery.begin_job().unwrap(), delivery.begin_job().unwrap());
+    for (job, client) in [(theirs, 0), (theirs, 1), (mine, 1), (theirs, 2)] {
+        send(&mut outbox, job, client);
+    }
+    delivery.post(&mut outbox, THIRD);
+    let seeker = (mine, ME);
+    assert!(!delivery.has_ready(&outbox, Some(seeker)));
+    delivery.claim_behind(&outbox, seeker);
+    assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), Some(1));
+    assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), None);
+    delivery.claim(2, ME);
+    delivery.claim(1, ME);
+    assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), Some(2));
+    assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), None);
+}
