@@ -32,8 +32,9 @@
  *   Callbacks run on the library's threads or on a thread that is calling the library. They come to
  *   one client one at a time, in the order of the changes that caused them. Alerts that a call made
  *   outside any callback causes have been delivered when it returns. Those that a call made inside a
- *   callback causes are delivered, at the latest, when that callback has returned. For a client that stays in one callback
- *   for 5 seconds a call no longer waits; the alert stays queued.
+ *   callback causes are delivered, at the latest, when that callback has returned. A client that
+ *   stays in one callback for 5 seconds is not waited for any more until it has returned, neither
+ *   by calls nor by packets; its alerts stay queued, in order.
  *   A callback's address may be NULL: it is then skipped. What a callback returns is ignored. It
  *   must return in the ordinary way, without longjmp() or a C++ exception, and should return soon,
  *   since packets of new flows wait for it.
