@@ -1,8 +1,8 @@
 //! A forwarding plane of the host's own, behind mgm_host.h's table of functions.
 //!
-//! The unsafe half, the calls into C, is `ffi/forwarder.rs`; this half turns codes into reasons.
-//! Some of the functions run under the lock that keeps them in order, so from inside any of them a
-//! program may only read: `ffi/guard.rs` refuses the rest.
+//! The calls into C, which are unsafe, are in `ffi/forwarder.rs`; this file turns codes into
+//! reasons. Some of the functions run under the lock that keeps them in order, so inside any of
+//! them a program may only read: `ffi/guard.rs` refuses the other calls.
 #![forbid(unsafe_code)]
 
 use super::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
@@ -87,7 +87,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
         for (position, change) in changes.iter().enumerate() {
             let given = match change.state {
                 Some(state) => inside_plane(|| self.plane.set_mfe(change.flow, state)),
-                // An entry that is not there has gone.
+                // An entry that is not there counts as deleted.
                 None => match inside_plane(|| self.plane.delete_mfe(change.flow)) {
                     code::ERROR_NOT_FOUND => code::NO_ERROR,
                     given => given,

@@ -19,20 +19,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How many packets of a flow wait for its entry.
 const HELD_PER_FLOW: usize = 4;
-/// How many packets wait in all; more are dropped, as where the kernel's socket buffer is full.
+/// How many packets wait in all. Further ones are dropped, as the kernel does when its socket
+/// buffer is full.
 const HELD_IN_ALL: usize = 65_536;
 
-/// The host's answer to where a source lies; the second argument is the packet's arrival
+/// The host's look-up of the route toward a source. The second argument is the packet's arrival
 /// interface, where there is a packet.
 pub type RouteFn = Box<dyn Fn(Ipv4Addr, Option<IfKey>) -> Option<Route> + Send + Sync>;
-/// The host's way to send a copy of a packet.
+/// The host's function that sends a copy of a packet.
 pub type TransmitFn = Box<dyn Fn(IfKey, &[u8]) + Send + Sync>;
 
 /// What the host provides.
 #[derive(Default)]
 pub struct MemoryConfig {
-    /// The route toward a source. None: a packet's arrival interface is the route, and its source
-    /// the neighbour it comes from.
+    /// The route toward a source. None: the route is the packet's arrival interface, and the
+    /// upstream neighbour is the source.
     pub route: Option<RouteFn>,
     /// Sends one copy of a packet out of an interface. None: copies are only counted.
     pub transmit: Option<TransmitFn>,
@@ -55,24 +56,24 @@ struct Plane {
     waiting: HashMap<SourceGroup, SmallVec<[Held; 1]>>,
     /// How many packets are waiting.
     held: usize,
-    /// Packets whose entries came.
+    /// Packets that waited and whose entries have been made.
     ready: VecDeque<Held>,
 }
 
 /// How many outgoing interfaces are looked up at a time.
 const OIFS_AT_ONCE: usize = 16;
 
-/// Some of an entry's outgoing interfaces, in order: never more than have room.
+/// Some of an entry's outgoing interfaces, in order; never more than fit without an allocation.
 type Oifs = SmallVec<[IfKey; OIFS_AT_ONCE]>;
 
-/// What the plane decided of a packet.
+/// What the plane decided about a packet.
 enum Verdict {
     Forward(Oifs),
     WrongInterface,
     NoEntry,
 }
 
-/// What became of a packet that came in.
+/// What happened to a packet that came in.
 pub enum Received<'a> {
     /// It was forwarded or dropped.
     Done,
@@ -106,8 +107,8 @@ impl MemoryForwarder {
         self.dropped.load(Relaxed)
     }
 
-    /// A packet came in. When this returns it was forwarded, dropped, or it waits for its flow's
-    /// entry. What the core must know is for the caller to report, who can tell of a failure.
+    /// Handles a packet that came in. When this returns it was forwarded, dropped, or waits for its
+    /// flow's entry. The caller reports it to the core, because it can report a failure too.
     pub fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
         let packet = match packet::parse(bytes) {
             Ok(Ok(packet)) => packet,
@@ -120,7 +121,7 @@ impl MemoryForwarder {
                 return Err(Error::BadPacket { size: bytes.len(), reason });
             }
         };
-        // Before anything is counted, since it can fail (rule A4).
+        // This comes before anything is counted, because it can fail (rule A4).
         let copy = packet.copy()?;
         let verdict = {
             let mut plane = self.plane.lock();
@@ -141,14 +142,14 @@ impl MemoryForwarder {
         })
     }
 
-    /// A packet that came in on the wrong interface could not be reported, and does not count.
+    /// Takes back the count of a packet on the wrong interface that could not be reported.
     pub fn uncount_wrong_interface(&self, flow: SourceGroup) {
         if let Some(entry) = self.plane.lock().entries.get_mut(&flow) {
             entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_sub(1);
         }
     }
 
-    /// Sends a packet out of these interfaces of its entry and those that follow them.
+    /// Sends a packet out of these interfaces of its entry, and out of those that follow them.
     fn transmit(&self, flow: SourceGroup, mut bytes: Vec<u8>, header_len: usize, mut oifs: Oifs) {
         let Some(transmit) = &self.config.transmit else { return };
         packet::age(&mut bytes, header_len);
@@ -186,7 +187,7 @@ impl Plane {
             return Ok(());
         }
         self.waiting.try_reserve(1)?;
-        // So that handing the packet over never needs memory.
+        // So that moving the packet to `ready` never needs memory.
         self.ready.try_reserve(self.held + 1)?;
         let waiting = self.waiting.entry(flow).or_default();
         if waiting.len() < HELD_PER_FLOW {
@@ -224,7 +225,7 @@ impl Plane {
         }
         if let Some(waiting) = self.waiting.remove(&change.flow) {
             self.held -= waiting.len();
-            // Room was made when they were held.
+            // Room was made when the packets were put on hold.
             self.ready.extend(waiting);
         }
         Ok(())
@@ -233,7 +234,7 @@ impl Plane {
 
 impl Forwarder for MemoryForwarder {
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
-        // A second start keeps the first receiver; there is none.
+        // It is started once only.
         let _ = self.upcalls.set(upcalls);
         Ok(())
     }
@@ -268,7 +269,7 @@ impl Forwarder for MemoryForwarder {
         loop {
             let next = self.plane.lock().ready.pop_front();
             let Some(held) = next else { return };
-            // It was parsed when it came in.
+            // It was parsed when it came in, so this cannot fail.
             let Ok(Ok(packet)) = packet::parse(&held.bytes) else { continue };
             let (flow, header_len) = (packet.flow, packet.header_len());
             let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len());
@@ -277,7 +278,7 @@ impl Forwarder for MemoryForwarder {
                 (Verdict::WrongInterface, Some(upcalls)) => {
                     upcalls.wrong_interface(flow, held.arrival, packet.bytes);
                 }
-                // The entry went again; the flow's next packet asks for it.
+                // The entry was deleted again; the flow's next packet asks for it.
                 _ => {}
             }
         }

@@ -1,13 +1,13 @@
-//! Forwarding planes: what stands behind the group manager and carries the packets.
+//! Forwarding planes, which carry the packets for the group manager.
 //!
-//! One trait, [`Forwarder`], three planes: [`memory`] (inside the process), [`kernel`] (Linux's
-//! multicast forwarding) and [`custom`] (a table of the host's C functions). The core knows none
-//! of them: the shell asks a forwarder for routes and counters, tells it what the entries are to
-//! be, and is told in turn through [`Upcalls`] of new flows, wrong interfaces and changes.
+//! There is one trait, [`Forwarder`], and three planes: [`memory`] (inside the process), [`kernel`]
+//! (Linux's multicast forwarding) and [`custom`] (a table of the host's C functions). The core
+//! knows none of them. The shell asks a forwarder for routes and counters and gives it the entries;
+//! the forwarder reports new flows, wrong interfaces and changes through [`Upcalls`].
 //!
-//! The shell makes one change at a time, in the order of the core's decisions, and holds no lock
-//! that a reader or a client's callback could want meanwhile. A forwarder never runs C code of a
-//! client; [`Upcalls`] methods do, so none may be called with a lock held.
+//! The shell makes one change at a time, in the order of the core's decisions. It holds no lock
+//! then that a reader or a client's callback could need. A forwarder never calls a client;
+//! [`Upcalls`] methods do, so none of them may be called with a lock held.
 
 pub mod custom;
 pub mod kernel;
@@ -62,7 +62,7 @@ fn errno_text(errno: i32) -> &'static str {
     }
 }
 
-/// What one forwarding entry is to be.
+/// The state that a forwarding entry is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryState<'a> {
     /// The incoming interface.
@@ -76,7 +76,7 @@ pub struct EntryState<'a> {
 pub struct EntryChange<'a> {
     /// The flow the entry is for.
     pub flow: SourceGroup,
-    /// What the entry is to be: added or replaced in place. None: it goes.
+    /// The state that the entry is to have; it is added or replaced in place. None: it is deleted.
     pub state: Option<EntryState<'a>>,
 }
 
@@ -90,8 +90,8 @@ pub trait Forwarder: Send + Sync {
     /// that is the caller's own. Called once.
     fn stop(&self);
 
-    /// Ends what has hardly begun, because the group manager's start failed: as [`Self::stop`], but
-    /// what was in the plane before stays.
+    /// Ends a plane whose group manager failed to start. It is like [`Self::stop`], but what was in
+    /// the plane before the start stays.
     fn abandon(&self) {
         self.stop();
     }
@@ -106,20 +106,20 @@ pub trait Forwarder: Send + Sync {
     /// each change that did not take effect; the others did.
     fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError));
 
-    /// Sends the packets whose entries have come. Called after `program`, with no lock held: the
-    /// host's transmit function runs inside.
+    /// Sends the packets that waited and have an entry now. Called after `program`, with no lock
+    /// held, because it calls the host's transmit function.
     fn flush(&self) {}
 
-    /// The flow gets no entry for now (rule G1): packets of it that wait are dropped.
+    /// The flow gets no entry for now (rule G1). Its packets that wait are dropped.
     fn refuse(&self, _flow: SourceGroup) {}
 
-    /// What it is called, in the log and in the state.
+    /// Its name in the log and in the state.
     fn name(&self) -> &'static str {
         "custom"
     }
 
-    /// What it counts besides its entries' packets, for administrators: names and values since
-    /// the start.
+    /// Its counters other than those of entries, for administrators: names, and values since the
+    /// start.
     fn own_counters(&self, _give: &mut dyn FnMut(&'static str, u64)) {}
 
     /// Whether packets and changes reach it through the host's calls, and not by themselves.
@@ -132,8 +132,8 @@ pub trait Forwarder: Send + Sync {
         None
     }
 
-    /// Whether there is an entry for a flow for which none has been programmed: the program before
-    /// left it, or the flow was refused. What is counted for it goes on.
+    /// Whether the plane has an entry for a flow for which none has been programmed, because an
+    /// earlier program left it or the flow was refused. Its counts go on.
     fn has_entry(&self, _flow: SourceGroup) -> bool {
         false
     }
@@ -146,7 +146,8 @@ pub trait Forwarder: Send + Sync {
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route>;
 }
 
-/// What a forwarding plane reports. Called with no lock held: client callbacks run inside.
+/// What a forwarding plane reports. Must be called with no lock held, because client callbacks run
+/// inside.
 pub trait Upcalls: Sync {
     /// A packet for which there is no entry came in on `arrival`; `header` is its IP header with
     /// options, at least 20 octets. The plane keeps the packet and forwards it when the entry
@@ -159,12 +160,12 @@ pub trait Upcalls: Sync {
     /// Routes toward sources in `network`/`prefix_len` may have changed (rules E5, E9).
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8);
 
-    /// The interface stopped or began to work: no packet enters or leaves it, or it does again.
+    /// The interface began to work (`up`) or stopped: packets enter and leave it, or none does.
     /// Memberships on it stay.
     fn interface_up(&self, interface: IfKey, up: bool);
 
-    /// The plane's entry for this flow has gone, with its counters (somebody else changed or deleted
-    /// it): program it again from what the core knows.
+    /// The plane lost its entry for this flow, with the counters, because somebody else changed or
+    /// deleted it. It must be programmed again from what the core knows.
     fn entry_lost(&self, flow: SourceGroup);
 
     /// A line for the log, at one of the levels of `crate::log`.

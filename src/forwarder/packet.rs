@@ -1,4 +1,4 @@
-//! IPv4 packets: what the memory forwarder needs to know of them, and what it changes.
+//! IPv4 packets: what the memory forwarder reads in them and changes.
 
 #![forbid(unsafe_code)]
 
@@ -83,7 +83,7 @@ impl Packet<'_> {
     }
 }
 
-/// Makes of a parsed packet's octets what leaves a router: TTL one less, header checksum right.
+/// Changes a parsed packet as a router does: decrements the TTL and corrects the header checksum.
 pub fn age(bytes: &mut [u8], header_len: usize) {
     bytes[8] -= 1;
     bytes[10..12].fill(0);

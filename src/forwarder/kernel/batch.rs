@@ -1,7 +1,7 @@
-//! Many changes at once: netlink messages, 128 to a system call.
+//! Makes many changes at once, with 128 netlink messages in one system call.
 //!
-//! What a batch could not do is tried again through the socket, whose answer counts: it needs no
-//! capability after the start and can program entries whose iif has no VIF.
+//! A change that a batch could not make is tried again through the socket, whose answer counts. The
+//! socket needs no capability after the start, and can program entries whose iif has no VIF.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ pub const CAPACITY: usize = CHUNK * MESSAGE + netlink::HEADER;
 
 /// `RTNL_FAMILY_IPMR`.
 pub const FAMILY: u8 = 128;
-/// Marks entries as the routing daemon's: they go when the table's owner goes.
+/// Marks entries as a routing daemon's, so that they are removed when the table's owner goes.
 pub const RTPROT_MROUTED: u8 = 17;
 
 impl Plane {
@@ -68,8 +68,8 @@ impl Plane {
             sent |= 1 << i;
         }
         drop(vifs);
-        // Errors are always answered, successes only when asked for: a no-op at the end asks, and
-        // its answer comes after every error.
+        // The kernel always answers errors, and successes only when asked to. A no-op at the end
+        // asks for an answer, which comes after every error.
         let last = first.wrapping_add(CHUNK as u32);
         entries.batch.begin(libc::NLMSG_NOOP as u16, libc::NLM_F_ACK as u16, last, &[]);
         entries.batch_seq = last;
@@ -88,7 +88,7 @@ impl Plane {
     }
 
     /// Reads the answers up to that of message `last`. Gives the changes that were refused, or
-    /// None where answers are missing (the kernel says ENOBUFS): then nothing is certain.
+    /// None where answers are missing (ENOBUFS) and nothing is certain.
     fn read_answers(&self, entries: &mut Entries, first: u32, last: u32) -> Option<u128> {
         let mut refused = 0u128;
         let mut buffer = [0; 4096];
@@ -136,7 +136,7 @@ fn write(
             hop[3] = (state.oifs >> vif & 1) as u8;
         }
         let used = MAX_VIFS - state.oifs.leading_zeros() as usize;
-        // The kernel refuses an empty list, and takes none for no oifs.
+        // The kernel refuses an empty list. Where the list is missing, there are no oifs.
         if used != 0 {
             to.attribute(libc::RTA_MULTIPATH, hops[..used].as_flattened());
         }

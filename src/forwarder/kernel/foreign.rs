@@ -1,14 +1,16 @@
-//! Entries that somebody else changed or deleted: noticed, and told to the group manager.
+//! Notices entries that somebody else changed or deleted, and tells the group manager.
 //!
-//! The kernel notifies of every change of an entry, ours included. Entries that somebody else made
-//! or changed are marked (MFC_STATIC, told as RTPROT_STATIC), so that notifications of our own
-//! additions are dropped in the kernel; deletions do not tell whose they were and are compared
-//! with what we programmed last. One that does not fit makes the flow suspect, and a suspect is
-//! looked up in the kernel before anybody is told. Our own deletions fill the socket's buffer
-//! quickly, so whoever made many reads their notifications. What is lost when the buffer does
-//! overflow is made up for by an audit: every entry of ours is looked up, a few at a time. One for
-//! a flow of which we have none is not found by it: the kernel tells all of its table only in a
-//! dump, whose cost grows with the square of the table's size.
+//! The kernel sends a notification of every change of an entry, ours included. Entries that
+//! somebody else made or changed are marked (MFC_STATIC, shown as RTPROT_STATIC), so a filter in
+//! the kernel can drop the notifications of our own additions. Notifications of deletions do not
+//! tell whose they were; they are compared with what we programmed last. One that does not fit
+//! makes the flow a suspect, and a suspect is looked up in the kernel before anybody is told.
+//!
+//! Our own deletions fill the socket's buffer quickly, so a thread that made many reads their
+//! notifications. When the buffer overflows all the same, an audit makes up for the loss: it looks
+//! up every entry of ours, a few at a time. The audit does not find entries for flows that we have
+//! no entry for. The kernel shows its whole table only in a dump, whose cost grows with the square
+//! of the table's size.
 
 #![forbid(unsafe_code)]
 
@@ -27,19 +29,19 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// `RTNH_F_UNRESOLVED`: a flow that waits for its entry.
 const UNRESOLVED: u32 = 32;
-/// How many suspects are kept; with more an audit is due.
+/// How many suspects are kept; with more, an audit is due.
 const MAX_SUSPECTS: usize = 1024;
-/// After how many of our own deletions their notifications are read: about a quarter of what the
-/// default receive buffer holds.
+/// After this many of our own deletions their notifications are read. The default receive buffer
+/// holds about four times as many.
 const DRAIN_AFTER: usize = 64;
-/// How many of them while the lock is held.
+/// How many of them are read while the lock is held.
 const AT_ONCE: usize = 8;
 /// How many entries are looked up in one step of an audit.
 pub const STEP: usize = 64;
 /// The largest notification there is has some 400 octets.
 const NOTIFICATION: usize = 1024;
 
-/// What is known of foreign changes.
+/// What is known about changes by others.
 pub struct Foreign {
     suspects: Vec<SourceGroup>,
     audit: Vec<SourceGroup>,
@@ -68,7 +70,7 @@ impl Foreign {
         self.audit_due || !self.audit.is_empty() || !self.suspects.is_empty()
     }
 
-    /// What the kernel has for the flow is to be looked up.
+    /// Has the kernel's entry of the flow looked up.
     pub fn suspect(&mut self, flow: SourceGroup) {
         if self.suspects.len() < MAX_SUSPECTS {
             self.suspects.push(flow);
@@ -78,8 +80,8 @@ impl Foreign {
     }
 }
 
-/// Subscribes to changes of the entries of one table. Other tables, flows that wait for an entry,
-/// and what the owner of the table made are filtered out in the kernel.
+/// Subscribes to changes of the entries of one table. A filter in the kernel drops those of other
+/// tables, of flows that wait for an entry, and of entries that the owner of the table made.
 pub fn subscribe(table: u32) -> Result<OwnedFd, Errno> {
     const LOW_OCTET: u32 = if cfg!(target_endian = "little") { 0 } else { 3 };
     let protocol_at = (netlink::HEADER + 5) as u32;
@@ -134,7 +136,7 @@ impl Plane {
                 Ok(n) => n,
                 Err(libc::EAGAIN) => return,
                 Err(_) => {
-                    // ENOBUFS: some were lost. What is still there makes the socket readable.
+                    // ENOBUFS: some were lost. The socket is readable while there are others.
                     self.counters.notifications_lost.fetch_add(1, Relaxed);
                     foreign.audit_due = true;
                     return;
@@ -155,7 +157,7 @@ impl Plane {
         }
     }
 
-    /// Looks up suspects, and the next entries of an audit. To be called again soon while
+    /// Looks up suspects, and the next entries of an audit. Must be called again soon while
     /// [`Foreign::busy`].
     pub(super) fn look_up_suspects(&self, queue: &mut Vec<News>) {
         for _ in 0..STEP / AT_ONCE {
@@ -235,8 +237,8 @@ impl Plane {
             return false;
         }
         drop(vifs);
-        // An entry that somebody else changed keeps its mark and would outlive the table's owner.
-        // Without it the flow's packets wait until it is programmed again.
+        // An entry that somebody else changed keeps its mark and would outlive the table's owner,
+        // so it is deleted. The flow's packets wait until it is programmed again.
         if kernel.is_some() {
             self.delete_foreign(flow);
         }
@@ -244,11 +246,12 @@ impl Plane {
         true
     }
 
-    /// Deletes an entry that is not ours, and all of a (*,G) or (*,*): there is one for each VIF.
+    /// Deletes an entry that is not ours. There may be one (*,G) or (*,*) for each VIF; all of them
+    /// are deleted.
     pub(super) fn delete_foreign(&self, flow: SourceGroup) {
         let most = if flow.has_source() { 1 } else { sys::MAX_VIFS };
         for _ in 0..most {
-            // They are all gone, or somebody else deleted it meanwhile.
+            // All of them are gone, or somebody else deleted it meanwhile.
             if sys::del_mfc(&self.socket, flow.source(), flow.group()).is_err() {
                 return;
             }
@@ -263,8 +266,8 @@ fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>)
     }
 }
 
-/// An entry that the program before left (see `takeover`). One with somebody else's mark, one
-/// without a source, and one from 127.0.0.0/8 names no VIF: it is not kept.
+/// An entry that an earlier program left (see `takeover`). One with somebody else's mark, one
+/// without a source and one from 127.0.0.0/8 come without a VIF, and are not kept.
 pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Programmed)> {
     if read_u32(message.payload, 8) & UNRESOLVED != 0 {
         return None;
@@ -281,9 +284,10 @@ struct Entry {
     state: Programmed,
 }
 
-/// Reads an entry as the kernel tells it. Somebody else's mark, or a VIF that is not ours, makes it
-/// one that goes out of all VIFs, the iif's among them: never what we programmed. Nor is one of
-/// (*,G) or (*,*), which would suppress the reports of new flows.
+/// Reads an entry from a message of the kernel. An entry with somebody else's mark, or with a VIF
+/// that is not ours, is read as one that goes out of all VIFs, that of the iif included, which
+/// differs from anything that we program. So is one of (*,G) or (*,*), which would suppress the
+/// reports of new flows.
 fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
     let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     let mut state = Programmed { parent: NO_PARENT, oifs: 0 };

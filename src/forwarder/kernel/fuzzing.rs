@@ -1,5 +1,5 @@
-//! A door for the fuzzer (feature `fuzzing`): a plane whose sockets lead to the caller instead of
-//! to the kernel. What the "kernel" then tells is read by the very code that always reads it.
+//! For the fuzzer (feature `fuzzing`): a plane whose sockets lead to the caller instead of to the
+//! kernel. What this "kernel" sends is read by the same code as the real kernel's messages.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// What the kernel tells something through.
+/// A socket through which the kernel sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Reports of new flows and wrong interfaces.
@@ -87,12 +87,12 @@ impl Stage {
         Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1] }
     }
 
-    /// Tells a datagram. False: the socket's buffer is full.
+    /// Sends a datagram to the plane. False: the socket's buffer is full.
     pub fn tell(&self, through: Channel, datagram: &[u8]) -> bool {
         self.kernel[through as usize].send(datagram).is_ok()
     }
 
-    /// Lets the plane believe that it programmed an entry: iif and outgoing interfaces by VIF.
+    /// Notes an entry as if the plane had programmed it: iif and outgoing interfaces by VIF.
     pub fn programmed(&self, flow: SourceGroup, parent: u8, oifs: u32) {
         let mut entries = self.plane.entries.lock();
         entries.programmed.reserve(1);
@@ -101,14 +101,14 @@ impl Stage {
 
     /// Reads reports and hands them on.
     pub fn read_reports(&self) {
-        // So that it does not wait when it has read them all and none was any good.
+        // So that it does not wait when it has read them all and none was valid.
         sys::signal(&self.plane.stop);
         self.read::<Reports>();
     }
 
     /// Reads all notifications and hands on what they say.
     pub fn read_notifications(&self) {
-        // So that it does not wait where nothing was told.
+        // So that it does not wait where nothing was sent.
         sys::signal(&self.plane.wake);
         self.read::<Notifications>();
     }
@@ -124,8 +124,9 @@ impl Stage {
         }
     }
 
-    /// Reads what a predecessor left in the table, from the answers to the first two questions.
-    /// Each must end with an NLMSG_DONE, or it waits for a second. The numbers are 1 and 2.
+    /// Reads what an earlier program left in the table, from the answers to the first two requests.
+    /// Each answer must end with an NLMSG_DONE, or it waits for a second. Their numbers are 1 and
+    /// 2.
     pub fn read_left(&self) -> bool {
         self.plane.read_left().is_ok()
     }

@@ -1,4 +1,5 @@
-//! Devices as virtual interfaces: taken, given up, and kept right while devices go and come.
+//! Devices as virtual interfaces (VIFs): makes them, gives them up, and corrects them when devices
+//! go and come.
 
 #![forbid(unsafe_code)]
 
@@ -22,22 +23,22 @@ const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_RP_FILTER: u16 = 3;
 const NETCONFA_IFINDEX_ALL: u32 = u32::MAX;
 
-/// What is asked of a device.
+/// What the kernel says about a device.
 #[derive(Clone, Copy)]
 struct Link {
     flags: u32,
     /// The device that this one is a part of.
     master: Option<u32>,
-    /// The routing table, of a VRF.
+    /// The routing table, where the device is a VRF.
     vrf_table: Option<u32>,
 }
 
-/// What the kernel has as the VIF of a number.
+/// What the kernel has as the VIF with a certain number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum There {
     No,
     Ours,
-    /// That of a device that is not the number's.
+    /// A VIF of another device than ours.
     Strange,
 }
 
@@ -90,8 +91,9 @@ impl Plane {
         let vif = self.make_vif(&mut entries, key.index)?;
         let mut vifs = self.vifs.write();
         let (bit, works) = (1 << vif, link.flags & WORKS == WORKS);
-        // Whoever takes an interface believes that it works. Where it does not, or where others on
-        // the device believe that it does not, the netlink thread tells.
+        // The core believes that an interface works when a client takes it. Where it does not, or
+        // where the core believes that other interfaces on the device do not, the netlink thread
+        // reports the truth.
         if vifs.wanted & bit == 0 || !works {
             vifs.up |= bit;
         }
@@ -120,7 +122,7 @@ impl Plane {
             let known = vifs.wanted >> vif & 1 == 1 && vifs.device(vif) == ifindex;
             let there = vifs.in_kernel >> vif & 1 == 1 && vifs.device(vif) == ifindex;
             drop(vifs);
-            // One that was taken over may have gone with its device, or been replaced, meanwhile.
+            // A VIF that was taken over may have gone with its device, or been replaced, meanwhile.
             let operation = "asking for a multicast interface";
             let os = |errno| ForwarderError::Os { operation, errno };
             if there && (known || self.vif_there(vif, ifindex).map_err(os)? == There::Ours) {
@@ -140,7 +142,7 @@ impl Plane {
                     }
                     return Ok(vif);
                 }
-                // Somebody else made a VIF of this number: it is not to be had.
+                // Somebody else made a VIF with this number, so it cannot be used.
                 Err(libc::EADDRINUSE) if !known => named[usize::from(vif)] = TAKEN,
                 Err(errno) => {
                     return Err(ForwarderError::Os { operation: "MRT_ADD_VIF", errno });
@@ -171,10 +173,10 @@ impl Plane {
         }
     }
 
-    /// Compares the VIFs that are to be rechecked with the devices there are, makes again what is
-    /// missing, with the entries that name it, and tells which interfaces stopped or began to work.
-    /// It looks at the present state only, so that notifications may be lost or come together.
-    /// False: it must be tried again.
+    /// Compares the VIFs that are to be rechecked with the devices that exist. It makes missing
+    /// VIFs again, with the entries that name them, and reports interfaces that stopped or began to
+    /// work. It looks at the present state only, so that notifications may be lost or come
+    /// together. False: it must be tried again.
     pub(super) fn reconcile(&self, queue: &mut Vec<News>) -> bool {
         let vifs = self.vifs.read();
         let each = vifs.each(vifs.recheck);
@@ -203,16 +205,16 @@ impl Plane {
         }
         let there = match known.then(|| self.vif_there(vif, ifindex)) {
             None => There::No,
-            // That a device has gone is told whatever else fails.
+            // A device that has gone is reported, whatever else fails.
             Some(Err(_)) if link.is_none() => There::No,
             Some(there) => there?,
         };
         if there == There::Strange {
-            // Our entries would send packets out of a device that nobody named.
+            // Otherwise our entries would send packets out of a device that no client named.
             let _ = sys::del_vif(&self.socket, vif);
         }
         let ours = link.is_some() && there == There::Ours;
-        // It went with its device, or by somebody else's hand.
+        // The VIF went with its device, or somebody else deleted it.
         let again = (link.is_some() && !ours).then(|| sys::add_vif(&self.socket, vif, ifindex));
         let made = ours || again == Some(Ok(()));
         let up = made && link.is_some_and(|link| link.flags & WORKS == WORKS);
@@ -253,19 +255,19 @@ impl Plane {
         }
     }
 
-    /// What the kernel has of a number that is ours.
+    /// What the kernel has as the VIF with a number of ours.
     fn vif_there(&self, vif: u8, ifindex: u32) -> Result<There, Errno> {
         if !sys::vif_exists(&self.socket, vif)? {
             return Ok(There::No);
         }
-        // Old kernels do not tell the device: it is 0 then.
+        // Old kernels do not tell the device; it is 0 then.
         let devices = takeover::read_vifs(&mut self.asker.lock(), self.table)?;
         let strange = devices.get(usize::from(vif)).is_some_and(|d| *d != 0 && *d != ifindex);
         Ok(if strange { There::Strange } else { There::Ours })
     }
 
-    /// Tells whether a device works to all interfaces on it: as it is now, since it may have
-    /// changed, and been released and taken, while this waited or was told.
+    /// Reports whether a device works, for all interfaces on it. It looks at the present state,
+    /// which may have changed while this waited; interfaces may have been released and taken.
     pub(super) fn tell_of_device(&self, ifindex: u32) {
         let works = || self.vifs.read().works(ifindex);
         while let Some(up) = works() {
@@ -282,7 +284,7 @@ impl Plane {
         }
     }
 
-    /// A device; None: there is none of this index.
+    /// Reads a device; None: there is none with this index.
     fn link(&self, ifindex: u32) -> Result<Option<Link>, Errno> {
         let mut header = [0; IFINFOMSG];
         header[4..8].copy_from_slice(&ifindex.to_ne_bytes());
@@ -300,9 +302,9 @@ impl Plane {
         }
     }
 
-    /// Notes the VRF that a device is in, where it is the one whose routes are in our table: the
-    /// kernel brings its packets to the multicast table of the same number. One that was noted
-    /// counts for as long as it is there.
+    /// Notes the VRF that a device is in, if its routing table has our table's number: the kernel
+    /// sends its packets to the multicast table with the same number. A VRF that was noted counts
+    /// as long as it exists.
     fn note_vrf(&self, device: Option<Link>) -> Result<(), Errno> {
         let mut vrf = 0;
         for ifindex in [self.vrf.load(Relaxed), device.and_then(|d| d.master).unwrap_or(0)] {
@@ -316,8 +318,8 @@ impl Plane {
         Ok(())
     }
 
-    /// Strict reverse path filtering drops packets from a source that is routed elsewhere before
-    /// multicast routing sees them: no wrong-interface report comes of them.
+    /// Warns of strict reverse path filtering. It drops packets from a source that is routed
+    /// elsewhere before multicast routing sees them, so that they cause no wrong-interface report.
     fn warn_of_reverse_path_filter(&self, key: IfKey) {
         let strict = [key.index, NETCONFA_IFINDEX_ALL].map(|index| self.rp_filter(index));
         if strict.into_iter().max() == Some(1) {
@@ -340,7 +342,7 @@ impl Plane {
             let mut all = message.attributes(family.len());
             all.find(|a| a.0 == NETCONFA_RP_FILTER).map(|a| read_u32(a.1, 0))
         });
-        // A warning is not worth an error.
+        // A failure here only means that there is no warning.
         answer.ok().flatten().unwrap_or(0)
     }
 }

@@ -8,7 +8,7 @@
 //! | `mroute` | opens the socket, programs entries, reads counters |
 //! | `batch` | programs many entries at once |
 //! | `refused` | flows that get no entry for now |
-//! | `takeover` | a restart with the socket of the program before |
+//! | `takeover` | a restart with the socket of an earlier program |
 //! | `vifs`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `pump` | the threads, which client callbacks may block |
@@ -57,9 +57,9 @@ use vifs::Vifs;
 
 /// Linux's multicast forwarding as a [`Forwarder`].
 ///
-/// The header that comes with a report has its source, group, options and type of service as the
-/// packet had them. The kernel writes over the rest: time to live and protocol are 0, the total
-/// length is that of the kernel's report, and the checksum is made right for that.
+/// In the header of a report, source, group, options and type of service are those of the packet.
+/// The kernel overwrites the rest: TTL and protocol are 0, the total length is that of the report,
+/// and the checksum is corrected for these.
 pub struct KernelForwarder {
     table: u32,
     socket: Option<i32>,
@@ -71,7 +71,7 @@ pub struct KernelForwarder {
 pub struct KernelCounters {
     /// Reports that could not be read.
     pub malformed: u64,
-    /// Reports of packets on a device that had been given up meanwhile.
+    /// Reports of packets on a device that had been given up before they were read.
     pub unknown_arrival: u64,
     /// Reports that did not fit into the socket's receive buffer.
     pub dropped_reports: u64,
@@ -85,7 +85,7 @@ pub struct KernelCounters {
     pub unbatched_changes: u64,
 }
 
-/// What runs: shared by the forwarder and its threads.
+/// The running plane, which the forwarder and its threads share.
 struct Plane {
     /// The table's number, the default table's included.
     table: u32,
@@ -96,13 +96,13 @@ struct Plane {
     vifs: RwLock<Vifs>,
     asker: Mutex<Asker>,
     routes: Mutex<Routes>,
-    /// The VRF whose routes count, where the table is one's; otherwise 0.
+    /// The VRF whose routes count, where the table is a VRF's; otherwise 0.
     vrf: AtomicU32,
     reports: Pump<Reports>,
-    /// Held by whoever reads reports.
+    /// Locked by the thread that reads reports.
     reader: Mutex<Reader>,
     notifications: Pump<Notifications>,
-    /// Held by whoever reads notifications.
+    /// Locked by the thread that reads notifications.
     watcher: Mutex<Watcher>,
     /// Notifications of routes, rules, next hops, links, addresses.
     changes: OwnedFd,
@@ -110,7 +110,7 @@ struct Plane {
     watch: OwnedFd,
     /// Wakes the netlink thread.
     wake: OwnedFd,
-    /// Readable once the end has come.
+    /// Readable once the plane is to end.
     stop: OwnedFd,
     counters: PlaneCounters,
     lost_entries: Throttle,
@@ -137,9 +137,9 @@ impl KernelForwarder {
         Self::with_socket(table, None)
     }
 
-    /// The same with a raw IGMP socket that somebody else opened, where there is one. It may own
-    /// the table already: then the kernel's interfaces and entries are taken over. It is
-    /// duplicated.
+    /// The same with a raw IGMP socket that somebody else opened, where there is one. It is
+    /// duplicated. If it owns the table already, the kernel's interfaces and entries are taken
+    /// over.
     pub const fn with_socket(table: u32, descriptor: Option<i32>) -> Self {
         let table = if table == 0 { sys::DEFAULT_TABLE } else { table };
         Self { table, socket: descriptor, plane: OnceLock::new() }
@@ -174,8 +174,8 @@ impl Plane {
             .map_err(os("subscribing to changes of forwarding entries"))?;
         let wake = sys::event().map_err(os("making an eventfd"))?;
         let stop = sys::event().map_err(os("making an eventfd"))?;
-        // The last, so that whatever fails leaves the table without an owner. A socket that was
-        // handed over would stay one.
+        // This is the last step, so that a start that fails leaves the table without an owner. A
+        // socket that was handed over would stay the owner.
         let Opened { socket, owned, reports_all } = mroute::open(table, given)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let dropped = sys::dropped(&socket).unwrap_or(0);
@@ -235,7 +235,8 @@ impl Plane {
         } else {
             // The option would outlive us and count for the next multicast router of the table.
             let _ = sys::mrt_pim(&self.socket, false);
-            // Not left to the closing of the socket: a child of the host's may hold a copy of it.
+            // Closing the socket is not enough, because a child of the host's may hold a copy of
+            // it.
             sys::mrt_done(&self.socket)
         };
         entries.stopped = true;
@@ -243,8 +244,8 @@ impl Plane {
         if let Err(e) = done {
             self.upcalls.log(Level::Error, format_args!("MRT_DONE failed: errno {e}"));
         }
-        // Both, before either is waited for: threads that had not been told would find nothing more
-        // to wait for, and keep a processor busy.
+        // Both are told to end before either is waited for. Threads that had not been told would
+        // have nothing to wait for any more, and keep a processor busy.
         Pump::<Reports>::end(self);
         Pump::<Notifications>::end(self);
         sys::signal(&self.stop);

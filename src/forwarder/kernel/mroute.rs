@@ -16,28 +16,28 @@ use hashbrown::HashMap;
 use std::ffi::c_ulong;
 use std::os::fd::OwnedFd;
 
-/// The kernel reads the parent of an entry without oifs and does nothing with it; the last number
-/// is the one least likely to stand for a device whose packets would then count as forwarded.
+/// The kernel reads the parent of an entry without oifs and does nothing with it. The last number
+/// is the least likely one to belong to a device, whose packets would then count as forwarded.
 pub const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
 
-/// From how many changes on they are sent as netlink batches.
+/// This many changes, or more, are sent as netlink batches.
 const BATCH_FROM: usize = 8;
 
 /// How many entries are written again while the lock is held.
 const AT_ONCE: usize = 32;
 
-/// Entries as the kernel has them, and whatever is changed together with them. Whoever changes
+/// Entries as the kernel has them, and what is changed together with them. A thread that changes
 /// anything in the kernel holds the lock on this.
 pub struct Entries {
-    /// What was programmed, or found later, for each flow.
+    /// The entry that was programmed, or found later, for each flow.
     pub programmed: HashMap<SourceGroup, Programmed>,
     /// How many entries name each VIF.
     pub named: [u32; MAX_VIFS],
-    /// The watch over changes that others make.
+    /// Watches for changes that others make.
     pub foreign: Foreign,
-    /// Flows that got a negative entry though the group manager has none for them.
+    /// Flows that have a negative entry here and none in the group manager.
     pub refused: Refused,
-    /// What the program before left.
+    /// What an earlier program left.
     pub takeover: Takeover,
     /// Nothing may be changed any more: without an owner of the table, entries would stay behind
     /// in the kernel.
@@ -45,7 +45,7 @@ pub struct Entries {
     pub(super) batch: Writer,
     pub(super) batch_socket: OwnedFd,
     pub(super) batch_seq: u32,
-    /// Netlink refuses what the socket allows: CAP_NET_ADMIN was given up since.
+    /// Netlink refuses batches, because CAP_NET_ADMIN was given up since the start.
     pub(super) no_batches: bool,
 }
 
@@ -66,7 +66,8 @@ impl Entries {
         })
     }
 
-    /// Notes what the kernel has for a flow now. Room for a new flow must have been reserved.
+    /// Notes the entry that the kernel has for a flow now. Room for a new flow must have been
+    /// reserved.
     pub fn note(&mut self, flow: SourceGroup, now: Option<Programmed>) {
         self.refused.forget(flow);
         let before = match now {
@@ -93,13 +94,13 @@ impl Entries {
         }
     }
 
-    /// A large table's memory is given back once it is nearly empty.
+    /// Frees a large table's memory once it is nearly empty.
     #[cold]
     fn give_back(&mut self) {
         if self.programmed.capacity() <= 4096 {
             return;
         }
-        // Room that was made for the batch at hand stays.
+        // Room that was made for the present batch stays.
         let room = self.programmed.len() * 2 + super::batch::CHUNK;
         let mut smaller = HashMap::new();
         if smaller.try_reserve(room).is_ok() {
@@ -134,8 +135,8 @@ pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
             errno => ForwarderError::Os { operation: "opening a raw IGMP socket", errno },
         })?,
     };
-    // IGMP packets would displace the kernel's reports in the receive buffer. Reports have
-    // protocol 0 at that place of their IP header, packets never have.
+    // IGMP packets would displace the kernel's reports in the receive buffer. Reports have protocol
+    // 0 in their IP header, and packets never have.
     let accept_reports = [
         sys::bpf(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 9),
         sys::bpf(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 0),
@@ -144,12 +145,13 @@ pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
     ];
     sys::attach_filter(&fd, &accept_reports)
         .map_err(|errno| ForwarderError::Os { operation: "filtering IGMP packets out", errno })?;
-    // MRT_INIT does not tell an owner from a stranger, but only an owner may not choose a table.
+    // MRT_INIT fails alike on the owner's socket and on any other. MRT_TABLE gives EBUSY on the
+    // owner's only.
     if given.is_some() && sys::mrt_table(&fd, table) == Err(libc::EBUSY) {
         let reports_all = ask_for_reports(&fd)?;
         return Ok(Opened { socket: fd, owned: true, reports_all });
     }
-    // What came in before the filter was there.
+    // Drops what came in before the filter was there.
     while sys::receive(&fd, &mut [0; 64]).is_ok() {}
     if table != sys::DEFAULT_TABLE {
         sys::mrt_table(&fd, table).map_err(|e| match e {
@@ -171,12 +173,12 @@ pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
         }
         e => refused("becoming the multicast router of the table (MRT_INIT)", e),
     })?;
-    // What others wrote into a table without an owner would stay unnoticed.
+    // Otherwise what others wrote into a table without an owner would stay unnoticed.
     let _ = sys::mrt_flush(&fd);
     match ask_for_reports(&fd) {
         Ok(reports_all) => Ok(Opened { socket: fd, owned: false, reports_all }),
         Err(reason) => {
-            // One that was handed over stays open.
+            // Closing it is not enough: a socket that was handed over is open elsewhere.
             let _ = sys::mrt_done(&fd);
             Err(reason)
         }
@@ -252,8 +254,8 @@ impl Plane {
             if entries.takeover.keeps(flow) {
                 return Ok(());
             }
-            // The kernel keeps a flow that waits for its entry whatever is deleted, and reports no
-            // more of its packets; with an entry, if only for a moment, it forgets them.
+            // A deletion does not remove a flow that waits for its entry, and the kernel reports no
+            // more of its packets. An entry removes it, even one that is there only for a moment.
             if !entries.programmed.contains_key(&flow) {
                 sys::add_mfc(&self.socket, source, group, HARMLESS_PARENT, 0)
                     .map_err(|errno| ForwarderError::Os { operation: "MRT_ADD_MFC", errno })?;
@@ -274,14 +276,14 @@ impl Plane {
         Ok(())
     }
 
-    /// Adds an entry to the kernel's or replaces the one that is there, which keeps its counts.
+    /// Adds an entry in the kernel, or replaces the one that is there, which keeps its counts.
     fn write(&self, flow: SourceGroup, state: Programmed) -> Result<(), Errno> {
         let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
         sys::add_mfc(&self.socket, flow.source(), flow.group(), parent, state.oifs)
     }
 
-    /// Writes the entries again that name a VIF which was made again: the kernel left it out of
-    /// those that were written while it was gone. False: it must be tried again.
+    /// Writes the entries again that name a VIF which was made again. The kernel left the VIF out
+    /// of entries that were written while it was gone. False: it must be tried again.
     pub(super) fn write_again(&self) -> bool {
         if self.vifs.read().remade == 0 {
             return true;
@@ -295,7 +297,7 @@ impl Plane {
         let naming = entries.programmed.iter().filter(|(_, state)| state.vifs() & remade != 0);
         flows.extend(naming.map(|(flow, _)| *flow));
         drop(entries);
-        // There may be very many, and others need the lock.
+        // There may be very many, and other threads need the lock.
         for some in flows.chunks(AT_ONCE) {
             let mut entries = self.entries.lock();
             if entries.stopped {
@@ -303,7 +305,7 @@ impl Plane {
             }
             for &flow in some {
                 let Some(&state) = entries.programmed.get(&flow) else { continue };
-                // One that is not there was deleted by somebody else, which has to be told.
+                // Somebody else deleted an entry that is not there, which must be reported.
                 let there = sys::sg_count(&self.socket, flow.source(), flow.group()).is_ok();
                 if !there || self.write(flow, state).is_err() {
                     entries.foreign.suspect(flow);
@@ -327,8 +329,9 @@ impl Plane {
     /// See [`Forwarder::counters`](crate::forwarder::Forwarder::counters).
     pub(super) fn counters(&self, flow: SourceGroup) -> Option<Counters> {
         let count = sys::sg_count(&self.socket, flow.source(), flow.group()).ok()?;
-        // The kernel counts packets on a wrong interface among the packets (rule E13 wants them
-        // apart) and does not keep their octets apart: those are taken to be of average length.
+        // The kernel includes packets on a wrong interface in its count of packets, which rule E13
+        // wants without them. It does not count their octets separately, so they are taken to be of
+        // average length.
         let packets = without(count.packets, count.wrong_interface);
         let octets = if count.wrong_interface == 0 {
             u128::from(count.octets)
@@ -343,9 +346,10 @@ impl Plane {
     }
 }
 
-/// A count of packets without those on a wrong interface. Both wrap around where an unsigned long has
-/// 32 bits, not at the same time, so the first may be the smaller one. It is too where packets on
-/// a wrong interface came in while the kernel was asked: few, as it reads one after the other.
+/// A count of packets without those on a wrong interface. Where an unsigned long has 32 bits, both
+/// counts wrap around at different times, so the first may be the smaller one. It may also be
+/// smaller where a few packets came in on a wrong interface while the kernel read one count after
+/// the other.
 fn without(packets: c_ulong, wrong: c_ulong) -> c_ulong {
     const FEW: c_ulong = 1024;
     let rest = packets.wrapping_sub(wrong);

@@ -18,8 +18,8 @@ const fn align(n: usize) -> usize {
     (n + 3) & !3
 }
 
-/// Writes messages one after another. What does not fit makes [`Writer::bytes`] None; nothing is
-/// allocated after [`Writer::new`].
+/// Writes messages one after another. If something does not fit, [`Writer::bytes`] is None. Nothing
+/// is allocated after [`Writer::new`].
 pub struct Writer {
     buffer: Box<[u8]>,
     len: usize,
@@ -78,7 +78,7 @@ impl Writer {
         }
     }
 
-    /// Pads, and writes the message's length into its header.
+    /// Pads the message, and writes its length into its header.
     fn end(&mut self) {
         let padding = align(self.len) - self.len;
         self.put(&[0; 3][..padding]);
@@ -101,8 +101,8 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The error number of an NLMSG_ERROR message, 0 for an acknowledgement. One without a number
-    /// acknowledges nothing.
+    /// The error number of an NLMSG_ERROR message, 0 for an acknowledgement. A message without a
+    /// number acknowledges nothing.
     pub fn error(&self) -> Option<Errno> {
         let number = self.payload.first_chunk().map_or(-libc::EBADMSG, |n| i32::from_ne_bytes(*n));
         (self.kind == libc::NLMSG_ERROR as u16).then(|| number.wrapping_neg())
@@ -205,14 +205,14 @@ impl Asker {
         Ok(Self::over(sys::route_socket()?))
     }
 
-    /// Asks through a socket that is open.
+    /// An asker over a socket that is open already.
     pub fn over(fd: OwnedFd) -> Self {
         // An answer about one link, one route or one entry is far smaller; links with hundreds of
         // virtual functions have the largest.
         Self {
             fd,
             seq: 0,
-            // A question has a header, a family header and an address or three.
+            // A question has a header, a family header and up to three addresses.
             writer: Writer::new(MANY * 64),
             buffer: vec![0; 65536].into(),
             answers: Box::new([[0; ANSWER]; MANY]),
@@ -239,7 +239,7 @@ impl Asker {
             // EAGAIN here says that the kernel had no memory for the answer.
             let length = sys::receive(&self.fd, &mut self.buffer)?;
             let datagram = self.buffer.get(..length).ok_or(libc::EMSGSIZE)?;
-            // Answers to earlier questions are left where one was cut short by an error.
+            // Where an error ended an earlier question, its answers may still be there.
             let Some(message) = Messages(datagram).find(|m| m.seq == self.seq) else { continue };
             return match message.error() {
                 Some(error) => Err(if error == 0 { libc::EPROTO } else { error }),
@@ -309,7 +309,7 @@ impl Asker {
         loop {
             let length = match sys::receive(&self.fd, &mut self.buffer) {
                 Ok(length) => length,
-                // The kernel makes the next part as the one before is read.
+                // The kernel makes the next part when the one before it is read.
                 Err(libc::EAGAIN) if sys::wait_readable([&self.fd], Some(1000))? == [true] => {
                     continue;
                 }

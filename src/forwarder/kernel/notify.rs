@@ -1,5 +1,5 @@
-//! The netlink threads: learn of changes of routes, rules, next hops, links and addresses, and of
-//! entries that others change.
+//! The netlink threads: they learn of changes of routes, rules, next hops, links and addresses, and
+//! of entries that others change.
 
 #![forbid(unsafe_code)]
 
@@ -16,16 +16,17 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How many changed prefixes are told at once; the rest waits in the socket.
+/// How many changed prefixes are passed on at once; the rest waits in the socket.
 const MAX_PREFIXES: usize = 1024;
-/// "Any route may have changed" is told at most this often, since much is looked up again then.
+/// "Any route may have changed" is passed on at most this often, because much is looked up again
+/// then.
 const EVERYTHING_EVERY: Duration = Duration::from_millis(50);
-/// Notifications of entries are mostly of our own changes: after some have been read, the next
+/// Notifications of entries are mostly of our own changes, so after some have been read, the next
 /// ones may wait this long.
 const NAP: Duration = Duration::from_millis(50);
 /// The pause between two steps of an audit, and before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What the kernel is asked for as receive buffer, in octets, for a burst of route changes.
+/// The size of the receive buffer, in octets, that is asked for because of bursts of route changes.
 const BUFFER: u32 = 4 << 20;
 
 const NETCONFA_IFINDEX: u16 = 1;
@@ -47,14 +48,14 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
     ] {
         sys::join_group(&fd, group)?;
     }
-    // Kernels before 5.3 have no next hop objects, so nothing of them can change.
+    // Kernels before 5.3 have no next hop objects, so none can change.
     match sys::join_group(&fd, libc::RTNLGRP_NEXTHOP) {
         Ok(()) | Err(libc::EINVAL) => Ok(fd),
         Err(e) => Err(e),
     }
 }
 
-/// Something to be handed on.
+/// Something to be passed on.
 #[derive(Clone, Copy)]
 pub enum News {
     /// A device began or stopped to work.
@@ -63,7 +64,7 @@ pub enum News {
     Routes { network: u32, len: u8 },
     /// An entry is not what it should be.
     Lost(SourceGroup),
-    /// The program before left an entry whose packets come in on this VIF.
+    /// An earlier program left an entry whose packets come in on this VIF.
     Found { flow: SourceGroup, vif: u8 },
 }
 
@@ -74,10 +75,10 @@ impl Work for Notifications {
     type Item = News;
     const NAME: &'static CStr = c"mgm-netlink";
     const ITEMS: usize = MAX_PREFIXES + sys::MAX_VIFS + foreign::STEP + takeover::STEP;
-    // Long enough that a thread that only did not get to run is not overtaken: the news of one
-    // device must not change their order.
+    // It is long, so that a thread that only did not get to run is not overtaken: the order of the
+    // news about one device must not change.
     const PATIENCE: Duration = Duration::from_millis(200);
-    // The news keep their order.
+    // The news keep their order, so what comes meanwhile is not read earlier.
     const TURN: usize = usize::MAX;
 
     fn pump(plane: &Plane) -> &Pump<Self> {
@@ -112,7 +113,7 @@ impl Work for Notifications {
     }
 }
 
-/// What whoever reads the notifications has to know.
+/// What the thread that reads the notifications has to know.
 pub struct Watcher {
     buffer: Box<[u8]>,
     changes: Changes,
@@ -123,7 +124,7 @@ pub struct Watcher {
     retry: bool,
 }
 
-/// What was told and has not been handed on.
+/// Changes that were read and have not been passed on.
 struct Changes {
     prefixes: Vec<(u32, u8)>,
     everything: bool,
@@ -147,7 +148,7 @@ impl Watcher {
         }
     }
 
-    /// Waits for something and finds out what is to be handed on.
+    /// Waits for something, and finds out what is to be passed on.
     fn turn(&mut self, plane: &Plane, queue: &mut Vec<News>) {
         let now = Instant::now();
         if self.napping_until.is_some_and(|until| until <= now) {
@@ -156,7 +157,7 @@ impl Watcher {
         let stop = &plane.stop;
         let watch = if self.napping_until.is_some() { stop } else { &plane.watch };
         let fds = [stop, &plane.wake, &plane.changes, watch];
-        // Where it cannot be waited for there may be something.
+        // Where waiting fails, there may be something.
         let all = [false, true, true, true];
         let ready = sys::wait_readable(fds, self.timeout(plane, now)).unwrap_or(all);
         let [stopped, woken, changed, watched] = ready;
@@ -170,7 +171,7 @@ impl Watcher {
             self.read_changes(plane);
         }
         if std::mem::take(&mut self.changes.any) {
-            // Before anybody is told: what is looked up from now on is new.
+            // This comes before anything is passed on, so that what is looked up then is new.
             plane.routes.lock().forget();
         }
         plane.end_refused(&mut plane.entries.lock(), now, false);
@@ -193,7 +194,7 @@ impl Watcher {
         let everything = self.changes.everything.then_some(self.everything_after);
         let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused, takeover];
         let at = at.into_iter().flatten().min()?;
-        // Rounded up, so that the moment has come when the wait is over.
+        // It is rounded up, so that the time has come when the wait is over.
         Some(at.saturating_duration_since(now).as_millis() as u32 + 1)
     }
 
@@ -206,14 +207,14 @@ impl Watcher {
                     for message in messages.by_ref() {
                         read_change(plane, &mut self.changes, &mut self.links, &message);
                     }
-                    // What was cut off or cannot be read may have been about anything.
+                    // A message that was cut off or cannot be read may have been about anything.
                     if length > datagram.len() || !messages.0.is_empty() {
                         self.changes.everything();
                     }
                 }
                 Err(libc::EAGAIN) => break,
                 Err(_) => {
-                    // ENOBUFS: some were lost. What is still there makes the socket readable.
+                    // ENOBUFS: some were lost. The socket is readable while there are others.
                     plane.counters.notifications_lost.fetch_add(1, Relaxed);
                     self.changes.everything();
                     self.links.clear();
@@ -239,7 +240,7 @@ impl Watcher {
         changes.prefixes.sort_unstable();
         let mut told = None;
         for (network, len) in changes.prefixes.drain(..) {
-            // Sorted like this a prefix follows those that hold it.
+            // In this order a prefix comes after the prefixes that contain it.
             let covered = told.is_some_and(|(n, l): (u32, u8)| {
                 l <= len && (n ^ network) & mask_of(l).to_bits() == 0
             });
@@ -252,7 +253,7 @@ impl Watcher {
 }
 
 impl Changes {
-    /// Notes a prefix; what finds no room counts as "any".
+    /// Notes a prefix; where there is no room for it, "any route" is noted.
     fn prefix(&mut self, network: Ipv4Addr, len: u8) {
         if self.prefixes.len() < MAX_PREFIXES {
             self.prefixes.push((network.to_bits(), len));
@@ -282,7 +283,8 @@ fn read_change(
                 // The default route, or one that cannot be told.
                 _ => (Ipv4Addr::UNSPECIFIED, 0),
             };
-            // Sources are never multicast; the kernel's own route for 224.0.0.0/4 is no news.
+            // Sources are never multicast, so the kernel's own route for 224.0.0.0/4 does not
+            // matter.
             if len == 0 || !network.is_multicast() {
                 changes.prefix(network, len);
             }
@@ -291,21 +293,22 @@ fn read_change(
         libc::RTM_NEWNETCONF => {
             for (kind, value) in message.attributes(4) {
                 match kind {
-                    // A multicast interface that somebody else deleted is told this way only.
+                    // This is the only notification of a multicast interface that somebody else
+                    // deleted.
                     NETCONFA_IFINDEX => recheck_multicast(plane, read_u32(value, 0)),
                     NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN => changes.everything(),
                     _ => {}
                 }
             }
         }
-        // Each new address brings routes, which are told one by one.
+        // A new address also brings routes, each with a notification of its own.
         libc::RTM_NEWADDR => changes.any = true,
         libc::RTM_DELADDR
         | libc::RTM_NEWRULE
         | libc::RTM_DELRULE
         | RTM_NEWNEXTHOP
         | RTM_DELNEXTHOP
-        // A part of a resilient group goes over to another next hop.
+        // A part of a resilient group moved to another next hop.
         | RTM_NEWNEXTHOPBUCKET => changes.everything(),
         _ => {}
     }
@@ -317,7 +320,7 @@ fn read_link(
     links: &mut HashMap<u32, u32>,
     message: &Message<'_>,
 ) {
-    // Bridges tell of their ports in the same group; a port that leaves its bridge is not gone.
+    // Bridges report their ports in the same group; a port that leaves its bridge is not gone.
     if message.payload.first() != Some(&(libc::AF_UNSPEC as u8)) {
         return;
     }
@@ -331,7 +334,7 @@ fn read_link(
         None
     };
     if message.kind == libc::RTM_DELLINK || before != Some(flags & of_interest) {
-        // Routes through a device that stops working vanish untold.
+        // Routes through a device that stops working vanish without a notification.
         changes.everything();
         recheck(plane, ifindex);
     }
@@ -343,13 +346,13 @@ fn recheck(plane: &Plane, ifindex: u32) {
         vifs.recheck |= 1 << vif;
     }
     if ifindex == plane.vrf.load(Relaxed) {
-        // Its devices tell whether it is still there.
+        // Looking at its devices tells whether the VRF is still there.
         vifs.recheck |= vifs.wanted;
     }
 }
 
-/// Rechecks a device that is a multicast interface or was one, and numbers without a device: it may
-/// have got one of these by somebody else's hand.
+/// Rechecks a device that is a multicast interface or was one, and the numbers without a device:
+/// somebody else may have given one of these to the device.
 fn recheck_multicast(plane: &Plane, ifindex: u32) {
     recheck(plane, ifindex);
     let mut vifs = plane.vifs.write();

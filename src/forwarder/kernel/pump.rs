@@ -1,13 +1,13 @@
-//! Threads that read something and hand it on, where handing on may take for ever.
+//! Threads that read items and hand them on, where handing one on may never return.
 //!
 //! One thread reads and hands on what it has read; another stands by. Callbacks of clients run
-//! inside, and may take seconds or never return: when for a while nothing has been finished and
-//! nobody reads, the thread that stands by takes over, with what was read already, and a new one
-//! stands by. So the common case costs no hand-over between threads, and up to 31 callbacks can
-//! hang before the rest waits.
+//! inside, and may take seconds or never return. When for a while no item was finished and no
+//! thread reads, the thread that stands by takes over, with the items that were read already, and a
+//! new thread stands by. So in the common case no thread waits for another, and up to 31 callbacks
+//! can hang before the rest waits.
 //!
-//! What was read is a stack: the newest is handed on first, and what came meanwhile is put on top
-//! of it or below it now and then.
+//! The items are a stack: the newest is handed on first. Items that came meanwhile are put on top
+//! or below from time to time.
 
 #![forbid(unsafe_code)]
 
@@ -25,17 +25,17 @@ use std::time::{Duration, Instant};
 
 /// How many items are prepared at a time.
 pub const PREPARED: usize = 32;
-/// The most threads there are of a kind.
+/// The greatest number of threads of one kind.
 const MAX_THREADS: usize = 32;
-/// How long the end waits for callbacks that do not return.
+/// How long [`Pump::wait`] waits for callbacks that do not return.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// Where what was read goes.
+/// Where new items go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Before what waits.
+    /// Before the items that wait.
     Top,
-    /// Behind it.
+    /// Behind them.
     Below,
 }
 
@@ -45,22 +45,22 @@ pub trait Work: Sized + 'static {
     type Item: Copy + Send + 'static;
     /// The name of the threads.
     const NAME: &'static CStr;
-    /// How many items there is room for from the start.
+    /// For how many items there is room from the start.
     const ITEMS: usize;
-    /// After how many items handed on what came meanwhile is read too.
+    /// After this many items were handed on, items that came meanwhile are read.
     const TURN: usize;
-    /// After how long without progress the thread that stands by takes over.
+    /// After this time without progress the thread that stands by takes over.
     const PATIENCE: Duration;
 
-    /// Where the threads of this kind meet.
+    /// What the threads of this kind share.
     fn pump(plane: &Plane) -> &Pump<Self>;
 
-    /// Reads into the empty list, what is to be handed on first last. Waits for something only
-    /// where nothing is `pending`; returns at once when the end has come. Never called by two
-    /// threads at a time. Gives where the list goes.
+    /// Reads items into the empty list, in the reverse of the order in which they are handed on.
+    /// Waits only where nothing is `pending`; returns at once when the plane is to end. Never
+    /// called by two threads at a time. Gives the place where the list goes.
     fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize) -> Place;
 
-    /// Does for several items that will be handed on soon what is cheaper done at once.
+    /// Prepares several items that will be handed on soon, which is cheaper than one by one.
     fn prepare(plane: &Plane, items: &[Self::Item]);
 
     /// Hands on an item. Callbacks of clients run inside.
@@ -74,19 +74,19 @@ pub struct Pump<W: Work> {
 }
 
 struct State<T> {
-    /// What was read, the next one last.
+    /// The items that were read, the next one last.
     queue: Vec<T>,
-    /// How many of these, from the last on, were prepared.
+    /// How many of these, counted from the last, were prepared.
     prepared: usize,
     /// How many were handed on since something was read.
     handed_on: usize,
-    /// Whoever reads fills this.
+    /// The thread that reads fills this.
     read: Vec<T>,
     /// A thread reads, or waits for something to read.
     reading: bool,
     /// How often a thread began or finished to hand on an item.
     progress: u64,
-    /// The progress is watched, or a thread that stands by has been told to.
+    /// A thread watches the progress, or one that stands by has been told to.
     watched: bool,
     /// A thread watches the progress.
     watching: bool,
@@ -137,8 +137,8 @@ impl<W: Work> Pump<W> {
         pump.changed.notify_all();
     }
 
-    /// Waits for the threads, which have been told to end, but for the caller's own. A callback
-    /// that does not return is not waited for without end.
+    /// Waits for the threads, which have been told to end, except for the caller's own. For a
+    /// callback that does not return it waits [`LAST_WAIT`].
     pub fn wait(plane: &Plane) {
         let pump = W::pump(plane);
         let mut state = pump.state.lock();
@@ -176,7 +176,7 @@ impl<W: Work> Body for Worker<W> {
     fn run(plane: Arc<Plane>) {
         let pump = W::pump(&plane);
         let mut state = pump.state.lock();
-        // All but the first begin by standing by, so that somebody always does.
+        // All but the first begin by standing by, so that one always does.
         if std::mem::replace(&mut state.begun, true) {
             stand_by::<W>(&plane, &mut state);
         }
@@ -195,7 +195,7 @@ impl<W: Work> Body for Worker<W> {
     }
 }
 
-/// Reads what there is, and waits for it where nothing else is to be done.
+/// Reads items, and waits for some where nothing else is to be done.
 fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
     (state.reading, state.handed_on) = (true, 0);
     let (mut list, pending) = (std::mem::take(&mut state.read), state.queue.len());
@@ -206,12 +206,13 @@ fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
     state.reading = false;
     let queue = &mut state.queue;
     if place == Place::Below {
-        // The list becomes the queue, with what waits behind what came.
+        // The list becomes the queue; what waited comes after what came now.
         std::mem::swap(queue, &mut list);
     } else if !list.is_empty() {
         state.prepared = 0;
     }
-    // Without memory those that were to go first are given up: they will be told again.
+    // Where memory runs out, new items that were to go first are dropped: they will be reported
+    // again.
     if state.queue.try_reserve(list.len()).is_err() {
         list.clear();
         state.prepared = 0;
@@ -240,7 +241,7 @@ fn hand_on<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
     state.progress += 1;
 }
 
-/// A fault in here is told and ends neither the thread nor the process.
+/// Logs a fault (a panic), which ends neither the thread nor the process.
 fn guarded(plane: &Plane, run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         plane.upcalls.log(
@@ -267,8 +268,8 @@ fn stand_by<W: Work>(plane: &Arc<Plane>, state: &mut MutexGuard<'_, State<W::Ite
             continue;
         }
         if state.reading {
-            // Nothing has come for a while, or another thread has taken over: no need to watch
-            // until there is something to hand on again.
+            // Nothing has come for a while, or another thread has taken over. There is no need to
+            // watch until an item is handed on again.
             state.watched = false;
         } else {
             break;
@@ -278,7 +279,7 @@ fn stand_by<W: Work>(plane: &Arc<Plane>, state: &mut MutexGuard<'_, State<W::Ite
     if state.stopping {
         return;
     }
-    // This one takes over; another has to stand by for it.
+    // This thread takes over, and another has to stand by.
     if state.standing_by > 0 {
         pump.changed.notify_one();
         return;

@@ -1,13 +1,13 @@
 //! Flows that the group manager refuses (rule G1).
 //!
 //! The kernel keeps a flow without an entry on a list for ten seconds and walks that list for each
-//! further new flow, so that a flood of refused flows would cost more with every packet. Each gets
-//! a negative entry of the kernel's own instead, for as long as the kernel itself would have kept
-//! the flow: then its next packet is reported again. There are at most [`MOST`] of them, beyond
-//! the group manager's own cap; the oldest makes room for the next.
+//! further new flow, so a flood of refused flows would cost more with every packet. Instead, each
+//! refused flow gets a negative entry in the kernel alone, for as long as the kernel would have
+//! kept the flow. After that its next packet is reported again. There are at most [`MOST`] such
+//! entries, in addition to the group manager's own cap; the oldest makes room for the next.
 //!
-//! So do flows that came in on a device that nobody is on: when a device is taken, all of them are
-//! reported again.
+//! Flows that came in on a device that nobody is on get such an entry too. When a device is taken,
+//! all of these entries are deleted, so that the flows are reported again.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// How many refused flows have an entry at a time.
 const MOST: usize = 1024;
-/// How long: as long as the kernel keeps a flow without an entry.
+/// How long such an entry stays: as long as the kernel keeps a flow without an entry.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The refused flows that have an entry.
@@ -33,25 +33,25 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// None.
+    /// No refused flows.
     pub fn new() -> Self {
-        // Twice the room, so that the set never has to grow (rule A4).
+        // Twice the room makes sure that the set never has to grow (rule A4).
         Self { queue: VecDeque::with_capacity(MOST), flows: HashSet::with_capacity(2 * MOST) }
     }
 
-    /// The flow's entry is not this list's any more.
+    /// Forgets a flow whose entry is a real one now, or is gone.
     pub fn forget(&mut self, flow: SourceGroup) {
         if !self.flows.is_empty() {
             self.flows.remove(&flow);
         }
     }
 
-    /// When the oldest one's time is over.
+    /// When the time of the oldest one is over.
     pub fn next_end(&self) -> Option<Instant> {
         self.queue.front().map(|(since, _)| *since + KEPT)
     }
 
-    /// Takes out the oldest one whose time is over, or that must make room.
+    /// Takes out the oldest one, if its time is over or it must make room.
     fn next_over(&mut self, now: Instant, room: bool) -> Option<SourceGroup> {
         loop {
             let (since, flow) = *self.queue.front()?;
@@ -81,12 +81,12 @@ impl Plane {
         if entries.programmed.try_reserve(1).is_err()
             || sys::add_mfc(&self.socket, flow.source(), flow.group(), HARMLESS_PARENT, 0).is_err()
         {
-            // Then it stays on the kernel's list.
+            // Then the flow stays on the kernel's list.
             return;
         }
         entries.note(flow, Some(Programmed { parent: NO_PARENT, oifs: 0 }));
         if entries.refused.queue.is_empty() {
-            // The netlink thread is to wake up when its time is over.
+            // So that the netlink thread wakes up when its time is over.
             sys::signal(&self.wake);
         }
         entries.refused.queue.push_back((now, flow));
@@ -107,7 +107,7 @@ impl Plane {
             if entries.stopped {
                 return;
             }
-            // It can only be that somebody else deleted it.
+            // It fails only where somebody else deleted the entry.
             let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
             entries.note(flow, None);
         }

@@ -1,4 +1,5 @@
-//! The kernel's reports (`struct igmpmsg`): an IP header with three fields overlaid.
+//! The kernel's reports (`struct igmpmsg`): an IP header, three fields of which the kernel
+//! overwrites.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +24,7 @@ pub enum Kind {
     WrongInterface,
 }
 
-/// A report, read and mended.
+/// A report, with its IP header corrected.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
     /// What it is about.
@@ -37,7 +38,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads a report of `length` octets, of which `bytes` were kept. None: it is none.
+    /// Reads a report of `length` octets, of which `bytes` were received. None: it is no report.
     pub fn read(bytes: &[u8], length: usize) -> Option<Self> {
         let bytes = bytes.get(..length)?;
         let fixed = bytes.first_chunk::<20>()?;
@@ -64,13 +65,13 @@ impl Report {
     }
 
     /// The packet's IP header with options. TTL and protocol are 0, because the kernel does not
-    /// tell them; its total length is that of the report. The checksum is right for all that.
+    /// tell them, and the total length is that of the report. The checksum is right for these.
     pub fn header(&self) -> &[u8] {
         &self.header[..usize::from(self.header_len)]
     }
 }
 
-/// Clears what the kernel laid over the header and makes the checksum right.
+/// Clears the fields that the kernel overwrote, and corrects the checksum.
 fn mend(header: &mut [u8]) {
     header[8..12].fill(0);
     let sum: u32 =

@@ -1,4 +1,5 @@
-//! Routes toward sources: asked of the kernel, remembered until anything changes.
+//! Routes toward sources: the kernel is asked, and its answers are remembered until anything
+//! changes.
 
 #![forbid(unsafe_code)]
 
@@ -12,12 +13,12 @@ use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How many sources are remembered: enough for the sources of a large router, and what a flood of
-/// spoofed ones can make it hold stays under three megabytes (rule G1).
+/// How many sources are remembered. It is enough for a large router, and a flood of spoofed sources
+/// cannot use more than three megabytes (rule G1).
 const REMEMBERED: usize = 65_536;
 
-/// `RTNH_F_…` and table are not asked for; see `inet_rtm_getroute` in the kernel for this flag:
-/// the answer tells the matched route (prefix, protocol, all next hops) and not the one picked.
+/// With this flag the kernel (`inet_rtm_getroute`) answers with the route that matched (prefix,
+/// protocol, all next hops) and not with the next hop that it picked.
 const RTM_F_FIB_MATCH: u32 = libc::RTM_F_FIB_MATCH;
 
 /// The route to a source, independent of where its packets come in.
@@ -28,7 +29,7 @@ struct Found {
     /// RTPROT_….
     protocol: u8,
     prefix_len: u8,
-    /// The source is an address of this machine's own.
+    /// The source is one of this machine's own addresses.
     local: bool,
 }
 
@@ -40,13 +41,13 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Something changed: nothing that was asked before is true any more.
+    /// Something changed, so no earlier answer counts any more.
     pub fn forget(&mut self) {
         self.generation += 1;
         self.known.clear();
     }
 
-    /// Keeps an answer, unless something changed since it was asked for.
+    /// Keeps an answer, unless something changed after the question.
     fn remember(&mut self, asked_in: u64, source: Ipv4Addr, found: Option<Found>) {
         if self.generation != asked_in {
             return;
@@ -54,7 +55,7 @@ impl Routes {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
-        // Without memory it is asked for again.
+        // Where memory runs out, the kernel is asked again.
         if self.known.try_reserve(1).is_ok() {
             self.known.insert(source, found);
         }
@@ -66,7 +67,7 @@ impl Plane {
     pub(super) fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
         let found = self.find(source)?;
         let interface = match arrival {
-            // Packets of this machine's own are reported on the device that they go out of.
+            // Packets that this machine sends are reported on the device that they leave by.
             Some(arrival) if found.local => arrival,
             _ => IfKey::new(found.ifindex, found.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED)),
         };
@@ -103,8 +104,8 @@ impl Plane {
         }
     }
 
-    /// Finds the routes to several sources with one question, so that each is known when it is
-    /// asked for.
+    /// Finds the routes to several sources with one system call, so that each is known when it is
+    /// needed.
     pub(super) fn find_many(&self, sources: &[Ipv4Addr]) {
         let mut unknown = SmallVec::<[Ipv4Addr; MANY]>::new();
         let generation = {
@@ -115,7 +116,7 @@ impl Plane {
         };
         unknown.sort_unstable();
         unknown.dedup();
-        // Routes of a VRF are asked for one by one, which is simpler.
+        // Routes of a VRF are looked up one by one, which is simpler.
         if unknown.len() < 2 || self.vrf.load(Relaxed) != 0 {
             return;
         }
@@ -134,7 +135,7 @@ impl Plane {
                     Err(error) if is_no_route(error) => None,
                     Err(_) => return,
                 };
-                // Several next hops are a matter of their own: see `look_up_route`.
+                // Routes with several next hops are left to `look_up_route`.
                 if answer.as_ref().is_none_or(|answer| answer.found.ifindex != 0) {
                     found.push((unknown[at], answer.and_then(|answer| answer.usable())));
                 }
@@ -151,8 +152,8 @@ impl Plane {
         if matched.found.ifindex != 0 {
             return Ok(matched.usable());
         }
-        // Several next hops, or a next hop object: a plain look-up tells which one the kernel
-        // picks, always the same for one source; it knows neither prefix nor protocol.
+        // With several next hops, or a next hop object, a plain look-up tells which one the kernel
+        // picks, which is always the same for one source. It tells neither prefix nor protocol.
         let Some(picked) = self.ask_route(source, 0)? else { return Ok(None) };
         Ok(picked.usable().map(|found| Found {
             protocol: matched.found.protocol,
@@ -164,7 +165,7 @@ impl Plane {
     /// Asks for the route to a source; None: there is none.
     fn ask_route(&self, source: Ipv4Addr, flags: u32) -> Result<Option<Answer>, Errno> {
         let header = rtmsg(libc::AF_INET as u8, 32, 0, flags);
-        // Out of a VRF means by its table; without one the attribute is left out.
+        // An output device that is a VRF selects the VRF's table; without a VRF it is left out.
         let vrf = self.vrf.load(Relaxed).to_ne_bytes();
         let attributes: [(u16, &[u8]); 2] =
             [(libc::RTA_DST, &source.octets()), (libc::RTA_OIF, &vrf)];
@@ -201,7 +202,7 @@ impl Answer {
             match kind {
                 libc::RTA_OIF => found.ifindex = read_u32(value, 0),
                 libc::RTA_GATEWAY => found.gateway = read_address(value),
-                // An IPv6 gateway: there is no IPv4 address of the upstream neighbour.
+                // An IPv6 gateway has no IPv4 address that could be the upstream neighbour.
                 RTA_VIA => found.gateway = Some(Ipv4Addr::UNSPECIFIED),
                 _ => {}
             }
@@ -209,7 +210,7 @@ impl Answer {
         Self { kind: octet(7), found }
     }
 
-    /// The route, where packets can come from its direction and it names the device.
+    /// The route, if it is a unicast or local one and names the device.
     fn usable(&self) -> Option<Found> {
         let unicast = matches!(self.kind, libc::RTN_UNICAST | libc::RTN_LOCAL);
         (unicast && self.found.ifindex != 0).then_some(self.found)

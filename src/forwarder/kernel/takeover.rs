@@ -1,11 +1,11 @@
-//! A restart without a gap: the table's socket is handed over by the program before, and the
-//! kernel goes on forwarding by the entries that it left.
+//! A restart without a gap: an earlier program hands over the table's socket, and the kernel goes
+//! on forwarding by the entries that this program left.
 //!
-//! Each entry found is reported as a new flow once its incoming interface has been taken: the
-//! group manager then makes its own of it. Clients take a while to add their memberships again
-//! (IGMP hears of them within ten seconds of its query), so until [`GRACE`] is over an entry keeps
-//! the outgoing interfaces that it was found with. Then every entry becomes just what the group
-//! manager wants, and what nobody claimed goes.
+//! Each entry that was found is reported as a new flow once its incoming interface has been taken,
+//! and the group manager makes its own entry for it. Clients take a while to add their memberships
+//! again (IGMP hears of them within ten seconds of its query), so until [`GRACE`] is over an entry
+//! keeps the outgoing interfaces that it was found with. Then every entry gets exactly the state
+//! that the group manager wants, and entries that nobody claimed are deleted.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// How long entries keep the outgoing interfaces that they were found with.
 const GRACE: Duration = Duration::from_secs(20);
-/// How often it is looked whether interfaces have been taken.
+/// How often the thread looks whether interfaces have been taken.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many flows are reported in one step.
 pub const STEP: usize = 64;
@@ -38,7 +38,7 @@ const IPMRA_VIF: u16 = 1;
 const IPMRA_VIFA_IFINDEX: u16 = 1;
 const IPMRA_VIFA_VIF_ID: u16 = 2;
 
-/// An entry that the program before left.
+/// An entry that an earlier program left.
 #[derive(Clone, Copy)]
 struct Left {
     state: Programmed,
@@ -50,7 +50,7 @@ pub struct Takeover {
     left: HashMap<SourceGroup, Left>,
     /// VIFs that were found.
     vifs: u32,
-    /// When the time of grace is over; None: there is nothing to take over.
+    /// When the grace period is over; None: there is nothing to take over.
     end: Option<Instant>,
     next_look: Instant,
 }
@@ -61,12 +61,12 @@ impl Takeover {
         Self { left: HashMap::new(), vifs: 0, end: None, next_look: Instant::now() }
     }
 
-    /// Whether something still is.
+    /// Whether a takeover is under way.
     pub const fn is_under_way(&self) -> bool {
         self.end.is_some()
     }
 
-    /// Whether the VIF stays for now: entries that were found name it.
+    /// Whether the VIF must stay for now, because entries that were found name it.
     pub const fn needs(&self, vif: u8) -> bool {
         self.is_under_way() && self.vifs >> vif & 1 == 1
     }
@@ -76,8 +76,8 @@ impl Takeover {
         self.end.map(|end| end.min(self.next_look))
     }
 
-    /// Whether the entry stays though the group manager wants it gone: it may only have changed
-    /// its mind about whose the interface is. It is reported again.
+    /// Whether the entry stays although the group manager deletes it. It may do so only because the
+    /// interface changes hands, so the entry is reported again.
     pub fn keeps(&mut self, flow: SourceGroup) -> bool {
         let left = self.left.get_mut(&flow);
         left.is_some_and(|left| {
@@ -86,8 +86,8 @@ impl Takeover {
         })
     }
 
-    /// The number stands for another device from now on: nothing that was found may go out of
-    /// that, or come in on it.
+    /// The number will stand for another device. No entry that was found may go out of that device,
+    /// or come in on it.
     pub fn forget(&mut self, vif: u8) {
         let bit = 1 << vif;
         if self.vifs & bit == 0 {
@@ -102,14 +102,14 @@ impl Takeover {
         }
     }
 
-    /// What an entry is to be, as long as it keeps what it was found with.
+    /// The state of an entry while it keeps the outgoing interfaces that it was found with.
     pub fn merge(&self, flow: SourceGroup, wanted: Programmed) -> Programmed {
         match self.left.get(&flow) {
-            // Without an iif or with another one the found list would loop or leak.
+            // With another iif, or none, the list that was found would make packets loop or leak.
             Some(left) if wanted.parent == left.state.parent => {
                 Programmed { parent: wanted.parent, oifs: wanted.oifs | left.state.oifs }
             }
-            // The route or its owner may be known in a moment.
+            // The route or its owner may be known soon.
             Some(left) if wanted.oifs == 0 && wanted.parent == NO_PARENT => left.state,
             _ => wanted,
         }
@@ -144,7 +144,7 @@ pub fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno
 }
 
 impl Plane {
-    /// Finds what the program before left. Called at the start, before any thread runs.
+    /// Finds what an earlier program left. Called at the start, before any thread runs.
     pub(super) fn find_left(&self) -> Result<(), ForwarderError> {
         let operation = "taking over what the table holds";
         let os = |errno| match errno {
@@ -168,8 +168,8 @@ impl Plane {
         Ok(())
     }
 
-    /// Whether the table that the socket owns is the one that was asked for: the kernel does not
-    /// tell, so an entry of an address for documentation is made and looked for.
+    /// Whether the socket owns the table that was asked for. The kernel does not tell, so this
+    /// makes an entry with an address that is reserved for documentation, and looks for it.
     fn owns_table(&self) -> Result<bool, Errno> {
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(233, 252, 0, 1));
         let attributes: [(u16, &[u8]); 3] = [
@@ -222,8 +222,9 @@ impl Plane {
         Ok(())
     }
 
-    /// Takes VIFs that have gone with their devices out of the entries that were found. The kernel
-    /// does not tell them, but would go on by them once their numbers stand for other devices.
+    /// Takes VIFs that went with their devices out of the entries that were found (decision 59).
+    /// The kernel does not show them, but would use them again once their numbers stand for other
+    /// devices.
     fn strip_left(&self) -> Result<(), Errno> {
         let mut entries = self.entries.lock();
         let mut left = std::mem::take(&mut entries.takeover.left);
@@ -235,7 +236,7 @@ impl Plane {
                 result = result.and(written);
                 return true;
             }
-            // Its next packet makes it anew.
+            // The flow's next packet makes it anew.
             self.delete_foreign(flow);
             entries.note(flow, None);
             self.drain_own(&mut entries);
@@ -245,8 +246,8 @@ impl Plane {
         result
     }
 
-    /// Reports found entries whose interface has been taken, and in the end lets go of what was
-    /// found.
+    /// Reports entries that were found and whose interface has been taken. In the end it gives up
+    /// what was found.
     pub(super) fn take_over(&self, queue: &mut Vec<News>) {
         let now = Instant::now();
         let mut entries = self.entries.lock();
@@ -268,7 +269,7 @@ impl Plane {
         }
     }
 
-    /// The time of grace is over. A step at a time, since all entries may be concerned.
+    /// The grace period is over. This does one step at a time, since all entries may be concerned.
     fn end_takeover(&self, entries: &mut Entries, queue: &mut Vec<News>) {
         let some: SmallVec<[(SourceGroup, Left); STEP]> =
             entries.takeover.left.iter().take(STEP).map(|(flow, left)| (*flow, *left)).collect();

@@ -1,4 +1,4 @@
-//! The kernel's reports of new flows and wrong interfaces: read and handed on.
+//! Reads the kernel's reports of new flows and wrong interfaces, and hands them on.
 
 #![forbid(unsafe_code)]
 
@@ -15,29 +15,29 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// From how many reports on the newest is handed on first: the kernel keeps its waiting flows in
-/// one list, newest first, and walks it for each that is resolved.
+/// With this many reports or more, the newest is handed on first: the kernel keeps its waiting
+/// flows in one list, newest first, and walks it for each entry that is made.
 const LONG: usize = 16;
-/// How many reports are received at first; more only where there are more.
+/// How many reports are received at first.
 const FIRST: usize = 8;
-/// How many reports wait here at the most: more would make the kernel's list so long that senders who
-/// keep sending hold its lock most of the time.
+/// How many reports wait here at the most. More would make the kernel's list so long that the
+/// packets of senders who keep sending hold its lock most of the time.
 const MAX_PENDING: usize = 3072;
-/// So many are no flood.
+/// So few reports are never a flood.
 const FLOOD_PENDING: usize = 256;
-/// It is a flood when those that wait would take longer than this: 10,000 flows that begin at once
-/// do not, unless clients or the machine are slow.
+/// It is a flood when the reports that wait would take longer than this. 10,000 flows that begin at
+/// once do not take that long, unless clients or the machine are slow.
 const FLOOD_TIME: Duration = Duration::from_millis(250);
-/// What handing on one report is taken to cost before it was measured.
+/// The assumed cost of handing on one report, before it was measured.
 const FIRST_COST: Duration = Duration::from_micros(15);
-/// The socket's receive buffer, in octets: about 10,000 reports, so that a burst of so many new
-/// flows loses none.
+/// The size of the socket's receive buffer, in octets. It holds about 10,000 reports, so that a
+/// burst of so many new flows loses none.
 pub const BURST_BUFFER: u32 = 4 << 20;
-/// The same under a flood of new flows: 256 reports. The kernel walks its list of waiting flows for
-/// each packet that misses and for each entry that is made; with a list of thousands it hardly
-/// does anything else.
+/// The same under a flood of new flows, for 256 reports. The kernel walks its list of waiting flows
+/// for each packet without an entry and for each entry that is made; with a list of thousands it
+/// hardly does anything else.
 const FLOOD_BUFFER: u32 = 106_496;
-/// A flood is over when so long nothing has been reported.
+/// A flood is over when nothing has been reported for this long.
 const FLOOD_ENDS: Duration = Duration::from_millis(1000);
 
 /// Where reports are read into.
@@ -46,19 +46,20 @@ pub struct Reader {
     lengths: [usize; BATCH],
     /// Reports may have been lost since they were counted last.
     full: bool,
-    /// When none waited last.
+    /// When there were last no reports waiting.
     empty_at: Instant,
-    /// When reports were read last, and what handing one on has cost lately.
+    /// When reports were read last, and what handing one on has cost recently.
     read_at: Instant,
     cost: Duration,
-    /// The buffer is that for floods.
+    /// The buffer has the size for floods.
     flood: bool,
     /// The socket's count of reports that found its buffer full, as last counted.
     dropped: u32,
 }
 
 impl Reader {
-    /// Nothing was read yet. A socket that was handed over may have dropped some before.
+    /// A reader that has read nothing. `dropped`: a socket that was handed over may have dropped
+    /// reports.
     pub fn new(dropped: u32) -> Self {
         Self {
             buffers: Box::new([[0; SIZE]; BATCH]),
@@ -74,9 +75,9 @@ impl Reader {
 }
 
 impl Reader {
-    /// Notes what the last turn's reports have cost, and tells where more reports go; None: what
-    /// waits goes first. Under a flood they do not go on top, nor for long without one: the oldest
-    /// would wait for ever.
+    /// Notes what the reports of the last turn have cost, and tells where new reports go. None:
+    /// those that wait come first. Under a flood, or when some have waited long, new reports do not
+    /// go on top, or the oldest would wait for ever.
     fn place(&mut self, pending: usize) -> Option<Place> {
         let now = Instant::now();
         if pending == 0 {
@@ -92,7 +93,7 @@ impl Reader {
         (pending <= Reports::TURN).then_some(Place::Below)
     }
 
-    /// Whether a flood begins, with so many reports waiting now.
+    /// Whether it is a flood, with so many reports waiting now.
     fn is_flooded(&self, pending: usize) -> bool {
         let takes = self.cost.saturating_mul(pending as u32);
         !self.flood && pending > FLOOD_PENDING && (takes > FLOOD_TIME || pending >= MAX_PENDING)
@@ -158,15 +159,15 @@ impl Plane {
         entries.programmed.get(&flow).is_some_and(|entry| entry.parent != NO_PARENT)
     }
 
-    /// The interface that a reported packet came in on; None: nobody is on its device. The kernel
-    /// reports no more of a new flow for ten seconds then, whoever takes the device: it is refused
-    /// instead, which ends when one is taken.
+    /// The interface that a reported packet came in on; None: nobody is on its device. In that case
+    /// the kernel would report no more of a new flow for ten seconds, whoever takes the device. So
+    /// the flow is refused, which ends when a device is taken.
     fn arrival_of(&self, report: &Report) -> Option<IfKey> {
         let arrival = self.vifs.read().arrival(report.vif);
         if arrival.is_some() {
             return arrival;
         }
-        // It may be being taken at this moment.
+        // Another thread may be taking it at this moment.
         let mut entries = self.entries.lock();
         let arrival = self.vifs.read().arrival(report.vif);
         if arrival.is_none() {
@@ -178,8 +179,8 @@ impl Plane {
         arrival
     }
 
-    /// Receives all the reports there are, as far as there is room for them; waits for some where
-    /// none is pending. None where the end has come.
+    /// Receives all reports, as far as there is room for them; waits for some where none is
+    /// pending. Receives none when the plane is to end.
     fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
         let mut want = FIRST;
         while pending + list.len() < MAX_PENDING {
@@ -205,7 +206,7 @@ impl Plane {
                         Level::Error,
                         format_args!("reading the kernel's reports failed: errno {e}"),
                     );
-                    // Whatever it is, it must not keep a processor busy.
+                    // An unknown error must not keep a processor busy.
                     match sys::wait_readable([&self.stop], Some(100)) {
                         Ok([false]) => {}
                         _ => return,
@@ -223,7 +224,7 @@ impl Plane {
     fn read_each(&self, reader: &Reader, n: usize, list: &mut Vec<Report>) {
         for (buffer, &length) in reader.buffers.iter().zip(&reader.lengths).take(n) {
             match Report::read(buffer, length) {
-                // Without memory it is lost like one that did not fit into the buffer.
+                // Where memory runs out, it is lost like one that did not fit into the buffer.
                 Some(report) if list.try_reserve(1).is_ok() => list.push(report),
                 Some(_) => {}
                 None => _ = self.counters.malformed.fetch_add(1, Relaxed),
@@ -231,7 +232,7 @@ impl Plane {
         }
     }
 
-    /// Waits for a report. False: the end has come, or may have, for it cannot be waited for.
+    /// Waits for a report. False: the plane is to end, or waiting failed.
     fn wait_for_reports(&self, reader: &mut Reader) -> bool {
         let patience = reader.flood.then_some(FLOOD_ENDS.as_millis() as u32);
         match sys::wait_readable([&self.stop, &self.socket], patience) {
@@ -248,7 +249,7 @@ impl Plane {
     /// Counts the reports that found the socket's buffer full. Their flows' next packets are
     /// reported again.
     fn count_dropped(&self, reader: &mut Reader) {
-        // The buffer holds more than a batch: without a full one nothing was lost.
+        // The buffer holds more than a batch, so nothing was lost unless a batch was full.
         if !std::mem::take(&mut reader.full) {
             return;
         }

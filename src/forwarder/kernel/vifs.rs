@@ -1,8 +1,8 @@
 //! The table of virtual interfaces (VIFs): which number stands for which device, and which of
 //! our interfaces are on it.
 //!
-//! Only bookkeeping; what the kernel is asked for stands in `interfaces.rs`. All next hops on one
-//! device share its VIF, because a packet's arrival does not tell them apart.
+//! This is only bookkeeping; `interfaces.rs` talks to the kernel. All next hops on one device share
+//! its VIF, because a packet's arrival does not tell them apart.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,8 @@ use crate::forwarder::{EntryState, ForwarderError};
 use crate::sys::MAX_VIFS;
 use crate::types::IfKey;
 
-/// What an entry looks like in the kernel: the VIF packets must come in on, and one bit for each
-/// VIF they go out of.
+/// An entry as it is in the kernel: the VIF that packets must come in on, and one bit for each VIF
+/// that they go out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Programmed {
     /// The VIF of the iif, or [`NO_PARENT`].
@@ -27,17 +27,19 @@ impl Programmed {
     }
 }
 
-/// The iif has no VIF: the entry has no oifs, and which VIF the kernel takes for its parent does
-/// not matter.
+/// The iif has no VIF. Then the entry has no oifs, and it does not matter which VIF the kernel has
+/// as its parent.
 pub const NO_PARENT: u8 = u8::MAX;
 
-/// In place of how many entries name a number: somebody else's VIF has it.
+/// Stands in place of the number of entries that name a VIF number, where somebody else's VIF has
+/// it.
 pub const TAKEN: u32 = u32::MAX;
 
 /// Every VIF of a table.
 #[derive(Default)]
 pub struct Vifs {
-    /// The device of each number; kept when it is not wanted any more, until it is used again.
+    /// The device of each number. When nobody wants it any more, it is kept until the number is
+    /// used again.
     devices: [u32; MAX_VIFS],
     /// The interfaces, sorted: at least one on each wanted number.
     keys: Vec<IfKey>,
@@ -47,9 +49,10 @@ pub struct Vifs {
     pub in_kernel: u32,
     /// Numbers whose device works, as last reported.
     pub up: u32,
-    /// Numbers to be looked at by the netlink thread.
+    /// Numbers that the netlink thread is to look at.
     pub recheck: u32,
-    /// Numbers whose VIF was made again while entries named it: those are to be written again.
+    /// Numbers whose VIF was made again while entries named it. These entries must be written
+    /// again.
     pub remade: u32,
 }
 
@@ -77,14 +80,13 @@ impl Vifs {
     /// tells for each number how many entries name it, or that it is [`TAKEN`].
     pub fn choose(&self, ifindex: u32, named: &[u32; MAX_VIFS]) -> Option<u8> {
         self.number(ifindex).filter(|n| named[usize::from(*n)] != TAKEN).or_else(|| {
-            // MFCs outlive a VIF in the kernel: a number that is still named would let old flows
+            // MFCs outlive a VIF in the kernel. With a number that is still named, old flows would
             // leave through the new device.
             (0..MAX_VIFS).find(|&n| self.wanted >> n & 1 == 0 && named[n] == 0).map(|n| n as u8)
         })
     }
 
-    /// Gives a number, one of those that [`Self::choose`] gives, to a device, which loses the one
-    /// that it had.
+    /// Assigns a number that [`Self::choose`] gave to a device, which loses the number that it had.
     pub fn assign(&mut self, vif: u8, ifindex: u32) {
         if let Some(old) = self.number(ifindex) {
             self.devices[usize::from(old)] = 0;
@@ -117,7 +119,7 @@ impl Vifs {
         Some(vif)
     }
 
-    /// The interfaces on a device, one after another: the one that follows `after`.
+    /// The interface on a device that follows `after`.
     pub fn next_on(&self, ifindex: u32, after: Option<IfKey>) -> Option<IfKey> {
         let from = match after {
             Some(key) => self.keys.partition_point(|k| *k <= key),
@@ -126,8 +128,8 @@ impl Vifs {
         self.keys.get(from).copied().filter(|k| k.index == ifindex)
     }
 
-    /// The interface that a packet on this VIF came in on: of several next hops the lowest, which
-    /// is 0.0.0.0 where the device itself was taken.
+    /// The interface that a packet on this VIF came in on. With several next hops it is the lowest,
+    /// which is 0.0.0.0 where the device itself was taken.
     pub fn arrival(&self, vif: u16) -> Option<IfKey> {
         let vif = u8::try_from(vif).ok().filter(|v| usize::from(*v) < MAX_VIFS)?;
         if self.wanted >> vif & 1 == 0 {
@@ -136,8 +138,8 @@ impl Vifs {
         self.next_on(self.device(vif), None)
     }
 
-    /// An entry in the kernel's terms. Interfaces without a VIF are left out, and so is every
-    /// next hop on the iif's own device: the kernel would send the packets back out of it.
+    /// An entry in the kernel's terms. Interfaces without a VIF are left out, and so is every next
+    /// hop on the iif's own device, since the kernel would send the packets back out of it.
     pub fn resolve(&self, state: &EntryState<'_>) -> Programmed {
         let usable = self.wanted & self.in_kernel;
         let vif_of = |key: &IfKey| self.number(key.index).filter(|v| usable >> *v & 1 == 1);
@@ -148,15 +150,15 @@ impl Vifs {
         Programmed { parent, oifs: oifs & !(1 << parent) }
     }
 
-    /// Whether what the kernel says of an entry is what we programmed. A VIF that is gone is not
-    /// told by the kernel though the entry still names it.
+    /// Whether the kernel's entry is what we programmed. The kernel does not show a VIF that is
+    /// gone, although the entry still names it.
     pub fn agree(&self, ours: Programmed, kernel: Programmed) -> bool {
         let parent_known = ours.parent != NO_PARENT && self.in_kernel >> ours.parent & 1 == 1;
         (ours.oifs ^ kernel.oifs) & self.in_kernel == 0
             && (!parent_known || ours.parent == kernel.parent)
     }
 
-    /// Those of the given numbers whose device is one of ours, with their devices.
+    /// The numbers among those given whose device is one of ours, with their devices.
     pub fn each(&self, numbers: u32) -> impl Iterator<Item = (u8, u32)> + use<> {
         let devices = self.devices;
         (0..MAX_VIFS as u8)
