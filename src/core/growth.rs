@@ -5,7 +5,7 @@
 
 use crate::core::containers::steps::counted;
 use crate::core::state::outbox::{Action, Chain};
-use crate::core::{ClientInfo, Core, Limits, Looked, RouteBook};
+use crate::core::{ClientInfo, Core, Limits, Looked, RouteBook, Taking};
 use crate::error::Error;
 use crate::types::{
     ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
@@ -74,7 +74,7 @@ impl World {
         self.core.relook.clear();
     }
 
-    fn change(
+    fn member(
         &mut self,
         add: bool,
         of: SourceGroup,
@@ -89,6 +89,65 @@ impl World {
         }
         self.settle();
         Ok(())
+    }
+
+    /// Asks the core until it has the routes that it needs, as the shell does.
+    fn ask<R>(
+        &mut self,
+        ask: impl Fn(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut routes = RouteBook::new();
+        loop {
+            match ask(&mut self.core, self.now, &mut routes) {
+                Err(Error::RouteNeeded) => routes.fill(|_| Some(interface(1))).unwrap(),
+                result => return result,
+            }
+        }
+    }
+
+    fn release(&mut self, client: ClientId, index: u32) {
+        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
+            core.release(now, client, interface(index), routes)
+        };
+        if let Taking::Waits(change) = self.ask(ask).unwrap() {
+            self.change(change);
+        }
+    }
+
+    fn take(&mut self, client: ClientId, index: u32) {
+        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
+            core.take(now, client, interface(index), routes)
+        };
+        if let Taking::Waits(change) = self.ask(ask).unwrap() {
+            self.change(change);
+        }
+    }
+
+    /// IGMP has been told of a change of ownership.
+    fn change(&mut self, change: u32) {
+        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
+            core.disable_answered(now, change, routes)
+        };
+        self.ask(ask).unwrap();
+        self.settle();
+    }
+
+    /// IGMP registers.
+    fn igmp(&mut self) -> ClientId {
+        let info = ClientInfo { protocol: 10, component: 0, has_local_join: false };
+        self.core.register(info).unwrap()
+    }
+
+    /// Memberships on an interface, each with a source of its own.
+    fn own_sources(&mut self, client: ClientId, index: u32, concerned: u32) {
+        for n in 1..=concerned {
+            let of = flow(SOURCE + n, GROUP + (n << 4) + 1);
+            self.ask(|core, now, routes| {
+                core.add_membership(now, client, of, interface(index), JOIN, routes)
+            })
+            .unwrap();
+        }
+        self.settle();
     }
 
     fn packet(&mut self, of: SourceGroup) {
@@ -120,7 +179,7 @@ impl World {
     fn fill(&mut self, others: u32) {
         for other in 1..=others {
             let of = flow(0x1400_0000 + other, GROUP + (other << 4));
-            self.change(true, of.any_source(), 2, JOIN).unwrap();
+            self.member(true, of.any_source(), 2, JOIN).unwrap();
             self.packet(of);
             self.take_hop(other);
             self.core.relook.clear();
@@ -173,40 +232,44 @@ fn the_count_sees_a_scan() {
 
 #[test]
 fn a_membership_costs_as_much_as_its_groups_flows() {
-    holds("join", World::flows, |world| world.change(true, ANY, 3, JOIN).unwrap());
+    holds("join", World::flows, |world| world.member(true, ANY, 3, JOIN).unwrap());
     holds(
         "leave",
         |world, concerned| {
             world.flows(concerned);
-            world.change(true, ANY, 3, JOIN).unwrap();
+            world.member(true, ANY, 3, JOIN).unwrap();
         },
-        |world| world.change(false, ANY, 3, JOIN).unwrap(),
+        |world| world.member(false, ANY, 3, JOIN).unwrap(),
     );
-    holds("prune", World::flows, |world| world.change(false, ANY, 3, FORWARD).unwrap());
+    holds("prune", World::flows, |world| world.member(false, ANY, 3, FORWARD).unwrap());
     // A change of one thing takes as few steps after a change of everything as before it.
     holds(
         "join after (*,*)",
         |world, concerned| {
-            world.change(true, SourceGroup::ALL, 4, JOIN).unwrap();
-            world.change(false, SourceGroup::ALL, 4, JOIN).unwrap();
+            world.member(true, SourceGroup::ALL, 4, JOIN).unwrap();
+            world.member(false, SourceGroup::ALL, 4, JOIN).unwrap();
             world.flows(concerned);
         },
-        |world| world.change(true, ANY, 3, JOIN).unwrap(),
+        |world| world.member(true, ANY, 3, JOIN).unwrap(),
     );
 }
 
 #[test]
 fn a_release_costs_as_much_as_the_interfaces_own() {
     let release = |world: &mut World| {
-        let (now, client) = (world.now, world.members);
-        world.core.release(now, client, interface(3), &mut RouteBook::new()).unwrap();
+        world.release(world.members, 3);
         world.settle();
     };
+    holds(
+        "release with memberships of sources",
+        |world, concerned| world.own_sources(world.members, 3, concerned),
+        release,
+    );
     holds(
         "release with memberships",
         |world, concerned| {
             for group in 1..=concerned {
-                world.change(true, flow(0, GROUP + (group << 4) + 1), 3, JOIN).unwrap();
+                world.member(true, flow(0, GROUP + (group << 4) + 1), 3, JOIN).unwrap();
             }
         },
         release,
@@ -215,9 +278,79 @@ fn a_release_costs_as_much_as_the_interfaces_own() {
         "release with vetoes",
         |world, concerned| {
             world.flows(concerned);
-            world.change(true, ANY, 3, FORWARD).unwrap();
+            world.member(true, ANY, 3, FORWARD).unwrap();
         },
         release,
+    );
+}
+
+/// Interface 2 has as many memberships of the routing protocol's as there are others.
+#[test]
+fn igmps_memberships_cost_as_much_as_they_are() {
+    let on = |world: &mut World, index, concerned| {
+        let igmp = world.igmp();
+        world.take(igmp, index);
+        world.own_sources(igmp, index, concerned);
+    };
+    let igmp = |world: &World| ClientId { slot: world.members.slot + 1, ..world.members };
+    holds(
+        "IGMP's release beside a protocol",
+        |world, concerned| on(world, 2, concerned),
+        |world| {
+            world.release(igmp(world), 2);
+            world.settle();
+        },
+    );
+    holds(
+        "take over IGMP",
+        |world, concerned| on(world, 6, concerned),
+        |world| {
+            world.take(world.owner, 6);
+        },
+    );
+    holds(
+        "release with IGMP",
+        |world, concerned| on(world, 3, concerned),
+        |world| {
+            world.release(world.members, 3);
+        },
+    );
+}
+
+#[test]
+fn deregistering_costs_as_much_as_the_clients_own() {
+    let open = |world: &mut World, client, count| {
+        for _ in 0..count {
+            world.core.start_enumeration(client, true).unwrap();
+        }
+    };
+    // As many enumerations of others as there are next hops that another client is on.
+    let beside = |world: &mut World| {
+        let others = world.core.interface_rows(None).count() as u32;
+        open(world, world.members, others);
+        world.igmp()
+    };
+    holds(
+        "deregister",
+        |world, concerned| {
+            let client = beside(world);
+            open(world, client, concerned);
+        },
+        |world| {
+            let client = ClientId { slot: world.members.slot + 1, ..world.members };
+            world.core.deregister(client).unwrap();
+        },
+    );
+    holds(
+        "deregister in vain",
+        |world, _| {
+            let client = beside(world);
+            world.take(client, 7);
+        },
+        |world| {
+            let client = ClientId { slot: world.members.slot + 1, ..world.members };
+            assert!(matches!(world.core.deregister(client), Err(Error::StillOwns(_))));
+        },
     );
 }
 
@@ -291,7 +424,7 @@ fn an_interface_that_goes_down_costs_as_much_as_what_used_it() {
         "down",
         |world, concerned| {
             world.flows(concerned);
-            world.change(true, ANY, 3, JOIN).unwrap();
+            world.member(true, ANY, 3, JOIN).unwrap();
         },
         |world| {
             world.core.interface_up(world.now, interface(3), false).unwrap();
@@ -314,6 +447,35 @@ fn packets_and_single_reads_cost_the_same_everywhere() {
         let owner = world.owner;
         world.core.set_upstream(owner, one, Ipv4Addr::LOCALHOST).unwrap();
     });
+}
+
+/// The next hops of interface 5 all have a member of one group.
+#[test]
+fn memberships_are_listed_in_proportion() {
+    holds(
+        "membership rows",
+        |world, concerned| {
+            for hop in 1..=concerned {
+                let key = IfKey::new(5, Ipv4Addr::from_bits(hop));
+                let (now, client, routes) = (world.now, world.members, &mut RouteBook::new());
+                world.core.add_membership(now, client, ANY, key, JOIN, routes).unwrap();
+            }
+            world.settle();
+        },
+        |world| {
+            let mut after = None;
+            let next = |world: &World, after| {
+                let mut rows = world.core.membership_rows(after).map(|(place, _)| place);
+                rows.find(|(of, ..)| *of >= ANY).filter(|(of, ..)| *of == ANY)
+            };
+            let mut found = 0;
+            while let Some(place) = next(world, after) {
+                after = Some(place);
+                found += 1;
+            }
+            assert!(found >= 20);
+        },
+    );
 }
 
 #[test]

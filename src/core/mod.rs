@@ -103,6 +103,8 @@ pub struct Core {
     /// The slot of each registered (protocol, component).
     client_slots: hashbrown::HashMap<(u32, u32), u32>,
     interfaces: Interfaces,
+    /// The interfaces that each client, by slot, is on or is about to own.
+    interfaces_of: OrderedMap<(u32, IfKey), ()>,
     changes: Slab<Change>,
     /// Memberships by what they are for.
     groups: Table<Entry>,
@@ -122,6 +124,8 @@ pub struct Core {
     negatives: mfe::NegativeList,
     flows: Table<Flow>,
     enumerations: Registry<Enumeration>,
+    /// The slots of the enumerations that each client, by slot, has open.
+    enumerations_of: OrderedMap<(u32, u32), ()>,
     headers: Slab<Header>,
     admissions: Admissions,
     /// How often memory ran out for a flow whose questions had begun.
@@ -146,6 +150,7 @@ impl Core {
             clients: Registry::new(first_generation, last_generation),
             client_slots: hashbrown::HashMap::new(),
             interfaces: Interfaces::new(),
+            interfaces_of: OrderedMap::new(),
             changes: Slab::new(),
             groups: Table::new(),
             everything: None,
@@ -157,6 +162,7 @@ impl Core {
             negatives: mfe::NegativeList::EMPTY,
             flows: Table::new(),
             enumerations: Registry::new(first_generation, last_generation),
+            enumerations_of: OrderedMap::new(),
             headers: Slab::new(),
             admissions: Admissions::new(limits),
             flows_given_up: 0,

@@ -12,6 +12,8 @@ const BLOCK: usize = 512;
 /// A full block moves entries to a neighbour that has room for so many, and is not split. So blocks
 /// are five sixths full instead of two thirds.
 const WORTH_SHARING: usize = BLOCK / 32;
+/// A map with one block begins with room for so many; there may be many small maps.
+const FEW: usize = 8;
 
 struct Block<K, V> {
     keys: Vec<K>,
@@ -19,11 +21,18 @@ struct Block<K, V> {
 }
 
 impl<K, V> Block<K, V> {
-    fn new() -> Result<Self, Error> {
+    fn new(capacity: usize) -> Result<Self, Error> {
         let mut block = Self { keys: Vec::new(), values: Vec::new() };
-        block.keys.try_reserve_exact(BLOCK)?;
-        block.values.try_reserve_exact(BLOCK)?;
+        block.grow(capacity)?;
         Ok(block)
+    }
+
+    /// Makes room for so many entries in all.
+    fn grow(&mut self, capacity: usize) -> Result<(), Error> {
+        let more = capacity.saturating_sub(self.keys.len());
+        self.keys.try_reserve_exact(more)?;
+        self.values.try_reserve_exact(more)?;
+        Ok(())
     }
 }
 
@@ -50,8 +59,22 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
 
     /// Makes room for the next insert.
     pub fn reserve_one(&mut self) -> Result<(), Error> {
-        if self.spare.is_none() {
-            self.spare = Some(Block::new()?);
+        // No block is full where there are fewer entries than one block holds.
+        let spare = match self.blocks.as_mut_slice() {
+            [] => Some(FEW),
+            [only] if self.len < BLOCK => {
+                if self.len == only.keys.capacity() {
+                    only.grow((2 * self.len).clamp(FEW, BLOCK))?;
+                }
+                None
+            }
+            _ => (self.len >= BLOCK).then_some(BLOCK),
+        };
+        if let Some(capacity) = spare {
+            match &mut self.spare {
+                Some(block) => block.grow(capacity)?,
+                none => *none = Some(Block::new(capacity)?),
+            }
         }
         self.firsts.try_reserve(1)?;
         self.blocks.try_reserve(1)?;

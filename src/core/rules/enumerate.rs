@@ -26,9 +26,11 @@ impl Core {
     ) -> Result<EnumId, Error> {
         self.slot_of(client)?;
         self.enumerations.reserve_one(MAX_SLOTS)?;
+        self.enumerations_of.reserve_one()?;
         let next = Some(SourceGroup::ALL);
         let (slot, generation) =
             self.enumerations.insert(Enumeration { client, all_sources, next });
+        self.enumerations_of.insert((client.slot, slot), ());
         Ok(EnumId { slot, generation })
     }
 
@@ -69,7 +71,8 @@ impl Core {
     /// Ends an enumeration (rule F4).
     pub fn end_enumeration(&mut self, id: EnumId) -> Result<(), Error> {
         match self.enumerations.remove(id.slot, id.generation) {
-            Some(_) => {
+            Some(enumeration) => {
+                self.enumerations_of.remove((enumeration.client.slot, id.slot));
                 self.enumerations.free_slot(id.slot);
                 Ok(())
             }
@@ -79,11 +82,13 @@ impl Core {
 
     /// Ends the enumerations of a client that deregisters (rule B2).
     pub(in crate::core) fn end_enumerations_of(&mut self, client: ClientId) {
-        for slot in 0..self.enumerations.slots() {
-            if self.enumerations.in_slot(slot).is_some_and(|e| e.client == client) {
-                self.enumerations.remove_in_slot(slot);
-                self.enumerations.free_slot(slot);
-            }
+        while let Some((place @ (owner, slot), ())) =
+            self.enumerations_of.next_from((client.slot, 0))
+            && owner == client.slot
+        {
+            self.enumerations_of.remove(place);
+            self.enumerations.remove_in_slot(slot);
+            self.enumerations.free_slot(slot);
         }
     }
 }

@@ -322,8 +322,8 @@ impl Core {
         let of_iif = self.interfaces[id].iif_users as usize;
         entries.try_reserve(self.interfaces[id].marked.len())?;
         entries.extend(self.interfaces[id].marked.iter());
-        for group in self.interfaces[id].memberships.iter() {
-            for entry in self.mfes.covered(self.groups[group].of()) {
+        for of in self.interfaces[id].memberships.iter() {
+            for entry in self.mfes.covered(of) {
                 entries.try_reserve(1)?;
                 entries.push(entry);
             }

@@ -133,7 +133,7 @@ impl Core {
             }
             None => self.groups.reserve_one()?,
         }
-        self.interfaces[interface].memberships.reserve(1)?;
+        self.interfaces[interface].memberships.of_mut(role).reserve_one()?;
         self.reserve_refresh(covered, interface, alerts)
     }
 
@@ -219,7 +219,7 @@ impl Core {
             at
         });
         entry.holders[at].set(role, true);
-        self.interfaces[interface].memberships.insert(id);
+        self.interfaces[interface].memberships.of_mut(role).insert(of, ());
 
         if self.counts_for_d7(interface, role) {
             let entry = &mut self.groups[id];
@@ -264,8 +264,8 @@ impl Core {
         entry.holders[at].set(role, false);
         if entry.holders[at].nobody() {
             entry.holders.remove(at);
-            self.interfaces[interface].memberships.remove(id);
         }
+        self.interfaces[interface].memberships.of_mut(role).remove(of);
         let mut last = false;
         if counts && let Ok(at) = entry.counts(slot) {
             entry.counted[at].interfaces -= 1;
@@ -444,17 +444,16 @@ impl Core {
         self.refresh_all(now, covered, interface, Some(slot));
     }
 
-    /// The memberships of a role on an interface, ordered, as numbers of `groups`.
+    /// The memberships of a role on an interface, in order.
     pub(in crate::core) fn memberships_of(
         &self,
         interface: u32,
         role: Role,
     ) -> Result<Vec<SourceGroup>, Error> {
+        let held = self.interfaces[interface].memberships.of(role);
         let mut list = Vec::new();
-        list.try_reserve(self.interfaces[interface].memberships.len())?;
-        let held = self.interfaces[interface].memberships.iter().map(|id| &self.groups[id]);
-        list.extend(held.filter(|entry| entry.holds(interface, role)).map(|entry| entry.of()));
-        list.sort_unstable();
+        list.try_reserve(held.len())?;
+        list.extend(held.from(SourceGroup::ALL).map(|(of, ())| of));
         Ok(list)
     }
 

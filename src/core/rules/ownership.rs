@@ -61,6 +61,7 @@ impl Core {
         self.may_take(client, key)?;
         let slot = self.slot_of(client)?;
         self.relook.try_reserve(1)?;
+        self.interfaces_of.reserve_one()?;
         let id = self.interfaces.intern(key)?;
         let result = self.take_known(now, slot, id, routes);
         self.interfaces.forget_unused(id);
@@ -83,7 +84,7 @@ impl Core {
             // Another IGMP client may have been told of a change and left. Then this one gets
             // ENABLE_IGMP.
             self.interfaces[id].igmp_disabled = self.interfaces[id].change.is_some();
-            self.count_interface(slot, 1);
+            self.enter_interface(slot, self.interfaces[id].key);
             if alone {
                 self.owner_came(id);
             }
@@ -144,7 +145,7 @@ impl Core {
         });
         self.interfaces[id].change = Some((change, kind));
         if let ChangeKind::Take(slot) = kind {
-            self.count_interface(slot, 1);
+            self.enter_interface(slot, self.interfaces[id].key);
         }
         let interface = self.interfaces[id].key;
         self.outbox.push(igmp, Action::DisableIgmp { interface, change });
@@ -226,9 +227,10 @@ impl Core {
         if outcome == Err(Error::RouteNeeded) {
             return outcome;
         }
-        if let ChangeKind::Take(slot) = kind {
-            // Both `begin_change` and `commit` counted the interface.
-            self.count_interface(slot, -1);
+        if let ChangeKind::Take(slot) = kind
+            && outcome.is_err()
+        {
+            self.leave_interface(slot, self.interfaces[id].key);
         }
         self.outbox.release();
         self.interfaces[id].change = None;
@@ -272,7 +274,7 @@ impl Core {
                 self.interfaces[id].protocol = Some(slot);
                 // This changes no entry's list: memberships and marks on the interface ended above.
                 self.interfaces[id].up = true;
-                self.count_interface(slot, 1);
+                self.enter_interface(slot, self.interfaces[id].key);
                 if igmp.is_none() {
                     self.owner_came(id);
                 }
@@ -289,7 +291,7 @@ impl Core {
                 self.refresh_left(now, id, slot, &leaving[1]);
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = None;
-                self.count_interface(slot, -1);
+                self.leave_interface(slot, self.interfaces[id].key);
             }
         }
         Ok(())
@@ -314,7 +316,7 @@ impl Core {
         }
         self.interfaces[id].igmp = None;
         self.interfaces[id].igmp_disabled = false;
-        self.count_interface(slot, -1);
+        self.leave_interface(slot, self.interfaces[id].key);
         self.left(id);
         Ok(())
     }
@@ -328,16 +330,25 @@ impl Core {
     ) -> Result<[Vec<SourceGroup>; 2], Error> {
         let mut leaving = [Vec::new(), Vec::new()];
         let (mut alerts, mut entries, mut gone) = (0, 0, None);
+        let mut lacks_routes = false;
         for (list, (role, slot)) in leaving.iter_mut().zip(roles) {
             let Some(slot) = slot else { continue };
             *list = self.memberships_of(id, *role)?;
             for of in list.iter() {
                 if let Some(entry) = self.groups.find(*of) {
-                    alerts += self.alerts_of_leave(entry, id, routes, (*slot, *role), gone)?;
+                    match self.alerts_of_leave(entry, id, routes, (*slot, *role), gone) {
+                        Ok(its) => alerts += its,
+                        // All that are lacking are looked up together.
+                        Err(Error::RouteNeeded) => lacks_routes = true,
+                        Err(error) => return Err(error),
+                    }
                 }
                 entries += self.mfes.covered(*of).count();
             }
             gone = Some(*slot);
+        }
+        if lacks_routes {
+            return Err(Error::RouteNeeded);
         }
         let marked = self.interfaces[id].marked.len();
         let of_iif = self.interfaces[id].iif_users as usize;
@@ -430,11 +441,5 @@ impl Core {
 
     fn is_igmp(&self, slot: u32) -> bool {
         self.client_info(slot).is_some_and(|info| info.is_igmp())
-    }
-
-    fn count_interface(&mut self, slot: u32, by: i32) {
-        if let Some(client) = self.clients.in_slot_mut(slot) {
-            client.interfaces = client.interfaces.saturating_add_signed(by);
-        }
     }
 }

@@ -283,11 +283,13 @@ impl Core {
         &self,
         after: Option<MemberPlace>,
     ) -> impl Iterator<Item = (MemberPlace, GroupMember)> + use<'_> {
-        let from = after.map_or(SourceGroup::ALL, |(of, ..)| of);
+        let (from, number) = after.map_or((SourceGroup::ALL, 0), |(of, number, _)| (of, number));
         self.groups
             .from(from)
-            .flat_map(|(of, id)| {
-                self.groups[id].members().map(move |(interface, role)| (of, interface, role))
+            .flat_map(move |(of, id)| {
+                let first = if of == from { number } else { 0 };
+                let members = self.groups[id].members_from(first);
+                members.map(move |(interface, role)| (of, interface, role))
             })
             .map(|(of, interface, role)| ((of, interface, role == Role::Igmp), role))
             .filter(move |(place, _)| after.is_none_or(|after| *place > after))

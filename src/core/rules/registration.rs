@@ -35,7 +35,7 @@ impl ClientInfo {
 /// A registered client.
 pub(in crate::core) struct Client {
     pub info: ClientInfo,
-    /// Interfaces it is on or is about to own.
+    /// How many interfaces it is on or is about to own.
     pub interfaces: u32,
     /// Questions of new flows that it has not answered.
     pub questions: u32,
@@ -67,11 +67,10 @@ impl Core {
     /// Whether a client may deregister (rule B2).
     pub fn may_deregister(&self, id: ClientId) -> Result<(), Error> {
         self.slot_of(id)?;
-        let client = self.clients.get(id.slot, id.generation);
-        if client.is_some_and(|client| client.interfaces > 0) {
-            return Err(Error::StillOwns(self.some_interface_of(id.slot)));
+        match self.some_interface_of(id.slot) {
+            Some(interface) => Err(Error::StillOwns(interface)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends a registration and the client's enumerations. The slot is used again only after
@@ -131,10 +130,29 @@ impl Core {
         self.clients.next_generation().max(self.enumerations.next_generation())
     }
 
-    fn some_interface_of(&self, slot: u32) -> IfKey {
-        self.interfaces
-            .iter()
-            .find(|interface| interface.protocol == Some(slot) || interface.igmp == Some(slot))
-            .map_or(IfKey::new(0, std::net::Ipv4Addr::UNSPECIFIED), |interface| interface.key)
+    fn some_interface_of(&self, slot: u32) -> Option<IfKey> {
+        let first = IfKey::new(0, std::net::Ipv4Addr::UNSPECIFIED);
+        let ((client, interface), ()) = self.interfaces_of.next_from((slot, first))?;
+        (client == slot).then_some(interface)
+    }
+
+    /// A client is on an interface or about to own it. Room must have been reserved.
+    pub(in crate::core) fn enter_interface(&mut self, slot: u32, interface: IfKey) {
+        let place = (slot, interface);
+        if self.interfaces_of.get(place).is_none()
+            && let Some(client) = self.clients.in_slot_mut(slot)
+        {
+            client.interfaces += 1;
+            self.interfaces_of.insert(place, ());
+        }
+    }
+
+    /// A client is not on an interface any more.
+    pub(in crate::core) fn leave_interface(&mut self, slot: u32, interface: IfKey) {
+        if self.interfaces_of.remove((slot, interface)).is_some()
+            && let Some(client) = self.clients.in_slot_mut(slot)
+        {
+            client.interfaces -= 1;
+        }
     }
 }

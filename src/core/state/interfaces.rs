@@ -3,8 +3,9 @@
 use crate::core::containers::ordered::OrderedMap;
 use crate::core::containers::slab::{NONE, Slab};
 use crate::core::containers::steps::step;
+use crate::core::state::members::Role;
 use crate::error::Error;
-use crate::types::IfKey;
+use crate::types::{IfKey, SourceGroup};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
@@ -62,6 +63,35 @@ impl NumberSet {
     }
 }
 
+/// The memberships on an interface, by role, in order.
+pub struct Memberships([OrderedMap<SourceGroup, ()>; 2]);
+
+impl Memberships {
+    const fn new() -> Self {
+        Self([OrderedMap::new(), OrderedMap::new()])
+    }
+
+    /// Those of one role.
+    pub(in crate::core) const fn of(&self, role: Role) -> &OrderedMap<SourceGroup, ()> {
+        &self.0[role as usize]
+    }
+
+    /// The same, to change.
+    pub(in crate::core) const fn of_mut(&mut self, role: Role) -> &mut OrderedMap<SourceGroup, ()> {
+        &mut self.0[role as usize]
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.0[0].len() + self.0[1].len()
+    }
+
+    /// What they are for; what both roles have comes twice.
+    pub fn iter(&self) -> impl Iterator<Item = SourceGroup> + '_ {
+        self.0.iter().flat_map(|role| role.from(SourceGroup::ALL)).map(|(of, ())| of)
+    }
+}
+
 /// An interface that somebody is on, or that an entry without an owner names as its iif.
 pub struct Interface {
     /// Its name.
@@ -79,8 +109,8 @@ pub struct Interface {
     pub tenure: u64,
     /// Packets can enter and leave.
     pub up: bool,
-    /// The group membership entries that have a member here, by number.
-    pub memberships: NumberSet,
+    /// The memberships here.
+    pub memberships: Memberships,
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
     pub marked: NumberSet,
     /// The forwarding entries whose iif it is, by number; those without an owner are in
@@ -175,7 +205,7 @@ impl Interfaces {
             change: None,
             tenure: self.last_tenure,
             up: true,
-            memberships: NumberSet::default(),
+            memberships: Memberships::new(),
             marked: NumberSet::default(),
             incoming: OrderedMap::new(),
             iif_users: 0,
@@ -198,12 +228,7 @@ impl Interfaces {
         if id == NONE { None } else { self.rows.get(id) }
     }
 
-    /// All interfaces in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
-        self.iter_after(None)
-    }
-
-    /// The interfaces whose names follow a name.
+    /// The interfaces whose names follow a name, in order.
     pub fn iter_after(&self, after: Option<IfKey>) -> impl Iterator<Item = &Interface> {
         let from = after.unwrap_or(IfKey::new(0, Ipv4Addr::UNSPECIFIED));
         self.by_key

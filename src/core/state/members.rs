@@ -1,5 +1,6 @@
 //! Who has a membership, and where.
 
+use crate::core::containers::steps::step;
 use crate::core::containers::table::{Key, Keyed};
 use crate::types::SourceGroup;
 use smallvec::SmallVec;
@@ -99,9 +100,10 @@ impl Entry {
         self.holders.iter().map(|holder| holder.interface())
     }
 
-    /// Interfaces with members, and who they are.
-    pub(in crate::core) fn members(&self) -> impl Iterator<Item = (u32, Role)> + '_ {
-        self.holders.iter().flat_map(|holder| {
+    /// Interfaces with members, and who they are, from the interface with this number on.
+    pub(in crate::core) fn members_from(&self, from: u32) -> impl Iterator<Item = (u32, Role)> {
+        let first = self.place_of(from).unwrap_or_else(|at| at);
+        self.holders[first..].iter().inspect(|_| step()).flat_map(|holder| {
             [Role::Protocol, Role::Igmp]
                 .into_iter()
                 .filter(|role| holder.has(*role))

@@ -290,16 +290,16 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Fills the route that a call of the core lacked.
+    /// Looks up the routes that a call of the core lacked.
     pub(crate) fn look_up(
         &self,
         forwarder: &dyn Forwarder,
         routes: &mut RouteBook,
     ) -> Result<(), Error> {
-        let Some(source) = routes.take_missing() else { return Ok(()) };
-        let iif = self.with(|running| running.core.iif_of_source(source)).flatten();
-        let route = forwarder.route(source, iif);
-        routes.add(source, route.map(|route| route.interface))
+        routes.fill(|source| {
+            let iif = self.with(|running| running.core.iif_of_source(source)).flatten();
+            forwarder.route(source, iif).map(|route| route.interface)
+        })
     }
 
     /// Waits until everything that a job caused has been performed (rule A7), but for what goes to
