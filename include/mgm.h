@@ -324,11 +324,17 @@ struct _MIB_IPMCAST_OIF_STATS {
     DWORD dwNextHopAddr;
     /** Always 0. */
     DWORD dwDialContext;
-    /** Always 0: not counted. */
+    /**
+     * Packets not sent out of it since it joined the entry, because their TTL was 1 or 0. Counted
+     * by the memory forwarder; otherwise 0.
+     */
     ULONG ulTtlTooLow;
     /** Always 0: not counted. */
     ULONG ulFragNeeded;
-    /** Packets sent out of it since it joined the entry. */
+    /**
+     * Packets sent out of it since it joined the entry. The kernel and a custom forwarder count for
+     * an entry alone: with them it is what came in since the interface joined, whether or not it left.
+     */
     ULONG ulOutPackets;
     /** Always 0: not counted. */
     ULONG ulOutDiscards;

@@ -11,6 +11,7 @@ mod statistics;
 #[path = "core/waiting.rs"]
 mod waiting;
 
+use mgm::core::state::record::Counted;
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};
 use mgm::error::Error;
 use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
@@ -128,7 +129,7 @@ fn e13_rows_that_changed_meanwhile() {
     }
     assert_eq!(number_of(&core, 9), (flow(9), second.1));
     assert_ne!(number_of(&core, 3), third);
-    let counters = |n| Some(Counters { packets: n, ..Counters::default() });
+    let counters = |n| Counted::Entry(Counters { packets: n, ..Counters::default() });
     let counted = [1, 2, 3, 4].map(counters);
     let mut read = Vec::new();
     let all = core.read_rows(Millis(1), &rows, &counted, |record| {

@@ -441,7 +441,7 @@ fn packets_and_single_reads_cost_the_same_everywhere() {
         world.core.wrong_interface(world.now, one, interface(2), &[0x45; 20]).unwrap();
     });
     holds("read", World::flows, |world| {
-        world.core.read_mfe(world.now, one, Some(Counters::default()), &mut |_| ()).unwrap();
+        world.core.read_mfe(world.now, one, Some(Counters::default()).into(), &mut |_| ()).unwrap();
     });
     holds("upstream", World::flows, |world| {
         let owner = world.owner;

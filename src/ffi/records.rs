@@ -222,6 +222,7 @@ fn oif_stats(oif: &OifRecord) -> _MIB_IPMCAST_OIF_STATS {
     _MIB_IPMCAST_OIF_STATS {
         dwOutIfIndex: oif.interface.index,
         dwNextHopAddr: dword(oif.interface.next_hop),
+        ulTtlTooLow: oif.ttl_too_low,
         ulOutPackets: oif.packets,
         ..Default::default()
     }
@@ -235,9 +236,13 @@ mod tests {
     use std::net::Ipv4Addr;
 
     const OIFS: [OifRecord; 2] = [
-        OifRecord { interface: IfKey::new(2, Ipv4Addr::UNSPECIFIED), packets: u32::MAX },
-        OifRecord { interface: IfKey::new(3, Ipv4Addr::new(10, 9, 8, 7)), packets: 3 },
+        oif(IfKey::new(2, Ipv4Addr::UNSPECIFIED), u32::MAX, 0),
+        oif(IfKey::new(3, Ipv4Addr::new(10, 9, 8, 7)), 3, 4),
     ];
+
+    const fn oif(interface: IfKey, packets: u32, ttl_too_low: u32) -> OifRecord {
+        OifRecord { interface, packets, ttl_too_low }
+    }
 
     fn record(oifs: &[OifRecord]) -> MfeRecord<'_> {
         MfeRecord {
@@ -329,5 +334,6 @@ mod tests {
         // The sum of u32::MAX and 3, and each of them.
         assert_eq!(caller.word(80), 2);
         assert_eq!((caller.word(84 + 20), caller.word(84 + 28 + 20)), (u32::MAX, 3));
+        assert_eq!((caller.word(84 + 12), caller.word(84 + 28 + 12)), (0, 4));
     }
 }

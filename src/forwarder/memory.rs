@@ -5,8 +5,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::packet::{self, Packet};
-use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
+use super::packet::{self, Packet, Unforwardable};
+use super::{CountsEach, EntryChange, Forwarder, ForwarderError, Upcalls};
+use crate::core::state::record::OifRecord;
 use crate::error::Error;
 use crate::sys::sync::Mutex;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
@@ -41,8 +42,30 @@ pub struct MemoryConfig {
 
 struct Entry {
     iif: IfKey,
-    oifs: SmallVec<[IfKey; 4]>,
+    /// Ordered by name.
+    oifs: SmallVec<[Oif; 4]>,
     counters: Counters,
+}
+
+/// An outgoing interface, and what was counted for it since it joined the entry.
+#[derive(Clone, Copy)]
+struct Oif {
+    interface: IfKey,
+    /// Packets handed to it.
+    packets: u32,
+    ttl_too_low: u32,
+}
+
+impl Oif {
+    const fn new(interface: IfKey) -> Self {
+        Self { interface, packets: 0, ttl_too_low: 0 }
+    }
+
+    /// A packet goes out of it.
+    fn send(&mut self) -> IfKey {
+        self.packets = self.packets.wrapping_add(1);
+        self.interface
+    }
 }
 
 struct Held {
@@ -112,8 +135,11 @@ impl MemoryForwarder {
     pub fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
         let packet = match packet::parse(bytes) {
             Ok(Ok(packet)) => packet,
-            Ok(Err(_)) => {
+            Ok(Err(reason)) => {
                 self.dropped.fetch_add(1, Relaxed);
+                if let Unforwardable::Ttl(flow) = reason {
+                    self.plane.lock().expired(arrival, flow);
+                }
                 return Ok(Received::Done);
             }
             Err(reason) => {
@@ -151,15 +177,23 @@ impl MemoryForwarder {
 
     /// Sends a packet out of these interfaces of its entry, and out of those that follow them.
     fn transmit(&self, flow: SourceGroup, mut bytes: Vec<u8>, header_len: usize, mut oifs: Oifs) {
-        let Some(transmit) = &self.config.transmit else { return };
         packet::age(&mut bytes, header_len);
         while let Some(last) = oifs.last().copied() {
-            oifs.iter().for_each(|oif| transmit(*oif, &bytes));
+            if let Some(transmit) = &self.config.transmit {
+                oifs.iter().for_each(|oif| transmit(*oif, &bytes));
+            }
             if oifs.len() < OIFS_AT_ONCE {
                 return;
             }
             oifs = self.plane.lock().oifs_after(flow, last);
         }
+    }
+}
+
+impl Entry {
+    fn oif(&mut self, interface: IfKey) -> Option<&mut Oif> {
+        let at = self.oifs.binary_search_by_key(&interface, |oif| oif.interface).ok()?;
+        Some(&mut self.oifs[at])
     }
 }
 
@@ -172,14 +206,23 @@ impl Plane {
         }
         entry.counters.packets = entry.counters.packets.wrapping_add(1);
         entry.counters.octets = entry.counters.octets.wrapping_add(octets as u32);
-        Verdict::Forward(entry.oifs.iter().take(OIFS_AT_ONCE).copied().collect())
+        Verdict::Forward(entry.oifs.iter_mut().take(OIFS_AT_ONCE).map(Oif::send).collect())
     }
 
-    /// The outgoing interfaces of a flow's entry that follow one.
-    fn oifs_after(&self, flow: SourceGroup, last: IfKey) -> Oifs {
-        let oifs = self.entries.get(&flow).map_or(&[][..], |entry| &entry.oifs);
-        let rest = &oifs[oifs.partition_point(|oif| *oif <= last)..];
-        rest.iter().take(OIFS_AT_ONCE).copied().collect()
+    /// The outgoing interfaces of a flow's entry that follow one: a packet goes out of them too.
+    fn oifs_after(&mut self, flow: SourceGroup, last: IfKey) -> Oifs {
+        let Some(entry) = self.entries.get_mut(&flow) else { return Oifs::new() };
+        let next = entry.oifs.partition_point(|oif| oif.interface <= last);
+        entry.oifs[next..].iter_mut().take(OIFS_AT_ONCE).map(Oif::send).collect()
+    }
+
+    /// A packet whose TTL ends here came in: it would have left through the entry's interfaces.
+    fn expired(&mut self, arrival: IfKey, flow: SourceGroup) {
+        if let Some(entry) = self.entries.get_mut(&flow).filter(|entry| entry.iif == arrival) {
+            for oif in &mut entry.oifs {
+                oif.ttl_too_low = oif.ttl_too_low.wrapping_add(1);
+            }
+        }
     }
 
     fn hold(&mut self, arrival: IfKey, flow: SourceGroup, bytes: Vec<u8>) -> Result<(), Error> {
@@ -206,16 +249,21 @@ impl Plane {
             }
             return Ok(());
         };
-        let mut oifs = SmallVec::new();
+        let mut oifs = SmallVec::<[Oif; 4]>::new();
         let room =
             self.entries.try_reserve(1).is_ok() && oifs.try_reserve(state.oifs.len()).is_ok();
         if !room {
             return Err(ForwarderError::OutOfMemory);
         }
-        oifs.extend_from_slice(state.oifs);
+        oifs.extend(state.oifs.iter().copied().map(Oif::new));
         match self.entries.get_mut(&change.flow) {
             Some(entry) => {
                 entry.iif = state.iif;
+                for oif in &mut oifs {
+                    if let Some(before) = entry.oif(oif.interface) {
+                        *oif = *before;
+                    }
+                }
                 entry.oifs = oifs;
             }
             None => {
@@ -312,5 +360,86 @@ impl Forwarder for MemoryForwarder {
 
     fn as_memory(&self) -> Option<&MemoryForwarder> {
         Some(self)
+    }
+
+    fn counts_each(&self) -> Option<&dyn CountsEach> {
+        Some(self)
+    }
+}
+
+impl CountsEach for MemoryForwarder {
+    fn count_each(&self, flow: SourceGroup, oifs: &mut [OifRecord]) -> Counters {
+        let mut plane = self.plane.lock();
+        let Some(entry) = plane.entries.get_mut(&flow) else { return Counters::default() };
+        for oif in oifs {
+            if let Some(counted) = entry.oif(oif.interface) {
+                (oif.packets, oif.ttl_too_low) = (counted.packets, counted.ttl_too_low);
+            }
+        }
+        entry.counters
+    }
+
+    fn count_anew(&self, flow: SourceGroup, joined: &[IfKey]) {
+        let mut plane = self.plane.lock();
+        let Some(entry) = plane.entries.get_mut(&flow) else { return };
+        for interface in joined {
+            if let Some(oif) = entry.oif(*interface) {
+                *oif = Oif::new(*interface);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forwarder::EntryState;
+
+    const FLOW: SourceGroup =
+        SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(239, 1, 1, 1));
+
+    const fn interface(index: u32) -> IfKey {
+        IfKey::new(index, Ipv4Addr::UNSPECIFIED)
+    }
+
+    fn packet(plane: &MemoryForwarder, ttl: u8) {
+        let packet = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1];
+        assert!(matches!(plane.receive(interface(1), &packet), Ok(Received::Done)));
+    }
+
+    fn program(plane: &MemoryForwarder, oifs: &[IfKey]) {
+        let state = Some(EntryState { iif: interface(1), oifs });
+        plane.program(&[EntryChange { flow: FLOW, state }], &mut |_, error| panic!("{error}"));
+    }
+
+    /// Packets and those whose TTL was too low, of interfaces 2 to 4.
+    fn counts(plane: &MemoryForwarder) -> [(u32, u32); 3] {
+        let mut oifs = [2, 3, 4].map(|index| OifRecord {
+            interface: interface(index),
+            packets: 0,
+            ttl_too_low: 0,
+        });
+        plane.count_each(FLOW, &mut oifs);
+        oifs.map(|oif| (oif.packets, oif.ttl_too_low))
+    }
+
+    #[test]
+    fn e13_each_interface_counts_since_it_joined() {
+        let plane = MemoryForwarder::new(MemoryConfig::default());
+        program(&plane, &[interface(2), interface(3)]);
+        packet(&plane, 9);
+        packet(&plane, 1);
+        assert_eq!(counts(&plane), [(1, 1), (1, 1), (0, 0)]);
+        program(&plane, &[interface(2), interface(3), interface(4)]);
+        packet(&plane, 9);
+        assert_eq!(counts(&plane), [(2, 1), (2, 1), (1, 0)]);
+        // 3 left and joined again before the plane heard of it; 5 is only about to join.
+        plane.count_anew(FLOW, &[interface(3), interface(5)]);
+        program(&plane, &[interface(2), interface(3), interface(4), interface(5)]);
+        packet(&plane, 9);
+        assert_eq!(counts(&plane), [(3, 1), (1, 0), (2, 0)]);
+        program(&plane, &[interface(3)]);
+        program(&plane, &[interface(2), interface(3)]);
+        assert_eq!(counts(&plane), [(0, 0), (1, 0), (0, 0)]);
     }
 }

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod memory;
 pub(crate) mod packet;
 
+use crate::core::state::record::OifRecord;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -141,9 +142,27 @@ pub trait Forwarder: Send + Sync {
     /// What was counted for the flow's entry since it was added; None: there is no such entry.
     fn counters(&self, flow: SourceGroup) -> Option<Counters>;
 
+    /// The plane as one that counts for each outgoing interface, if it does. Where it does not, what
+    /// came in since an interface joined stands for what left through it.
+    fn counts_each(&self) -> Option<&dyn CountsEach> {
+        None
+    }
+
     /// The route toward a source. `arrival` is the interface on which its packet came in, where
     /// there was a packet. None: no route.
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route>;
+}
+
+/// A plane that knows what left through each outgoing interface of an entry (rule E13).
+pub trait CountsEach {
+    /// Writes what was counted for each of these outgoing interfaces of the flow's entry since it
+    /// joined, 0 for those that the entry does not have, and gives what was counted for the entry.
+    /// May be called with the group manager's lock held.
+    fn count_each(&self, flow: SourceGroup, oifs: &mut [OifRecord]) -> Counters;
+
+    /// These interfaces left the entry and joined it again since it was programmed, or are about to
+    /// join it: their counts begin anew.
+    fn count_anew(&self, flow: SourceGroup, joined: &[IfKey]);
 }
 
 /// What a forwarding plane reports. Must be called with no lock held, because client callbacks run

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 /// Why a packet is not forwarded although it can be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unforwardable {
-    /// Its TTL is 0 or 1.
-    Ttl,
+    /// Its TTL is 0 or 1; its source and group.
+    Ttl(SourceGroup),
     /// Its destination is not multicast.
     NotMulticast,
     /// Its destination is in 224.0.0.0/24.
@@ -60,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<Result<Packet<'_>, Unforwardable>, &'static
     } else if flow.is_link_local() {
         Err(Unforwardable::LinkLocal)
     } else if header[8] <= 1 {
-        Err(Unforwardable::Ttl)
+        Err(Unforwardable::Ttl(flow))
     } else if never_a_sender {
         Err(Unforwardable::Source)
     } else {
@@ -144,8 +144,9 @@ mod tests {
     #[test]
     fn what_is_not_forwarded() {
         let reason = |bytes: Vec<u8>| parse(&bytes).unwrap().unwrap_err();
-        assert_eq!(reason(with(|b| b[8] = 1)), Unforwardable::Ttl);
-        assert_eq!(reason(with(|b| b[8] = 0)), Unforwardable::Ttl);
+        let flow = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 1, 2, 3));
+        assert_eq!(reason(with(|b| b[8] = 1)), Unforwardable::Ttl(flow));
+        assert_eq!(reason(with(|b| b[8] = 0)), Unforwardable::Ttl(flow));
         assert_eq!(reason(with(|b| b[16] = 192)), Unforwardable::NotMulticast);
         assert_eq!(
             reason(with(|b| b[16..20].copy_from_slice(&[224, 0, 0, 9]))),

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::core::MAX_ROWS;
-use crate::core::state::record::{GroupRow, MfeRecord, Rest};
+use crate::core::state::record::{Counted, GroupRow, MfeRecord, OifRecord, Rest};
 use crate::error::Error;
+use crate::forwarder::Forwarder;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::{Mgm, Moment, stale};
 use crate::types::{ClientId, Counters, EnumId, SourceGroup};
@@ -24,15 +25,20 @@ impl<C: Callbacks> Mgm<C> {
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
         let moment = self.moment();
-        let (mut counters, mut epoch) = (None, None);
+        let (mut forwarder, mut epoch) = (None, None);
         if stats {
-            let counted = self.state.read().shared().map(|run| (run.epoch, run.forwarder.clone()));
-            epoch = counted.as_ref().map(|(epoch, _)| *epoch);
-            counters = counted.and_then(|(_, forwarder)| forwarder.counters(flow));
+            let counts = self.state.read().shared().map(|run| (run.epoch, run.forwarder.clone()));
+            (epoch, forwarder) = counts.unzip();
         }
+        let each = &|flow, oifs: &mut [OifRecord]| count_each(forwarder.as_deref(), flow, oifs);
+        let counted = match forwarder.as_deref() {
+            None => Counted::Nothing,
+            Some(plane) if plane.counts_each().is_some() => Counted::Each(each),
+            Some(plane) => plane.counters(flow).into(),
+        };
         let state = self.state.read();
         let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
-        running.ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(moment.now, flow, counters, give)
+        running.ok_or(Error::NoSuchMfe(flow))?.core.read_mfe(moment.now, flow, counted, give)
     }
 
     /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
@@ -84,13 +90,18 @@ impl<C: Callbacks> Mgm<C> {
                 (running.core.rows_from(from, &mut *has_room), running.forwarder.clone())
             };
             let Some((last, _)) = rows.last().copied() else { return Ok(Rest::End) };
-            let mut counters = SmallVec::<[Option<Counters>; MAX_ROWS]>::new();
-            counters.extend(rows.iter().map(|(flow, _)| forwarder.counters(*flow)));
+            let each = &|flow, oifs: &mut [OifRecord]| count_each(Some(&*forwarder), flow, oifs);
+            let counts_each = forwarder.counts_each().is_some();
+            let mut counted = SmallVec::<[Counted<'_>; MAX_ROWS]>::new();
+            counted.extend(rows.iter().map(|(flow, _)| match counts_each {
+                true => Counted::Each(each),
+                false => forwarder.counters(*flow).into(),
+            }));
             let state = self.state.read();
             let running = state.shared_at(moment).filter(|run| is_same(run.epoch, &mut epoch));
             let Some(running) = running else { return Ok(Rest::End) };
             let taken = |record: &MfeRecord<'_>| give(record).is_continue();
-            if !running.core.read_rows(moment.now, &rows, &counters, taken)? {
+            if !running.core.read_rows(moment.now, &rows, &counted, taken)? {
                 return Ok(Rest::More);
             }
             match last.next() {
@@ -125,6 +136,16 @@ impl<C: Callbacks> Mgm<C> {
         let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
         running.core.end_enumeration(id)
     }
+}
+
+/// What a plane that counts for each outgoing interface counted for an entry.
+fn count_each(
+    forwarder: Option<&dyn Forwarder>,
+    flow: SourceGroup,
+    oifs: &mut [OifRecord],
+) -> Counters {
+    let plane = forwarder.and_then(|forwarder| forwarder.counts_each());
+    plane.map_or_else(Counters::default, |plane| plane.count_each(flow, oifs))
 }
 
 /// Whether a run is the one that was looked at first.

@@ -149,7 +149,7 @@ impl World {
         let give = &mut |record: &mgm::core::state::record::MfeRecord<'_>| {
             oifs = record.oifs.iter().map(|oif| oif.interface.index).collect();
         };
-        self.core.read_mfe(self.now, flow, None, give).unwrap();
+        self.core.read_mfe(self.now, flow, None.into(), give).unwrap();
         oifs
     }
 }

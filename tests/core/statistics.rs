@@ -3,6 +3,7 @@
 use crate::{INTERFACE, JOIN, core};
 use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::state::plane::PlaneEntry;
+use mgm::core::state::record::{Counted, MfeRecord, OifRecord};
 use mgm::core::{Core, Looked, NONE, Relook, RouteBook};
 use mgm::types::{ClientId, Counters, IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -70,7 +71,7 @@ impl World {
         let counters = Some(Counters { packets, ..Counters::default() });
         let mut out = Vec::new();
         self.core
-            .read_mfe(NOW, FLOW, counters, &mut |record| {
+            .read_mfe(NOW, FLOW, counters.into(), &mut |record| {
                 out = record.oifs.iter().map(|oif| oif.packets).collect();
             })
             .unwrap();
@@ -89,6 +90,7 @@ fn e13_an_interface_that_joins_while_others_are_added() {
     assert_eq!(world.out(110), [100, 0]);
     let with_both = world.begins();
     assert!(with_both.joined);
+    assert!(world.core.being_added(with_both.id).eq([IfKey::new(3, Ipv4Addr::UNSPECIFIED)]));
     assert_eq!(world.out(110), [100, 0]);
     // It leaves and joins while it is being added: what it had is over.
     world.leave(3);
@@ -102,6 +104,34 @@ fn e13_an_interface_that_joins_while_others_are_added() {
     world.ends(again, 130);
     assert_eq!(world.out(135), [125, 5]);
     assert!(!world.begins().joined);
+}
+
+/// What a plane that counts for each interface has of one from before it joined is none of its own.
+#[test]
+fn e13_an_interface_that_joins_counts_when_the_plane_has_it() {
+    let mut world = World::new();
+    world.join(2);
+    let first = world.begins();
+    world.ends(first, 0);
+    world.join(3);
+    let counts = |world: &World| {
+        let plane = &|_, oifs: &mut [OifRecord]| {
+            oifs.iter_mut().for_each(|oif| (oif.packets, oif.ttl_too_low) = (7, 8));
+            Counters { packets: 9, ..Counters::default() }
+        };
+        let mut given = Vec::new();
+        let give = &mut |record: &MfeRecord<'_>| {
+            assert_eq!(record.counters.packets, 9);
+            given = record.oifs.iter().map(|oif| (oif.packets, oif.ttl_too_low)).collect();
+        };
+        world.core.read_mfe(NOW, FLOW, Counted::Each(plane), give).unwrap();
+        given
+    };
+    assert_eq!(counts(&world), [(7, 8), (0, 0)]);
+    let second = world.begins();
+    assert_eq!(counts(&world), [(7, 8), (0, 0)]);
+    world.ends(second, 0);
+    assert_eq!(counts(&world), [(7, 8), (7, 8)]);
 }
 
 /// What the plane had counted went with the entry: all that is counted for it begins anew, however
@@ -131,10 +161,10 @@ fn e13_an_entry_that_the_plane_lost_counts_anew() {
     assert_eq!(world.out(2), [2, 3]);
     // Nothing is counted for a moment.
     let mut none = true;
-    let give = &mut |record: &mgm::core::state::record::MfeRecord<'_>| {
+    let give = &mut |record: &MfeRecord<'_>| {
         none = record.oifs.iter().all(|oif| oif.packets == 0);
     };
-    world.core.read_mfe(NOW, FLOW, None, give).unwrap();
+    world.core.read_mfe(NOW, FLOW, Counted::Nothing, give).unwrap();
     assert!(none);
 
     world.core.entry_lost(FLOW).unwrap();

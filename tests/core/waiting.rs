@@ -56,7 +56,7 @@ fn answer_questions(core: &mut Core) {
 
 fn is_resolved(core: &Core, n: u8) -> bool {
     let mut resolved = false;
-    core.read_mfe(NOW, flow(n), None, &mut |record| resolved = record.resolved).unwrap();
+    core.read_mfe(NOW, flow(n), None.into(), &mut |record| resolved = record.resolved).unwrap();
     resolved
 }
 

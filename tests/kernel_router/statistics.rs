@@ -2,7 +2,7 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send};
-use crate::netns::{Cable, wait_for};
+use crate::netns::{Cable, ip_packet, wait_for};
 use crate::netns_tests;
 use crate::stage::{Entry, Router, SetOnDrop, Told, any, three_cables};
 use mgm::types::SourceGroup;
@@ -70,6 +70,23 @@ netns_tests! {
         // What was really sent.
         assert_eq!((drain(&b), drain(&c)), (17, 10));
         router.agrees_with_kernel();
+    }
+
+    /// Linux counts for an entry alone, before it looks at the TTL: packets that it does not send
+    /// count for each outgoing interface. Where it looks is told in the manual.
+    fn what_the_kernel_does_not_send_counts_as_sent() {
+        let (router, [a, b, c], f) = fifteen_of_which_c_got_five();
+        for _ in 0..3 {
+            a.send(&ip_packet(17, f.source(), f.group(), 1, b"0123456789"));
+        }
+        assert_eq!(counted(&router, f, 18).out_packets, [18, 8]);
+        assert_eq!((drain(&b), drain(&c)), (15, 5));
+        let vifs = std::fs::read_to_string("/proc/thread-self/net/ip_mr_vif").unwrap();
+        let sent = |cable: &Cable| -> Option<u32> {
+            let line = vifs.lines().find(|line| line.split_whitespace().nth(1) == Some(&cable.name));
+            line?.split_whitespace().nth(5)?.parse().ok()
+        };
+        assert_eq!((sent(&b), sent(&c)), (Some(15), Some(5)), "{vifs}");
     }
 
     fn what_somebody_else_deletes_counts_anew() {

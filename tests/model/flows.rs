@@ -49,8 +49,8 @@ pub struct Entry {
     pub packets: u32,
     pub octets: u32,
     pub wrong_if: u32,
-    /// Each with the packets it sent.
-    pub oifs: BTreeMap<IfKey, u32>,
+    /// Each with what it counted.
+    pub oifs: BTreeMap<IfKey, OifCounts>,
     pub last_wrong_if: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ impl Entry {
     pub fn set_oifs(&mut self, wanted: &BTreeSet<IfKey>) {
         self.oifs.retain(|i, _| wanted.contains(i));
         for i in wanted {
-            self.oifs.entry(*i).or_insert(0);
+            self.oifs.entry(*i).or_default();
         }
     }
 
@@ -145,8 +145,16 @@ impl Model {
             self.came_up(on, None);
             self.deliver_for(self.cause);
         }
-        if ttl <= 1 || !flow.group().is_multicast() || flow.is_link_local() {
+        if !flow.group().is_multicast() || flow.is_link_local() {
             return code::NO_ERROR; // rightly not forwarded
+        }
+        if ttl <= 1 {
+            // Neither, but it is known where it would have gone.
+            let entry = self.mfes.get_mut(&flow).filter(|e| e.iif == on);
+            for counts in entry.into_iter().flat_map(|e| e.oifs.values_mut()) {
+                counts.ttl_too_low += 1;
+            }
+            return code::NO_ERROR;
         }
         if self.mfes.contains_key(&flow) {
             self.forward(on, packet);
@@ -194,8 +202,8 @@ impl Model {
         if on == entry.iif {
             entry.packets += 1;
             entry.octets += u32::from(octets);
-            for (oif, count) in &mut entry.oifs {
-                *count += 1;
+            for (oif, counts) in &mut entry.oifs {
+                counts.packets += 1;
                 self.sent.push(Sent { on: *oif, flow, ttl: ttl - 1, after });
             }
             return;

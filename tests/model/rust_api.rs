@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, Word, called_back, clock, route, transmit};
 use super::words::*;
-use mgm::core::state::record::{MfeRecord, Rest};
+use mgm::core::state::record::{MfeRecord, OifRecord, Rest};
 use mgm::error::Error;
 use mgm::forwarder::memory::MemoryConfig;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
@@ -139,6 +139,10 @@ fn flags_of(flags: u32) -> MembershipFlags {
     MembershipFlags { join: flags & JOIN != 0, forward: flags & FORWARD != 0 }
 }
 
+fn counts(oif: &OifRecord) -> OifCounts {
+    OifCounts { packets: oif.packets, ttl_too_low: oif.ttl_too_low }
+}
+
 fn mfe(r: &MfeRecord<'_>) -> Mfe {
     let seconds = |ms: u64| (ms / 1000) as u32;
     Mfe {
@@ -155,7 +159,7 @@ fn mfe(r: &MfeRecord<'_>) -> Mfe {
         packets: r.counters.packets,
         octets: r.counters.octets,
         wrong_if: r.counters.wrong_interface,
-        oifs: r.oifs.iter().map(|o| (o.interface, o.packets)).collect(),
+        oifs: r.oifs.iter().map(|o| (o.interface, counts(o))).collect(),
     }
 }
 

@@ -98,7 +98,7 @@ impl Record {
     pub fn shows(self, mut mfe: Mfe) -> Mfe {
         if self == Self::Plain {
             (mfe.packets, mfe.octets, mfe.wrong_if) = (0, 0, 0);
-            mfe.oifs.iter_mut().for_each(|(_, packets)| *packets = 0);
+            mfe.oifs.iter_mut().for_each(|(_, counts)| *counts = OifCounts::default());
         } else {
             mfe.lifetime = 0;
         }
@@ -337,6 +337,13 @@ pub struct Outcome {
     pub sent: Vec<Sent>,
 }
 
+/// What is counted for an outgoing interface since it joined the entry (rule E13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OifCounts {
+    pub packets: u32,
+    pub ttl_too_low: u32,
+}
+
 /// A forwarding entry with its statistics: everything rules E12 and E13 name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mfe {
@@ -354,8 +361,8 @@ pub struct Mfe {
     pub packets: u32,
     pub octets: u32,
     pub wrong_if: u32,
-    /// With the packets that each sent; sorted.
-    pub oifs: Vec<(IfKey, u32)>,
+    /// With what each counted; sorted.
+    pub oifs: Vec<(IfKey, OifCounts)>,
 }
 
 /// What can be read at one moment without changing anything.

@@ -234,6 +234,11 @@ impl Done {
     }
 }
 
+/// The packets that each outgoing interface of an entry sent.
+pub fn sent(mfe: &Mfe) -> Vec<(IfKey, u32)> {
+    mfe.oifs.iter().map(|(on, counts)| (*on, counts.packets)).collect()
+}
+
 /// A membership began.
 pub fn join(of: SourceGroup) -> Callback {
     Callback::Join { of, member: true }

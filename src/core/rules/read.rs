@@ -4,9 +4,9 @@ use crate::core::Core;
 use crate::core::rules::lifetime::Limits;
 use crate::core::state::members::Role;
 use crate::core::state::mfe::Mfe;
-use crate::core::state::record::{MfeRecord, OifRecord};
+use crate::core::state::record::{Counted, MfeRecord, OifRecord};
 use crate::error::Error;
-use crate::types::{Counters, IfKey, Millis, SourceGroup};
+use crate::types::{IfKey, Millis, SourceGroup};
 use smallvec::SmallVec;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -17,7 +17,8 @@ const AHEAD: usize = 32;
 pub const MAX_ROWS: usize = 2 * AHEAD;
 /// How many oifs a record has room for without an allocation.
 const FEW_OIFS: usize = 8;
-const NO_OIF: OifRecord = OifRecord { interface: IfKey::new(0, Ipv4Addr::UNSPECIFIED), packets: 0 };
+const NO_OIF: OifRecord =
+    OifRecord { interface: IfKey::new(0, Ipv4Addr::UNSPECIFIED), packets: 0, ttl_too_low: 0 };
 
 /// An entry and the number that it has.
 pub type Row = (SourceGroup, u32);
@@ -91,16 +92,16 @@ pub struct Totals {
 }
 
 impl Core {
-    /// The entry of a flow, with these counters; None: nothing is counted for it now.
+    /// The entry of a flow, with what the plane counted for it.
     pub fn read_mfe(
         &self,
         now: Millis,
         flow: SourceGroup,
-        counters: Option<Counters>,
+        counted: Counted<'_>,
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
         let mfe = self.mfes.get(flow).ok_or(Error::NoSuchMfe(flow))?;
-        self.give_record(now, mfe, counters, give)
+        self.give_record(now, mfe, counted, give)
     }
 
     /// The next entries in order from a flow on, for [`Self::read_rows`]: at most [`MAX_ROWS`], up
@@ -124,20 +125,20 @@ impl Core {
         rows
     }
 
-    /// Gives entries that [`Self::rows_from`] chose, with these counters, until `give` returns
-    /// false. The result is true where it never did.
+    /// Gives entries that [`Self::rows_from`] chose, each with what the plane counted for it, until
+    /// `give` returns false. The result is true where it never did.
     pub fn read_rows(
         &self,
         now: Millis,
         rows: &[Row],
-        counters: &[Option<Counters>],
+        counted: &[Counted<'_>],
         mut give: impl FnMut(&MfeRecord<'_>) -> bool,
     ) -> Result<bool, Error> {
-        for ((flow, id), counters) in rows.iter().zip(counters) {
+        for ((flow, id), counted) in rows.iter().zip(counted) {
             // An entry of that flow may have another number now.
             let there = self.mfes.by_number(*id).filter(|mfe| mfe.flow() == *flow);
             if let Some(mfe) = there.or_else(|| self.mfes.get(*flow))
-                && !self.give_record(now, mfe, *counters, &mut give)?
+                && !self.give_record(now, mfe, *counted, &mut give)?
             {
                 return Ok(false);
             }
@@ -181,7 +182,7 @@ impl Core {
                         return Ok((Some(*flow), true));
                     }
                     left -= 1;
-                    if !self.give_record(now, mfe, None, &mut give)? {
+                    if !self.give_record(now, mfe, Counted::Nothing, &mut give)? {
                         return Ok((Some(*flow), false));
                     }
                 }
@@ -195,12 +196,12 @@ impl Core {
         &self,
         now: Millis,
         mfe: &Mfe,
-        counters: Option<Counters>,
+        counted: Counted<'_>,
         give: impl FnOnce(&MfeRecord<'_>) -> R,
     ) -> Result<R, Error> {
         match long_room(mfe.oifs.len())? {
-            None => Ok(give(&self.record(now, mfe, counters, &mut [NO_OIF; FEW_OIFS]))),
-            Some(mut room) => Ok(give(&self.record(now, mfe, counters, &mut room))),
+            None => Ok(give(&self.record(now, mfe, counted, &mut [NO_OIF; FEW_OIFS]))),
+            Some(mut room) => Ok(give(&self.record(now, mfe, counted, &mut room))),
         }
     }
 
@@ -211,16 +212,27 @@ impl Core {
         &self,
         now: Millis,
         mfe: &Mfe,
-        counters: Option<Counters>,
+        counted: Counted<'_>,
         room: &'a mut [OifRecord],
     ) -> MfeRecord<'a> {
+        let mut counters = match counted {
+            Counted::Entry(counters) => Some(counters),
+            Counted::Nothing | Counted::Each(_) => None,
+        };
         let mut used = 0;
         for (place, oif) in room.iter_mut().zip(mfe.active()) {
             let interface = self.interfaces[oif.interface()].key;
-            *place = OifRecord { interface, packets: counters.map_or(0, |c| oif.packets(c)) };
+            let packets = counters.map_or(0, |c| oif.packets(c));
+            *place = OifRecord { interface, packets, ttl_too_low: 0 };
             used += 1;
         }
         let oifs = &mut room[..used];
+        if let Counted::Each(count) = counted {
+            counters = Some(count(mfe.flow(), oifs));
+            for (oif, _) in oifs.iter_mut().zip(mfe.active()).filter(|(_, oif)| !oif.counts()) {
+                (oif.packets, oif.ttl_too_low) = (0, 0);
+            }
+        }
         // Most are in order already, because interfaces are numbered as they are taken.
         if !oifs.is_sorted_by_key(|oif| oif.interface) {
             oifs.sort_unstable_by_key(|oif| oif.interface);

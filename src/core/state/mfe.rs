@@ -65,10 +65,14 @@ impl Oif {
         if on { self.packed |= mark } else { self.packed &= !mark }
     }
 
-    /// Packets sent out of it since it joined the list; wraps.
+    /// Whether the plane knows that it joined the list, and so has something counted for it.
+    pub const fn counts(self) -> bool {
+        !self.is(Self::JOINING | Self::ADDING)
+    }
+
+    /// Packets that came in since it joined the list; wraps.
     pub const fn packets(self, counters: Counters) -> u32 {
-        let counts = !self.is(Self::JOINING | Self::ADDING);
-        if counts { counters.packets.wrapping_sub(self.base) } else { 0 }
+        if self.counts() { counters.packets.wrapping_sub(self.base) } else { 0 }
     }
 }
 
@@ -427,6 +431,12 @@ impl Core {
         let (iif, installed) = (self.interfaces[mfe.iif].key, mfe.is(Mfe::INSTALLED));
         let joined = self.mfes[id].begin_adding();
         Ok(Some(PlaneEntry { id, iif, oifs: oifs.len() - first, joined, installed }))
+    }
+
+    /// The outgoing interfaces that are being added to an entry, or added again, in no order.
+    pub fn being_added(&self, id: u32) -> impl Iterator<Item = IfKey> + '_ {
+        let adding = self.mfes[id].active().filter(|oif| oif.is(Oif::ADDING));
+        adding.map(|oif| self.interfaces[oif.interface()].key)
     }
 
     /// Notes that the plane has the entry of a flow, and how many packets it had counted before

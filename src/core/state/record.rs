@@ -10,6 +10,28 @@ pub struct OifRecord {
     pub interface: IfKey,
     /// Packets sent out of it since it joined the entry; wraps (rule E13).
     pub packets: u32,
+    /// Packets not sent out of it since then, because their TTL was too low; wraps. 0 where the plane
+    /// does not count them.
+    pub ttl_too_low: u32,
+}
+
+/// What a plane counted for an entry.
+#[derive(Clone, Copy)]
+pub enum Counted<'a> {
+    /// Nobody asked, or the plane has no such entry.
+    Nothing,
+    /// The plane counts for an entry alone: what came in since an interface joined stands for what
+    /// left through it.
+    Entry(Counters),
+    /// The plane counts for each interface: writes the counts of a flow's outgoing interfaces beside
+    /// their names, and gives the entry's.
+    Each(&'a dyn Fn(SourceGroup, &mut [OifRecord]) -> Counters),
+}
+
+impl From<Option<Counters>> for Counted<'_> {
+    fn from(counters: Option<Counters>) -> Self {
+        counters.map_or(Self::Nothing, Self::Entry)
+    }
 }
 
 /// A forwarding entry at one moment: everything the MIB records hold (rules E12, E13).

@@ -94,11 +94,13 @@ pub struct _MIB_IPMCAST_OIF_STATS {
     pub dwNextHopAddr: DWORD,
     /// Always 0.
     pub dwDialContext: DWORD,
-    /// Always 0: not counted.
+    /// Packets not sent out of it since it joined the entry, because their TTL was 1 or 0. Counted
+    /// by the memory forwarder; otherwise 0.
     pub ulTtlTooLow: ULONG,
     /// Always 0: not counted.
     pub ulFragNeeded: ULONG,
-    /// Packets sent out of it since it joined the entry.
+    /// Packets sent out of it since it joined the entry. The kernel and a custom forwarder count for
+    /// an entry alone: with them it is what came in since the interface joined, whether or not it left.
     pub ulOutPackets: ULONG,
     /// Always 0: not counted.
     pub ulOutDiscards: ULONG,

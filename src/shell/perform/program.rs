@@ -75,10 +75,11 @@ impl<C: Callbacks> Mgm<C> {
         let mut state = self.state.write();
         let Some(running) = state.running_in(epoch) else { return false };
         let core = &mut running.core;
+        let counts_each = running.forwarder.counts_each().is_some();
         while batch.entries.len() < BATCH {
             match core.plane.front() {
                 Some(Stale::Entry { flow, id, refused }) => {
-                    if batch.add(core, flow, id, refused).is_err() {
+                    if batch.add(core, flow, id, refused, counts_each).is_err() {
                         // What fits is programmed; one that never fits is tried again later.
                         if batch.entries.is_empty() {
                             core.plane.pop();
@@ -115,7 +116,14 @@ impl<C: Callbacks> Mgm<C> {
             entry.packets_before =
                 forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
         }
-        let Batch { entries, oifs, .. } = &mut *batch;
+        let Batch { entries, oifs, joined, .. } = &mut *batch;
+        if let Some(plane) = forwarder.counts_each() {
+            let mut at = 0;
+            for entry in entries.iter().filter(|entry| entry.joined > 0) {
+                plane.count_anew(entry.flow, &joined[at..at + entry.joined]);
+                at += entry.joined;
+            }
+        }
         let mut at = 0;
         let mut changes = SmallVec::<[EntryChange<'_>; BATCH]>::new();
         for entry in entries.iter() {
@@ -190,24 +198,30 @@ struct BatchEntry {
     now: Option<PlaneEntry>,
     refused: bool,
     packets_before: u32,
+    /// How many of the batch's joined interfaces are its own.
+    joined: usize,
 }
 
 /// What is being programmed; kept for its memory.
 pub(crate) struct Batch {
     entries: Vec<BatchEntry>,
     oifs: Vec<IfKey>,
+    /// Those that are being added, for a plane that counts for each.
+    joined: Vec<IfKey>,
     unused: Option<IfKey>,
 }
 
 impl Batch {
     /// With room for as many entries as there will be: one that is to go always finds some.
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::with_capacity(BATCH), oifs: Vec::new(), unused: None }
+        let entries = Vec::with_capacity(BATCH);
+        Self { entries, oifs: Vec::new(), joined: Vec::new(), unused: None }
     }
 
     fn clear(&mut self) {
         self.entries.clear();
         self.oifs.clear();
+        self.joined.clear();
         self.unused = None;
     }
 
@@ -217,10 +231,17 @@ impl Batch {
         flow: SourceGroup,
         id: u32,
         refused: bool,
+        counts_each: bool,
     ) -> Result<(), Error> {
         self.entries.try_reserve(1)?;
         let now = core.entry_state(flow, id, &mut self.oifs)?;
-        self.entries.push(BatchEntry { flow, now, refused, packets_before: 0 });
+        let before = self.joined.len();
+        if let Some(now) = now.filter(|now| counts_each && now.joined && now.installed) {
+            self.joined.try_reserve(now.oifs)?;
+            self.joined.extend(core.being_added(now.id));
+        }
+        let joined = self.joined.len() - before;
+        self.entries.push(BatchEntry { flow, now, refused, packets_before: 0, joined });
         Ok(())
     }
 }

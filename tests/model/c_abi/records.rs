@@ -76,11 +76,11 @@ fn parse(form: Form, bytes: &[u8]) -> (Mfe, usize) {
     for n in 0..count {
         let at = form.basic + form.each * n;
         let on: IfKey = interface(w(at), w(at + 4));
-        let packets = if plain { 0 } else { w(at + 20) };
+        let (packets, ttl_too_low) = if plain { (0, 0) } else { (w(at + 20), w(at + 12)) };
         sum = sum.wrapping_add(packets);
-        let rest: &[usize] = if plain { &[8, 12] } else { &[8, 12, 16, 24] };
+        let rest: &[usize] = if plain { &[8, 12] } else { &[8, 16, 24] };
         assert!(rest.iter().all(|r| w(at + r) == 0), "reserved fields of an oif are 0");
-        mfe.oifs.push((on, packets));
+        mfe.oifs.push((on, OifCounts { packets, ttl_too_low }));
     }
     if form.basic == STATS_1.basic {
         assert!([64, 68, 72, 76].iter().all(|at| w(*at) == 0), "counts that nothing counts are 0");
@@ -96,7 +96,7 @@ fn merge(plain: Mfe, stats: [Mfe; 2]) -> Mfe {
     let mut bare = first.clone();
     bare.lifetime = plain.lifetime;
     (bare.packets, bare.octets, bare.wrong_if) = (0, 0, 0);
-    bare.oifs.iter_mut().for_each(|(_, packets)| *packets = 0);
+    bare.oifs.iter_mut().for_each(|(_, counts)| *counts = OifCounts::default());
     assert_eq!(bare, plain, "MFE and STATS records differ");
     Mfe { lifetime: plain.lifetime, ..first }
 }
