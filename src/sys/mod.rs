@@ -17,7 +17,8 @@ pub use lock::ShardedRwLock;
 
 pub use mroute::{
     DEFAULT_TABLE, MAX_VIFS, add_mfc, add_vif, del_mfc, del_vif, igmp_socket, mrt_assert, mrt_done,
-    mrt_flush, mrt_init, mrt_pim, mrt_table, sg_count, take_igmp_socket, vif_exists,
+    mrt_flush, mrt_init, mrt_pim, mrt_table, same_namespace, sg_count, take_igmp_socket,
+    vif_exists,
 };
 pub use thread::{Body, Thread};
 

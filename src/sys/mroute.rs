@@ -25,6 +25,8 @@ const MRT_TABLE: c_int = 209;
 const MRT_FLUSH: c_int = 212;
 /// MRT_FLUSH_MFC, MRT_FLUSH_MFC_STATIC, MRT_FLUSH_VIFS, MRT_FLUSH_VIFS_STATIC.
 const EVERYTHING: c_int = 15;
+/// The descriptor of a socket's network namespace.
+const SIOCGSKNS: c_ulong = 0x894c;
 const SIOCGETVIFCNT: c_ulong = 0x89e0;
 const SIOCGETSGCNT: c_ulong = 0x89e1;
 const VIFF_USE_IFINDEX: u8 = 8;
@@ -122,6 +124,49 @@ pub fn take_igmp_socket(fd: i32) -> Result<OwnedFd, Errno> {
         }
     }
     Ok(fd)
+}
+
+/// Whether two sockets belong to the same network namespace; None: the kernel does not tell. `own` is one
+/// of this thread's namespace.
+pub fn same_namespace(own: &OwnedFd, other: &OwnedFd) -> Option<bool> {
+    match (namespace_cookie(own), namespace_cookie(other)) {
+        (Ok(own), Ok(other)) => Some(own == other),
+        // Kernels before 5.14.
+        _ => same_namespace_by_inode(own, other),
+    }
+}
+
+fn namespace_cookie(fd: &OwnedFd) -> Result<u64, Errno> {
+    let mut cookie = 0u64;
+    let mut size = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` octets to `cookie`, which is that large.
+    retry(|| unsafe {
+        let (cookie, size) = ((&raw mut cookie).cast(), &raw mut size);
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, cookie, size)
+    } as isize)?;
+    Ok(cookie)
+}
+
+fn same_namespace_by_inode(own: &OwnedFd, other: &OwnedFd) -> Option<bool> {
+    let own = namespace_inode(own).ok()?;
+    match namespace_inode(other) {
+        Ok(other) => Some(own == other),
+        // It belongs to a user namespace that gives us less than our own does.
+        Err(libc::EPERM) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// What names the namespace of a socket; EPERM without CAP_NET_ADMIN in it.
+fn namespace_inode(fd: &OwnedFd) -> Result<(libc::dev_t, libc::ino_t), Errno> {
+    // SAFETY: the request reads and writes nothing of ours; it gives a new descriptor.
+    let namespace =
+        retry(|| unsafe { libc::ioctl(fd.as_raw_fd(), SIOCGSKNS as _) } as isize).map(owned)?;
+    // SAFETY: plain data for which all zeros is a value.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat`.
+    retry(|| unsafe { libc::fstat(namespace.as_raw_fd(), &raw mut status) } as isize)?;
+    Ok((status.st_dev, status.st_ino))
 }
 
 /// MRT_TABLE: the table this socket is about; before [`mrt_init`].
@@ -245,4 +290,29 @@ pub fn sg_count(fd: &OwnedFd, source: Ipv4Addr, group: Ipv4Addr) -> Result<SgCou
         octets: request.bytecnt,
         wrong_interface: request.wrong_if,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_kernels_tell_namespaces_apart_too() {
+        let udp = || socket(libc::AF_INET, libc::SOCK_DGRAM, 0).unwrap();
+        let (one, two) = (udp(), udp());
+        assert_eq!(same_namespace(&one, &two), Some(true));
+        // Without CAP_NET_ADMIN the kernel does not say even for our own.
+        let by_inode = same_namespace_by_inode(&one, &two);
+        assert!(matches!(by_inode, Some(true) | None), "{by_inode:?}");
+        let elsewhere = std::thread::spawn(|| {
+            // SAFETY: takes no pointers, and concerns this thread alone.
+            let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0;
+            moved.then(|| socket(libc::AF_INET, libc::SOCK_DGRAM, 0).unwrap())
+        });
+        // An ordinary user cannot; tests/kernel_plane does it in a user namespace.
+        if let Some(other) = elsewhere.join().unwrap() {
+            assert_eq!(same_namespace(&one, &other), Some(false));
+            assert_eq!(same_namespace_by_inode(&one, &other), Some(false));
+        }
+    }
 }

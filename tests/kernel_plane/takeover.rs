@@ -109,6 +109,24 @@ netns_tests! {
         assert!(b.wait_receive().ends_with(b"left"));
     }
 
+    fn a_socket_of_another_namespace_is_refused_and_left_as_it_was() {
+        let a = Cable::new("a", Some("10.1.0.1/24"));
+        let [fresh, other] = Meddler::elsewhere();
+        let refused = || Router::try_with_socket(fresh.descriptor()).err().unwrap().to_string();
+        assert!(refused().contains("another network namespace"), "{}", refused());
+        // Nobody is the router there, and then another socket is.
+        other.init();
+        let [owner, _] = Meddler::elsewhere();
+        owner.init();
+        let refused = Router::try_with_socket(owner.descriptor()).err().unwrap().to_string();
+        assert!(refused.contains("another network namespace"), "{refused}");
+        // One of this namespace does.
+        let router = Router::try_with_socket(Meddler::new().descriptor()).unwrap();
+        router.take(&[&a]);
+        send(&a, flow(2, 1), b"x");
+        router.seen.wait_no_cache(flow(2, 1));
+    }
+
     fn a_start_that_is_abandoned_leaves_what_was_there() {
         let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));
         let left = Meddler::as_router(&[&a, &b]);

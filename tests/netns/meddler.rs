@@ -18,11 +18,26 @@ impl Meddler {
         })
     }
 
+    /// Such sockets in another network namespace, which lives as long as they do.
+    pub fn elsewhere() -> [Self; 2] {
+        let elsewhere = std::thread::spawn(|| {
+            // SAFETY: takes no pointers, and concerns this thread alone.
+            let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+            assert_eq!(moved, 0, "{}", std::io::Error::last_os_error());
+            [Self::new(), Self::new()]
+        });
+        elsewhere.join().unwrap()
+    }
+
+    /// Makes it the router of the default table of its namespace (MRT_INIT).
+    pub fn init(&self) {
+        self.set(200, &1i32.to_ne_bytes());
+    }
+
     /// The table's router: it has the devices as VIFs, by number.
     pub fn as_router(cables: &[&Cable]) -> Self {
         let router = Self::new();
-        // MRT_INIT.
-        router.set(200, &1i32.to_ne_bytes());
+        router.init();
         for (vif, cable) in (0..).zip(cables) {
             router.add_vif(vif, cable.index);
         }
@@ -45,7 +60,7 @@ impl Meddler {
     /// IGMPMSG_WRVIFWHOLE) and leaves that behind.
     pub fn as_router_of_pim() {
         let router = Self::new();
-        router.set(200, &1i32.to_ne_bytes());
+        router.init();
         router.set(208, &4i32.to_ne_bytes());
         assert_eq!(router.pim(), 1);
         // MRT_DONE.

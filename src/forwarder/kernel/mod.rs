@@ -176,7 +176,8 @@ impl Plane {
         let stop = sys::event().map_err(os("making an eventfd"))?;
         // This is the last step, so that a start that fails leaves the table without an owner. A
         // socket that was handed over would stay the owner.
-        let Opened { socket, owned, reports_all } = mroute::open(table, given)?;
+        let Opened { socket, owned, reports_all } =
+            mroute::open(table, given, &entries.batch_socket)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let dropped = sys::dropped(&socket).unwrap_or(0);
         let plane = Arc::new(Self {

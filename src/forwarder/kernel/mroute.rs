@@ -120,8 +120,9 @@ pub struct Opened {
     pub reports_all: bool,
 }
 
-/// Makes a socket the owner of `table`: a new one, or one that was handed over.
-pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
+/// Makes a socket the owner of `table`: a new one, or one that was handed over. `own` is a socket of
+/// this network namespace.
+pub fn open(table: u32, given: Option<i32>, own: &OwnedFd) -> Result<Opened, ForwarderError> {
     let fd = match given {
         Some(fd) => sys::take_igmp_socket(fd).map_err(|e| match e {
             libc::EMFILE => ForwarderError::Os {
@@ -135,6 +136,12 @@ pub fn open(table: u32, given: Option<i32>) -> Result<Opened, ForwarderError> {
             errno => ForwarderError::Os { operation: "opening a raw IGMP socket", errno },
         })?,
     };
+    // Its interfaces and reports would be those of one namespace, devices and routes those of another.
+    if given.is_some() && sys::same_namespace(own, &fd) == Some(false) {
+        return Err(ForwarderError::Refused(
+            "the socket handed over belongs to another network namespace",
+        ));
+    }
     // IGMP packets would displace the kernel's reports in the receive buffer. Reports have protocol
     // 0 in their IP header, and packets never have.
     let accept_reports = [
