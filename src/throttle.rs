@@ -60,6 +60,8 @@ pub(crate) struct FlowLines {
     pub failed: Throttle,
     /// RPF callbacks that named somebody else's interface.
     pub foreign_iif: Throttle,
+    /// Flows that are wanted on their iif's device.
+    pub same_device: Throttle,
     /// Flows that were given up for want of memory.
     pub given_up: Throttle,
 }
@@ -67,12 +69,17 @@ pub(crate) struct FlowLines {
 impl FlowLines {
     /// The first line of each may come at once.
     pub(crate) const fn new() -> Self {
-        Self { failed: Throttle::new(), foreign_iif: Throttle::new(), given_up: Throttle::new() }
+        Self {
+            failed: Throttle::new(),
+            foreign_iif: Throttle::new(),
+            same_device: Throttle::new(),
+            given_up: Throttle::new(),
+        }
     }
 
     /// A new run begins.
     pub(crate) fn reset(&self) {
-        for lines in [&self.failed, &self.foreign_iif, &self.given_up] {
+        for lines in [&self.failed, &self.foreign_iif, &self.same_device, &self.given_up] {
             lines.reset();
         }
     }

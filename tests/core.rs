@@ -1,5 +1,7 @@
 //! What the core holds by itself, though the C border or the planes look at it before.
 
+#[path = "core/devices.rs"]
+mod devices;
 #[path = "core/ownership.rs"]
 mod ownership;
 #[path = "core/questions.rs"]

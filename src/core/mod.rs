@@ -63,6 +63,11 @@ pub enum Note {
     /// Rule D6.
     #[error("MGM_FORWARD_STATE_FLAG by IGMP on {0}, which a routing protocol owns: ignored")]
     ForwardByIgmp(IfKey),
+    /// See [`Core::bar_incoming_devices`].
+    #[error(
+        "{1} wants {0}, but shares its device with the incoming interface: Linux sends nothing back"
+    )]
+    SameDevice(SourceGroup, IfKey),
     /// Rule A4.
     #[error("out of memory: the flow {0} is given up until its next packet")]
     FlowGivenUp(SourceGroup),
@@ -128,6 +133,8 @@ pub struct Core {
     enumerations_of: OrderedMap<(u32, u32), ()>,
     headers: Slab<Header>,
     admissions: Admissions,
+    /// See [`Core::bar_incoming_devices`].
+    incoming_devices_barred: bool,
     /// How often memory ran out for a flow whose questions had begun.
     flows_given_up: u64,
     /// Callbacks that must be made.
@@ -165,6 +172,7 @@ impl Core {
             enumerations_of: OrderedMap::new(),
             headers: Slab::new(),
             admissions: Admissions::new(limits),
+            incoming_devices_barred: false,
             flows_given_up: 0,
             outbox: Outbox::new(),
             plane: Plane::new(),
@@ -173,6 +181,12 @@ impl Core {
             notes: smallvec::SmallVec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// The plane never sends a packet out of the device that the packet came in by, whichever next
+    /// hops are behind that device. So no interface on the iif's device is an oif.
+    pub const fn bar_incoming_devices(&mut self) {
+        self.incoming_devices_barred = true;
     }
 
     /// Notes that a route is to be looked up, for the job that new actions belong to. Room must

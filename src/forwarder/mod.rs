@@ -123,6 +123,12 @@ pub trait Forwarder: Send + Sync {
     /// start.
     fn own_counters(&self, _give: &mut dyn FnMut(&'static str, u64)) {}
 
+    /// Whether a packet never leaves by the device that it came in by, whichever next hops are
+    /// behind that device. Then no interface on the iif's device is an oif.
+    fn bars_incoming_devices(&self) -> bool {
+        false
+    }
+
     /// Whether packets and changes reach it through the host's calls, and not by themselves.
     fn takes_packets(&self) -> bool {
         true

@@ -106,8 +106,12 @@ impl<C: Callbacks> Mgm<C> {
             let mut state = self.state.write();
             // No two runs of any manager have the same.
             let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
+            let mut core = Core::new(limits, generation, handle::MAX_GENERATION);
+            if forwarder.bars_incoming_devices() {
+                core.bar_incoming_devices();
+            }
             *state.whole() = Some(Running {
-                core: Core::new(limits, generation, handle::MAX_GENERATION),
+                core,
                 delivery: Delivery::new(),
                 forwarder: forwarder.clone(),
                 programming: Arc::new(Mutex::new(Batch::new())),

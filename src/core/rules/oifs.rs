@@ -1,10 +1,10 @@
 //! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
 //! non-empty (rules E4, E6).
 
-use crate::core::Core;
 use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
+use crate::core::{Core, Note};
 use crate::error::Error;
 use crate::types::{IfKey, Millis, Seconds, SourceGroup};
 use smallvec::SmallVec;
@@ -48,10 +48,14 @@ impl Core {
     /// alerts. `cause` is the client that causes the change, if a client does.
     fn refresh(&mut self, now: Millis, id: u32, interface: u32, cause: Option<u32>) {
         let wanted = self.is_wanted(id, interface);
-        let mfe = &mut self.mfes[id];
-        if wanted == mfe.has_mark(interface, Oif::ACTIVE) {
+        if wanted == self.mfes[id].has_mark(interface, Oif::ACTIVE) {
+            if self.is_barred(self.mfes[id].iif, interface) && self.is_asked_for(id, interface) {
+                let flow = self.mfes[id].flow();
+                self.note(Note::SameDevice(flow, self.interfaces[interface].key));
+            }
             return;
         }
+        let mfe = &mut self.mfes[id];
         let was_negative = mfe.is_negative();
         set_active(mfe, interface, wanted);
         let is_negative = mfe.is_negative();
@@ -69,8 +73,34 @@ impl Core {
         interface != mfe.iif
             && !mfe.is(Mfe::UNRESOLVED)
             && self.can_send(interface)
-            && (mfe.has_mark(interface, Oif::FORCED)
-                || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow(), interface)))
+            && !self.is_barred(mfe.iif, interface)
+            && self.is_asked_for(id, interface)
+    }
+
+    /// The formula of rule D6.
+    fn is_asked_for(&self, id: u32, interface: u32) -> bool {
+        let mfe = &self.mfes[id];
+        mfe.has_mark(interface, Oif::FORCED)
+            || (!mfe.has_mark(interface, Oif::VETOED) && self.is_member(mfe.flow(), interface))
+    }
+
+    /// Whether an interface cannot be an oif because it shares its device with the iif.
+    fn is_barred(&self, iif: u32, interface: u32) -> bool {
+        let device = |id: u32| self.interfaces[id].key.index;
+        self.incoming_devices_barred && iif != interface && device(iif) == device(interface)
+    }
+
+    /// Notes for the log that a new flow is wanted on an interface that cannot be an oif.
+    pub(in crate::core) fn note_barred(&mut self, flow: SourceGroup, iif: u32) {
+        if !self.incoming_devices_barred || flow.is_link_local() {
+            return;
+        }
+        let members = |id: u32| self.groups[id].interfaces();
+        let barred =
+            self.entries_over(flow).flat_map(members).find(|member| self.is_barred(iif, *member));
+        if let Some(barred) = barred.map(|id| self.interfaces[id].key) {
+            self.note(Note::SameDevice(flow, barred));
+        }
     }
 
     /// Whether packets can leave an interface at all.
@@ -213,7 +243,9 @@ impl Core {
         let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
         let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
         let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
-        let usable = |interface: &u32| *interface != iif && self.can_send(*interface);
+        let usable = |interface: &u32| {
+            *interface != iif && self.can_send(*interface) && !self.is_barred(iif, *interface)
+        };
         members.chain(forced).filter(usable).try_for_each(|interface| {
             list.try_reserve(1)?;
             list.push(interface);

@@ -323,6 +323,10 @@ impl Forwarder for KernelForwarder {
         false
     }
 
+    fn bars_incoming_devices(&self) -> bool {
+        true
+    }
+
     fn has_entry(&self, flow: SourceGroup) -> bool {
         self.plane.get().is_some_and(|plane| plane.entries.lock().programmed.contains_key(&flow))
     }

@@ -273,7 +273,9 @@ impl Core {
         let pending = &self.flows[id];
         let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
         let (flow, rebuild) = (pending.flow, pending.rebuild);
-        let would_be = self.would_be_oifs(flow, pending.iif, entry)?;
+        let iif = pending.iif;
+        let would_be = self.would_be_oifs(flow, iif, entry)?;
+        self.note_barred(flow, iif);
         let mut owners = would_be.iter().filter_map(|id| self.interfaces[*id].owner());
         if !rebuild && owners.any(|owner| self.has_many_questions(owner)) {
             self.plane.reserve(1)?;
