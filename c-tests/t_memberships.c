@@ -229,6 +229,7 @@ static void d7_last_but_one_and_last_client(void)
     stop_host();
 }
 
+/* Each key stands alone: (*,*) counts for no group. */
 static void d7_wildcard_memberships(void)
 {
     start_host();
@@ -239,22 +240,36 @@ static void d7_wildcard_memberships(void)
     CHECK_LINES(A, "");
     CHECK_LINES(B, "JOIN (*,*) member\n");
     CHECK_LINES(C, "JOIN (*,*) member\n");
-    CHECK_CODE(add(&B, "*", G1, 2, JOIN), NO_ERROR); /* A holds every group: N from 1 to 2 */
+    CHECK_CODE(add(&B, "*", G1, 2, JOIN), NO_ERROR);
     CHECK_LINES(A, "JOIN (*,239.1.1.1) member\n");
-    CHECK_LINES(C, "");
+    CHECK_LINES(C, "JOIN (*,239.1.1.1) member\n");
     CHECK_CODE(add(&B, "*", "*", 2, JOIN), NO_ERROR); /* holders of (*,*) from 1 to 2 */
     CHECK_LINES(A, "JOIN (*,*) member\n");
     CHECK_LINES(C, "");
     CHECK_CODE(drop(&A, "*", "*", 1, JOIN), NO_ERROR);
     CHECK_LINES(B, "PRUNE (*,*) if 1 member\n");
     CHECK_LINES(C, "");
-    CHECK_CODE(drop(&B, "*", G1, 2, JOIN), NO_ERROR); /* B still counts by (*,*): no change */
-    CHECK_LINES(A, "");
-    CHECK_LINES(C, "");
+    CHECK_CODE(drop(&B, "*", G1, 2, JOIN), NO_ERROR);
+    CHECK_LINES(A, "PRUNE (*,239.1.1.1) if 2 member\n");
+    CHECK_LINES(C, "PRUNE (*,239.1.1.1) if 2 member\n");
     CHECK_CODE(drop(&B, "*", "*", 2, JOIN), NO_ERROR);
     CHECK_LINES(A, "PRUNE (*,*) if 2 member\n");
     CHECK_LINES(C, "PRUNE (*,*) if 2 member\n");
     CHECK_LINES(B, "");
+    stop_host();
+}
+
+/* C may not take the end of (*,*) for the end of everything. */
+static void d7_what_was_behind_a_wildcard_is_known_when_it_goes(void)
+{
+    start_host();
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_2);
+    enrol_with(&C, on_none);
+    CHECK_CODE(add(&A, "*", "*", 1, JOIN), NO_ERROR);
+    CHECK_CODE(add(&B, "*", G1, 2, JOIN), NO_ERROR);
+    CHECK_CODE(drop(&A, "*", "*", 1, JOIN), NO_ERROR);
+    CHECK_LINES(C, "JOIN (*,*) member\nJOIN (*,239.1.1.1) member\nPRUNE (*,*) if 1 member\n");
     stop_host();
 }
 
@@ -287,15 +302,31 @@ static void d7_source_specific_while_the_group_is_wanted(void)
     enrol_with(&C, on_3);
     CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR);
     CHECK_CODE(add(&C, "*", G1, 3, JOIN), NO_ERROR);
+    CHECK_CODE(add(&C, "*", "*", 3, JOIN), NO_ERROR);
     forget_all();
-    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR); /* C wants the whole group */
-    CHECK_LINES(A, "");
+    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR); /* other keys do not matter */
+    CHECK_LINES(A, "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n");
     CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR);
     CHECK_LINES(A, "JOIN (10.1.0.2,239.1.1.1) member\n");
-    CHECK_CODE(drop(&C, "*", G1, 3, JOIN), NO_ERROR);
-    forget_all();
-    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR); /* nobody else does now */
+    stop_host();
+}
+
+static void d7_an_owner_that_holds_the_source_itself(void)
+{
+    start_host();
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_2);
+    CHECK_CODE(add(&A, S1, G1, 1, JOIN), NO_ERROR);
+    CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR); /* the first besides A */
+    CHECK_LINES(A, "JOIN (10.1.0.2,239.1.1.1) member\n");
+    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR); /* and the last */
     CHECK_LINES(A, "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n");
+    CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR);
+    CHECK_CODE(drop(&A, S1, G1, 1, JOIN), NO_ERROR);
+    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR);
+    CHECK_LINES(A, "JOIN (10.1.0.2,239.1.1.1) member\n"
+                   "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n");
+    CHECK_LINES(B, "");
     stop_host();
 }
 
@@ -428,6 +459,59 @@ static void d9_igmp_alone_is_an_ordinary_client(void)
     stop_host();
 }
 
+/* The route toward S1 moves, with an entry and without one. */
+static void d10_a_source_moves(void)
+{
+    int entry;
+    for (entry = 0; entry < 2; entry++) {
+        start_host();
+        enrol_with(&A, on_1);
+        enrol_with(&B, on_2);
+        enrol_with(&C, on_3);
+        CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR);
+        if (entry)
+            CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+        forget_all();
+        route_via(1, 3);
+        CHECK_CODE(route_changed(1), NO_ERROR);
+        if (entry) {
+            CHECK_LINES(A, "PRUNE (10.1.0.2,239.1.1.1) if 1 member\n"
+                           "PRUNE (10.1.0.2,239.1.1.1) if 1 flow\n");
+            CHECK_LINES(C, "JOIN (10.1.0.2,239.1.1.1) member\n"
+                           "RPF (10.1.0.2,239.1.1.1) iif 3 upstream 10.1.0.2\n"
+                           "JOIN (10.1.0.2,239.1.1.1) flow\n");
+        } else {
+            CHECK_LINES(A, "PRUNE (10.1.0.2,239.1.1.1) if 1 member\n");
+            CHECK_LINES(C, "JOIN (10.1.0.2,239.1.1.1) member\n");
+        }
+        CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR);
+        CHECK_LINES(A, "");
+        CHECK_LINES(C, entry ? "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n"
+                               "PRUNE (10.1.0.2,239.1.1.1) if 2 flow\n"
+                             : "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n");
+        stop_host();
+    }
+}
+
+/* Whoever takes the interface enumerates what is there, and hears of it when it goes. */
+static void d10_a_take_and_a_release_are_silent(void)
+{
+    start_host();
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_2);
+    enrol_with(&C, on_none);
+    CHECK_CODE(add(&B, S1, G1, 2, JOIN), NO_ERROR);
+    forget_all();
+    CHECK_CODE(release(&A, 1), NO_ERROR);
+    CHECK_CODE(take(&C, 1), NO_ERROR);
+    CHECK_LINES(A, "");
+    CHECK_LINES(C, "");
+    CHECK_CODE(drop(&B, S1, G1, 2, JOIN), NO_ERROR);
+    CHECK_LINES(A, "");
+    CHECK_LINES(C, "PRUNE (10.1.0.2,239.1.1.1) if 2 member\n");
+    stop_host();
+}
+
 int main(void)
 {
     RUN(d1_kinds_masks_and_addresses);
@@ -441,8 +525,10 @@ int main(void)
     RUN(d7_first_and_second_client);
     RUN(d7_last_but_one_and_last_client);
     RUN(d7_wildcard_memberships);
+    RUN(d7_what_was_behind_a_wildcard_is_known_when_it_goes);
     RUN(d7_source_specific);
     RUN(d7_source_specific_while_the_group_is_wanted);
+    RUN(d7_an_owner_that_holds_the_source_itself);
     RUN(d7_source_specific_to_nobody);
     RUN(d8_the_timeout_of_a_member_prune_means_nothing);
     RUN(d9_igmp_is_local_to_the_owner);
@@ -450,5 +536,7 @@ int main(void)
     RUN(d9_source_specific_local_join);
     RUN(d9_an_owner_without_local_join_leaves_it_to_igmp);
     RUN(d9_igmp_alone_is_an_ordinary_client);
+    RUN(d10_a_source_moves);
+    RUN(d10_a_take_and_a_release_are_silent);
     return check_summary();
 }

@@ -150,9 +150,6 @@ pub enum Error {
     /// Called from inside a forwarder's own function.
     #[error("called from inside a function of the host's forwarder, where a program may only read")]
     InsideForwarder,
-    /// The core needs a route that the shell has not looked up yet; never reaches a caller.
-    #[error("a route toward a source is needed")]
-    RouteNeeded,
     /// The buffer is too small; `needed` octets would do.
     #[error("the buffer is too small: {needed} octets are needed")]
     InsufficientBuffer {
@@ -238,7 +235,6 @@ impl Error {
             | E::NotRunning
             | E::OtherForwarder(_)
             | E::InsideForwarder
-            | E::RouteNeeded
             | E::NotWritten(_)
             | E::Forked
             | E::Broken => code::ERROR_CAN_NOT_COMPLETE,

@@ -14,7 +14,7 @@ mod statistics;
 mod waiting;
 
 use mgm::core::state::record::Counted;
-use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, RouteBook, Taking};
+use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, Taking};
 use mgm::error::Error;
 use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ fn core() -> (Core, ClientId) {
     let mut core = Core::new(Limits::default(), 1, u32::MAX);
     let info = ClientInfo { protocol: 1, component: 1, has_local_join: false };
     let client = core.register(info).unwrap();
-    core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+    core.take(Millis(1), client, INTERFACE).unwrap();
     (core, client)
 }
 
@@ -42,10 +42,9 @@ fn d2_no_flag_is_refused() {
     let (mut core, client) = core();
     let of = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, 1));
     let none = MembershipFlags { join: false, forward: false };
-    let mut routes = RouteBook::new();
-    let add = core.add_membership(Millis(1), client, of, INTERFACE, none, &mut routes);
+    let add = core.add_membership(Millis(1), client, of, INTERFACE, none, None);
     assert!(matches!(add, Err(Error::BadValue { name: "dwFlags", .. })), "{add:?}");
-    let delete = core.delete_membership(Millis(1), client, of, INTERFACE, none, &mut routes);
+    let delete = core.delete_membership(Millis(1), client, of, INTERFACE, none);
     assert!(matches!(delete, Err(Error::BadValue { name: "dwFlags", .. })), "{delete:?}");
 }
 
@@ -160,19 +159,19 @@ fn c4_there_is_room_for_the_alerts_of_an_owner_and_igmp() {
     for component in 0..15 {
         register(2, component);
     }
-    let (now, routes) = (Millis(1), &mut RouteBook::new());
-    core.take(now, igmp, INTERFACE, routes).unwrap();
+    let now = Millis(1);
+    core.take(now, igmp, INTERFACE).unwrap();
     for n in 0..200 {
         let of = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, n));
         for client in [owner, igmp] {
-            core.add_membership(now, client, of, INTERFACE, JOIN, routes).unwrap();
+            core.add_membership(now, client, of, INTERFACE, JOIN, None).unwrap();
         }
     }
     let before = core.outbox.queued();
-    let Ok(Taking::Waits(change)) = core.release(now, owner, INTERFACE, routes) else {
+    let Ok(Taking::Waits(change)) = core.release(now, owner, INTERFACE) else {
         panic!("IGMP is to be told first")
     };
-    core.disable_answered(now, change, routes).unwrap();
+    core.disable_answered(now, change);
     // DISABLE_IGMP and ENABLE_IGMP; of each group a prune alert to IGMP, and one to all others.
     assert_eq!(core.outbox.queued() - before, 2 + 200 * (1 + 16));
 }

@@ -5,7 +5,7 @@
 
 use crate::core::containers::steps::counted;
 use crate::core::state::outbox::{Action, Chain};
-use crate::core::{ClientInfo, Core, Limits, Looked, RouteBook, Taking};
+use crate::core::{ClientInfo, Concerned, Core, Limits, Looked, Taking};
 use crate::error::Error;
 use crate::types::{
     ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup,
@@ -37,6 +37,17 @@ const fn flow(source: u32, group: u32) -> SourceGroup {
     SourceGroup::new(Ipv4Addr::from_bits(source), Ipv4Addr::from_bits(group))
 }
 
+/// The route toward a source: over interface 1.
+fn route(of: SourceGroup) -> Route {
+    Route {
+        interface: interface(1),
+        upstream: of.source(),
+        protocol: 0,
+        network: of.source(),
+        prefix_len: 32,
+    }
+}
+
 impl World {
     /// One client owns interface 1, where packets come in; another 2, 3 and 4.
     fn new() -> Self {
@@ -47,7 +58,7 @@ impl World {
         let (owner, members) = (register(1), register(2));
         let mut world = Self { core, owner, members, now: Millis(1_000) };
         for (client, index) in [(owner, 1), (members, 2), (members, 3), (members, 4)] {
-            world.core.take(world.now, client, interface(index), &mut RouteBook::new()).unwrap();
+            world.core.take(world.now, client, interface(index)).unwrap();
         }
         world.settle();
         world
@@ -74,6 +85,10 @@ impl World {
         self.core.relook.clear();
     }
 
+    fn looked(&self, of: SourceGroup) -> Looked {
+        Looked { route: Some(route(of)), as_of: self.core.routes_as_of() }
+    }
+
     fn member(
         &mut self,
         add: bool,
@@ -81,54 +96,34 @@ impl World {
         index: u32,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
-        let (now, client, routes) = (self.now, self.members, &mut RouteBook::new());
+        let (now, client) = (self.now, self.members);
         if add {
-            self.core.add_membership(now, client, of, interface(index), flags, routes)?;
+            let looked = Some(self.looked(of));
+            self.core.add_membership(now, client, of, interface(index), flags, looked)?;
         } else {
-            self.core.delete_membership(now, client, of, interface(index), flags, routes)?;
+            self.core.delete_membership(now, client, of, interface(index), flags)?;
         }
         self.settle();
         Ok(())
     }
 
-    /// Asks the core until it has the routes that it needs, as the shell does.
-    fn ask<R>(
-        &mut self,
-        ask: impl Fn(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let mut routes = RouteBook::new();
-        loop {
-            match ask(&mut self.core, self.now, &mut routes) {
-                Err(Error::RouteNeeded) => routes.fill(|_| Some(interface(1))).unwrap(),
-                result => return result,
-            }
-        }
-    }
-
     fn release(&mut self, client: ClientId, index: u32) {
-        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
-            core.release(now, client, interface(index), routes)
-        };
-        if let Taking::Waits(change) = self.ask(ask).unwrap() {
+        if let Taking::Waits(change) =
+            self.core.release(self.now, client, interface(index)).unwrap()
+        {
             self.change(change);
         }
     }
 
     fn take(&mut self, client: ClientId, index: u32) {
-        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
-            core.take(now, client, interface(index), routes)
-        };
-        if let Taking::Waits(change) = self.ask(ask).unwrap() {
+        if let Taking::Waits(change) = self.core.take(self.now, client, interface(index)).unwrap() {
             self.change(change);
         }
     }
 
     /// IGMP has been told of a change of ownership.
     fn change(&mut self, change: u32) {
-        let ask = |core: &mut Core, now, routes: &mut RouteBook| {
-            core.disable_answered(now, change, routes)
-        };
-        self.ask(ask).unwrap();
+        self.core.disable_answered(self.now, change);
         self.settle();
     }
 
@@ -142,23 +137,14 @@ impl World {
     fn own_sources(&mut self, client: ClientId, index: u32, concerned: u32) {
         for n in 1..=concerned {
             let of = flow(SOURCE + n, GROUP + (n << 4) + 1);
-            self.ask(|core, now, routes| {
-                core.add_membership(now, client, of, interface(index), JOIN, routes)
-            })
-            .unwrap();
+            let (now, on, looked) = (self.now, interface(index), Some(self.looked(of)));
+            self.core.add_membership(now, client, of, on, JOIN, looked).unwrap();
         }
         self.settle();
     }
 
     fn packet(&mut self, of: SourceGroup) {
-        let route = Route {
-            interface: interface(1),
-            upstream: of.source(),
-            protocol: 0,
-            network: of.source(),
-            prefix_len: 32,
-        };
-        self.packet_by(of, interface(1), Some(route));
+        self.packet_by(of, interface(1), Some(route(of)));
     }
 
     fn packet_by(&mut self, of: SourceGroup, arrival: IfKey, route: Option<Route>) {
@@ -171,15 +157,16 @@ impl World {
     fn take_hop(&mut self, hop: u32) {
         let (now, client) = (self.now, self.members);
         let key = IfKey::new(5, Ipv4Addr::from_bits(hop));
-        self.core.take(now, client, key, &mut RouteBook::new()).unwrap();
+        self.core.take(now, client, key).unwrap();
     }
 
-    /// Groups with a member on interface 2 and one flow each, none of them `GROUP`; and as many
-    /// next hops of interface 5 that somebody is on.
+    /// Groups with a member on interface 2, every other one for its source alone, and one flow each,
+    /// none of them `GROUP`; and as many next hops of interface 5 that somebody is on.
     fn fill(&mut self, others: u32) {
         for other in 1..=others {
             let of = flow(0x1400_0000 + other, GROUP + (other << 4));
-            self.member(true, of.any_source(), 2, JOIN).unwrap();
+            let member = if other % 2 == 0 { of } else { of.any_source() };
+            self.member(true, member, 2, JOIN).unwrap();
             self.packet(of);
             self.take_hop(other);
             self.core.relook.clear();
@@ -416,6 +403,29 @@ fn a_route_change_costs_as_much_as_what_lies_under_it() {
         }
         assert!(found >= 20);
     });
+    let members = |world: &mut World, concerned| {
+        for group in 1..=concerned {
+            world.member(true, flow(SOURCE, GROUP + (group << 4) + 1), 3, JOIN).unwrap();
+            world.member(true, flow(SOURCE + group, GROUP), 3, JOIN).unwrap();
+        }
+    };
+    holds("routes of memberships", members, |world| {
+        let (mut after, mut found) = (None, 0);
+        while let Some(next) = world.core.next_concerned(Ipv4Addr::from_bits(SOURCE), 8, after) {
+            assert!(matches!(next, Concerned::Source(_)), "there are no flows under it");
+            after = Some(next);
+            found += 1;
+        }
+        assert!(found >= 20);
+    });
+    // From interface 1's owner to that of 2 to 4, which holds them all.
+    holds("a source moves", members, |world| {
+        let (source, as_of) = (Ipv4Addr::from_bits(SOURCE), world.core.routes_as_of());
+        let moved = Route { interface: interface(4), ..route(flow(SOURCE, 0)) };
+        world.core.source_rerouted(source, Looked { route: Some(moved), as_of }).unwrap();
+        assert!(world.core.outbox.queued() >= 20);
+        world.settle();
+    });
 }
 
 #[test]
@@ -457,8 +467,8 @@ fn memberships_are_listed_in_proportion() {
         |world, concerned| {
             for hop in 1..=concerned {
                 let key = IfKey::new(5, Ipv4Addr::from_bits(hop));
-                let (now, client, routes) = (world.now, world.members, &mut RouteBook::new());
-                world.core.add_membership(now, client, ANY, key, JOIN, routes).unwrap();
+                let (now, client) = (world.now, world.members);
+                world.core.add_membership(now, client, ANY, key, JOIN, None).unwrap();
             }
             world.settle();
         },

@@ -26,13 +26,13 @@ pub mod state;
 
 pub use containers::slab::NONE;
 pub use rules::flow::{Admission, Header};
-pub use rules::lifetime::{Limits, Waiting};
+pub use rules::lifetime::{Concerned, Limits, Waiting};
+pub use rules::membership::Adding;
 pub use rules::ownership::Taking;
 pub use rules::read::{
     ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals,
 };
 pub use rules::registration::ClientInfo;
-pub use state::route_book::RouteBook;
 pub use state::route_changes::{Looked, RoutesAsOf};
 
 use crate::types::{IfKey, SourceGroup};
@@ -51,8 +51,10 @@ use state::mfe::{self, Mfe};
 use state::outbox::{LifetimeAsk, Outbox};
 use state::plane::Plane;
 use state::route_changes;
+use state::sources::Sources;
 use state::wheel::Wheel;
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 /// Something that the core noticed and the log should tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +75,7 @@ pub enum Note {
     FlowGivenUp(SourceGroup),
 }
 
-/// A flow whose route must be looked up.
+/// Something whose route must be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relook {
     /// This one; with `rebuild` it is built anew even when the route is as before (rule E8).
@@ -87,6 +89,11 @@ pub enum Relook {
     Interface {
         /// The index.
         index: u32,
+    },
+    /// That of a source which memberships name (rule D10).
+    Source {
+        /// The source.
+        source: Ipv4Addr,
     },
 }
 
@@ -115,6 +122,7 @@ pub struct Core {
     groups: Table<Entry>,
     /// The number of the entry for (*,*), if it has members.
     everything: Option<u32>,
+    sources: Sources,
     mfes: Table<Mfe>,
     /// The flows that have a forwarding entry or open questions, by source, then group. These
     /// count for the cap (rule G1).
@@ -161,6 +169,7 @@ impl Core {
             changes: Slab::new(),
             groups: Table::new(),
             everything: None,
+            sources: Sources::new(),
             mfes: Table::new(),
             by_source: OrderedMap::new(),
             waiting: OrderedMap::new(),

@@ -14,7 +14,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::{ClientInfo, Core, RouteBook, Taking};
+use crate::core::{Adding, ClientInfo, Core, Looked, Taking};
 use crate::error::Error;
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
@@ -196,15 +196,15 @@ impl<C: Callbacks> Mgm<C> {
         client: ClientId,
         interface: IfKey,
     ) -> Result<Taking, Error> {
-        let take = |core: &mut Core, now, routes: &mut RouteBook| {
-            core.take(now, client, interface, routes)
-        };
-        let take_used = |core: &mut Core, now, routes: &mut RouteBook| {
+        let take = |core: &mut Core, now| core.take(now, client, interface);
+        let take_used = |core: &mut Core, now| {
             let ask = core.may_take(client, interface)?;
-            if ask { Ok(None) } else { take(core, now, routes).map(Some) }
+            if ask { Ok(None) } else { take(core, now).map(Some) }
         };
-        let (taken, (forwarder, programming)) = self
-            .ask_only(call, take_used, |run, _| (run.forwarder.clone(), run.programming.clone()))?;
+        let plane =
+            |run: &mut Running<C>, _: &mut Call| (run.forwarder.clone(), run.programming.clone());
+        let (taken, (forwarder, programming)) =
+            self.ask_with(call, self.now(), take_used, plane)?;
         if let Some(taken) = taken? {
             return Ok(taken);
         }
@@ -219,11 +219,8 @@ impl<C: Callbacks> Mgm<C> {
                 forwarder
                     .add_interface(interface)
                     .map_err(|reason| Error::Forwarder { interface, reason })?;
-                let (mut no_routes, uses) =
-                    (RouteBook::new(), |run: &mut Running<C>, _: &mut Call| {
-                        run.core.uses(interface)
-                    });
-                let (taken, used) = self.ask_with(call, now, &mut no_routes, take, uses)?;
+                let uses = |run: &mut Running<C>, _: &mut Call| run.core.uses(interface);
+                let (taken, used) = self.ask_with(call, now, take, uses)?;
                 if !used {
                     forwarder.remove_interface(interface);
                 }
@@ -242,13 +239,9 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
     ) -> Result<(), Error> {
         let mut call = self.enter_client(client)?;
-        let released = self
-            .ask_only(
-                &mut call,
-                |core, now, routes| core.release(now, client, interface, routes),
-                |_, _| (),
-            )
-            .and_then(|(released, ())| released);
+        let release = |core: &mut Core, now| core.release(now, client, interface);
+        let released = self.ask_with(&mut call, self.now(), release, |_, _| ());
+        let released = released.and_then(|(released, ())| released);
         let result = self.finish_change(&mut call, released);
         self.leave(call);
         if result.is_ok() {
@@ -274,7 +267,7 @@ impl<C: Callbacks> Mgm<C> {
         if call.waits {
             self.wait_for_job(call, false);
         }
-        self.ask_core(call, |core, now, routes| core.change_outcome(now, change, routes))
+        self.ask_core(call, |core, now| core.change_outcome(now, change))
     }
 
     /// MgmGetProtocolOnInterface (rule C2): the protocol and component ids of the owner.
@@ -293,9 +286,16 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
-        self.call(client, |core, now, routes| {
-            core.add_membership(now, client, of, interface, flags, routes)
-        })
+        let mut looked = None;
+        loop {
+            let add = |core: &mut Core, now| {
+                core.add_membership(now, client, of, interface, flags, looked)
+            };
+            match self.call(client, add)? {
+                Adding::Done => return Ok(()),
+                Adding::RouteNeeded => looked = Some(self.look_toward(client, of.source())?),
+            }
+        }
     }
 
     /// MgmDeleteGroupMembershipEntry (rules D1 to D9).
@@ -306,9 +306,7 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
-        self.call(client, |core, now, routes| {
-            core.delete_membership(now, client, of, interface, flags, routes)
-        })
+        self.call(client, |core, now| core.delete_membership(now, client, of, interface, flags))
     }
 
     /// MgmSetMfe (rule E10).
@@ -318,7 +316,14 @@ impl<C: Callbacks> Mgm<C> {
         flow: SourceGroup,
         upstream: Ipv4Addr,
     ) -> Result<(), Error> {
-        self.call(client, |core, _, _| core.set_upstream(client, flow, upstream))
+        self.call(client, |core, _| core.set_upstream(client, flow, upstream))
+    }
+
+    /// The route toward a source without a packet of it (rule D7).
+    fn look_toward(&self, client: ClientId, source: Ipv4Addr) -> Result<Looked, Error> {
+        let asked = self.with(|running| running.before_look_toward(source));
+        let (forwarder, iif, as_of) = asked.ok_or_else(|| stale(client))?;
+        Ok(Looked { route: forwarder.route(source, iif), as_of })
     }
 
     // ---- the ways in ----
@@ -328,29 +333,18 @@ impl<C: Callbacks> Mgm<C> {
     fn call<R>(
         &'static self,
         client: ClientId,
-        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let here = context::here(self.address());
-        let (now, mut routes, mut next) = (self.now(), RouteBook::new(), None);
+        let (now, mut next) = (self.now(), None);
         let mut state = self.state.write();
         let running = state.running().ok_or_else(|| stale(client))?;
         let mut call = running.begin(here)?;
         call.last = true;
-        let asked = running.ask(&mut call, now, &mut routes, &mut ask);
-        let result = match asked {
-            Err(Error::RouteNeeded) => {
-                let forwarder = running.forwarder.clone();
-                drop(state);
-                self.look_up(&*forwarder, &mut routes)
-                    .and_then(|()| self.ask_core_with(&mut call, now, &mut routes, ask))
-            }
-            result => {
-                let work = running.choose(&mut call, &mut next);
-                drop(state);
-                self.carry_on(&mut call, work, &mut next);
-                result
-            }
-        };
+        let result = running.ask(&mut call, now, ask);
+        let work = running.choose(&mut call, &mut next);
+        drop(state);
+        self.carry_on(&mut call, work, &mut next);
         self.leave(call);
         result
     }

@@ -299,7 +299,7 @@ impl<C: Callbacks> Mgm<C> {
         arrival: IfKey,
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
-        self.ask_core(call, |core, now, _| {
+        self.ask_core(call, |core, now| {
             core.wrong_interface(now, packet.flow, arrival, packet.bytes)
         })
     }

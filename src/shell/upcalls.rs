@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::plane::Stale;
-use crate::core::{Admission, Looked};
+use crate::core::{Admission, Concerned, Looked};
 use crate::error::Error;
 use crate::forwarder::Upcalls;
 use crate::log::Level;
@@ -64,7 +64,7 @@ impl<C: Callbacks> Mgm<C> {
                 let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
                 // A host's clock may have gone back meanwhile.
                 let expired =
-                    self.ask_core(call, |core, time, _| core.expire(time.max(now), flow, packets));
+                    self.ask_core(call, |core, time| core.expire(time.max(now), flow, packets));
                 if expired.is_err() {
                     let _ = self.with_in(call.epoch, |running| running.core.postpone(now, flow));
                 }
@@ -119,7 +119,7 @@ impl<C: Callbacks> Mgm<C> {
         let admission = loop {
             let looked = self.look_for_new(call, flow, arrival)?;
             let asked =
-                self.ask_core(call, |core, now, _| core.packet(now, flow, arrival, header, looked));
+                self.ask_core(call, |core, now| core.packet(now, flow, arrival, header, looked));
             // Its entry went in between.
             if asked != Ok(Admission::RouteNeeded) {
                 break asked;
@@ -195,13 +195,16 @@ impl<C: Callbacks> Mgm<C> {
 
     fn walk(&'static self, call: &mut Call, mut walk: Walk) {
         walk.id = self.with_in(call.epoch, |running| running.walks.begin(walk)).unwrap_or(0);
-        while let Ok(Some((flow, own))) = self.with_in(call.epoch, |running| running.step(&walk)) {
+        while let Ok(Some((next, own))) = self.with_in(call.epoch, |running| running.step(&walk)) {
             if !own && !call.waits {
                 return;
             }
-            self.look_again(call, call.job, flow, false);
+            match next {
+                Concerned::Source(source) => self.look_at_source(call, call.job, source),
+                Concerned::Flow(flow) => self.look_again(call, call.job, flow, false),
+            }
             self.settle(call);
-            walk.after = Some(flow);
+            walk.after = Some(next);
         }
     }
 
@@ -225,7 +228,7 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         up: bool,
     ) -> Result<(), Error> {
-        self.ask_core(call, |core, now, _| core.interface_up(now, interface, up))
+        self.ask_core(call, |core, now| core.interface_up(now, interface, up))
     }
 }
 
@@ -237,7 +240,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
         self.unattended("wrong interface", |call| {
-            self.ask_core(call, |core, now, _| core.wrong_interface(now, flow, arrival, header))
+            self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, header))
         });
     }
 
@@ -265,15 +268,16 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 }
 
-/// A look at the routes toward all sources under a prefix, one flow after the other.
+/// A look at the routes toward all sources under a prefix, one after the other: those that
+/// memberships name, then those of flows.
 #[derive(Clone, Copy)]
 struct Walk {
     /// 0: there was no memory to note it.
     id: u64,
     network: Ipv4Addr,
     prefix_len: u8,
-    /// The flow that it has come to.
-    after: Option<SourceGroup>,
+    /// What it has come to.
+    after: Option<Concerned>,
     /// It has moved on since the last tick.
     moved: bool,
 }
@@ -306,9 +310,9 @@ impl Walks {
 }
 
 impl<C> Running<C> {
-    /// The next flow of a walk, and whether nobody else has taken the walk over.
-    fn step(&mut self, walk: &Walk) -> Option<(SourceGroup, bool)> {
-        let next = self.core.next_under(walk.network, walk.prefix_len, walk.after);
+    /// What comes next in a walk, and whether nobody else has taken the walk over.
+    fn step(&mut self, walk: &Walk) -> Option<(Concerned, bool)> {
+        let next = self.core.next_concerned(walk.network, walk.prefix_len, walk.after);
         let list = &mut self.walks.list;
         let at = list.iter().position(|noted| noted.id == walk.id);
         match (next, at) {

@@ -1,7 +1,7 @@
 //! IGMP that leaves while the owner of its interface changes (rule C3, decision 2).
 
 use crate::{INTERFACE, JOIN};
-use mgm::core::{ClientInfo, Core, Limits, RouteBook, Taking};
+use mgm::core::{ClientInfo, Core, Limits, Taking};
 use mgm::error::Error;
 use mgm::types::{ClientId, IfKey, Millis, SourceGroup};
 use std::net::Ipv4Addr;
@@ -24,24 +24,23 @@ impl World {
             core.register(info).unwrap()
         };
         let [igmp, other, owner] = [(10, 1), (10, 2), (1, 1)].map(|(p, c)| register(p, c));
-        let mut take =
-            |client| core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+        let mut take = |client| core.take(Millis(1), client, INTERFACE).unwrap();
         assert_eq!(take(igmp), Taking::Done);
         let Taking::Waits(change) = take(owner) else { panic!("it waits for IGMP") };
         Self { core, igmp, other, change }
     }
 
     fn release(&mut self, client: ClientId) {
-        self.core.release(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+        self.core.release(Millis(1), client, INTERFACE).unwrap();
     }
 
     fn take(&mut self, client: ClientId) {
-        self.core.take(Millis(1), client, INTERFACE, &mut RouteBook::new()).unwrap();
+        self.core.take(Millis(1), client, INTERFACE).unwrap();
     }
 
     /// The call that began the change waits no longer for IGMP.
     fn give_up_waiting(&mut self) {
-        self.core.change_outcome(Millis(1), self.change, &mut RouteBook::new()).unwrap();
+        self.core.change_outcome(Millis(1), self.change).unwrap();
     }
 
     fn disable(&mut self, client: ClientId) {
@@ -53,9 +52,8 @@ impl World {
     }
 
     fn may_add(&mut self, client: ClientId) -> bool {
-        let mut routes = RouteBook::new();
-        match self.core.add_membership(Millis(1), client, GROUP, INTERFACE, JOIN, &mut routes) {
-            Ok(()) => true,
+        match self.core.add_membership(Millis(1), client, GROUP, INTERFACE, JOIN, None) {
+            Ok(_) => true,
             Err(Error::IgmpDisabled(IfKey { .. })) => false,
             Err(error) => panic!("{error}"),
         }

@@ -1,7 +1,7 @@
 //! What happens while the questions of a flow are open.
 
 use mgm::core::state::outbox::{Action, Chain};
-use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
+use mgm::core::{ClientInfo, Core, Limits, Looked, Relook};
 use mgm::shell::callbacks::{OutInterface, RpfAnswer};
 use mgm::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -53,11 +53,11 @@ impl World {
     }
 
     fn release(&mut self, client: ClientId, index: u32) {
-        self.core.release(self.now, client, interface(index), &mut RouteBook::new()).unwrap();
+        self.core.release(self.now, client, interface(index)).unwrap();
     }
 
     fn take(&mut self, client: ClientId, index: u32) {
-        self.core.take(self.now, client, interface(index), &mut RouteBook::new()).unwrap();
+        self.core.take(self.now, client, interface(index)).unwrap();
     }
 
     fn join(&mut self, client: ClientId, index: u32) {
@@ -66,12 +66,12 @@ impl World {
 
     fn graft(&mut self, client: ClientId, index: u32, flags: MembershipFlags) {
         let (now, on) = (self.now, interface(index));
-        self.core.add_membership(now, client, ANY, on, flags, &mut RouteBook::new()).unwrap();
+        self.core.add_membership(now, client, ANY, on, flags, None).unwrap();
     }
 
     fn prune(&mut self, client: ClientId, index: u32) {
         let (now, on) = (self.now, interface(index));
-        self.core.delete_membership(now, client, ANY, on, FORWARD, &mut RouteBook::new()).unwrap();
+        self.core.delete_membership(now, client, ANY, on, FORWARD).unwrap();
     }
 
     fn look(&self, flow: SourceGroup) -> Looked {
@@ -187,8 +187,8 @@ fn d6_an_interface_that_joins_and_is_pruned_during_creation_stays_out() {
         assert_eq!(world.oifs(FLOW), [2], "rebuild: {rebuild}");
 
         let covering = SourceGroup::ALL;
-        let (now, on, routes) = (world.now, interface(3), &mut RouteBook::new());
-        world.core.add_membership(now, b, covering, on, JOIN, routes).unwrap();
+        let (now, on) = (world.now, interface(3));
+        world.core.add_membership(now, b, covering, on, JOIN, None).unwrap();
         assert_eq!(world.oifs(FLOW), [2, 3], "a new covering membership lifts it");
     }
 }

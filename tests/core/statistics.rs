@@ -4,7 +4,7 @@ use crate::{INTERFACE, JOIN, core};
 use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::state::plane::PlaneEntry;
 use mgm::core::state::record::{Counted, MfeRecord, OifRecord};
-use mgm::core::{Core, Looked, NONE, Relook, RouteBook};
+use mgm::core::{Core, Looked, NONE, Relook};
 use mgm::types::{ClientId, Counters, IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ impl World {
         let (mut core, client) = core();
         for index in [2, 3] {
             let interface = IfKey::new(index, Ipv4Addr::UNSPECIFIED);
-            core.take(NOW, client, interface, &mut RouteBook::new()).unwrap();
+            core.take(NOW, client, interface).unwrap();
         }
         let (source, interface) = (FLOW.source(), INTERFACE);
         let route =
@@ -46,14 +46,14 @@ impl World {
 
     fn join(&mut self, index: u32) {
         let interface = IfKey::new(index, Ipv4Addr::UNSPECIFIED);
-        let (of, routes) = (FLOW.any_source(), &mut RouteBook::new());
-        self.core.add_membership(NOW, self.client, of, interface, JOIN, routes).unwrap();
+        let of = FLOW.any_source();
+        self.core.add_membership(NOW, self.client, of, interface, JOIN, None).unwrap();
     }
 
     fn leave(&mut self, index: u32) {
         let interface = IfKey::new(index, Ipv4Addr::UNSPECIFIED);
-        let (of, routes) = (FLOW.any_source(), &mut RouteBook::new());
-        self.core.delete_membership(NOW, self.client, of, interface, JOIN, routes).unwrap();
+        let of = FLOW.any_source();
+        self.core.delete_membership(NOW, self.client, of, interface, JOIN).unwrap();
     }
 
     /// The plane begins to be programmed.

@@ -1,7 +1,7 @@
 //! Flows that wait for an owner of the interface toward their source.
 
 use mgm::core::state::outbox::{Action, Chain};
-use mgm::core::{ClientInfo, Core, Limits, Looked, Relook, RouteBook};
+use mgm::core::{ClientInfo, Core, Limits, Looked, Relook};
 use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -37,7 +37,7 @@ fn two_wait() -> Core {
         core.packet(NOW, flow(n), interface(3), &[0x45; 20], Some(looked)).unwrap();
         assert!(!is_resolved(&core, n));
     }
-    core.take(NOW, client, interface(3), &mut RouteBook::new()).unwrap();
+    core.take(NOW, client, interface(3)).unwrap();
     let due = core.relook.pop_front().unwrap().relook;
     assert_eq!(due, Relook::Interface { index: 3 });
     core

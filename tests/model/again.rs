@@ -28,8 +28,16 @@ pub struct Walk {
     cause: usize,
     network: Ipv4Addr,
     len: u8,
-    /// The entry it looked at last.
-    last: Option<SourceGroup>,
+    /// What it looked at last.
+    last: Option<Concerned>,
+}
+
+/// What a change of routes concerns, in order: the sources of memberships (rule D10), then entries
+/// by source, then group (decision 41).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Concerned {
+    Source(Ipv4Addr),
+    Flow(Ipv4Addr, Ipv4Addr),
 }
 
 impl Why {
@@ -77,22 +85,25 @@ impl Model {
         code::NO_ERROR
     }
 
-    /// The next entry that a change of routes concerns, by source, then group (decision 41), if
-    /// a change that this call caused is not through yet.
-    fn next_of_walk(&mut self, call: usize) -> Option<(usize, SourceGroup)> {
+    /// The next that a change of routes concerns, if a change that this call caused is not through
+    /// yet.
+    fn next_of_walk(&mut self, call: usize) -> Option<(usize, Concerned)> {
         loop {
             let at = self.walks.iter().position(|walk| walk.cause >= call)?;
             let Walk { cause, network, len, last } = self.walks[at];
-            let place = |flow: &SourceGroup| (flow.source(), flow.group());
-            let known = self.mfes.keys().chain(self.pending.keys()).copied();
-            let over = known.filter(|flow| prefix_holds(network, len, flow.source()));
-            let ahead = over.filter(|flow| last.is_none_or(|last| place(flow) > place(&last)));
-            let Some(flow) = ahead.min_by_key(place) else {
+            let sources = self.toward.keys().map(|source| Concerned::Source(*source));
+            let flows = self.mfes.keys().chain(self.pending.keys());
+            let flows = flows.map(|flow| Concerned::Flow(flow.source(), flow.group()));
+            let over = sources.chain(flows).filter(|concerned| {
+                let (Concerned::Source(source) | Concerned::Flow(source, _)) = *concerned;
+                prefix_holds(network, len, source)
+            });
+            let Some(next) = over.filter(|next| last.is_none_or(|last| *next > last)).min() else {
                 self.walks.remove(at);
                 continue;
             };
-            self.walks[at].last = Some(flow);
-            return Some((cause, flow));
+            self.walks[at].last = Some(next);
+            return Some((cause, next));
         }
     }
 
@@ -141,7 +152,15 @@ impl Model {
         let walks = fits(Why::RouteChanged);
         let (cause, flow, why) = match places.len() {
             0 if walks => match self.next_of_walk(call) {
-                Some((cause, flow)) => (cause, flow, Why::RouteChanged),
+                Some((cause, Concerned::Flow(source, group))) => {
+                    (cause, SourceGroup::new(source, group), Why::RouteChanged)
+                }
+                Some((cause, Concerned::Source(source))) => {
+                    let before = std::mem::replace(&mut self.cause, cause);
+                    self.look_at_source(source);
+                    self.cause = before;
+                    return true;
+                }
                 None => return false,
             },
             0 => return false,

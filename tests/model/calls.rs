@@ -69,15 +69,15 @@ impl Model {
         if self.is_igmp(id) {
             self.came_up(on, Some(id)); // decision 22
             let was_owned = self.routing_on(on).is_some();
-            let interface = self.interface_mut(on);
-            (interface.igmp, interface.igmp_off) = (Some(id), change); // decision 2
+            // Decision 2.
+            self.change_owner(on, |i| (i.igmp, i.igmp_off) = (Some(id), change));
             if !was_owned {
                 self.owner_came(on);
             }
         } else if let Some(igmp) = igmp_there {
             self.begin_change(on, igmp, Change::Take(id));
         } else {
-            self.interface_mut(on).routing = Some(id);
+            self.change_owner(on, |i| i.routing = Some(id));
             self.came_up(on, Some(id));
             self.owner_came(on);
         }
@@ -98,16 +98,14 @@ impl Model {
             if routing.is_none() {
                 self.owner_goes(on, true);
             }
-            let interface = self.interface_mut(on);
-            interface.igmp = None;
-            interface.igmp_off = false;
+            self.change_owner(on, |i| (i.igmp, i.igmp_off) = (None, false));
             self.update_all(Some(id));
         } else if let Some(igmp) = igmp {
             self.begin_change(on, igmp, Change::Release(id));
         } else {
             self.drop_memberships(id, on, true);
             self.owner_goes(on, true);
-            self.interface_mut(on).routing = None;
+            self.change_owner(on, |i| i.routing = None);
             self.update_all(Some(id));
         }
         self.forget_unused(on);
@@ -161,10 +159,10 @@ impl Model {
         self.owner_goes(on, matches!(change, Change::Release(_)));
         match change {
             Change::Take(id) => {
-                self.interface_mut(on).routing = Some(id);
+                self.change_owner(on, |i| i.routing = Some(id));
                 self.down.remove(&on); // decision 22
             }
-            Change::Release(_) => self.interface_mut(on).routing = None,
+            Change::Release(_) => self.change_owner(on, |i| i.routing = None),
         }
         self.update_all(Some(id));
         if let Some(igmp) = igmp {

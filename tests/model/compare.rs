@@ -108,11 +108,32 @@ fn follow(model: &mut Model, op: &Op, step: &Step) -> Result<(), String> {
 
     let strip = |o: &Outcome| o.sent.iter().map(|s| (s.on, s.flow, s.ttl)).collect::<Vec<_>>();
     same("events", &wanted.events, &got.events)?;
+    check_told(model)?;
     same("reply", &wanted.reply, &got.reply)?;
     same("packets", &strip(&wanted), &strip(got))?;
     let should = model.look();
     same("owners", &should.owners, &is.owners)?;
     same("entries", &should.mfes, &is.mfes)
+}
+
+/// Rule D7: the last TRUE alert that a client got for a key tells whether others hold that key; for
+/// (S,G), whether they do and the client owns the interface toward the source.
+fn check_told(model: &Model) -> Result<(), String> {
+    for ((id, of), held) in &model.told {
+        let deaf = model.is_null(*id, Kind::Join) || model.is_null(*id, Kind::Prune);
+        if !model.clients[*id].alive || deaf || model.untold.contains(&(*id, *of)) {
+            continue;
+        }
+        let concerned = !of.has_source() || model.owner_toward(of.source()) == Some(*id);
+        let is_held = concerned && model.others_hold(*id, *of);
+        if is_held != *held {
+            let client = model.clients[*id].client;
+            return Err(format!(
+                "client {client} was last told of {of} that others hold it: {held}; it is {is_held}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: &T, library: &T) -> Result<(), String> {

@@ -188,6 +188,7 @@ impl Model {
         let client = self.clients[id].client;
         let kind = callback.kind();
         self.clients[id].busy = true;
+        self.note_told(id, &callback);
         self.events.push(Event::Begin(client, callback));
         if let Some(op) = self.scripts[client].take_nested(kind) {
             self.events.push(Event::Call(op.clone()));

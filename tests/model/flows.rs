@@ -112,12 +112,6 @@ impl Pending {
 }
 
 impl Model {
-    /// The route toward a source, leading to the interface that it means.
-    pub fn route(&self, source: Ipv4Addr) -> Option<RouteEntry> {
-        let named = self.route_named(source, None)?;
-        Some(RouteEntry { to: self.meant(named.to), ..named })
-    }
-
     /// Decision 31: the interface that a route means by naming one.
     pub fn meant(&self, named: IfKey) -> IfKey {
         let fits = |on: &&IfKey| self.owner(**on).is_some();
@@ -163,6 +157,11 @@ impl Model {
         let held = self.held.entry(flow).or_default();
         if held.len() < WAITING_PACKETS {
             held.push((on, packet));
+        }
+        let pending = self.pending.get(&flow);
+        if pending.is_none_or(|p| !p.makes_entry()) {
+            let route = self.route_named(flow.source(), Some(on));
+            self.source_seen(flow.source(), route.map(|r| r.to));
         }
         let pending = self.pending.get(&flow);
         if pending.is_some_and(|p| !p.makes_entry()) {

@@ -31,7 +31,8 @@ impl Model {
         }
         let owns = self.owner(on) == Some(id);
         if flags & JOIN != 0 && !self.members.contains(&(of, on, id)) {
-            let before = self.wanting(of);
+            self.know_source(of);
+            let before = self.holders(of);
             self.members.insert((of, on, id));
             self.note_groups();
             if owns {
@@ -83,13 +84,14 @@ impl Model {
 
     /// One membership ends, with its alerts; the entries are brought up to date by the caller.
     pub fn leave(&mut self, id: Id, of: SourceGroup, on: IfKey, tell_owner: bool) {
-        let before = self.wanting(of);
+        let before = self.holders(of);
         let counted = self.counts(id, on);
         self.members.remove(&(of, on, id));
         self.note_groups();
         if counted {
             self.tell_change(id, of, on, &before);
         }
+        self.forget_source(of);
         if tell_owner {
             self.tell_local(id, of, on, false);
         }
@@ -118,20 +120,10 @@ impl Model {
         }
     }
 
-    /// The clients with a membership that fits, on any interface, where it counts.
-    fn holders(&self, fits: impl Fn(SourceGroup) -> bool) -> BTreeSet<Id> {
-        let held = self.members.iter().filter(|(of, on, id)| fits(*of) && self.counts(*id, *on));
+    /// The clients that hold a key, on any interface, where it counts: N(k) of rule D7.
+    pub fn holders(&self, key: SourceGroup) -> BTreeSet<Id> {
+        let held = self.members.iter().filter(|(of, on, id)| *of == key && self.counts(*id, *on));
         held.map(|m| m.2).collect()
-    }
-
-    /// Those whose number decides about an alert for `of`: rule D7's N(G) for (*,G), the holders
-    /// for (*,*) and (S,G).
-    fn wanting(&self, of: SourceGroup) -> BTreeSet<Id> {
-        if of.is_all() || of.has_source() {
-            self.holders(|m| m == of)
-        } else {
-            self.holders(|m| m == of || m.is_all())
-        }
     }
 
     /// Rule D9.
@@ -147,23 +139,23 @@ impl Model {
         }
     }
 
-    /// Rule D7, read off the table: who wanted it before, and who does now.
+    /// Rule D7, read off the table: who held it before, and who does now.
     fn tell_change(&mut self, by: Id, of: SourceGroup, on: IfKey, before: &BTreeSet<Id>) {
-        let now = self.wanting(of);
-        let others = |set: &BTreeSet<Id>| set.iter().copied().find(|id| *id != by);
+        let now = self.holders(of);
         let join = Callback::Join { of, member: true };
         let prune = Callback::Prune { of, on, member: true, timeout: PRUNE_TIMEOUT };
         if of.has_source() {
-            let toward = self.route(of.source()).and_then(|r| self.owner(r.to));
+            let toward = self.owner_toward(of.source());
             let Some(owner) = toward.filter(|owner| *owner != by) else { return };
-            let group_wanted = others(&self.wanting(of.any_source())).is_some();
-            match (before.len(), now.len()) {
-                (0, 1) => self.alert(owner, join),
-                (1, 0) if !group_wanted => self.alert(owner, prune),
+            let others = |set: &BTreeSet<Id>| set.iter().any(|id| *id != owner);
+            match (others(before), others(&now)) {
+                (false, true) => self.alert(owner, join),
+                (true, false) => self.alert(owner, prune),
                 _ => {}
             }
             return;
         }
+        let others = |set: &BTreeSet<Id>| set.iter().copied().find(|id| *id != by);
         let everybody = (0..self.clients.len()).filter(|id| self.clients[*id].alive && *id != by);
         let everybody: Vec<Id> = everybody.collect();
         match (before.len(), now.len()) {

@@ -12,4 +12,5 @@ pub mod reads;
 pub mod rust_api;
 pub mod state;
 pub mod subject;
+pub mod toward;
 pub mod words;

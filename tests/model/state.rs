@@ -51,6 +51,13 @@ pub struct Model {
     pub interfaces: BTreeMap<IfKey, Interface>,
     pub down: BTreeSet<IfKey>,
     pub members: BTreeSet<(SourceGroup, IfKey, Id)>,
+    /// The interface that the route toward each source of theirs names.
+    pub toward: BTreeMap<Ipv4Addr, Option<IfKey>>,
+    /// Of the keys that clients were told of: whether others hold it.
+    pub told: BTreeMap<(Id, SourceGroup), bool>,
+    /// Those that need not be so any more, nor known at all: an owner toward the source has
+    /// changed without a word.
+    pub untold: BTreeSet<(Id, SourceGroup)>,
     pub mfes: BTreeMap<SourceGroup, super::flows::Entry>,
     pub pending: BTreeMap<SourceGroup, super::flows::Pending>,
     /// The packets of flows without an entry, with their arrival interfaces.
@@ -89,6 +96,9 @@ impl Model {
             interfaces: BTreeMap::new(),
             down: BTreeSet::new(),
             members: BTreeSet::new(),
+            toward: BTreeMap::new(),
+            told: BTreeMap::new(),
+            untold: BTreeSet::new(),
             mfes: BTreeMap::new(),
             pending: BTreeMap::new(),
             held: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::*;
 use crate::stage::*;
+use mgm::types::SourceGroup;
 
 crate::scenarios!(
     d7_first_join_alerts_all_others,
@@ -11,13 +12,15 @@ crate::scenarios!(
     d7_leaving_from_two_to_one_alerts_the_one_that_remains,
     d7_last_leave_alerts_all_others,
     d7_another_interface_of_the_same_client_alerts_nobody,
-    d7_holders_of_everything_count_for_every_group,
+    d7_a_holder_of_everything_counts_for_no_group,
+    d7_the_groups_behind_everything_are_known_when_it_goes,
     d7_all_groups_have_the_same_table,
     d7_a_change_of_all_groups_raises_no_alert_for_a_group,
     d7_first_source_join_goes_to_the_owner_toward_the_source,
     d7_source_join_makes_no_alert_to_itself_or_without_a_route,
     d7_last_source_leave_goes_to_the_owner_toward_the_source,
-    d7_last_source_leave_is_silent_while_another_wants_the_group,
+    d7_last_source_leave_alerts_though_another_wants_the_group,
+    d7_an_owner_that_holds_the_source_itself_hears_of_others,
     d7_groups_are_told_apart,
     d8_a_member_prune_ignores_the_timeout,
     d9_igmp_beside_an_owner_raises_local_alerts,
@@ -26,6 +29,15 @@ crate::scenarios!(
     d9_without_local_join_igmp_counts_as_itself,
     d9_igmp_alone_is_an_ordinary_client,
     d9_adding_twice_is_one_local_join,
+    d10_a_source_that_moves_tells_the_old_owner_and_the_new,
+    d10_a_source_that_moves_tells_of_entries_after_memberships,
+    d10_the_new_owners_own_membership_does_not_count,
+    d10_the_old_owners_own_membership_counts_for_the_new,
+    d10_a_move_from_and_to_nobody,
+    d10_a_move_between_interfaces_of_one_owner_is_silent,
+    d10_a_take_and_a_release_are_silent,
+    d10_igmp_beside_an_owner_does_not_count,
+    d10_a_packet_shows_where_its_source_lies,
 );
 
 fn four(on: On) -> Stage {
@@ -78,16 +90,26 @@ pub fn d7_another_interface_of_the_same_client_alerts_nobody(on: On) {
     s.leave(B, any(G1), IF4_HOP).ok_calls(&[(A, p.clone()), (C, p.clone()), (IGMP, p)]);
 }
 
-pub fn d7_holders_of_everything_count_for_every_group(on: On) {
+pub fn d7_a_holder_of_everything_counts_for_no_group(on: On) {
     let mut s = four(on);
     s.join(B, ALL, IF2).ok();
-    s.join(C, any(G1), IF3).ok_calls(&[(B, join(any(G1)))]);
-    s.join(A, any(G1), IF1).ok_calls(&[]);
-    s.leave(A, any(G1), IF1).ok_calls(&[]);
-    s.leave(C, any(G1), IF3).ok_calls(&[(B, prune(any(G1), IF3))]);
-    // B counts already.
+    let (j, p) = (join(any(G1)), prune(any(G1), IF3));
+    s.join(C, any(G1), IF3).ok_calls(&[(A, j.clone()), (B, j.clone()), (IGMP, j.clone())]);
+    s.join(A, any(G1), IF1).ok_calls(&[(C, j.clone())]);
     s.join(B, any(G1), IF2).ok_calls(&[]);
-    s.leave(B, any(G1), IF2).ok_calls(&[]);
+    s.leave(A, any(G1), IF1).ok_calls(&[]);
+    s.leave(B, any(G1), IF2).ok_calls(&[(C, prune(any(G1), IF2))]);
+    s.leave(C, any(G1), IF3).ok_calls(&[(A, p.clone()), (B, p.clone()), (IGMP, p)]);
+}
+
+/// C was told of (*,*) alone before: nothing of the group when (*,*) went.
+pub fn d7_the_groups_behind_everything_are_known_when_it_goes(on: On) {
+    let mut s = four(on);
+    s.join(A, ALL, IF1).ok();
+    let j = join(any(G1));
+    s.join(B, any(G1), IF2).ok_calls(&[(A, j.clone()), (C, j.clone()), (IGMP, j)]);
+    let p = prune(ALL, IF1);
+    s.leave(A, ALL, IF1).ok_calls(&[(B, p.clone()), (C, p.clone()), (IGMP, p)]);
 }
 
 pub fn d7_all_groups_have_the_same_table(on: On) {
@@ -137,19 +159,25 @@ pub fn d7_last_source_leave_goes_to_the_owner_toward_the_source(on: On) {
     s.leave(C, sg(S1, G1), IF3).ok_calls(&[(A, prune(sg(S1, G1), IF3))]);
 }
 
-pub fn d7_last_source_leave_is_silent_while_another_wants_the_group(on: On) {
+pub fn d7_last_source_leave_alerts_though_another_wants_the_group(on: On) {
     for of in [any(G1), ALL] {
         let mut s = four(on);
         s.join(C, of, IF3).ok();
         s.join(B, sg(S1, G1), IF2).ok_calls(&[(A, join(sg(S1, G1)))]);
-        s.leave(B, sg(S1, G1), IF2).ok_calls(&[]);
+        s.leave(B, sg(S1, G1), IF2).ok_calls(&[(A, prune(sg(S1, G1), IF2))]);
     }
-    // Wanting it oneself, or another group, is not another client wanting this one.
+}
+
+pub fn d7_an_owner_that_holds_the_source_itself_hears_of_others(on: On) {
     let mut s = four(on);
-    s.join(B, any(G1), IF2).ok();
-    s.join(C, any(G2), IF3).ok();
-    s.join(B, sg(S1, G1), IF2).ok();
-    s.leave(B, sg(S1, G1), IF2).ok_calls(&[(A, prune(sg(S1, G1), IF2))]);
+    s.join(A, sg(S1, G1), IF1).ok_calls(&[]);
+    s.join(B, sg(S1, G1), IF2).ok_calls(&[(A, join(sg(S1, G1)))]);
+    s.join(C, sg(S1, G1), IF3).ok_calls(&[]);
+    s.leave(B, sg(S1, G1), IF2).ok_calls(&[]);
+    s.leave(A, sg(S1, G1), IF1).ok_calls(&[]);
+    s.join(A, sg(S1, G1), IF1).ok_calls(&[]);
+    s.leave(C, sg(S1, G1), IF3).ok_calls(&[(A, prune(sg(S1, G1), IF3))]);
+    s.leave(A, sg(S1, G1), IF1).ok_calls(&[]);
 }
 
 pub fn d7_groups_are_told_apart(on: On) {
@@ -231,4 +259,123 @@ pub fn d9_adding_twice_is_one_local_join(on: On) {
     s.join(IGMP, any(G1), IF2).ok_calls(&[]);
     s.leave(IGMP, any(G1), IF2).ok_calls(&[(B, local_leave(any(G1), IF2))]);
     s.leave(IGMP, any(G1), IF2).ok_calls(&[]);
+}
+
+/// All groups of the source move, and no others.
+pub fn d10_a_source_that_moves_tells_the_old_owner_and_the_new(on: On) {
+    let mut s = four(on);
+    for group in [G1, G2] {
+        s.join(B, sg(S1, group), IF2).ok();
+    }
+    s.join(C, sg(S2, G1), IF3).ok();
+    let moved = |group, from, to, on| [(from, prune(sg(S1, group), on)), (to, join(sg(S1, group)))];
+    let done = s.route(NET1, IF3);
+    for group in [G1, G2] {
+        let its: Vec<_> =
+            done.callbacks().into_iter().filter(|(_, c)| of(c) == sg(S1, group)).collect();
+        assert_eq!(its, moved(group, A, C, IF1));
+    }
+    assert_eq!(done.callbacks().len(), 4);
+    // A later change goes to the new owner, and back.
+    s.leave(B, sg(S1, G2), IF2).ok_calls(&[(C, prune(sg(S1, G2), IF2))]);
+    s.route(NET1, IF1).ok_calls(&moved(G1, C, A, IF3));
+}
+
+fn of(callback: &Callback) -> SourceGroup {
+    match callback {
+        Callback::Prune { of, .. } | Callback::Join { of, .. } => *of,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Rule E4: the TRUE alerts of a call come before its FALSE ones.
+pub fn d10_a_source_that_moves_tells_of_entries_after_memberships(on: On) {
+    let mut s = four(on);
+    let flow = sg(S1, G1);
+    s.join(B, flow, IF2).ok();
+    let _ = s.packet(flow, IF1);
+    s.route(NET1, IF3).ok_calls(&[
+        (A, prune(flow, IF1)),
+        (C, join(flow)),
+        (C, rpf(flow, IF3)),
+        (B, creation(flow, IF3, &[IF2])),
+        (A, flow_prune(flow, IF1)),
+        (C, flow_join(flow)),
+    ]);
+}
+
+pub fn d10_the_new_owners_own_membership_does_not_count(on: On) {
+    let mut s = four(on);
+    s.join(B, sg(S1, G1), IF2).ok();
+    s.route(NET1, IF2).ok_calls(&[(A, prune(sg(S1, G1), IF1))]);
+    s.join(C, sg(S1, G1), IF3).ok_calls(&[(B, join(sg(S1, G1)))]);
+}
+
+/// Nobody but the owner held it until the source moved.
+pub fn d10_the_old_owners_own_membership_counts_for_the_new(on: On) {
+    let mut s = four(on);
+    s.join(A, sg(S1, G1), IF1).ok_calls(&[]);
+    s.route(NET1, IF3).ok_calls(&[(C, join(sg(S1, G1)))]);
+    s.leave(A, sg(S1, G1), IF1).ok_calls(&[(C, prune(sg(S1, G1), IF1))]);
+}
+
+pub fn d10_a_move_from_and_to_nobody(on: On) {
+    let mut s = four(on);
+    s.route(NET1, None).ok();
+    s.join(B, sg(S1, G1), IF2).ok_calls(&[]);
+    s.route(NET1, IF1).ok_calls(&[(A, join(sg(S1, G1)))]);
+    s.route(NET1, IF5).ok_calls(&[(A, prune(sg(S1, G1), IF1))]);
+    s.route(NET1, IF1).ok_calls(&[(A, join(sg(S1, G1)))]);
+    s.route(NET1, None).ok_calls(&[(A, prune(sg(S1, G1), IF1))]);
+    s.leave(B, sg(S1, G1), IF2).ok_calls(&[]);
+    s.route(NET1, IF1).ok_calls(&[]);
+}
+
+pub fn d10_a_move_between_interfaces_of_one_owner_is_silent(on: On) {
+    let mut s = four(on);
+    s.take(A, IF5).ok();
+    s.join(B, sg(S1, G1), IF2).ok();
+    s.route(NET1, IF5).ok_calls(&[]);
+    s.run(Op::RouteChanged { network: NET1, len: 24 }).ok_calls(&[]);
+    // The alert names the interface that packets came in on last.
+    s.route(NET1, IF3).ok_calls(&[(A, prune(sg(S1, G1), IF5)), (C, join(sg(S1, G1)))]);
+}
+
+pub fn d10_a_take_and_a_release_are_silent(on: On) {
+    let mut s = four(on);
+    s.join(B, sg(S1, G1), IF2).ok_calls(&[(A, join(sg(S1, G1)))]);
+    s.release(A, IF1).ok_calls(&[]);
+    s.take(C, IF1).ok_calls(&[]);
+    // The owner of that moment.
+    s.leave(B, sg(S1, G1), IF2).ok_calls(&[(C, prune(sg(S1, G1), IF2))]);
+    s.join(B, sg(S1, G1), IF2).ok_calls(&[(C, join(sg(S1, G1)))]);
+    s.release(C, IF1).ok_calls(&[]);
+    s.take(A, IF1).ok_calls(&[]);
+    s.route(NET1, IF3).ok_calls(&[(A, prune(sg(S1, G1), IF1)), (C, join(sg(S1, G1)))]);
+}
+
+/// Rule D9: what IGMP alone holds there raises no alerts; the owner's membership does.
+pub fn d10_igmp_beside_an_owner_does_not_count(on: On) {
+    let mut s = four(on);
+    s.take(IGMP, IF2).ok();
+    s.join(IGMP, sg(S1, G1), IF2).ok_calls(&[(B, local_join(sg(S1, G1), IF2))]);
+    s.route(NET1, IF3).ok_calls(&[]);
+    s.join(B, sg(S1, G1), IF2).ok_calls(&[(C, join(sg(S1, G1)))]);
+    s.route(NET1, IF1).ok_calls(&[(C, prune(sg(S1, G1), IF3)), (A, join(sg(S1, G1)))]);
+}
+
+/// Decision 75.
+pub fn d10_a_packet_shows_where_its_source_lies(on: On) {
+    let mut s = Stage::new(on, |w| w.null_route = true);
+    s.one_each();
+    let flow = sg(S1, G1);
+    s.join(B, flow, IF2).ok_calls(&[]);
+    s.join(B, sg(S2, G1), IF2).ok_calls(&[]);
+    let done = s.packet(flow, IF1);
+    assert_eq!(done.callbacks()[0], (A, join(flow)));
+    assert_eq!(done.of_kind(Kind::Join).len(), 2, "the other one is about the entry");
+    // An owner is known: another flow of the source says nothing new.
+    let done = s.packet(sg(S1, G2), IF3);
+    assert_eq!(done.of_kind(Kind::Join), []);
+    s.leave(B, flow, IF2).ok_calls(&[(A, prune(flow, IF2)), (A, flow_prune(flow, IF2))]);
 }

@@ -97,6 +97,15 @@ impl Admissions {
     }
 }
 
+/// What a change of routes concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerned {
+    /// A source that memberships name (rule D10).
+    Source(Ipv4Addr),
+    /// A flow (rules E5, E9).
+    Flow(SourceGroup),
+}
+
 /// A place in a walk through waiting flows.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting(IfKey, u32);
@@ -228,6 +237,24 @@ impl Core {
             flow = self.next_under(source, 32, flow);
         }
         flow.and_then(|flow| self.iif_of(flow))
+    }
+
+    /// The next thing, after one if given, that a change of routes under a prefix concerns. Sources
+    /// come before flows, because the TRUE alerts of a call come before its FALSE ones (rule E4).
+    pub fn next_concerned(
+        &self,
+        network: Ipv4Addr,
+        prefix_len: u8,
+        after: Option<Concerned>,
+    ) -> Option<Concerned> {
+        let (source, flow) = match after {
+            None => (Some(None), None),
+            Some(Concerned::Source(source)) => (Some(Some(source)), None),
+            Some(Concerned::Flow(flow)) => (None, Some(flow)),
+        };
+        let source = source.and_then(|after| self.sources.next_under(network, prefix_len, after));
+        let flow = || self.next_under(network, prefix_len, flow).map(Concerned::Flow);
+        source.map(Concerned::Source).or_else(flow)
     }
 
     /// The next flow, after one if given, whose source is under a prefix. So a walk visits what a

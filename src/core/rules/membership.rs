@@ -1,35 +1,24 @@
-//! Group memberships, and the alerts that joining and leaving cause (rules D1 to D9).
+//! Group memberships: joining and leaving (rules D1 to D6, D8).
 
 use crate::core::containers::slab::NONE;
 use crate::core::rules::registration::ClientInfo;
 use crate::core::state::members::{Counted, Entry, Holder, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
-use crate::core::state::route_book::RouteBook;
-use crate::core::{Core, Note};
+use crate::core::{Core, Looked, Note};
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
-use std::net::Ipv4Addr;
 
-/// Who hears of a change of a (*,G) or (*,*) membership (rule D7).
-enum Audience {
-    Everybody,
-    One(u32),
-    Nobody,
-}
-
-impl Audience {
-    /// How many alerts that is at most.
-    const fn size(&self, clients: usize) -> usize {
-        match self {
-            Self::Everybody => clients,
-            Self::One(_) | Self::Nobody => 1,
-        }
-    }
+/// What became of an addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adding {
+    /// It is done.
+    Done,
+    /// Nothing was done: the source is new, and its route was not looked up.
+    RouteNeeded,
 }
 
 impl Core {
-    /// MgmAddGroupMembershipEntry. Gives [`Error::RouteNeeded`], with nothing changed, where the
-    /// book lacks a source.
+    /// MgmAddGroupMembershipEntry. What was looked up, with no packet, counts only for a new source.
     pub fn add_membership(
         &mut self,
         now: Millis,
@@ -37,8 +26,8 @@ impl Core {
         of: SourceGroup,
         key: IfKey,
         flags: MembershipFlags,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
+        looked: Option<Looked>,
+    ) -> Result<Adding, Error> {
         let slot = self.slot_of(client)?;
         check(of, flags)?;
         let interface = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
@@ -46,13 +35,18 @@ impl Core {
         if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
             return Err(Error::IgmpDisabled(key));
         }
+        let new_source = flags.join && of.has_source() && !self.sources.knows(of.source());
+        if new_source && looked.is_none() {
+            return Ok(Adding::RouteNeeded);
+        }
+        let looked = looked.filter(|_| new_source);
         let entry = self.groups.find(of);
         let covered = self.covered(of)?;
-        let result = self.reserve_add(of, entry, interface, &covered, routes, slot, role);
+        let result = self.reserve_add(of, entry, interface, &covered, slot, role);
         let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
         if result.is_ok() {
             if flags.join && !entry.is_some_and(|id| self.groups[id].holds(interface, role)) {
-                self.join(now, slot, role, of, entry, interface, routes, &covered);
+                self.join(now, slot, role, of, entry, interface, looked, &covered);
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, true);
@@ -62,10 +56,10 @@ impl Core {
             }
         }
         self.give_back(covered);
-        result
+        result.map(|()| Adding::Done)
     }
 
-    /// MgmDeleteGroupMembershipEntry. Gives [`Error::RouteNeeded`] as above.
+    /// MgmDeleteGroupMembershipEntry.
     pub fn delete_membership(
         &mut self,
         now: Millis,
@@ -73,7 +67,6 @@ impl Core {
         of: SourceGroup,
         key: IfKey,
         flags: MembershipFlags,
-        routes: &mut RouteBook,
     ) -> Result<(), Error> {
         let slot = self.slot_of(client)?;
         check(of, flags)?;
@@ -86,7 +79,7 @@ impl Core {
         let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
         let covered = self.covered(of)?;
         let prunes = flags.forward && self.interfaces[interface].owner() == Some(slot);
-        let result = self.reserve_delete(entry, interface, &covered, routes, slot, role);
+        let result = self.reserve_delete(entry, interface, &covered, slot, role);
         let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
         let result =
             result.and_then(|()| if prunes { self.reserve_prune_in_flows(of) } else { Ok(()) });
@@ -94,7 +87,7 @@ impl Core {
             if flags.join
                 && let Some(id) = entry
             {
-                self.leave(slot, role, id, interface, routes, true);
+                self.leave(slot, role, id, interface, true);
             }
             if flags.forward {
                 self.set_forced(now, slot, interface, &covered, false);
@@ -108,30 +101,28 @@ impl Core {
         result
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one membership has that many sides")]
     fn reserve_add(
         &mut self,
         of: SourceGroup,
         entry: Option<u32>,
         interface: u32,
         covered: &[u32],
-        routes: &mut RouteBook,
         slot: u32,
         role: Role,
     ) -> Result<(), Error> {
-        if of.has_source()
-            && self.counts_for_d7(interface, role)
-            && entry.is_none_or(|id| self.groups[id].counted.is_empty())
-        {
-            routes.require(of.source())?;
-        }
-        let alerts = 1 + self.audience(entry, slot).size(self.client_count());
+        let alerts = 1 + self.audience(of, entry, slot).size(self.client_count());
         match entry {
             Some(id) => {
                 self.groups[id].holders.try_reserve(1)?;
                 self.groups[id].counted.try_reserve(1)?;
             }
-            None => self.groups.reserve_one()?,
+            None => {
+                self.groups.reserve_one()?;
+                if of.has_source() {
+                    self.sources.reserve_one()?;
+                    self.relook.try_reserve(1)?;
+                }
+            }
         }
         self.interfaces[interface].memberships.of_mut(role).reserve_one()?;
         self.reserve_refresh(covered, interface, alerts)
@@ -142,14 +133,10 @@ impl Core {
         entry: Option<u32>,
         interface: u32,
         covered: &[u32],
-        routes: &mut RouteBook,
         slot: u32,
         role: Role,
     ) -> Result<(), Error> {
-        let alerts = match entry {
-            Some(id) => self.alerts_of_leave(id, interface, routes, (slot, role), None)?,
-            None => 0,
-        };
+        let alerts = entry.map_or(0, |id| self.alerts_of_leave(id, interface, (slot, role), None));
         self.reserve_refresh(covered, interface, alerts)
     }
 
@@ -167,31 +154,25 @@ impl Core {
     }
 
     /// How many alerts the end of one membership of an entry can cause at most, once `gone` has
-    /// lost its own on the interface. Gives [`Error::RouteNeeded`] where the book lacks its source.
+    /// lost its own on the interface.
     pub(in crate::core) fn alerts_of_leave(
         &self,
         id: u32,
         interface: u32,
-        routes: &mut RouteBook,
         (slot, role): (u32, Role),
         gone: Option<u32>,
-    ) -> Result<usize, Error> {
-        let entry = &self.groups[id];
-        let of = entry.of();
+    ) -> usize {
         if !self.counts_for_d7(interface, role) {
-            return Ok(1);
+            return 1;
+        }
+        if self.groups[id].of().has_source() {
+            return 2;
         }
         let stays = |entry: &Entry, counted: Counted| {
             counted.client != slot
                 && !(Some(counted.client) == gone && entry.only_owns(interface, counted))
         };
-        if of.has_source() {
-            if !entry.counted.iter().any(|counted| stays(entry, *counted)) {
-                routes.require(of.source())?;
-            }
-            return Ok(2);
-        }
-        Ok(1 + self.audience_among(Some(id), stays).size(self.client_count()))
+        1 + self.audience_among(Some(id), stays).size(self.client_count())
     }
 
     /// Adds a membership that is not there, with its alerts, and brings the entries it covers up to
@@ -205,14 +186,10 @@ impl Core {
         of: SourceGroup,
         entry: Option<u32>,
         interface: u32,
-        routes: &RouteBook,
+        looked: Option<Looked>,
         covered: &[u32],
     ) {
-        let audience = self.audience(entry, slot);
-        let id = entry.unwrap_or_else(|| self.groups.insert(Entry::new(of)));
-        if of.is_all() {
-            self.everything = Some(id);
-        }
+        let id = entry.unwrap_or_else(|| self.insert_entry(of, looked));
         let entry = &mut self.groups[id];
         let at = entry.place_of(interface).unwrap_or_else(|at| {
             entry.holders.insert(at, Holder::new(interface));
@@ -223,19 +200,12 @@ impl Core {
 
         if self.counts_for_d7(interface, role) {
             let entry = &mut self.groups[id];
-            let others = !entry.counted.is_empty();
             match entry.counts(slot) {
                 Ok(at) => entry.counted[at].interfaces += 1,
                 Err(at) => {
                     entry.counted.insert(at, Counted { client: slot, interfaces: 1 });
-                    let action = Action::Join { of, member: true };
-                    if of.has_source() {
-                        if !others {
-                            self.tell_owner_toward(of.source(), routes, slot, action);
-                        }
-                    } else if of.is_all() || !self.counts_everything(slot) {
-                        self.tell(audience, slot, action);
-                    }
+                    let audience = self.audience(of, Some(id), slot);
+                    self.tell(audience, slot, Action::Join { of, member: true });
                 }
             }
         }
@@ -254,7 +224,6 @@ impl Core {
         role: Role,
         id: u32,
         interface: u32,
-        routes: &RouteBook,
         tell_local: bool,
     ) {
         let counts = self.counts_for_d7(interface, role);
@@ -269,112 +238,49 @@ impl Core {
         let mut last = false;
         if counts && let Ok(at) = entry.counts(slot) {
             entry.counted[at].interfaces -= 1;
-            if entry.counted[at].interfaces == 0 {
+            last = entry.counted[at].interfaces == 0;
+            if last {
                 entry.counted.remove(at);
-                last = true;
             }
         }
-        let nobody_left = entry.counted.is_empty();
-        let left = if entry.holders.is_empty() {
-            self.groups.remove(id);
-            if of.is_all() {
-                self.everything = None;
-            }
-            None
-        } else {
-            Some(id)
-        };
         if last {
-            let key = self.interfaces[interface].key;
-            let action =
-                Action::Prune { of, interface: key, member: true, asks: LifetimeAsk::NONE };
-            if of.has_source() {
-                let any_source = self.groups.find(of.any_source());
-                if nobody_left && matches!(self.audience(any_source, slot), Audience::Everybody) {
-                    self.tell_owner_toward(of.source(), routes, slot, action);
-                }
-            } else if of.is_all() || !self.counts_everything(slot) {
-                self.tell(self.audience(left, slot), slot, action);
-            }
+            let (interface, asks) = (self.interfaces[interface].key, LifetimeAsk::NONE);
+            let audience = self.audience(of, Some(id), slot);
+            self.tell(audience, slot, Action::Prune { of, interface, member: true, asks });
+        }
+        if self.groups[id].holders.is_empty() {
+            self.remove_entry(id);
         }
         if tell_local {
             self.tell_local(interface, role, |interface| Action::LocalLeave { of, interface });
         }
     }
 
-    /// Who hears of a change by this client: nobody else has the membership, one has, or more.
-    /// `entry` is what there is of it; (*,*) counts everywhere.
-    fn audience(&self, entry: Option<u32>, slot: u32) -> Audience {
-        self.audience_among(entry, |_, counted| counted.client != slot)
-    }
-
-    /// The same, where `stays` tells who has the membership besides.
-    fn audience_among(
-        &self,
-        entry: Option<u32>,
-        stays: impl Fn(&Entry, Counted) -> bool,
-    ) -> Audience {
-        let mut first = None;
-        let all = self.everything.filter(|all| Some(*all) != entry);
-        for id in entry.into_iter().chain(all) {
-            let entry = &self.groups[id];
-            for counted in entry.counted.iter().filter(|counted| stays(entry, **counted)) {
-                match first {
-                    None => first = Some(counted.client),
-                    Some(other) if other != counted.client => return Audience::Nobody,
-                    Some(_) => {}
-                }
+    /// Adds an entry that nobody holds yet. Room must have been reserved.
+    fn insert_entry(&mut self, of: SourceGroup, looked: Option<Looked>) -> u32 {
+        let id = self.groups.insert(Entry::new(of));
+        if of.is_all() {
+            self.everything = Some(id);
+        }
+        if of.has_source() {
+            let route = looked.and_then(|looked| looked.route);
+            self.sources.insert(of, id, route.map(|route| route.interface));
+            if let Some(looked) = looked {
+                self.look_if_outdated(of.source(), looked);
             }
         }
-        first.map_or(Audience::Everybody, Audience::One)
+        id
     }
 
-    fn tell(&mut self, audience: Audience, cause: u32, action: Action) {
-        match audience {
-            Audience::Everybody => {
-                for (slot, _, _) in self.clients.iter() {
-                    if slot != cause {
-                        self.outbox.push(slot, action);
-                    }
-                }
-            }
-            Audience::One(slot) => self.outbox.push(slot, action),
-            Audience::Nobody => {}
+    fn remove_entry(&mut self, id: u32) {
+        let of = self.groups[id].of();
+        self.groups.remove(id);
+        if of.is_all() {
+            self.everything = None;
         }
-    }
-
-    fn tell_owner_toward(
-        &mut self,
-        source: Ipv4Addr,
-        routes: &RouteBook,
-        cause: u32,
-        action: Action,
-    ) {
-        let toward = routes.get(source).and_then(|key| self.interfaces.resolve(key));
-        let owner = toward.and_then(|id| self.interfaces[id].owner());
-        if let Some(owner) = owner.filter(|owner| *owner != cause) {
-            self.outbox.push(owner, action);
+        if of.has_source() {
+            self.sources.remove(of);
         }
-    }
-
-    /// Tells the routing protocol that owns the interface what IGMP did (rule D9).
-    fn tell_local(&mut self, interface: u32, role: Role, action: impl FnOnce(IfKey) -> Action) {
-        let Some(protocol) = self.interfaces[interface].protocol else { return };
-        if role == Role::Igmp {
-            self.outbox.push(protocol, action(self.interfaces[interface].key));
-        }
-    }
-
-    /// Whether the client holds (*,*), and so counts in every N(G).
-    fn counts_everything(&self, slot: u32) -> bool {
-        self.everything.is_some_and(|id| self.groups[id].counts(slot).is_ok())
-    }
-
-    /// Whether a membership in this role counts for D7: all do but IGMP's beside an owner that
-    /// has a local-join callback (rule D9).
-    fn counts_for_d7(&self, interface: u32, role: Role) -> bool {
-        let owner = self.interfaces[interface].protocol.and_then(|slot| self.clients.in_slot(slot));
-        role == Role::Protocol || !owner.is_some_and(|owner| owner.info.has_local_join)
     }
 
     /// The role in which a client is on an interface.

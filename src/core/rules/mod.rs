@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `registration` | who is a client (rules B) |
 //! | `ownership` | who is on which interface, and IGMP's disable and enable (rules C) |
-//! | `membership` | joins and leaves, and the alerts of rules D7 and D9 |
+//! | `membership` | joins and leaves (rules D1 to D6, D8) |
+//! | `alerts` | who is told of them (rules D7, D9, D10) |
 //! | `oifs` | outgoing interfaces and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions (rules E1 to E3) |
 //! | `flow::arrive` | packets of flows without an entry |
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod alerts;
 pub(crate) mod enumerate;
 pub(crate) mod flow;
 pub(crate) mod lifetime;

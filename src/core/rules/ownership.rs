@@ -5,7 +5,6 @@ use crate::core::state::interfaces::ChangeKind;
 use crate::core::state::members::Role;
 use crate::core::state::outbox::Action;
 use crate::core::state::plane::Stale;
-use crate::core::state::route_book::RouteBook;
 
 use crate::core::{NONE, Relook};
 use crate::error::Error;
@@ -51,30 +50,18 @@ impl Core {
     }
 
     /// MgmTakeInterfaceOwnership, once the plane has the interface.
-    pub fn take(
-        &mut self,
-        now: Millis,
-        client: ClientId,
-        key: IfKey,
-        routes: &mut RouteBook,
-    ) -> Result<Taking, Error> {
+    pub fn take(&mut self, now: Millis, client: ClientId, key: IfKey) -> Result<Taking, Error> {
         self.may_take(client, key)?;
         let slot = self.slot_of(client)?;
         self.relook.try_reserve(1)?;
         self.interfaces_of.reserve_one()?;
         let id = self.interfaces.intern(key)?;
-        let result = self.take_known(now, slot, id, routes);
+        let result = self.take_known(now, slot, id);
         self.interfaces.forget_unused(id);
         result
     }
 
-    fn take_known(
-        &mut self,
-        now: Millis,
-        slot: u32,
-        id: u32,
-        routes: &mut RouteBook,
-    ) -> Result<Taking, Error> {
+    fn take_known(&mut self, now: Millis, slot: u32, id: u32) -> Result<Taking, Error> {
         if self.is_igmp(slot) {
             if !self.interfaces[id].up {
                 self.set_up(now, id, true, Some(slot))?;
@@ -93,27 +80,21 @@ impl Core {
         match self.interfaces[id].igmp {
             Some(igmp) => self.begin_change(id, igmp, ChangeKind::Take(slot)),
             None => {
-                self.commit(now, id, ChangeKind::Take(slot), routes)?;
+                self.commit(now, id, ChangeKind::Take(slot))?;
                 Ok(Taking::Done)
             }
         }
     }
 
     /// MgmReleaseInterfaceOwnership (rule C4).
-    pub fn release(
-        &mut self,
-        now: Millis,
-        client: ClientId,
-        key: IfKey,
-        routes: &mut RouteBook,
-    ) -> Result<Taking, Error> {
+    pub fn release(&mut self, now: Millis, client: ClientId, key: IfKey) -> Result<Taking, Error> {
         let slot = self.slot_of(client)?;
         let id = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
         let role = self.role_on(id, slot).ok_or(Error::NotOnInterface(key))?;
         let interface = &self.interfaces[id];
         match (role, interface.igmp, interface.change) {
             (Role::Igmp, _, _) => {
-                self.release_igmp(now, id, slot, routes)?;
+                self.release_igmp(now, id, slot)?;
                 Ok(Taking::Done)
             }
             // The release of the owner is under way already.
@@ -122,7 +103,7 @@ impl Core {
                 self.begin_change(id, igmp, ChangeKind::Release(slot))
             }
             (Role::Protocol, None, None) => {
-                self.commit(now, id, ChangeKind::Release(slot), routes)?;
+                self.commit(now, id, ChangeKind::Release(slot))?;
                 self.left(id);
                 Ok(Taking::Done)
             }
@@ -176,36 +157,21 @@ impl Core {
         }
     }
 
-    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes. Where the book
-    /// lacks the route to a source, it gives [`Error::RouteNeeded`] and must be called again.
-    pub fn disable_answered(
-        &mut self,
-        now: Millis,
-        change: u32,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
-        self.complete(now, change, routes)?;
+    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes.
+    pub fn disable_answered(&mut self, now: Millis, change: u32) {
+        self.complete(now, change);
         if let Some(known) = self.changes.get_mut(change) {
             known.answered = true;
             if known.seen {
                 self.changes.remove(change);
             }
         }
-        Ok(())
     }
 
     /// The outcome of a change, for the call that began it. A change that IGMP has not been told
-    /// of yet, because IGMP is in a callback up the stack, is made now (decision 3). Where the book
-    /// lacks the route to a source, it gives [`Error::RouteNeeded`] and must be called again.
-    pub fn change_outcome(
-        &mut self,
-        now: Millis,
-        change: u32,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
-        if self.complete(now, change, routes) == Err(Error::RouteNeeded) {
-            return Err(Error::RouteNeeded);
-        }
+    /// of yet, because IGMP is in a callback up the stack, is made now (decision 3).
+    pub fn change_outcome(&mut self, now: Millis, change: u32) -> Result<(), Error> {
+        self.complete(now, change);
         let Some(known) = self.changes.get_mut(change) else { return Ok(()) };
         let outcome = known.outcome.clone().unwrap_or(Ok(()));
         known.seen = true;
@@ -217,16 +183,12 @@ impl Core {
 
     /// Makes a change that was not made yet, and enables IGMP again, whether the change succeeded
     /// or not.
-    fn complete(&mut self, now: Millis, change: u32, routes: &mut RouteBook) -> Result<(), Error> {
-        let Some(known) = self.changes.get(change) else { return Ok(()) };
-        if known.outcome.is_some() {
-            return Ok(());
-        }
+    fn complete(&mut self, now: Millis, change: u32) {
+        let Some(known) = self.changes.get(change).filter(|known| known.outcome.is_none()) else {
+            return;
+        };
         let (id, kind) = (known.interface, known.kind);
-        let mut outcome = self.commit(now, id, kind, routes);
-        if outcome == Err(Error::RouteNeeded) {
-            return outcome;
-        }
+        let outcome = self.commit(now, id, kind);
         if let ChangeKind::Take(slot) = kind
             && outcome.is_err()
         {
@@ -246,27 +208,20 @@ impl Core {
         }
         if let Some(known) = self.changes.get_mut(change) {
             known.enabled = enabled;
-            known.outcome = Some(std::mem::replace(&mut outcome, Ok(())));
+            known.outcome = Some(outcome);
         }
-        Ok(())
     }
 
     /// Changes the routing protocol that owns an interface, with all consequences.
-    fn commit(
-        &mut self,
-        now: Millis,
-        id: u32,
-        kind: ChangeKind,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
+    fn commit(&mut self, now: Millis, id: u32, kind: ChangeKind) -> Result<(), Error> {
         let igmp = self.interfaces[id].igmp;
         self.relook.try_reserve(1)?;
         match kind {
             ChangeKind::Take(slot) => {
-                let leaving = self.prepare_leave(id, &[(Role::Igmp, igmp)], routes)?;
+                let leaving = self.prepare_leave(id, &[(Role::Igmp, igmp)])?;
                 if let Some(igmp) = igmp {
                     // They counted for D7, because IGMP was the owner (rule D9, decision 4).
-                    self.leave_all(id, igmp, Role::Igmp, &leaving[0], routes, false);
+                    self.leave_all(id, igmp, Role::Igmp, &leaving[0], false);
                 }
                 self.delete_entries_of(id, false);
                 self.refresh_left(now, id, slot, &leaving[0]);
@@ -281,10 +236,10 @@ impl Core {
             }
             ChangeKind::Release(slot) => {
                 let roles = [(Role::Protocol, Some(slot)), (Role::Igmp, igmp)];
-                let leaving = self.prepare_leave(id, &roles, routes)?;
-                self.leave_all(id, slot, Role::Protocol, &leaving[0], routes, false);
+                let leaving = self.prepare_leave(id, &roles)?;
+                self.leave_all(id, slot, Role::Protocol, &leaving[0], false);
                 if let Some(igmp) = igmp {
-                    self.leave_all(id, igmp, Role::Igmp, &leaving[1], routes, false);
+                    self.leave_all(id, igmp, Role::Igmp, &leaving[1], false);
                 }
                 self.delete_entries_of(id, true);
                 self.refresh_left(now, id, slot, &leaving[0]);
@@ -297,15 +252,9 @@ impl Core {
         Ok(())
     }
 
-    fn release_igmp(
-        &mut self,
-        now: Millis,
-        id: u32,
-        slot: u32,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
-        let leaving = self.prepare_leave(id, &[(Role::Igmp, Some(slot))], routes)?;
-        self.leave_all(id, slot, Role::Igmp, &leaving[0], routes, true);
+    fn release_igmp(&mut self, now: Millis, id: u32, slot: u32) -> Result<(), Error> {
+        let leaving = self.prepare_leave(id, &[(Role::Igmp, Some(slot))])?;
+        self.leave_all(id, slot, Role::Igmp, &leaving[0], true);
         let alone = self.interfaces[id].protocol.is_none();
         if alone {
             self.delete_entries_of(id, true);
@@ -326,29 +275,19 @@ impl Core {
         &mut self,
         id: u32,
         roles: &[(Role, Option<u32>)],
-        routes: &mut RouteBook,
     ) -> Result<[Vec<SourceGroup>; 2], Error> {
         let mut leaving = [Vec::new(), Vec::new()];
         let (mut alerts, mut entries, mut gone) = (0, 0, None);
-        let mut lacks_routes = false;
         for (list, (role, slot)) in leaving.iter_mut().zip(roles) {
             let Some(slot) = slot else { continue };
             *list = self.memberships_of(id, *role)?;
             for of in list.iter() {
                 if let Some(entry) = self.groups.find(*of) {
-                    match self.alerts_of_leave(entry, id, routes, (*slot, *role), gone) {
-                        Ok(its) => alerts += its,
-                        // All that are lacking are looked up together.
-                        Err(Error::RouteNeeded) => lacks_routes = true,
-                        Err(error) => return Err(error),
-                    }
+                    alerts += self.alerts_of_leave(entry, id, (*slot, *role), gone);
                 }
                 entries += self.mfes.covered(*of).count();
             }
             gone = Some(*slot);
-        }
-        if lacks_routes {
-            return Err(Error::RouteNeeded);
         }
         let marked = self.interfaces[id].marked.len();
         let of_iif = self.interfaces[id].iif_users as usize;
@@ -366,12 +305,11 @@ impl Core {
         slot: u32,
         role: Role,
         leaving: &[SourceGroup],
-        routes: &RouteBook,
         tell_local: bool,
     ) {
         for of in leaving {
             if let Some(entry) = self.groups.find(*of) {
-                self.leave(slot, role, entry, id, routes, tell_local);
+                self.leave(slot, role, entry, id, tell_local);
             }
         }
     }

@@ -114,4 +114,9 @@ impl Entry {
     pub(in crate::core) fn counts(&self, client: u32) -> Result<usize, usize> {
         self.counted.binary_search_by_key(&client, |counted| counted.client)
     }
+
+    /// Whether a client counts for it that is none of these.
+    pub(in crate::core) fn is_held_beside(&self, clients: &[u32]) -> bool {
+        self.counted.iter().any(|counted| !clients.contains(&counted.client))
+    }
 }

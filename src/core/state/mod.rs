@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `interfaces` | who is on which interface |
 //! | `members` | who has a membership |
+//! | `sources` | the sources that memberships name, and the routes toward them |
 //! | `mfe` | forwarding entries and their tables |
 //! | `wheel` | when lifetimes end |
 //! | `outbox`, `plane` | what clients and the forwarding plane must do |
-//! | `route_book` | routes looked up before a call |
 //! | `route_changes` | whether the answer to a look-up still holds |
 //! | `record` | what readers see |
 
@@ -19,6 +19,6 @@ pub(crate) mod mfe;
 pub mod outbox;
 pub mod plane;
 pub mod record;
-pub(crate) mod route_book;
 pub(crate) mod route_changes;
+pub(crate) mod sources;
 pub(crate) mod wheel;

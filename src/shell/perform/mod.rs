@@ -9,7 +9,7 @@ mod question;
 
 pub(crate) use program::Batch;
 
-use crate::core::{ClientInfo, Core, Due, Looked, Note, Relook, RouteBook};
+use crate::core::{ClientInfo, Core, Due, Looked, Note, Relook, RoutesAsOf};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::Level;
@@ -18,8 +18,10 @@ use crate::shell::context::{self, Here, JobOf};
 use crate::shell::deliver::{NOBODY, PATIENCE};
 use crate::shell::manager::{Mgm, Running};
 use crate::sys::sync::Instant;
-use crate::types::{Millis, SourceGroup};
+use crate::types::{IfKey, Millis, SourceGroup};
 use question::Question;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
 /// must not keep it.
@@ -79,64 +81,32 @@ impl<C: Callbacks> Mgm<C> {
         running.begin(context::here(self.address()))
     }
 
-    /// Asks the core, with the routes it needs, and does what it decides.
+    /// Asks the core, and does what it decides.
     pub(crate) fn ask_core<R>(
         &'static self,
         call: &mut Call,
-        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let now = self.now();
-        self.ask_core_with(call, now, &mut RouteBook::new(), ask)
-    }
-
-    /// The same with routes that are known already.
-    pub(crate) fn ask_core_with<R>(
-        &'static self,
-        call: &mut Call,
-        now: Millis,
-        routes: &mut RouteBook,
-        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let mut next = None;
+        let (now, mut next) = (self.now(), None);
         let (result, work) =
-            self.ask_with(call, now, routes, ask, |running, call| running.choose(call, &mut next))?;
+            self.ask_with(call, now, ask, |running, call| running.choose(call, &mut next))?;
         self.carry_on(call, work, &mut next);
         result
     }
 
-    /// Asks the core, with the routes it needs. What it decides is left to `then`, which is
-    /// called under the same lock.
-    pub(crate) fn ask_only<R, T>(
-        &'static self,
-        call: &mut Call,
-        ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
-        then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
-    ) -> Result<(Result<R, Error>, T), Error> {
-        let now = self.now();
-        self.ask_with(call, now, &mut RouteBook::new(), ask, then)
-    }
-
-    /// The same at a moment, with routes that are known already.
+    /// Asks the core at a moment. What it decides is left to `then`, which is called under the
+    /// same lock.
     pub(crate) fn ask_with<R, T>(
         &'static self,
         call: &mut Call,
         now: Millis,
-        routes: &mut RouteBook,
-        mut ask: impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
         then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
     ) -> Result<(Result<R, Error>, T), Error> {
-        loop {
-            let forwarder = {
-                let mut state = self.state.write();
-                let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
-                let result = running.ask(call, now, routes, &mut ask);
-                if !matches!(result, Err(Error::RouteNeeded)) {
-                    return Ok((result, then(running, call)));
-                }
-                running.forwarder.clone()
-            };
-            self.look_up(&*forwarder, routes)?;
-        }
+        let mut state = self.state.write();
+        let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
+        let result = running.ask(call, now, ask);
+        Ok((result, then(running, call)))
     }
 
     /// Does what is to be done, by this thread as far as it may.
@@ -185,40 +155,29 @@ impl<C: Callbacks> Mgm<C> {
             Some(ask) if ask.question.wants_answer() => self.now(),
             _ => Millis::default(),
         };
-        let mut routes = RouteBook::new();
-        loop {
-            let forwarder = {
-                let mut state = self.state.write();
-                let Some(running) = state.running_in(call.epoch) else {
-                    // MgmHostStop waits until this thread calls nobody any more.
-                    if let Some(slot) = call.lane.take() {
-                        match state.whole() {
-                            Some(run) if run.epoch == call.epoch => {
-                                run.delivery.stop_running(slot, &run.core.outbox);
-                            }
-                            _ => state.waits.returned(call.epoch, slot),
-                        }
+        let mut state = self.state.write();
+        let Some(running) = state.running_in(call.epoch) else {
+            // MgmHostStop waits until this thread calls nobody any more.
+            if let Some(slot) = call.lane.take() {
+                match state.whole() {
+                    Some(run) if run.epoch == call.epoch => {
+                        run.delivery.stop_running(slot, &run.core.outbox);
                     }
-                    return Work::Nothing;
-                };
-                let Some(ask) = asked else { return running.choose(call, asked) };
-                running.begin_asking(call, ask.job);
-                let answer = ask.question.answer(&mut running.core, now, ask.slot, &mut routes);
-                #[cfg(feature = "fault-injection")]
-                crate::shell::fault::point("answer");
-                if answer != Err(Error::RouteNeeded) {
-                    running.post(call);
-                    running.delivery.done(ask.job);
-                    *asked = None;
-                    return running.choose(call, asked);
+                    _ => state.waits.returned(call.epoch, slot),
                 }
-                running.forwarder.clone()
-            };
-            // For want of memory the change does not come to pass.
-            if self.look_up(&*forwarder, &mut routes).is_err() {
-                routes.give_up();
             }
+            return Work::Nothing;
+        };
+        if let Some(ask) = asked {
+            running.begin_asking(call, ask.job);
+            ask.question.answer(&mut running.core, now, ask.slot);
+            #[cfg(feature = "fault-injection")]
+            crate::shell::fault::point("answer");
+            running.post(call);
+            running.delivery.done(ask.job);
+            *asked = None;
         }
+        running.choose(call, asked)
     }
 
     /// Ends a call: from outside any callback it waits for what it caused (rule A7).
@@ -257,6 +216,7 @@ impl<C: Callbacks> Mgm<C> {
                     at = Some(place);
                 }
             }
+            Relook::Source { source } => self.look_at_source(call, job, source),
         }
         // Whoever waits for it is woken once this thread knows what it does next.
         let _ = self.with_in(call.epoch, |running| running.delivery.done(job));
@@ -290,16 +250,18 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Looks up the routes that a call of the core lacked.
-    pub(crate) fn look_up(
-        &self,
-        forwarder: &dyn Forwarder,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
-        routes.fill(|source| {
-            let iif = self.with(|running| running.core.iif_of_source(source)).flatten();
-            forwarder.route(source, iif).map(|route| route.interface)
-        })
+    /// Looks up the route toward a source that memberships name, and tells the core. What comes of
+    /// it belongs to a job.
+    pub(crate) fn look_at_source(&'static self, call: &mut Call, job: u32, source: Ipv4Addr) {
+        let asked = self.with_in(call.epoch, |running| running.before_look_toward(source));
+        let Ok((forwarder, iif, as_of)) = asked else { return };
+        let looked = Looked { route: forwarder.route(source, iif), as_of };
+        let _ = self.with_in(call.epoch, |running| {
+            running.begin_asking(call, job);
+            // For want of memory it is looked at again.
+            running.look_all |= running.core.source_rerouted(source, looked).is_err();
+            running.post(call);
+        });
     }
 
     /// Waits until everything that a job caused has been performed (rule A7), but for what goes to
@@ -399,6 +361,15 @@ impl Call {
 }
 
 impl<C: Callbacks> Running<C> {
+    /// What is needed to look up the route toward a source without a packet of it: the forwarder,
+    /// where its packets come in as far as that is known, and the present moment.
+    pub(crate) fn before_look_toward(
+        &self,
+        source: Ipv4Addr,
+    ) -> (Arc<dyn Forwarder>, Option<IfKey>, RoutesAsOf) {
+        (self.forwarder.clone(), self.core.iif_of_source(source), self.core.routes_as_of())
+    }
+
     /// Begins a call; from inside a callback it belongs to that callback's job.
     pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
         let (job, owns_job) = match here.around {
@@ -427,11 +398,10 @@ impl<C: Callbacks> Running<C> {
         &mut self,
         call: &mut Call,
         now: Millis,
-        routes: &mut RouteBook,
-        ask: &mut impl FnMut(&mut Core, Millis, &mut RouteBook) -> Result<R, Error>,
+        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.begin_asking(call, call.job);
-        let result = ask(&mut self.core, now, routes);
+        let result = ask(&mut self.core, now);
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("core");
         self.post(call);

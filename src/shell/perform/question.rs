@@ -3,10 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::outbox::{Action, LifetimeAsk, Node};
-use crate::core::{Core, Header, RouteBook};
-use crate::error::Error;
+use crate::core::{Core, Header};
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use crate::shell::manager::Mgm;
+use crate::shell::manager::{Mgm, Running};
 use crate::shell::perform::Call;
 use crate::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
@@ -97,15 +96,8 @@ impl Question {
         }
     }
 
-    /// Gives the answer to the core. Gives [`Error::RouteNeeded`], and is to be called again,
-    /// where the book lacks a source.
-    pub(super) fn answer(
-        &self,
-        core: &mut Core,
-        now: Millis,
-        client: u32,
-        routes: &mut RouteBook,
-    ) -> Result<(), Error> {
+    /// Gives the answer to the core.
+    pub(super) fn answer(&self, core: &mut Core, now: Millis, client: u32) {
         match self {
             Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
             Self::Creation { id, out, starved, .. } => {
@@ -115,10 +107,9 @@ impl Question {
                 core.creation_answered(now, *id, client, out);
             }
             Self::Prune { of, asks, timeout, .. } => core.prune_answered(now, *of, *asks, *timeout),
-            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change, routes)?,
+            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change),
             _ => {}
         }
-        Ok(())
     }
 }
 
@@ -147,44 +138,26 @@ impl<C: Callbacks> Mgm<C> {
     /// Questions that wait for a client that goes are answered for it, in the name of the calls
     /// that caused them.
     pub(crate) fn answer_orphans(&'static self, call: &mut Call, client: ClientId) {
-        let (now, mut routes, mut orphan) = (self.now(), RouteBook::new(), None);
-        loop {
-            let mut state = self.state.write();
-            let Some(running) = state.running_in(call.epoch) else { return };
-            if orphan.is_none() {
-                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
-            }
-            let Some(node) = &orphan else { return };
+        let now = self.now();
+        let answer_next = |running: &mut Running<C>, call: &mut Call| {
+            let node = running.delivery.take_orphan(client.slot, &mut running.core.outbox)?;
             running.begin_asking(call, node.job);
-            let answered = answer_orphan(&mut running.core, now, node, &mut routes);
+            answer_orphan(&mut running.core, now, &node);
             running.post(call);
-            if answered == Err(Error::RouteNeeded) {
-                let forwarder = running.forwarder.clone();
-                drop(state);
-                if self.look_up(&*forwarder, &mut routes).is_err() {
-                    routes.give_up();
-                }
-                continue;
-            }
             running.delivery.done(node.job);
-            orphan = None;
-        }
+            Some(())
+        };
+        while let Ok(Some(())) = self.with_in(call.epoch, |running| answer_next(running, call)) {}
     }
 }
 
 /// Answers for a client that has gone.
-fn answer_orphan(
-    core: &mut Core,
-    now: Millis,
-    node: &Node,
-    routes: &mut RouteBook,
-) -> Result<(), Error> {
+fn answer_orphan(core: &mut Core, now: Millis, node: &Node) {
     match node.action {
         Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
         Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
         Action::WrongIf { header, .. } => drop(core.take_header(header)),
-        Action::DisableIgmp { change, .. } => core.disable_answered(now, change, routes)?,
+        Action::DisableIgmp { change, .. } => core.disable_answered(now, change),
         _ => {}
     }
-    Ok(())
 }

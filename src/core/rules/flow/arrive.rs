@@ -50,6 +50,9 @@ impl Core {
         }
         let Some(Looked { route, as_of }) = looked else { return Ok(Admission::RouteNeeded) };
         let outdated = self.route_changes.concern(flow.source(), as_of);
+        if !outdated {
+            self.source_seen(flow.source(), route.map(|route| route.interface))?;
+        }
         let header = Header::new(header);
         match pending {
             Some(id) => self.packet_meanwhile(now, id, header, Came { arrival, route }, outdated),
