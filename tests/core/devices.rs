@@ -2,7 +2,7 @@
 
 use crate::JOIN;
 use mgm::core::state::outbox::{Action, Chain};
-use mgm::core::{ClientInfo, Core, Limits, Looked, NONE, Note, RouteBook};
+use mgm::core::{ClientInfo, Core, Limits, Looked, NONE, Note};
 use mgm::types::{IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
@@ -27,12 +27,11 @@ fn oifs(
     }
     let info = ClientInfo { protocol: 1, component: 1, has_local_join: false };
     let client = core.register(info).unwrap();
-    let routes = &mut RouteBook::new();
     for interface in [SOURCE, SPOKE, OTHER] {
-        core.take(NOW, client, interface, routes).unwrap();
+        core.take(NOW, client, interface).unwrap();
     }
     for interface in before {
-        core.add_membership(NOW, client, FLOW.any_source(), *interface, JOIN, routes).unwrap();
+        core.add_membership(NOW, client, FLOW.any_source(), *interface, JOIN, None).unwrap();
     }
     let source = FLOW.source();
     let route =
@@ -50,7 +49,7 @@ fn oifs(
         }
     }
     for (interface, flags) in after {
-        core.add_membership(NOW, client, FLOW.any_source(), *interface, *flags, routes).unwrap();
+        core.add_membership(NOW, client, FLOW.any_source(), *interface, *flags, None).unwrap();
     }
     let mut oifs = Vec::new();
     core.entry_state(FLOW, NONE, &mut oifs).unwrap().unwrap();

@@ -78,7 +78,9 @@ pub type PMGM_CREATION_ALERT_CALLBACK = Option<
 
 /// Receivers are gone.
 ///
-/// bMemberDelete TRUE: other clients' memberships ended; (0, 0) means all sources and groups.
+/// bMemberDelete TRUE: no other client has this membership any more, or routes have changed and
+/// the client does not own the interface toward its source any more; (0, 0) means all sources and
+/// groups.
 /// bMemberDelete FALSE: an entry whose incoming interface the client owns has no outgoing
 /// interfaces any more (or never had any); *pdwTimeout, 900 on entry, then becomes the entry's
 /// lifetime in seconds (0 means 900, at most 86400).
@@ -99,7 +101,7 @@ pub type PMGM_PRUNE_ALERT_CALLBACK = Option<
 
 /// Receivers are there.
 ///
-/// bMemberUpdate TRUE: another client's first membership; (0, 0) means all sources and groups.
+/// bMemberUpdate TRUE: other clients have this membership now; (0, 0) means all sources and groups.
 /// bMemberUpdate FALSE: an entry whose incoming interface the client owns has an outgoing
 /// interface, by another client's doing.
 pub type PMGM_JOIN_ALERT_CALLBACK = Option<
