@@ -361,7 +361,7 @@ static void host_types(void)
     AT(MGM_HOST_CONFIG, dwMaxMfes, 12);
     AT(MGM_HOST_CONFIG, pvContext, 16);
     AT(MGM_HOST_CONFIG, pForwarder, WIDE_NARROW(48u, 32u));
-    AT(MGM_HOST_CONFIG, dwReserved, WIDE_NARROW(84u, 56u));
+    AT(MGM_HOST_CONFIG, dwFlags, WIDE_NARROW(84u, 56u));
     AT(MGM_HOST_CONFIG, dwMulticastSocket, WIDE_NARROW(88u, 60u));
     CHECK_EQ(MGM_FORWARDER_MEMORY, 0);
     CHECK_EQ(MGM_FORWARDER_KERNEL, 1);

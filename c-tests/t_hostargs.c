@@ -40,6 +40,16 @@ static void sizes(void)
         MGM_HOST_CONFIG known;
         BYTE unknown[64];
     } newer;
+    /* Where the structure ended in earlier headers, or could have: behind each field. */
+    static const DWORD older[] = {
+        offsetof(MGM_HOST_CONFIG, pszControlPath),
+        offsetof(MGM_HOST_CONFIG, pfnClock),
+        offsetof(MGM_HOST_CONFIG, dwMaxNewMfesPerSecond),
+        offsetof(MGM_HOST_CONFIG, dwMaxNewMfesPerSource),
+        offsetof(MGM_HOST_CONFIG, dwLogLevel),
+        offsetof(MGM_HOST_CONFIG, dwFlags),
+        offsetof(MGM_HOST_CONFIG, dwMulticastSocket),
+    };
     MGM_HOST_CONFIG config = plain();
     DWORD size;
     CHECK_CODE(MgmHostStart(NULL), ERROR_INVALID_PARAMETER);
@@ -48,12 +58,19 @@ static void sizes(void)
         expect_start(&config, ERROR_INVALID_PARAMETER);
     }
     /* An older caller: what lies beyond its structure is not looked at. */
-    config.dwReserved = 77;
+    config.dwFlags = 77;
     config.dwLogLevel = 88;
     config.dwSize = (DWORD)offsetof(MGM_HOST_CONFIG, pszControlPath);
     expect_start(&config, NO_ERROR);
     config.dwSize = (DWORD)offsetof(MGM_HOST_CONFIG, dwLogLevel);
     expect_start(&config, NO_ERROR);
+    config.dwLogLevel = MGM_LOG_OFF;
+    config.dwMulticastSocket = 99;
+    for (size = 0; size < sizeof older / sizeof older[0]; size++) {
+        config.dwSize = older[size];
+        config.dwFlags = older[size] <= offsetof(MGM_HOST_CONFIG, dwFlags) ? 77 : 0;
+        expect_start(&config, NO_ERROR);
+    }
     /* A newer one. */
     memset(&newer, 0, sizeof newer);
     newer.known = plain();
@@ -79,7 +96,7 @@ static void fields(void)
     config.dwLogLevel = 6;
     expect_start(&config, ERROR_INVALID_PARAMETER);
     config = plain();
-    config.dwReserved = 1;
+    config.dwFlags = 2;
     expect_start(&config, ERROR_INVALID_PARAMETER);
     /* What another forwarder was meant to have is not ignored. */
     config = plain();

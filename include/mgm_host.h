@@ -9,7 +9,8 @@
  *   MGM_CONTROL    the path of a control socket to serve
  *   LISTEN_FDNAMES with LISTEN_FDS and LISTEN_PID, as a service manager sets them: the descriptor
  *                  named mgm is the multicast socket for the kernel forwarder (dwMulticastSocket)
- * A program that wants more calls MgmHostStart first; the environment is then ignored.
+ * A program that wants more calls MgmHostStart first. The environment is then ignored, or, with the
+ * flag MGM_HOST_USE_ENVIRONMENT, supplies what the configuration leaves 0 or NULL.
  *
  * What mgm.h says of calls, numbers, threads and callbacks holds here too: from inside pfnLog,
  * pfnTransmit, pfnClock and, with the memory forwarder, pfnRoute any function can be called, as from
@@ -208,8 +209,9 @@ struct _MGM_HOST_CONFIG {
     /** Memory: one copy of a packet leaves an interface. May be NULL. */
     PMGM_HOST_TRANSMIT_CALLBACK pfnTransmit;
     /**
-     * A line for the log. NULL: standard error, which also hears of errors while nothing runs:
-     * before a start, of a start that fails, and after MgmHostStop, whatever dwLogLevel was.
+     * A line for the log. It hears of a start that fails, too. NULL: standard error. That hears of
+     * errors while nothing runs (before a start, of a start that fails, after MgmHostStop) whatever
+     * dwLogLevel says.
      */
     PMGM_HOST_LOG_CALLBACK pfnLog;
     /** Custom: the plane's functions. Others: NULL. */
@@ -231,8 +233,13 @@ struct _MGM_HOST_CONFIG {
     DWORD dwMaxNewMfesPerSource;
     /** MGM_LOG_*: what is logged. */
     DWORD dwLogLevel;
-    /** Must be 0. */
-    DWORD dwReserved;
+    /**
+     * MGM_HOST_USE_ENVIRONMENT or 0. With the flag MGM_FORWARDER counts where dwForwarder is 0 (its
+     * table where dwTableId is 0), MGM_LOG where dwLogLevel is 0, MGM_MAX_MFES where dwMaxMfes is 0,
+     * MGM_CONTROL where pszControlPath is NULL, and LISTEN_FDNAMES where dwMulticastSocket is 0. A
+     * variable whose field is set is not looked at.
+     */
+    DWORD dwFlags;
     /**
      * Kernel: the descriptor of a raw IGMP socket (AF_INET, SOCK_RAW, IPPROTO_IGMP) to use instead
      * of a new one; 0: none. It is duplicated. If an earlier program made it the owner of the
@@ -280,6 +287,12 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 
 /** dwLogLevel: nothing is logged. */
 #define MGM_LOG_OFF 4294967295
+
+/**
+ * dwFlags of MGM_HOST_CONFIG: what the fields leave 0 or NULL comes from the environment, as for a
+ * program that does not call MgmHostStart.
+ */
+#define MGM_HOST_USE_ENVIRONMENT 1
 
 /**
  * Starts the group manager with a configuration of the program's own. To be called before the

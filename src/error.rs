@@ -3,6 +3,7 @@
 use crate::forwarder::ForwarderError;
 use crate::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 /// The Win32 codes of mgm.h's functions.
 pub mod code {
@@ -24,6 +25,22 @@ pub mod code {
     pub const ERROR_CAN_NOT_COMPLETE: u32 = 1003;
     /// No such thing.
     pub const ERROR_NOT_FOUND: u32 = 1168;
+
+    /// What mgm.h calls a code.
+    pub const fn name(code: u32) -> &'static str {
+        match code {
+            NO_ERROR => "NO_ERROR",
+            ERROR_NOT_ENOUGH_MEMORY => "ERROR_NOT_ENOUGH_MEMORY",
+            ERROR_INVALID_PARAMETER => "ERROR_INVALID_PARAMETER",
+            ERROR_INSUFFICIENT_BUFFER => "ERROR_INSUFFICIENT_BUFFER",
+            ERROR_ALREADY_EXISTS => "ERROR_ALREADY_EXISTS",
+            ERROR_MORE_DATA => "ERROR_MORE_DATA",
+            ERROR_NO_MORE_ITEMS => "ERROR_NO_MORE_ITEMS",
+            ERROR_CAN_NOT_COMPLETE => "ERROR_CAN_NOT_COMPLETE",
+            ERROR_NOT_FOUND => "ERROR_NOT_FOUND",
+            _ => "error",
+        }
+    }
 }
 
 /// Why a call failed. The text is the log line: what was wrong and what was allowed.
@@ -135,6 +152,17 @@ pub enum Error {
     /// The library could not start.
     #[error("{0}")]
     Start(StartError),
+    /// The control socket cannot be served, so the library could not start.
+    #[error("{reason}: {path:?}")]
+    ControlSocket {
+        /// Where it was to be served.
+        path: PathBuf,
+        /// Why not.
+        reason: StartError,
+    },
+    /// A call failed with this code, and the log has a line for it already.
+    #[error("the log says why")]
+    Told(u32),
     /// Another thread is starting or stopping, and may be waiting for the callback at hand.
     #[error("another thread is starting or stopping the group manager")]
     Changing,
@@ -223,14 +251,19 @@ impl Error {
             {
                 code::ERROR_NOT_ENOUGH_MEMORY
             }
-            E::Start(StartError::Os { errno, .. }) if is_memory_errno(*errno) => {
+            E::Start(StartError::Os { errno, .. })
+            | E::ControlSocket { reason: StartError::Os { errno, .. }, .. }
+                if is_memory_errno(*errno) =>
+            {
                 code::ERROR_NOT_ENOUGH_MEMORY
             }
+            E::Told(code) => *code,
             E::StillOwns(_)
             | E::WouldDeadlock
             | E::IgmpDisabled(_)
             | E::Forwarder { .. }
             | E::Start(_)
+            | E::ControlSocket { .. }
             | E::Changing
             | E::NotRunning
             | E::OtherForwarder(_)

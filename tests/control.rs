@@ -178,7 +178,8 @@ fn a_live_one_is_left_alone() {
     let first = started(serving(&path));
     let second = leak();
     let error = second.start(serving(&path)).unwrap_err();
-    assert_eq!(error, Error::Start(StartError::Control("another process serves it")));
+    let reason = StartError::Control("another process serves it");
+    assert_eq!(error, Error::ControlSocket { path: path.clone(), reason });
     assert_eq!(error.code(), 1003);
     assert_eq!(second.write_state(&mut Vec::new()), Err(Error::NotRunning));
     assert_eq!(ask(&path, "clients"), json!({ "clients": [] }), "the first still answers");
@@ -197,7 +198,8 @@ fn files_that_are_no_sockets_stay() {
     let mgm = leak();
     let refused = |what: &str| {
         let error = mgm.start(serving(&path)).unwrap_err();
-        assert!(matches!(error, Error::Start(StartError::Control(_))), "{what}: {error}");
+        let reason = StartError::Control("there is a file at its path that is no socket");
+        assert_eq!(error, Error::ControlSocket { path: path.clone(), reason }, "{what}");
         assert_eq!(directory.names(), ["mgm"], "{what}");
     };
     fs::write(&path, "text").unwrap();
@@ -217,13 +219,14 @@ fn places_where_no_socket_can_be() {
     let mgm = leak();
     for path in [directory.0.join("no/mgm"), directory.0.join("x".repeat(200)), "".into()] {
         let error = mgm.start(serving(&path)).unwrap_err();
-        assert!(matches!(error, Error::Start(_)), "{error}");
+        assert!(matches!(error, Error::ControlSocket { .. }), "{error}");
         assert!(error.to_string().starts_with("control socket: "), "{error}");
     }
     let deep = directory.0.join("d".repeat(100));
     fs::create_dir(&deep).unwrap();
     let error = mgm.start(serving(&deep.join("mgm"))).unwrap_err();
-    assert_eq!(error, Error::Start(StartError::Control("the path is too long")));
+    let reason = StartError::Control("the path is too long");
+    assert_eq!(error, Error::ControlSocket { path: deep.join("mgm"), reason });
     assert!(fs::read_dir(&deep).unwrap().next().is_none());
 }
 

@@ -339,7 +339,7 @@ fn configuration(octets: &[u8], directory: &std::path::Path) {
             11 => config.dwMaxNewMfesPerSecond = word(octet),
             12 => config.dwMaxNewMfesPerSource = word(octet),
             13 => config.dwLogLevel = word(octet),
-            14 => config.dwReserved = word(octet),
+            14 => config.dwFlags = word(octet),
             15 => config.dwMulticastSocket = word(octet),
             16 => tail = Some((usize::from(octet), 1 + (field >> 4))),
             17 => table_size = word(octet),
@@ -418,7 +418,7 @@ fn wanted(image: &Image, table: &Image) -> Option<u32> {
     const BAD: Option<u32> = Some(code::ERROR_INVALID_PARAMETER);
     let least = offset_of!(_MGM_HOST_CONFIG, pszControlPath);
     let Some(config) = image.read::<_MGM_HOST_CONFIG>(least) else { return BAD };
-    if config.dwReserved != 0 || !(config.dwLogLevel <= 5 || config.dwLogLevel == u32::MAX) {
+    if config.dwFlags > 1 || !(config.dwLogLevel <= 5 || config.dwLogLevel == u32::MAX) {
         return BAD;
     }
     let path = config.pszControlPath;

@@ -83,9 +83,12 @@ fn race() {
 
 fn failed(name: &str, error: &Error) -> u32 {
     let code = listed(name, error.code());
+    if matches!(error, Error::Told(_)) {
+        return code;
+    }
     // A panic while the line is formatted or logged must not unwind into C either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        MGM.log(level(error), format_args!("{name}: {}: {error}", code_name(code)));
+        MGM.log(level(error), format_args!("{name}: {}: {error}", code::name(code)));
     }));
     code
 }
@@ -116,21 +119,6 @@ fn level(error: &Error) -> Level {
         }
         Error::UnknownInterface(_) => Level::Warn,
         _ => Level::Error,
-    }
-}
-
-fn code_name(code: u32) -> &'static str {
-    match code {
-        code::NO_ERROR => "NO_ERROR",
-        code::ERROR_NOT_ENOUGH_MEMORY => "ERROR_NOT_ENOUGH_MEMORY",
-        code::ERROR_INVALID_PARAMETER => "ERROR_INVALID_PARAMETER",
-        code::ERROR_INSUFFICIENT_BUFFER => "ERROR_INSUFFICIENT_BUFFER",
-        code::ERROR_ALREADY_EXISTS => "ERROR_ALREADY_EXISTS",
-        code::ERROR_MORE_DATA => "ERROR_MORE_DATA",
-        code::ERROR_NO_MORE_ITEMS => "ERROR_NO_MORE_ITEMS",
-        code::ERROR_CAN_NOT_COMPLETE => "ERROR_CAN_NOT_COMPLETE",
-        code::ERROR_NOT_FOUND => "ERROR_NOT_FOUND",
-        _ => "error",
     }
 }
 

@@ -8,8 +8,9 @@ use super::convert::{self, required};
 use super::forwarder::{CPlane, HostFn};
 use super::types::{
     _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, BYTE, DWORD, MGM_FORWARDER_CUSTOM, MGM_FORWARDER_KERNEL,
-    MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR,
-    MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE, MGM_LOG_WARN, PBYTE, PDWORD,
+    MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_HOST_USE_ENVIRONMENT, MGM_LOG_DEBUG,
+    MGM_LOG_DEFAULT, MGM_LOG_ERROR, MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE, MGM_LOG_WARN, PBYTE,
+    PDWORD,
 };
 use super::{MGM, fork, guard};
 use crate::error::Error;
@@ -18,6 +19,7 @@ use crate::forwarder::memory::MemoryConfig;
 use crate::log::Level;
 use crate::shell::host_calls::HostCalls;
 use crate::shell::settings::{ForwarderChoice, LogSink, MAX_TABLE, Settings};
+use crate::shell::start_stop::start_failed;
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
@@ -49,9 +51,19 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
     guard::call("MgmHostStart", || {
         Settings::room_to_start()?;
         fork::watch()?;
+        let least = offset_of!(_MGM_HOST_CONFIG, pszControlPath);
+        // SAFETY: the caller's promise; the structure is made of DWORDs and nullable pointers.
+        let config = unsafe { sized(pConfig, ["pConfig", "pConfig->dwSize"], least)? };
         // SAFETY: the caller's promise about pConfig.
-        let settings = unsafe { settings(pConfig)? };
-        MGM.start(settings)
+        match unsafe { settings(&config) } {
+            Ok(settings) => MGM.start(settings).map_err(|error| match error {
+                Error::AlreadyRunning | Error::Changing => error,
+                // The host's log function has heard of it.
+                error if config.pfnLog.is_some() => Error::Told(error.code()),
+                error => error,
+            }),
+            Err(error) => Err(refused(&config, error)),
+        }
     })
 }
 
@@ -242,20 +254,55 @@ unsafe fn sized<T: Copy>(
     }
 }
 
+/// Tells the log function of a configuration that is refused why.
+fn refused(config: &_MGM_HOST_CONFIG, error: Error) -> Error {
+    let calls = Arc::new(HostCalls::new());
+    match HostFn::new(config.pfnLog, config.pvContext, &calls) {
+        Some(log) => {
+            if config.dwLogLevel != MGM_LOG_OFF {
+                log.log(Level::Error, &start_failed(&error));
+            }
+            Error::Told(error.code())
+        }
+        None => error,
+    }
+}
+
+/// What the environment says, where the configuration asks for it. The fields that it leaves 0 are
+/// filled in; the paths of sockets are in the settings.
+fn environment(config: &mut _MGM_HOST_CONFIG) -> Result<Settings, Error> {
+    let value = config.dwFlags;
+    match value {
+        0 => return Ok(Settings::default()),
+        MGM_HOST_USE_ENVIRONMENT => {}
+        _ => {
+            let allowed = "0 or MGM_HOST_USE_ENVIRONMENT (1)";
+            return Err(Error::BadValue { name: "dwFlags", value, allowed });
+        }
+    }
+    let settings = Settings::from_env_where(|name| match name {
+        "MGM_FORWARDER" => config.dwForwarder == 0 && config.pForwarder.is_null(),
+        "MGM_LOG" => config.dwLogLevel == MGM_LOG_DEFAULT,
+        "MGM_MAX_MFES" => config.dwMaxMfes == 0,
+        "MGM_CONTROL" => config.pszControlPath.is_null(),
+        _ => true,
+    })?;
+    if let ForwarderChoice::Kernel { table } = settings.forwarder {
+        config.dwForwarder = MGM_FORWARDER_KERNEL;
+        config.dwTableId = if config.dwTableId == 0 { table } else { config.dwTableId };
+    }
+    Ok(settings)
+}
+
 /// Checks a configuration and copies what it holds.
 ///
 /// # Safety
 /// As MgmHostStart.
-unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
-    let least = offset_of!(_MGM_HOST_CONFIG, pszControlPath);
-    // SAFETY: the caller's promise; the structure is made of DWORDs and nullable pointers.
-    let config = unsafe { sized(config, ["pConfig", "pConfig->dwSize"], least)? };
-    if config.dwReserved != 0 {
-        let value = config.dwReserved;
-        return Err(Error::BadValue { name: "dwReserved", value, allowed: "0" });
-    }
+unsafe fn settings(config: &_MGM_HOST_CONFIG) -> Result<Settings, Error> {
+    let mut config = *config;
+    let environment = environment(&mut config)?;
     let control_path = if config.pszControlPath.is_null() {
-        None
+        environment.control_path
     } else {
         // SAFETY: not null, so the caller's promise of a NUL-terminated string.
         let path = unsafe { CStr::from_ptr(config.pszControlPath) };
@@ -272,20 +319,30 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
     };
     let clock = HostFn::new(config.pfnClock, config.pvContext, &host_calls);
     Ok(Settings {
-        max_mfes: config.dwMaxMfes,
+        max_mfes: match config.dwMaxMfes {
+            0 => environment.max_mfes,
+            max => max,
+        },
         max_new_mfes_per_second: config.dwMaxNewMfesPerSecond,
         max_new_mfes_per_source: config.dwMaxNewMfesPerSource,
-        log_level: log_level(config.dwLogLevel)?,
+        log_level: match config.dwLogLevel {
+            MGM_LOG_DEFAULT => environment.log_level,
+            level => log_level(level)?,
+        },
         log,
         clock: clock.map(|clock| Arc::new(move || clock.now()) as _),
         control_path,
         multicast_socket: match config.dwMulticastSocket {
-            0 => None,
+            0 => environment.multicast_socket,
             // A number that is no descriptor is refused when it is used.
             descriptor => Some(i32::try_from(descriptor).unwrap_or(-1)),
         },
         // SAFETY: the caller's promise about pForwarder.
         forwarder: unsafe { forwarder(&config, &host_calls)? },
+        // A host that sends packets itself knows why it has the memory forwarder.
+        forwarder_by_default: environment.forwarder_by_default
+            && config.dwForwarder == MGM_FORWARDER_MEMORY
+            && config.pfnTransmit.is_none(),
         host_calls,
     })
 }
@@ -293,7 +350,7 @@ unsafe fn settings(config: *const MGM_HOST_CONFIG) -> Result<Settings, Error> {
 fn log_level(value: DWORD) -> Result<Level, Error> {
     Ok(match value {
         MGM_LOG_OFF => Level::Off,
-        MGM_LOG_DEFAULT | MGM_LOG_ERROR => Level::Error,
+        MGM_LOG_ERROR => Level::Error,
         MGM_LOG_WARN => Level::Warn,
         MGM_LOG_INFO => Level::Info,
         MGM_LOG_DEBUG => Level::Debug,

@@ -63,8 +63,10 @@ pub struct Settings {
     pub control_path: Option<PathBuf>,
     /// The forwarding plane.
     pub forwarder: ForwarderChoice,
-    /// Kernel: a raw IGMP socket that was handed over, instead of a new one.
+    /// Kernel: a raw IGMP socket that was handed over, instead of a new one. Others do not use it.
     pub multicast_socket: Option<i32>,
+    /// Nobody chose the forwarder: the environment does not name one, so it is the memory forwarder.
+    pub forwarder_by_default: bool,
     /// Who is inside the host's functions that are given here.
     pub host_calls: Arc<HostCalls>,
 }
@@ -81,12 +83,16 @@ impl Default for Settings {
             control_path: None,
             forwarder: ForwarderChoice::Memory(MemoryConfig::default()),
             multicast_socket: None,
+            forwarder_by_default: false,
             host_calls: Arc::new(HostCalls::new()),
         }
     }
 }
 
 impl Settings {
+    /// The values of MGM_FORWARDER.
+    pub const FORWARDERS: &str = "memory, kernel, kernel:TABLE with a table id from 1 to 999999999";
+
     /// Whether there is memory to start with. Starting makes a few small boxes, each of which
     /// would abort where there is none; asked first, this fails instead (rule A4).
     pub fn room_to_start() -> Result<(), Error> {
@@ -98,26 +104,30 @@ impl Settings {
     /// makes no sense is an error, never a fallback. And what a service manager says of a socket that
     /// it passed (LISTEN_*); that is ignored where it is not meant for this process or names no `mgm`.
     pub fn from_env() -> Result<Self, Error> {
+        Self::from_env_where(|_| true)
+    }
+
+    /// The same without the variables that `read` denies: they are not looked at.
+    pub fn from_env_where(read: impl Fn(&str) -> bool) -> Result<Self, Error> {
         Self::room_to_start()?;
-        Self::from_variables(|name| std::env::var_os(name))
+        Self::from_variables(|name| read(name).then(|| std::env::var_os(name)).flatten())
     }
 
     fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let mut settings = Self::default();
-        if let Some(value) = get("MGM_FORWARDER") {
-            const ALLOWED: &str =
-                "memory, kernel, kernel:TABLE with a table id from 1 to 999999999";
-            settings.forwarder = match text(&value) {
-                "memory" => ForwarderChoice::Memory(MemoryConfig::default()),
-                "kernel" => ForwarderChoice::Kernel { table: 0 },
-                other => match other.strip_prefix("kernel:").and_then(number) {
-                    Some(table @ 1..=MAX_TABLE) => ForwarderChoice::Kernel { table },
-                    _ => return Err(bad("MGM_FORWARDER", ALLOWED)),
-                },
-            };
-        }
-        if matches!(settings.forwarder, ForwarderChoice::Kernel { .. }) {
-            settings.multicast_socket = passed_socket(&get, std::process::id());
+        let mut settings =
+            Self { multicast_socket: passed_socket(&get, std::process::id()), ..Self::default() };
+        match get("MGM_FORWARDER") {
+            Some(value) => {
+                settings.forwarder = match text(&value) {
+                    "memory" => ForwarderChoice::Memory(MemoryConfig::default()),
+                    "kernel" => ForwarderChoice::Kernel { table: 0 },
+                    other => match other.strip_prefix("kernel:").and_then(number) {
+                        Some(table @ 1..=MAX_TABLE) => ForwarderChoice::Kernel { table },
+                        _ => return Err(bad("MGM_FORWARDER", Self::FORWARDERS)),
+                    },
+                };
+            }
+            None => settings.forwarder_by_default = true,
         }
         if let Some(value) = get("MGM_LOG") {
             settings.log_level =

@@ -4,7 +4,7 @@
 
 use crate::control::{Bound, Control};
 use crate::core::Core;
-use crate::error::{Error, StartError};
+use crate::error::{Error, StartError, code};
 use crate::forwarder::Forwarder;
 use crate::forwarder::kernel::KernelForwarder;
 use crate::forwarder::memory::{MemoryForwarder, Received};
@@ -35,6 +35,11 @@ const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// Counts the runs of all managers.
 static RUNS: AtomicU64 = AtomicU64::new(1);
 
+/// The line for the log of a host whose start failed. Only MgmHostStart brings a log function.
+pub fn start_failed(error: &Error) -> Line {
+    Line::new(format_args!("MgmHostStart: {}: {error}", code::name(error.code())))
+}
+
 impl<C: Callbacks> Mgm<C> {
     /// MgmHostStart. A start that fails leaves nothing of the host's behind, its log function
     /// included.
@@ -42,6 +47,7 @@ impl<C: Callbacks> Mgm<C> {
         // The clock is the host's code: asked before anything is locked.
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
         let host_calls = Arc::clone(&settings.host_calls);
+        let by_default = settings.forwarder_by_default;
         let (result, last) = self.alone(|| {
             let was_active = self.active.swap(true, Relaxed);
             let result = self.start_locked(settings, started);
@@ -51,8 +57,8 @@ impl<C: Callbacks> Mgm<C> {
         })?;
         match (result, last) {
             (Err(error), Some(last)) => {
-                // Standard error hears of it from the failing call.
-                let end = || (Level::Error, Line::new(format_args!("not started: {error}")));
+                // Where the host has no log function, the failing call tells standard error.
+                let end = || (Level::Error, start_failed(&error));
                 self.leave_host(&last, last.is_the_hosts().then(end));
                 Err(error)
             }
@@ -60,6 +66,16 @@ impl<C: Callbacks> Mgm<C> {
                 self.give_kept_lines();
                 let name = result?;
                 self.log(Level::Info, format_args!("started with the {name} forwarder"));
+                if by_default {
+                    self.log(
+                        Level::Warn,
+                        format_args!(
+                            "MGM_FORWARDER is not set: the memory forwarder was chosen, which \
+                             carries no packet by itself; allowed: {}",
+                            Settings::FORWARDERS
+                        ),
+                    );
+                }
                 Ok(())
             }
         }
@@ -90,8 +106,7 @@ impl<C: Callbacks> Mgm<C> {
         self.set_log(settings.log_level, settings.log.clone());
         self.flow_lines.reset();
         // Before the forwarder starts: what it may take over had better not be touched in vain.
-        let bound =
-            settings.control_path.clone().map(|path| self.bind_control(path)).transpose()?;
+        let bound = settings.control_path.clone().map(Self::bind_control).transpose()?;
         let limits = settings.limits();
         let host_clock = settings.clock.is_some();
         let (name, forwarder): (&'static str, Arc<dyn Forwarder>) = match settings.forwarder {
@@ -153,12 +168,8 @@ impl<C: Callbacks> Mgm<C> {
         Ok(name)
     }
 
-    fn bind_control(&self, path: PathBuf) -> Result<Bound, Error> {
-        Control::bind(path.clone()).map_err(|error| {
-            let path = path.display();
-            self.log(Level::Error, format_args!("control socket {path} is not served"));
-            Error::Start(error)
-        })
+    fn bind_control(path: PathBuf) -> Result<Bound, Error> {
+        Control::bind(path.clone()).map_err(|reason| Error::ControlSocket { path, reason })
     }
 
     fn start_threads(

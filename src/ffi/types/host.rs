@@ -28,6 +28,10 @@ pub const MGM_LOG_TRACE: DWORD = 5;
 /// dwLogLevel: nothing is logged.
 pub const MGM_LOG_OFF: DWORD = 0xffff_ffff;
 
+/// dwFlags of MGM_HOST_CONFIG: what the fields leave 0 or NULL comes from the environment, as for a
+/// program that does not call MgmHostStart.
+pub const MGM_HOST_USE_ENVIRONMENT: DWORD = 0x0000_0001;
+
 /// The unicast route toward a source. Addresses and masks are in network byte order.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -200,8 +204,9 @@ pub struct _MGM_HOST_CONFIG {
     pub pfnRoute: PMGM_HOST_ROUTE_CALLBACK,
     /// Memory: one copy of a packet leaves an interface. May be NULL.
     pub pfnTransmit: PMGM_HOST_TRANSMIT_CALLBACK,
-    /// A line for the log. NULL: standard error, which also hears of errors while nothing runs:
-    /// before a start, of a start that fails, and after MgmHostStop, whatever dwLogLevel was.
+    /// A line for the log. It hears of a start that fails, too. NULL: standard error. That hears of
+    /// errors while nothing runs (before a start, of a start that fails, after MgmHostStop) whatever
+    /// dwLogLevel says.
     pub pfnLog: PMGM_HOST_LOG_CALLBACK,
     /// Custom: the plane's functions. Others: NULL.
     pub pForwarder: *const MGM_HOST_FORWARDER,
@@ -218,8 +223,11 @@ pub struct _MGM_HOST_CONFIG {
     pub dwMaxNewMfesPerSource: DWORD,
     /// MGM_LOG_*: what is logged.
     pub dwLogLevel: DWORD,
-    /// Must be 0.
-    pub dwReserved: DWORD,
+    /// MGM_HOST_USE_ENVIRONMENT or 0. With the flag MGM_FORWARDER counts where dwForwarder is 0 (its
+    /// table where dwTableId is 0), MGM_LOG where dwLogLevel is 0, MGM_MAX_MFES where dwMaxMfes is 0,
+    /// MGM_CONTROL where pszControlPath is NULL, and LISTEN_FDNAMES where dwMulticastSocket is 0. A
+    /// variable whose field is set is not looked at.
+    pub dwFlags: DWORD,
     /// Kernel: the descriptor of a raw IGMP socket (AF_INET, SOCK_RAW, IPPROTO_IGMP) to use instead
     /// of a new one; 0: none. It is duplicated. If an earlier program made it the owner of the
     /// table, and has ended without MgmHostStop, the kernel has gone on forwarding: its interfaces
@@ -245,6 +253,6 @@ layout!(_MGM_HOST_CONFIG, (96 / 64), {
     dwSize 0, dwForwarder 4, dwTableId 8, dwMaxMfes 12, pvContext 16,
     pfnRoute (24 / 20), pfnTransmit (32 / 24), pfnLog (40 / 28), pForwarder (48 / 32),
     pszControlPath (56 / 36), pfnClock (64 / 40), dwMaxNewMfesPerSecond (72 / 44),
-    dwMaxNewMfesPerSource (76 / 48), dwLogLevel (80 / 52), dwReserved (84 / 56),
+    dwMaxNewMfesPerSource (76 / 48), dwLogLevel (80 / 52), dwFlags (84 / 56),
     dwMulticastSocket (88 / 60),
 });
