@@ -1,4 +1,4 @@
-//! What a client is called back with: the nine callbacks of mgm.h as a safe trait.
+//! The nine callbacks of mgm.h as a safe trait.
 
 use crate::error::Error;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
@@ -38,8 +38,8 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// An entry is about to be made whose outgoing interfaces include these of the client's.
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);
 
-    /// The same, where it may find no memory to call the client: then nothing was called, and the
-    /// entry is not made.
+    /// The same for a client whose call needs memory. Where there is none, the client is not called
+    /// and the entry is not made.
     fn try_creation(
         &self,
         flow: SourceGroup,
@@ -50,11 +50,11 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Receivers are gone. `member`: a membership ended; otherwise the entry has no outgoing
-    /// interface any more and `timeout` becomes its lifetime (rules D7, D8, E4).
+    /// Receivers are gone. `member`: a membership ended. Otherwise the entry has no outgoing
+    /// interface any more, and `timeout` becomes its lifetime (rules D7, D8, E4).
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds);
 
-    /// Receivers are there. `member`: a membership began; otherwise the entry got its first
+    /// Receivers are there. `member`: a membership began. Otherwise the entry got its first
     /// outgoing interface (rules D7, E4).
     fn join(&self, of: SourceGroup, member: bool);
 
@@ -70,6 +70,6 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// To IGMP: the interface's owner is about to change (rule C3).
     fn disable_igmp(&self, interface: IfKey);
 
-    /// To IGMP: the owner has changed; memberships are to be added again (rule C3).
+    /// To IGMP: the owner has changed, and IGMP is to add its memberships again (rule C3).
     fn enable_igmp(&self, interface: IfKey);
 }

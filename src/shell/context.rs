@@ -1,4 +1,4 @@
-//! What a thread remembers while client callbacks are on its stack.
+//! What a thread remembers while callbacks and functions of the host are on its stack.
 
 #![forbid(unsafe_code)]
 
@@ -7,14 +7,14 @@ use crate::sys::sync::thread_local;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How deep callbacks may call into the library and cause callbacks of other clients in turn.
-/// Beyond that, alerts wait until the callback has returned.
+/// How deep callbacks may be nested: a callback calls the library, which calls another client, and
+/// so on. Beyond that, alerts wait until the callback has returned.
 const MAX_DEPTH: u32 = 8;
 
 /// The innermost job that the thread works for.
 #[derive(Clone, Copy)]
 struct Frame {
-    /// Whose job it is, by address; 0: there is none.
+    /// The address of the manager whose job it is; 0: there is no job.
     manager: usize,
     job: JobOf,
     /// How many callbacks are on the stack.
@@ -28,9 +28,9 @@ pub struct JobOf {
     pub job: u32,
 }
 
-/// Which run's functions of the host's are on the thread's stack, by address of what counts them, and
-/// how many. Of two runs at the most: inside one's functions another can be tried to be started, whose
-/// clock is asked.
+/// The run whose host functions are on the thread's stack, by the address of what counts them, and
+/// how many. They are of two runs at the most: inside a function of one run, a start of another may
+/// be tried, whose clock is asked.
 #[derive(Clone, Copy)]
 pub struct HostFrame {
     inner: InRun,
@@ -60,7 +60,8 @@ impl HostFrame {
     }
 }
 
-/// All of it in one thread-local value: each look at one costs a call in a shared library.
+/// All of it is in one thread-local value, because each access to one costs a call in a shared
+/// library.
 struct Context {
     frame: Cell<Frame>,
     token: Cell<u64>,
@@ -68,9 +69,9 @@ struct Context {
     /// A function of a custom forwarder of the host's is on the stack.
     plane: Cell<bool>,
     host: Cell<HostFrame>,
-    /// A call from inside the forwarder's functions has left something to the calls around it.
+    /// A call inside the forwarder's functions has left something to do to the calls around it.
     left_over: Cell<bool>,
-    /// The manager, by address, that this is a timer's thread of.
+    /// The address of the manager, if this is a thread of its timer.
     timer: Cell<usize>,
 }
 
@@ -88,17 +89,18 @@ thread_local! {
     };
 }
 
-/// Where on this thread's stack a call is made: the same from its beginning to its end.
+/// Where on this thread's stack a call is made. It is the same from the call's beginning to its
+/// end.
 #[derive(Clone, Copy)]
 pub struct Here {
     /// The thread.
     pub token: Token,
-    /// The job of this manager's that it is made inside of: inside a callback, or inside a function
-    /// of the host's while the thread may be the one that calls some client.
+    /// The job of this manager inside which it is made: inside a callback, or inside a function of
+    /// the host's while this thread may be the one that calls some client.
     pub around: Option<JobOf>,
     /// It is made inside the forwarder's programming functions.
     pub inside_forwarder: bool,
-    /// Callbacks are nested so deep that further ones must wait.
+    /// Callbacks are nested so deeply that further ones must wait.
     pub too_deep: bool,
     /// It is a thread of the manager's timer.
     pub timer: bool,
@@ -133,7 +135,7 @@ pub fn token() -> Token {
     HERE.with(Context::token)
 }
 
-/// This thread is one of a manager's timer.
+/// Notes that this thread is one of a manager's timer.
 pub fn is_timer_of(manager: usize) {
     HERE.with(|here| here.timer.set(manager));
 }
@@ -143,8 +145,8 @@ pub fn inside_callback(manager: usize, job: JobOf, callback: impl FnOnce()) {
     inside(|outer| Frame { manager, job, depth: outer.depth + 1 }, callback);
 }
 
-/// Does what a job brought about. The host's functions are called in between, by a thread that may
-/// have become the one that calls some client: so what they call may not wait either.
+/// Performs what a job caused. It calls the host's functions too, and this thread may be the one
+/// that calls some client; so calls that these functions make may not wait either.
 pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce()) {
     inside(|outer| Frame { manager, job, depth: outer.depth }, perform);
 }
@@ -180,13 +182,13 @@ pub fn is_inside_plane() -> bool {
     HERE.with(|here| here.plane.get())
 }
 
-/// A function that the host gave for a run begins on this thread; gives what was before, for
-/// [`leave_host`].
+/// Notes that a function that the host gave for a run begins on this thread. Gives the state before
+/// it, for [`leave_host`].
 pub fn enter_host(run: usize) -> HostFrame {
     HERE.with(|here| here.host.replace(here.host.get().entering(run)))
 }
 
-/// The function has returned.
+/// Notes that the function has returned.
 pub fn leave_host(outer: HostFrame) {
     HERE.with(|here| here.host.set(outer));
 }
@@ -201,7 +203,7 @@ pub fn is_inside_host() -> bool {
     HERE.with(|here| here.host.get().inner.times > 0)
 }
 
-/// Leaves what is to be done to the call around the forwarder's function that this thread is in.
+/// Leaves what is to be done to the call around the forwarder's function.
 pub fn leave_over() {
     HERE.with(|here| here.left_over.set(true));
 }

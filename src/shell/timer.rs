@@ -4,7 +4,8 @@
 //! programmed, and sees to what other threads left. It calls clients, which may never return: so a
 //! second thread *stands by* as soon as it calls the first one. When a callback takes longer than a
 //! second, that one takes the turn over. The thread that was inside the callback stands by in its
-//! place once it comes out. So there is at most one thread for each client that hangs, and two more.
+//! place once it comes out. So there is at most one thread for each client that hangs, and two
+//! more.
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +38,7 @@ struct State<C: 'static> {
     /// The run that the threads belong to.
     run: Option<Arc<Run<C>>>,
     threads: Vec<Thread>,
-    /// There is something to do that nobody else will see to.
+    /// There is something to do that no other thread will do.
     wanted: bool,
     /// The thread whose turn it is.
     turn: Token,
@@ -104,8 +105,8 @@ impl<C: Callbacks> Timers<C> {
         state.add_thread()
     }
 
-    /// Ends the threads and waits for them, for so long: one may be inside C code that does not return.
-    /// False: they are left behind.
+    /// Ends the threads and waits for them, for so long: one may be inside C code that does not
+    /// return. False: they are left behind.
     pub(crate) fn stop(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         let mut state = self.state.lock();
@@ -129,7 +130,7 @@ impl<C: Callbacks> Timers<C> {
         all_are_out
     }
 
-    /// There is something to do that nobody else will see to.
+    /// There is something to do that no other thread will do.
     pub(crate) fn wake(&self) {
         self.state.lock().wanted = true;
         self.changed.notify_all();
@@ -191,8 +192,8 @@ impl<C: Callbacks> Timers<C> {
         }
     }
 
-    /// A thread calls a client. With its turn it sees to it that another stands by. Gives the number
-    /// of an error if there is none to be had, for the first time.
+    /// A thread calls a client. With its turn it sees to it that another stands by. Gives the
+    /// number of an error if there is none to be had, for the first time.
     fn begin_call(&self, me: Token) -> (Option<Calling>, Option<Errno>) {
         let mut state = self.state.lock();
         if state.turn != me {
