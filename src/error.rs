@@ -66,7 +66,7 @@ pub enum Error {
         name: &'static str,
         /// What was given.
         value: u32,
-        /// The values that would have done.
+        /// The values that are allowed.
         allowed: &'static str,
     },
     /// A text that is none of those allowed.
@@ -163,7 +163,7 @@ pub enum Error {
     /// A call failed with this code, and the log has a line for it already.
     #[error("the log says why")]
     Told(u32),
-    /// Another thread is starting or stopping, and may be waiting for the callback at hand.
+    /// Another thread is starting or stopping the library, and may be waiting for this callback.
     #[error("another thread is starting or stopping the group manager")]
     Changing,
     /// A host is running already.
@@ -175,10 +175,10 @@ pub enum Error {
     /// The call is not for the forwarder that runs.
     #[error("not with this forwarder; it is for {0}")]
     OtherForwarder(&'static str),
-    /// Called from inside a forwarder's own function.
+    /// The call was made inside a function of the host's forwarder.
     #[error("called from inside a function of the host's forwarder, where a program may only read")]
     InsideForwarder,
-    /// The buffer is too small; `needed` octets would do.
+    /// The buffer is too small; `needed` octets are enough.
     #[error("the buffer is too small: {needed} octets are needed")]
     InsufficientBuffer {
         /// The exact size needed, in octets.
@@ -187,10 +187,10 @@ pub enum Error {
     /// Memory ran out; nothing changed (rule A4).
     #[error("out of memory; nothing was changed")]
     OutOfMemory,
-    /// There are so many clients, or enumerations, as there are handles for.
+    /// There are as many clients, or enumerations, as there can be handles.
     #[error("there are {0} at one time at the most, and so many there are; nothing was changed")]
     TooMany(u32),
-    /// Who asked for the state does not take it.
+    /// The reader of the state does not take it.
     #[error("the state could not be written: {0}")]
     NotWritten(std::io::ErrorKind),
     /// This process was forked while the library ran.
@@ -278,7 +278,8 @@ impl Error {
     }
 }
 
-/// Whether a forwarding plane failed for want of memory (rule A4), not because it refused (rule C5).
+/// Whether a forwarding plane failed because memory ran out (rule A4), and did not refuse (rule
+/// C5).
 const fn is_memory(reason: &ForwarderError) -> bool {
     match reason {
         ForwarderError::OutOfMemory => true,

@@ -1,9 +1,9 @@
 //! Handles: what C holds instead of a [`ClientId`] or an [`EnumId`].
 //!
-//! A handle is a pointer-sized word that is only ever decoded, never followed (rule A3). It holds
-//! the kind, the slot and the generation, spread over the whole word, so that zero, small
-//! numbers, addresses and neighbours of a handle decode to nothing that lives. Decoding only
-//! gives a candidate: whether that slot has that generation now is for the core to say.
+//! A handle is a pointer-sized word that is decoded and never followed (rule A3). It holds the
+//! kind, the slot and the generation, spread over the whole word, so that zero, small numbers,
+//! addresses and neighbours of a handle decode to nothing valid. Decoding gives a candidate only;
+//! the core checks whether that slot has that generation now.
 #![forbid(unsafe_code)]
 
 use crate::types::{ClientId, EnumId};
@@ -15,7 +15,7 @@ enum Kind {
     Enumeration = 1,
 }
 
-/// How the bits of a word are shared out: generation above slot above one bit of kind.
+/// The layout of a word: generation above slot above one bit of kind.
 struct Layout {
     slot_bits: u32,
     generation_bits: u32,
@@ -29,7 +29,7 @@ const NARROW: Layout = Layout::new(16, 15, 0x9e37_79b9);
 const NATIVE: Layout = if usize::BITS == 64 { WIDE } else { NARROW };
 
 /// The greatest generation that a handle can hold here. The core gives up a slot that has reached
-/// it, or an old handle would come back to life.
+/// it, or an old handle would become valid again.
 pub const MAX_GENERATION: u32 = NATIVE.max_generation() as u32;
 
 /// The greatest slot that a handle can hold here: the core has no more slots than these.
@@ -74,7 +74,7 @@ impl Layout {
     fn word(&self, kind: Kind, slot: u32, generation: u32) -> usize {
         let word = self.encode(kind, slot, generation);
         debug_assert!(word.is_some(), "the core keeps to MAX_SLOT and MAX_GENERATION");
-        // 0 is nobody's handle.
+        // 0 is no client's handle.
         word.unwrap_or(0) as usize
     }
 
@@ -118,7 +118,7 @@ pub fn to_enumeration(word: usize) -> Option<EnumId> {
 mod tests {
     use super::*;
 
-    /// More than a program has: ids beyond these bounds count as dead.
+    /// Bounds beyond what a program has: ids beyond them count as invalid.
     fn could_live(layout: &Layout, word: u64) -> bool {
         let (slots, generations) = if layout.slot_bits > 16 { (1000, 100) } else { (50, 20) };
         layout

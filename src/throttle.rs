@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const EVERY_MS: u64 = 10_000;
 
-/// Limits one kind of line.
+/// Limits lines of one kind.
 pub(crate) struct Throttle {
-    /// When the next line may come, in milliseconds.
+    /// The time when the next line may come, in milliseconds.
     next: AtomicU64,
     held_back: AtomicU64,
 }
@@ -29,7 +29,7 @@ impl Throttle {
         self.held_back.store(0, Relaxed);
     }
 
-    /// Logs the line if its time has come, with the number of those held back before it.
+    /// Logs the line if its time has come, with the number of those left out before it.
     pub(crate) fn log(&self, upcalls: &dyn Upcalls, level: Level, message: fmt::Arguments<'_>) {
         match self.admit(coarse_time().as_millis() as u64) {
             Some(0) => upcalls.log(level, message),
@@ -40,7 +40,7 @@ impl Throttle {
         }
     }
 
-    /// The number of lines held back, where a line may come now.
+    /// The number of lines left out, if a line may come now.
     fn admit(&self, now: u64) -> Option<u64> {
         let next = self.next.load(Relaxed);
         let taken = now >= next
@@ -62,7 +62,7 @@ pub(crate) struct FlowLines {
     pub foreign_iif: Throttle,
     /// Flows that are wanted on their iif's device.
     pub same_device: Throttle,
-    /// Flows that were given up for want of memory.
+    /// Flows that were given up because memory ran out.
     pub given_up: Throttle,
 }
 

@@ -165,8 +165,8 @@ impl Millis {
     }
 }
 
-/// A moment in six octets, for what there is a lot of. That is room for 8,900 years: whatever lies
-/// beyond them lies beyond everything.
+/// A moment in six octets, for records of which there are many. That is room for 8,900 years
+/// (decision 55); all later moments count as the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stamp([u16; 3]);
 
@@ -193,13 +193,13 @@ impl Stamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seconds(pub u32);
 
-/// Names a registered client. Never followed blindly: a slot that was used again has another
-/// generation, so an old id finds nothing (rule A3).
+/// Names a registered client. A slot that was used again has another generation, so an old id finds
+/// nothing (rule A3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId {
     /// The place in the table of clients.
     pub slot: u32,
-    /// How often that place had been used before, and one; never 0.
+    /// How often that place has been used, this time included; never 0.
     pub generation: u32,
 }
 
@@ -208,7 +208,7 @@ pub struct ClientId {
 pub struct EnumId {
     /// The place in the table of enumerations.
     pub slot: u32,
-    /// How often that place had been used before, and one; never 0.
+    /// How often that place has been used, this time included; never 0.
     pub generation: u32,
 }
 

@@ -1,7 +1,8 @@
 //! The control socket: administrators' tools ask over it for the state.
 //!
-//! One request line to a connection, one line of JSON as the answer. A thread of its own serves
-//! one connection after another; it only reads, and whoever is silent or slow is cut off.
+//! A connection has one request line, and gets one line of JSON as the answer. A thread of its own
+//! serves one connection after another. Nothing can be changed over the socket, and a client that
+//! is silent or slow is cut off.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 const MAX_REQUEST: usize = 64;
 /// How long a client may take for its request, and how long it may read nothing of the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a client may take for the whole answer, since others wait behind it.
+/// How long a client may take to read the whole answer, because others wait behind it.
 const WHOLE_ANSWER: Duration = Duration::from_secs(10);
 /// How long the end waits for the thread.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ pub(crate) struct Control {
     thread: Thread,
 }
 
-/// A control socket that is not served yet. Goes with its file when this is dropped.
+/// A control socket that is not served yet. Dropping it removes the socket and its file.
 pub(crate) struct Bound {
     listener: UnixListener,
     file: SocketFile,
@@ -58,8 +59,8 @@ struct Shared {
 struct Now {
     stopping: bool,
     ended: bool,
-    /// The listening socket, then each connection in turn: what the end shuts down, so that the
-    /// thread waits for nothing any more.
+    /// The listening socket, or the present connection. The end shuts it down, so that the thread
+    /// does not wait for it any more.
     listener: Option<UnixStream>,
     connection: Option<UnixStream>,
 }
@@ -126,8 +127,8 @@ struct Serving<C>(PhantomData<C>);
 impl<C: Callbacks> Body for Serving<C> {
     type On = Server<C>;
 
-    // All signals are blocked on it, so a client that goes away does not kill the process with
-    // SIGPIPE.
+    // All signals are blocked on this thread, so that a client that goes away does not kill the
+    // process with SIGPIPE.
     fn run(on: Arc<Server<C>>) {
         if catch_unwind(AssertUnwindSafe(|| on.serve())).is_err() {
             on.mgm.mark_broken();
@@ -153,7 +154,7 @@ impl<C: Callbacks> Server<C> {
                         return;
                     }
                     self.mgm.log(Level::Warn, format_args!("control socket: accept: {error}"));
-                    // Out of descriptors, most likely: it would fail again at once.
+                    // Most likely there are no descriptors left, and it would fail again at once.
                     if self.stopping_within(PATIENCE) {
                         return;
                     }
@@ -162,10 +163,10 @@ impl<C: Callbacks> Server<C> {
         }
     }
 
-    /// Makes sure that the end can cut the client off. False: the end has come.
+    /// Notes the connection, so that the end can cut the client off. False: the end has come.
     fn admit(&self, client: &UnixStream) -> bool {
         let mut now = self.shared.now.lock();
-        // Without a second descriptor the end waits until the client's time is up.
+        // Where no second descriptor can be had, the end waits until the client's time is up.
         now.connection = client.try_clone().ok();
         !now.stopping
     }
@@ -193,7 +194,7 @@ impl<C: Callbacks> Server<C> {
             Some(part) if !self.mgm.is_broken() => self.mgm.write_part(part, &mut out),
             Some(_) => Err(Error::Broken),
             None => {
-                // Where it does not take that, it does not matter.
+                // It does not matter if the client does not read this.
                 let _ = refuse(&mut out, "unknown request");
                 return;
             }
@@ -202,7 +203,7 @@ impl<C: Callbacks> Server<C> {
             Ok(()) => {
                 let _ = out.write_all(b"\n");
             }
-            // What came of the answer ends in the middle, so that nobody takes it for whole.
+            // The answer ends in the middle of the line, so that nobody takes it for whole.
             Err(Error::NotWritten(kind)) => {
                 self.mgm.log(Level::Debug, format_args!("control socket: client cut off: {kind}"));
             }
@@ -230,7 +231,7 @@ fn request<'a>(
         }
         len += read;
         if read == 0 {
-            // The end of what it sends ends the line as well.
+            // The end of the client's data ends the line too.
             return Ok(std::str::from_utf8(&buffer[..len]).ok());
         }
     }
@@ -251,7 +252,7 @@ fn refuse(out: &mut Answer<'_>, error: &'static str) -> io::Result<()> {
     out.write_all(&line.get_ref()[..len])
 }
 
-/// Writes to a client as long as it takes it.
+/// Writes to a client as long as the client reads in time.
 struct Answer<'a> {
     client: &'a UnixStream,
     deadline: Instant,

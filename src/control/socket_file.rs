@@ -1,4 +1,5 @@
-//! The socket's file: made so that nobody else can use it, and nothing of others is overwritten.
+//! The socket's file. It is made in such a way that no other user can use it, and that no file of
+//! others is overwritten.
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +10,11 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
-/// The file of a listening socket. Goes when this is dropped.
+/// The file of a listening socket. Dropping it removes the file.
 pub struct SocketFile {
     /// Absolute.
     path: PathBuf,
-    /// Device and inode: tell it from another that has its name later.
+    /// Device and inode, which tell it from another file that has its name later.
     id: (u64, u64),
 }
 
@@ -21,7 +22,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let same = |file: fs::Metadata| (file.dev(), file.ino()) == self.id;
         if fs::symlink_metadata(&self.path).is_ok_and(same) {
-            // There is nobody to tell; the next start finds it dead and replaces it.
+            // If this fails, the next start finds a dead socket and replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -29,7 +30,7 @@ impl Drop for SocketFile {
 
 const LIVE: StartError = StartError::Control("another process serves it");
 
-/// Names what was attempted when it failed.
+/// Makes an error that names what was attempted.
 pub fn os(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::Os { what, errno: error.raw_os_error().unwrap_or(0) }
 }
@@ -42,8 +43,8 @@ pub fn bind(path: PathBuf) -> Result<(UnixListener, SocketFile), StartError> {
     for path in [&path, &new] {
         SocketAddr::from_pathname(path).map_err(|_| StartError::Control("the path is too long"))?;
     }
-    // Found again when it goes, though the working directory is another one then. It may be too
-    // long to be bound, and need not be.
+    // The absolute path finds the file again when the working directory is another one. It may be
+    // too long to be bound, but it is not bound.
     let place = std::path::absolute(&path).map_err(os("control socket: finding its directory"))?;
     let listener = UnixListener::bind(&new).map_err(os("control socket: binding it"))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
@@ -58,7 +59,7 @@ pub fn bind(path: PathBuf) -> Result<(UnixListener, SocketFile), StartError> {
     Ok((listener, SocketFile { path: place, id: (file.dev(), file.ino()) }))
 }
 
-/// Frees the path where a dead process's socket is there.
+/// Frees the path if a dead process's socket is there.
 fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -69,7 +70,8 @@ fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError>
         Ok(_) if is_live(path)? => return Err(LIVE),
         Ok(_) => {}
     }
-    // Looked at again where nobody can replace it: another process may have been faster.
+    // It is looked at again in the private directory, where no process can replace it: another
+    // process may have been faster.
     let old = private.0.join("o");
     fs::rename(path, &old).map_err(os("control socket: removing a dead process's"))?;
     if is_live(&old)? {
@@ -79,8 +81,8 @@ fn take_place(path: &Path, private: &PrivateDirectory) -> Result<(), StartError>
     Ok(())
 }
 
-/// Whether a process has the socket open. A datagram socket cannot be connected to it, but the
-/// kernel tells why not, without disturbing whoever listens.
+/// Whether a process has the socket open. Connecting a datagram socket to it fails, and the error
+/// tells the reason, without disturbing a process that listens.
 fn is_live(path: &Path) -> Result<bool, StartError> {
     let probe = UnixDatagram::unbound().map_err(os("control socket: making a socket"))?;
     match probe.connect(path) {
@@ -93,7 +95,8 @@ fn is_live(path: &Path) -> Result<bool, StartError> {
     }
 }
 
-/// A directory that only its owner can enter, in the directory of a path. Goes with its files.
+/// A directory that only its owner can enter, in the directory of a path. Dropping it removes it
+/// with its files.
 struct PrivateDirectory(PathBuf);
 
 impl PrivateDirectory {
@@ -104,7 +107,7 @@ impl PrivateDirectory {
             let place = parent.join(format!(".mgm{}-{number}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&place) {
                 Ok(()) => return Ok(Self(place)),
-                // A process of the same number died while it started.
+                // A process with the same number died during its start.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 100 => {
                     number += 1;
                 }
@@ -116,7 +119,7 @@ impl PrivateDirectory {
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
-        // What is not there need not be removed; what cannot be removed does no harm.
+        // Files that are not there need not be removed, and ones that cannot be removed do no harm.
         let _ = fs::remove_file(self.0.join("s"));
         let _ = fs::remove_file(self.0.join("o"));
         let _ = fs::remove_dir(&self.0);

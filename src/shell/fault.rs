@@ -1,5 +1,5 @@
-//! Faults on purpose, for the tests of rule A5. Only in a library built with the feature
-//! `fault-injection`, which is never the one that is installed.
+//! Faults on purpose, for the tests of rule A5. They are only in a library that is built with the
+//! feature `fault-injection`, which is never installed.
 
 #![forbid(unsafe_code)]
 
@@ -18,8 +18,8 @@ pub(crate) fn point(name: &str) {
 }
 
 /// Where MGM_FAULT is "lock-order": takes two locks in one order and then in the other, which shows
-/// that a tool that looks for this sees the library's locks. Only for a program of one thread: two
-/// would come to wait for each other.
+/// that a tool that looks for this sees the library's locks. Only for a program with one thread,
+/// because two threads would wait for each other.
 pub(crate) fn lock_order() {
     static ONE: Mutex<()> = Mutex::new(());
     static OTHER: Mutex<()> = Mutex::new(());

@@ -1,5 +1,6 @@
-//! The functions that a host gave for a run: none is called once MgmHostStop has returned, and none
-//! is running then. Its context may be freed, and its code unloaded.
+//! Counts the threads inside the functions that a host gave for a run. When MgmHostStop has
+//! returned, none of them is running and none will be called, so that the host may free its context
+//! and unload its code (decision 70).
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 /// Threads that are inside the functions of one run.
 pub struct HostCalls {
-    /// How many, a thread as often as they are on its stack.
+    /// How many functions are running; they may be nested on one thread.
     inside: AtomicUsize,
     closed: AtomicBool,
     lock: Mutex<()>,
@@ -18,7 +19,7 @@ pub struct HostCalls {
 }
 
 impl HostCalls {
-    /// Nobody is inside.
+    /// No thread is inside.
     pub const fn new() -> Self {
         Self {
             inside: AtomicUsize::new(0),
@@ -35,10 +36,11 @@ impl HostCalls {
         Some(function())
     }
 
-    // Out of line, as `leave`: there are many functions of the host's.
+    // Out of line, as `leave` is, because there are many callers.
     #[inline(never)]
     fn enter(&self) -> Option<Inside<'_>> {
-        // Counted first: either the end sees it, or it sees the end.
+        // It counts first, so that either `close` sees this call, or this call sees that it is
+        // closed.
         self.inside.fetch_add(1, SeqCst);
         if self.closed.load(SeqCst) {
             self.leave();
@@ -51,14 +53,15 @@ impl HostCalls {
     fn leave(&self) {
         self.inside.fetch_sub(1, SeqCst);
         if self.closed.load(SeqCst) {
-            // With the lock: whoever waits has either seen the new number or hears of it.
+            // With the lock, so that a waiting thread either has seen the new number or is woken.
             let _lock = self.lock.lock();
             self.left.notify_all();
         }
     }
 
-    /// From now on none is called. Waits, but for what is on this thread's own stack, until those that
-    /// are running have returned, and for no longer than that. False: some have not.
+    /// From now on no function is called. Waits until those that are running have returned, except
+    /// for those on this thread's own stack, but no longer than `patience`. False: some have not
+    /// returned.
     pub fn close(&self, patience: Duration) -> bool {
         self.closed.store(true, SeqCst);
         let own = context::times_inside_host(self.address());
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_itself() {
         let (calls, others) = (HostCalls::new(), HostCalls::new());
-        // Whatever it is called inside of, and whatever other run's functions are on the stack.
+        // It does so whatever other functions, of this run or another, are on the stack.
         let closed = calls.call(|| {
             calls.call(|| others.call(|| others.close(LONG))).flatten().expect("not closed");
             let others = HostCalls::new();

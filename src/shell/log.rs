@@ -17,14 +17,14 @@ use std::time::Duration;
 /// How many log lines wait for the forwarder's functions to return; more are dropped.
 const KEPT_LINES: usize = 256;
 
-/// A line for the host whose function is called later.
+/// A line that the host's log function gets later.
 pub(crate) struct KeptLine {
     host: LogFn,
     level: Level,
     line: Line,
 }
 
-/// The log of a run that is over, for its last lines, and who is still inside the host's functions.
+/// The log of a run that is over, for its last lines, and the threads inside its host's functions.
 pub(crate) struct LastLog {
     level: u32,
     sink: LogSink,
@@ -48,8 +48,8 @@ impl LogSink {
 }
 
 impl<C: Callbacks> Mgm<C> {
-    /// Writes a line to the log. The host's function is called with nothing locked: a line from
-    /// inside the forwarder's functions is kept until these have returned.
+    /// Writes a line to the log. The host's log function is called with nothing locked, so a line
+    /// from inside the forwarder's functions is kept until these have returned.
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
         if level as u32 > self.level.load(Ordering::Relaxed) {
             return;
@@ -67,7 +67,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Logs what the core has to tell: at a limited rate what senders of packets can cause.
+    /// Logs a note of the core. Lines that senders of packets can cause come at a limited rate.
     pub(crate) fn tell(&'static self, note: &Note) {
         let message = format_args!("{note}");
         match note {
@@ -83,7 +83,8 @@ impl<C: Callbacks> Mgm<C> {
     /// Gives the host the lines that were kept.
     pub(crate) fn give_kept_lines(&self) {
         loop {
-            // A statement of its own: the guard must not live while the host's function runs.
+            // This is a statement of its own, so that the guard does not live while the host's
+            // function runs.
             let kept = self.kept_lines.lock().pop_front();
             let Some(KeptLine { host, level, line }) = kept else { return };
             host(level, &line);
@@ -95,9 +96,9 @@ impl<C: Callbacks> Mgm<C> {
         *self.sink.write() = sink;
     }
 
-    /// Ends the log of a run, while none can be started: the next one may have a log of its own. From
-    /// now on standard error hears of what goes wrong. `patience`: how long [`Self::leave_host`] waits
-    /// for functions of the host's.
+    /// Ends the log of a run while no run can be started, because the next one may have another
+    /// log. From now on errors go to standard error. `patience`: how long [`Self::leave_host`]
+    /// waits for functions of the host's.
     pub(crate) fn end_log(&self, host_calls: Arc<HostCalls>, patience: Duration) -> LastLog {
         let level = self.level.load(Ordering::Relaxed);
         let sink = self.sink.read().clone();
@@ -105,7 +106,7 @@ impl<C: Callbacks> Mgm<C> {
         LastLog { level, sink, host_calls, patience }
     }
 
-    /// Gives the host its run's last lines, and leaves its functions for good, the log's among them.
+    /// Gives the host the last lines of its run, and then calls none of its functions any more.
     pub(crate) fn leave_host(&self, last: &LastLog, end: Option<(Level, Line)>) {
         self.give_kept_lines();
         if let Some((level, line)) = end
@@ -121,14 +122,14 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// A fault was met: nothing works any more (rule A5).
+    /// Notes a fault of the library, after which no call works any more (rule A5).
     pub fn mark_broken(&self) {
         self.broken.store(true, Ordering::Release);
         self.wake();
         self.log(Level::Error, format_args!("internal fault; the library is closed"));
     }
 
-    /// Whether a fault was met.
+    /// Whether there was a fault.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }

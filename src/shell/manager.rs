@@ -1,16 +1,5 @@
-//! The group manager as a whole: lock, ask the core, unlock, perform.
-//!
-//! | where | what |
-//! |---|---|
-//! | here | the functions of mgm.h and mgm_host.h in safe Rust |
-//! | `mgm::reads` | those that read |
-//! | `mgm::state` | what the lock protects |
-//! | `mgm::log` | the log's lines, and the fault that closes the library |
-//! | `perform` | carrying out what the core decided |
-//! | `deliver` | who calls which client next |
-//! | `background` | what time brings, and the forwarder's upcalls |
-//! | `timer` | whose turn it is to see to the former |
-//! | `host` | starting and stopping |
+//! The group manager: the functions of mgm.h in safe Rust, except those that read (`reads`). Each
+//! locks, asks the core, unlocks, and performs what the core decided.
 
 #![forbid(unsafe_code)]
 
@@ -35,14 +24,14 @@ use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// A group manager. It must live for ever, since threads of its own refer to it.
+/// A group manager. It must live for ever, because its threads refer to it.
 pub struct Mgm<C: 'static> {
-    /// The manager itself, once started: what the forwarder reports to.
+    /// The manager itself, once it was started. The forwarder reports to it.
     pub(crate) this: OnceLock<&'static Mgm<C>>,
     pub(crate) state: RwLock<State<C>>,
     /// Held while starting or stopping.
     pub(crate) starting: Mutex<()>,
-    /// Counts what waiting threads may wait for.
+    /// Counts the events that waiting threads may wait for.
     events: Mutex<u64>,
     event: Condvar,
     waiting: AtomicU32,
@@ -52,9 +41,9 @@ pub struct Mgm<C: 'static> {
     pub(super) kept_lines: Mutex<VecDeque<KeptLine>>,
     pub(crate) flow_lines: FlowLines,
     pub(crate) host_clock: AtomicBool,
-    /// From the beginning of a start to the end of the stop.
+    /// True from the beginning of a start to the end of the stop.
     pub(crate) active: AtomicBool,
-    /// The threads that see to what time brings.
+    /// The threads that do what is due as time passes.
     pub(crate) timers: Timers<C>,
 }
 
@@ -125,12 +114,12 @@ impl<C: Callbacks> Mgm<C> {
         let begun = self.begin_deregister(&mut call, client);
         self.settle(&mut call);
         self.leave(call);
-        // Rule A8: no callback of the client is running when this returns, except those that
-        // this very thread is inside of.
+        // Rule A8: no callback of the client is running when this returns, except those that this
+        // thread itself is inside of.
         let waits = begun?;
         self.wait_until(|state, _| {
-            // While MgmHostStop is at work too, which waits for the same callback, unless it was
-            // called inside that: then until it returns.
+            // This goes on during MgmHostStop too, which waits for the same callback; and where
+            // MgmHostStop was called inside that callback, until the callback has returned.
             let (running, noted) = state.with_waits();
             let current = running.as_ref().map(|running| (running.epoch, &running.delivery));
             let over = !waits || noted.is_over((me, epoch, client.slot), current);
@@ -143,7 +132,7 @@ impl<C: Callbacks> Mgm<C> {
         Ok(())
     }
 
-    /// Takes the client out. True: its callback is running on another thread.
+    /// Deregisters the client. True: its callback is running on another thread.
     fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
         let epoch = call.epoch;
         let me = context::token();
@@ -188,8 +177,8 @@ impl<C: Callbacks> Mgm<C> {
         result
     }
 
-    /// Changes the ownership. Where nobody is on the interface the plane is asked first, and nobody
-    /// else can program it in between, so that the interface cannot be given up meanwhile.
+    /// Changes the ownership. Where nobody is on the interface, the plane is asked first. No other
+    /// thread can program the plane in between, so that the interface cannot be given up meanwhile.
     fn take_in_plane(
         &'static self,
         call: &mut Call,
@@ -211,7 +200,7 @@ impl<C: Callbacks> Mgm<C> {
         if context::is_inside_forwarder() {
             return Err(Error::InsideForwarder);
         }
-        // The clock may be the host's: it is asked before anything is locked.
+        // The clock may be the host's, so it is read before anything is locked.
         let now = self.now();
         let taken = {
             let _programming = programming.lock();
@@ -253,7 +242,7 @@ impl<C: Callbacks> Mgm<C> {
         result
     }
 
-    /// Waits for IGMP to be told of a change of ownership, where it must be (rule C3).
+    /// Waits until IGMP was told of a change of ownership, where it must be told (rule C3).
     fn finish_change(
         &'static self,
         call: &mut Call,
@@ -328,8 +317,8 @@ impl<C: Callbacks> Mgm<C> {
 
     // ---- the ways in ----
 
-    /// One call of a client: ask the core, perform, wait for its alerts. Beginning, asking and
-    /// choosing what to do go under one lock.
+    /// One call of a client: ask the core, perform, wait for the alerts. The call begins, asks the
+    /// core and chooses what to do under one lock.
     fn call<R>(
         &'static self,
         client: ClientId,
@@ -357,7 +346,7 @@ impl<C: Callbacks> Mgm<C> {
         })
     }
 
-    /// Something under the lock, if the library runs.
+    /// Does something under the lock, if the library runs.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Running<C>) -> R) -> Option<R> {
         self.state.write().running().map(f)
     }
@@ -370,8 +359,8 @@ impl<C: Callbacks> Mgm<C> {
         self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 
-    /// Waits until a condition under the lock holds, or a fault closes the library. The condition is
-    /// told whether nothing has come about for a while.
+    /// Waits until a condition under the lock holds, or a fault closes the library. The condition
+    /// is told whether nothing has come about for a while.
     pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>, bool) -> bool) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut late = false;
@@ -382,7 +371,8 @@ impl<C: Callbacks> Mgm<C> {
             }
             let mut events = self.events.lock();
             if *events == seen {
-                // Woken without an event now and then, for conditions that time makes true.
+                // It wakes up without an event from time to time, for conditions that time makes
+                // true.
                 late = self.event.wait_for(&mut events, Duration::from_millis(100)).timed_out();
             }
             drop(events);
@@ -393,7 +383,7 @@ impl<C: Callbacks> Mgm<C> {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Something happened that a thread may wait for.
+    /// Notes an event that a thread may wait for.
     pub(crate) fn wake(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             *self.events.lock() += 1;
@@ -401,23 +391,23 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Whether it runs, is being started or being stopped. Waits for no lock. While one is held for
-    /// starting or stopping it may be about to say so, or have said already that it is over.
+    /// Whether it runs, is being started or being stopped. Waits for no lock. So during a start it
+    /// may not say so yet, and during a stop it may say already that the library has stopped.
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed) || self.starting.is_locked()
     }
 
-    /// What tells this manager from others, for the threads' contexts.
+    /// Tells this manager from others, for the threads' contexts.
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
 
-    /// The time, read with nothing locked: the clock may be the host's code.
+    /// The time. It must be read with nothing locked, because the clock may be the host's code.
     pub(crate) fn now(&self) -> Millis {
         self.moment().now
     }
 
-    /// The time, and by whose clock.
+    /// The time, and whose clock gave it.
     pub(crate) fn moment(&self) -> Moment {
         if self.host_clock.load(Ordering::Relaxed) {
             let clock = self.state.read().clock();

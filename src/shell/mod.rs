@@ -8,11 +8,11 @@
 //! | `log` | the log's lines, and the fault that closes the library |
 //! | `perform` | carrying out what the core decided |
 //! | `deliver` | who calls which client next |
-//! | `waits` | who waits for whose callback to return |
+//! | `waits` | which thread waits for which client's callback to return |
 //! | `context` | what a thread is inside of |
 //! | `host_calls` | which threads are inside the host's functions |
-//! | `upcalls` | what time brings, and the forwarder's upcalls |
-//! | `timer` | whose turn it is to see to the former |
+//! | `upcalls` | what is due as time passes, and the forwarder's upcalls |
+//! | `timer` | the threads that do what is due |
 //! | `start_stop`, `settings` | starting and stopping |
 //! | `callbacks` | a client's nine callbacks as a safe trait |
 //! | `report` | the state as JSON |

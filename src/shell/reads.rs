@@ -12,8 +12,8 @@ use crate::types::{ClientId, Counters, EnumId, SourceGroup};
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
-/// How many entries a reader sees before it lets go of the lock (a reader must not hold up a
-/// membership change or a new flow).
+/// How many entries a reader reads before it releases the lock, so that it does not hold up a
+/// membership change or a new flow.
 const READ_CHUNK: usize = 256;
 
 impl<C: Callbacks> Mgm<C> {
@@ -42,9 +42,9 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// MgmGetFirstMfe, MgmGetNextMfe and their statistics (rule E11): entries in order, from the
-    /// one after `after`, until `give` breaks, which means that it did not take the record.
-    /// `has_room` tells, for one record after the other by the number of its oifs, whether `give`
-    /// will take it: nobody is asked for the counters of others.
+    /// one after `after` on, until `give` breaks, which means that it did not take the record.
+    /// `has_room` is asked for one record after the other, with the number of its oifs, whether
+    /// `give` will take it, so that no counters of other entries are read.
     pub fn read_mfes(
         &self,
         after: Option<SourceGroup>,
@@ -72,8 +72,8 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// The same with counters, which are asked for with nothing locked. Of the run of that number,
-    /// where one is given.
+    /// The same with counters, which are read with nothing locked. With `epoch`, only in the run
+    /// with this number.
     pub(crate) fn read_counted(
         &self,
         moment: Moment,
@@ -117,8 +117,8 @@ impl<C: Callbacks> Mgm<C> {
         state.running().ok_or_else(|| stale(client))?.core.start_enumeration(client, all_sources)
     }
 
-    /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows; with 0 it only tells whether
-    /// there are any.
+    /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows. With 0 it only tells whether there
+    /// are any.
     pub fn next_groups(
         &self,
         id: EnumId,

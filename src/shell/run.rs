@@ -20,11 +20,11 @@ pub(crate) struct Running<C> {
     pub core: Core,
     pub delivery: Delivery<C>,
     pub forwarder: Arc<dyn Forwarder>,
-    /// Held by the thread that programs the forwarder.
+    /// Locked by the thread that programs the forwarder.
     pub programming: Arc<Mutex<Batch>>,
     /// Tells this run from earlier ones.
     pub epoch: u64,
-    /// It is being started, or MgmHostStop is at work: nothing new begins.
+    /// It is being started or stopped, and no new call begins.
     pub closed: bool,
     pub clock: Option<ClockFn>,
     pub host_calls: Arc<HostCalls>,
@@ -33,11 +33,11 @@ pub(crate) struct Running<C> {
     pub started: Millis,
     /// Entries that could not be programmed.
     pub retry: Vec<SourceGroup>,
-    /// More could not be programmed than there was memory to remember.
+    /// More entries could not be programmed than there was memory to remember: all are tried again.
     pub retry_all: bool,
-    /// From which one on entries are being programmed again, all of them.
+    /// The entry from which on all entries are being programmed again.
     pub retrying: Option<SourceGroup>,
-    /// Routes toward some sources could not be looked at for want of memory.
+    /// Routes toward some sources could not be looked at because memory ran out.
     pub look_all: bool,
     /// Looks at the routes toward many sources that have begun.
     pub walks: Walks,
@@ -45,11 +45,11 @@ pub(crate) struct Running<C> {
     pub refusal_logged: Option<Millis>,
 }
 
-/// A time of a clock's.
+/// A time, and the clock that gave it.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment {
     pub now: Millis,
-    /// The run whose host's clock it is; None: the system's.
+    /// The run whose host's clock gave it; None: the system's clock.
     pub of: Option<u64>,
 }
 
@@ -63,7 +63,8 @@ pub(crate) struct State<C> {
 }
 
 impl<C: Clone> Running<C> {
-    /// A client has gone and is waited for no more: its slot may be used again.
+    /// Notes that a client has gone and that no thread waits for it, so that its slot may be used
+    /// again.
     pub fn gone(&mut self, client: ClientId) {
         if self.delivery.vacate(client.slot) {
             self.core.free_client_slot(client.slot);
@@ -77,17 +78,17 @@ impl<C> State<C> {
         Self { running: None, generation: 1, waits: Waits::new() }
     }
 
-    /// What runs, unless it is being started or stopped.
+    /// The run, unless it is being started or stopped.
     pub fn running(&mut self) -> Option<&mut Running<C>> {
         self.running.as_mut().filter(|running| !running.closed)
     }
 
-    /// The same, if it is still that run.
+    /// The same, if it is still the run with this number.
     pub fn running_in(&mut self, epoch: u64) -> Option<&mut Running<C>> {
         self.running().filter(|running| running.epoch == epoch)
     }
 
-    /// What runs, is being started or being stopped.
+    /// The run, also while it is being started or stopped.
     pub const fn whole(&mut self) -> &mut Option<Running<C>> {
         &mut self.running
     }
@@ -97,13 +98,13 @@ impl<C> State<C> {
         (self.running.as_mut(), &mut self.waits)
     }
 
-    /// The host's clock, of what runs or is being stopped, and which run's.
+    /// The host's clock of the run, also while it is being stopped, and the run's number.
     pub fn clock(&self) -> Option<(u64, ClockFn)> {
         let running = self.running.as_ref()?;
         Some((running.epoch, running.clock.clone()?))
     }
 
-    /// What runs, for readers, if it goes by the clock of that moment.
+    /// The run, for readers, if `moment` is a time of its clock.
     pub fn shared_at(&self, moment: Moment) -> Option<&Running<C>> {
         self.shared().filter(|running| match moment.of {
             Some(epoch) => running.epoch == epoch,
@@ -111,7 +112,7 @@ impl<C> State<C> {
         })
     }
 
-    /// What runs, for readers, unless it is being started or stopped.
+    /// The run, for readers, unless it is being started or stopped.
     pub fn shared(&self) -> Option<&Running<C>> {
         self.running.as_ref().filter(|running| !running.closed)
     }

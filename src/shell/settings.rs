@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The host's way to take log lines.
+/// The host's function for log lines.
 pub type LogFn = Arc<dyn Fn(Level, &Line) + Send + Sync>;
 
 /// Where log lines go. The host's function is called with no lock held.
@@ -65,9 +65,10 @@ pub struct Settings {
     pub forwarder: ForwarderChoice,
     /// Kernel: a raw IGMP socket that was handed over, instead of a new one. Others do not use it.
     pub multicast_socket: Option<i32>,
-    /// Nobody chose the forwarder: the environment does not name one, so it is the memory forwarder.
+    /// Nobody chose the forwarder: the environment does not name one, so it is the memory
+    /// forwarder.
     pub forwarder_by_default: bool,
-    /// Who is inside the host's functions that are given here.
+    /// Counts the threads inside the host's functions that are given here.
     pub host_calls: Arc<HostCalls>,
 }
 
@@ -93,16 +94,17 @@ impl Settings {
     /// The values of MGM_FORWARDER.
     pub const FORWARDERS: &str = "memory, kernel, kernel:TABLE with a table id from 1 to 999999999";
 
-    /// Whether there is memory to start with. Starting makes a few small boxes, each of which
-    /// would abort where there is none; asked first, this fails instead (rule A4).
+    /// Checks that there is memory to start with. Starting makes a few small allocations, each of
+    /// which would abort where memory runs out. This check fails instead (rule A4).
     pub fn room_to_start() -> Result<(), Error> {
         const AMPLE: usize = 256 * 1024;
         Ok(Vec::<u8>::new().try_reserve_exact(AMPLE)?)
     }
 
-    /// What the environment says: MGM_FORWARDER, MGM_LOG, MGM_MAX_MFES, MGM_CONTROL. A value that
-    /// makes no sense is an error, never a fallback. And what a service manager says of a socket that
-    /// it passed (LISTEN_*); that is ignored where it is not meant for this process or names no `mgm`.
+    /// The settings of the environment: MGM_FORWARDER, MGM_LOG, MGM_MAX_MFES, MGM_CONTROL. A value
+    /// that makes no sense is an error, never a fallback. LISTEN_* are a service manager's, about a
+    /// socket that it passes. They are ignored where they are meant for another process or name no
+    /// `mgm`.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_env_where(|_| true)
     }
@@ -166,7 +168,7 @@ fn passed_socket(get: &impl Fn(&str) -> Option<OsString>, own_pid: u32) -> Optio
     }
     let names = get("LISTEN_FDNAMES")?;
     let at = text(&names).split(':').position(|name| name == "mgm")?;
-    // They begin after standard error.
+    // The descriptors begin after standard error.
     (at < number_of("LISTEN_FDS")? as usize).then(|| 3 + at as i32)
 }
 
@@ -174,7 +176,7 @@ fn bad(name: &'static str, allowed: &'static str) -> Error {
     Error::Start(StartError::BadSetting { name, allowed })
 }
 
-/// A value as text; what is no text is no allowed value either.
+/// A value as text. A value that is no text becomes one that is not allowed.
 fn text(value: &OsString) -> &str {
     value.to_str().unwrap_or("\u{fffd}")
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 /// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
 pub const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// How long at the least for each kind of thread, where others have taken that time up.
+/// How long it waits for each kind of thread at the least, where others have used that time up.
 const LEAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Counts the runs of all managers.
@@ -41,10 +41,10 @@ pub fn start_failed(error: &Error) -> Line {
 }
 
 impl<C: Callbacks> Mgm<C> {
-    /// MgmHostStart. A start that fails leaves nothing of the host's behind, its log function
-    /// included.
+    /// MgmHostStart. After a start that fails none of the host's functions is used any more, its
+    /// log function included.
     pub fn start(&'static self, settings: Settings) -> Result<(), Error> {
-        // The clock is the host's code: asked before anything is locked.
+        // The clock is the host's code, so it is read before anything is locked.
         let started = settings.clock.as_ref().map_or_else(system_now, |clock| clock());
         let host_calls = Arc::clone(&settings.host_calls);
         let by_default = settings.forwarder_by_default;
@@ -81,8 +81,8 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Starts or stops, while no other thread does. Inside C code it waits for none: that may be
-    /// stopping, and waiting for this very code to return.
+    /// Starts or stops while no other thread does. Inside C code it does not wait for another
+    /// thread, which may be stopping the library and waiting for this very code to return.
     fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<R, Error> {
         let inside = context::here(self.address()).around.is_some() || context::is_inside_host();
         let _starting = if inside {
@@ -90,7 +90,7 @@ impl<C: Callbacks> Mgm<C> {
         } else {
             self.starting.lock()
         };
-        // The log's lines are kept until nothing is locked.
+        // Log lines are kept until nothing is locked.
         Ok(context::inside_forwarder(run))
     }
 
@@ -105,7 +105,8 @@ impl<C: Callbacks> Mgm<C> {
         }
         self.set_log(settings.log_level, settings.log.clone());
         self.flow_lines.reset();
-        // Before the forwarder starts: what it may take over had better not be touched in vain.
+        // This comes before the forwarder starts, so that a failure here leaves what the forwarder
+        // would take over untouched (decision 62).
         let bound = settings.control_path.clone().map(Self::bind_control).transpose()?;
         let limits = settings.limits();
         let host_clock = settings.clock.is_some();
@@ -119,7 +120,7 @@ impl<C: Callbacks> Mgm<C> {
         };
         let epoch = {
             let mut state = self.state.write();
-            // No two runs of any manager have the same.
+            // No two runs of any manager have the same number.
             let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
             let mut core = Core::new(limits, generation, handle::MAX_GENERATION);
             if forwarder.bars_incoming_devices() {
@@ -146,7 +147,7 @@ impl<C: Callbacks> Mgm<C> {
             epoch
         };
         self.host_clock.store(host_clock, Relaxed);
-        // Upcalls find everything in place.
+        // Everything is in place for upcalls.
         if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {
             self.take_down(STOP_WAIT);
             return Err(Error::Start(StartError::Forwarder(reason)));
@@ -185,7 +186,7 @@ impl<C: Callbacks> Mgm<C> {
         bound.map(|bound| Control::start(self, bound)).transpose()
     }
 
-    /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. From inside a
+    /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. Inside a
     /// callback it does not wait for that callback.
     pub fn stop(&'static self) -> Result<(), Error> {
         match self.alone(|| self.stop_locked())? {
@@ -233,7 +234,8 @@ impl<C: Callbacks> Mgm<C> {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
         forwarder.stop();
-        // A client that keeps a thread keeps a timer's thread, if it is one: that is not waited for again.
+        // A client that keeps a thread keeps a timer's thread, if it is one: that is not waited for
+        // again.
         let patience = if stuck { Duration::ZERO } else { STOP_WAIT };
         let left = || patience.saturating_sub(begun.elapsed());
         if !self.take_down(left().max(LEAST_WAIT)) && !stuck {
@@ -247,8 +249,8 @@ impl<C: Callbacks> Mgm<C> {
         Ok(self.end_log(host_calls, left().max(LEAST_WAIT)))
     }
 
-    /// Ends the run, whose forwarder has ended. Waits for the timers' threads for so long; false: one
-    /// is left behind.
+    /// Ends the run, whose forwarder has ended. Waits for the timer's threads for `patience`.
+    /// False: one is left behind.
     fn take_down(&self, patience: Duration) -> bool {
         let ended = {
             let mut state = self.state.write();
@@ -273,7 +275,7 @@ impl<C: Callbacks> Mgm<C> {
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
         self.host_call(|call| {
             let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone())?;
-            // What sends packets works.
+            // An interface that packets come from works.
             if self.with_in(call.epoch, |running| running.core.is_down(arrival)) == Ok(true) {
                 self.set_interface_up(call, arrival, true)?;
             }
@@ -291,7 +293,7 @@ impl<C: Callbacks> Mgm<C> {
                 },
                 None if forwarder.takes_packets() => match packet::parse(packet) {
                     Ok(Ok(packet)) => {
-                        // Where there is an entry with another iif; report_new sees to the rest.
+                        // For an entry with another iif; `report_new` handles the other cases.
                         self.report_wrong(call, arrival, &packet)?;
                         self.report_new(call, arrival, &packet)
                     }
@@ -315,8 +317,8 @@ impl<C: Callbacks> Mgm<C> {
         })
     }
 
-    /// A packet without an entry (rule E1). Waits, unless it must not, for the questions of its
-    /// flow, which may be in the hands of other threads.
+    /// A packet without an entry (rule E1). If it may wait, it waits for the questions of its flow,
+    /// which other threads may be putting.
     fn report_new(
         &'static self,
         call: &mut Call,
@@ -330,7 +332,7 @@ impl<C: Callbacks> Mgm<C> {
         if call.waits {
             self.wait_for_flow(call, flow);
         }
-        // Memory may have run out after its questions had been put (rule A4).
+        // Memory may have run out after the flow's questions were put (rule A4).
         let lost = self.with_in(call.epoch, |running| {
             running.core.is_new(flow) && Ok(running.core.flows_given_up()) != before
         });

@@ -1,11 +1,11 @@
-//! Whose turn it is to see to what time brings.
+//! The timer's threads, which do what is due as time passes.
 //!
 //! One thread, whose *turn* it is, looks at lifetimes once a second, tries again what could not be
-//! programmed, and sees to what other threads left. It calls clients, which may never return: so a
-//! second thread *stands by* as soon as it calls the first one. When a callback takes longer than a
-//! second, that one takes the turn over. The thread that was inside the callback stands by in its
-//! place once it comes out. So there is at most one thread for each client that hangs, and two
-//! more.
+//! programmed, and does what other threads left. It calls clients, which may never return. So a
+//! second thread *stands by* from the first callback on. When a callback takes longer than a
+//! second, the thread that stands by takes the turn over, and the one inside the callback stands by
+//! once it has returned. So there is at most one thread for each client that hangs, and two more
+//! (decision 53).
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a callback may take before another thread takes the turn over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where the threads meet.
+/// What the threads share with those that start and stop them.
 pub(crate) struct Timers<C: 'static> {
     state: Mutex<State<C>>,
     changed: Alarm,
@@ -48,9 +48,9 @@ struct State<C: 'static> {
     progress: u64,
     /// A thread that stands by has been told to watch the progress.
     watched: bool,
-    /// The threads that stand by, or will once they have begun.
+    /// How many threads stand by, or will once they have begun.
     standing_by: usize,
-    /// It was told that no thread could be had.
+    /// It was logged that no thread could be started.
     short: bool,
 }
 
@@ -105,8 +105,8 @@ impl<C: Callbacks> Timers<C> {
         state.add_thread()
     }
 
-    /// Ends the threads and waits for them, for so long: one may be inside C code that does not
-    /// return. False: they are left behind.
+    /// Ends the threads and waits for them, but no longer than `patience`, because one may be
+    /// inside C code that does not return. False: threads are left behind.
     pub(crate) fn stop(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         let mut state = self.state.lock();
@@ -146,11 +146,11 @@ impl<C: Callbacks> Timers<C> {
         self.state.lock().turn == me
     }
 
-    /// Waits until the thread is to see to what there is; false: the run has ended.
+    /// Waits until the thread has something to do. False: the run has ended.
     fn next_turn(&self, epoch: u64, me: Token) -> bool {
         let mut state = self.state.lock();
         if state.turn == NOBODY && state.is(epoch) {
-            // The first one.
+            // It is the first thread.
             state.turn = me;
             state.standing_by -= 1;
         }
@@ -178,13 +178,13 @@ impl<C: Callbacks> Timers<C> {
                 (state.turn, state.calling, state.watched) = (me, false, false);
                 return true;
             }
-            // No need to watch until a client is called again.
+            // There is no need to watch until a client is called again.
             state.watched = state.calling;
         }
         false
     }
 
-    /// The thread has done what it was to do, or lost its turn while a client kept it.
+    /// Notes that the thread has done its work, or lost its turn while it was inside a callback.
     fn turn_done(&self, epoch: u64, me: Token) {
         let mut state = self.state.lock();
         if state.is(epoch) && state.turn != me {
@@ -192,8 +192,8 @@ impl<C: Callbacks> Timers<C> {
         }
     }
 
-    /// A thread calls a client. With its turn it sees to it that another stands by. Gives the
-    /// number of an error if there is none to be had, for the first time.
+    /// Notes that a thread calls a client. If it is this thread's turn, another one is made to
+    /// stand by. Gives an error number if no thread could be started, for the first time.
     fn begin_call(&self, me: Token) -> (Option<Calling>, Option<Errno>) {
         let mut state = self.state.lock();
         if state.turn != me {
@@ -224,13 +224,13 @@ impl<C: Callbacks> Timers<C> {
 
 /// A call that may hang.
 struct Calling {
-    /// It is made inside another one.
+    /// It is made inside another call of a client.
     around: bool,
 }
 
 impl<C: Callbacks> Mgm<C> {
-    /// Calls a client; another thread takes over what only this one would see to if the client
-    /// does not return.
+    /// Calls a client. If the client does not return, another thread takes over what only this one
+    /// would do.
     pub(crate) fn call_client(&'static self, call: &Call, job: u32, put: impl FnOnce()) {
         let here = call.here();
         let mut calling = None;

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<C: Callbacks> Mgm<C> {
-    /// Runs something that nobody waits for, such as an upcall. A fault closes the library and
+    /// Runs something that no call waits for, such as an upcall. A panic closes the library and
     /// goes no further (rule A5).
     fn unattended(&'static self, what: &str, run: impl FnOnce(&mut Call) -> Result<(), Error>) {
         if self.is_broken() {
@@ -25,7 +25,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut call = self.enter()?;
-            // Nobody waits, so it can see to what others leave as well.
+            // No call waits for it, so it can also do what other threads left.
             (call.waits, call.sees_to_all) = (false, true);
             #[cfg(feature = "fault-injection")]
             crate::shell::fault::point(what);
@@ -38,7 +38,7 @@ impl<C: Callbacks> Mgm<C> {
             Ok(Ok(()) | Err(Error::NotRunning)) => {}
             Ok(Err(error)) => self.log(Level::Error, format_args!("{what}: {error}")),
             Err(panic) => {
-                // What was thrown may panic again when it is dropped.
+                // The panic's payload may panic again when it is dropped.
                 std::mem::forget(panic);
                 self.mark_broken();
             }
@@ -46,7 +46,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Handles the lifetimes that have ended, and tries again what could not be programmed. A
-    /// timer's thread goes on only as long as it is its turn: otherwise another one does.
+    /// timer's thread goes on only while it is its turn.
     pub(crate) fn tick(&'static self, timer: Option<Token>) {
         self.watch();
         let goes_on = || timer.is_none_or(|me| self.timers.is_turn_of(me));
@@ -107,7 +107,7 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// A packet of a flow that has no entry, with the route its source needs.
+    /// Handles a packet of a flow that has no entry, with the route toward its source.
     pub(crate) fn new_flow(
         &'static self,
         call: &mut Call,
@@ -120,7 +120,7 @@ impl<C: Callbacks> Mgm<C> {
             let looked = self.look_for_new(call, flow, arrival)?;
             let asked =
                 self.ask_core(call, |core, now| core.packet(now, flow, arrival, header, looked));
-            // Its entry went in between.
+            // Its entry was deleted in between.
             if asked != Ok(Admission::RouteNeeded) {
                 break asked;
             }
@@ -139,7 +139,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// The route toward the source of a flow that is new.
+    /// Looks up the route toward the source of a flow that is new.
     fn look_for_new(
         &'static self,
         call: &Call,
@@ -184,10 +184,11 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Routes toward sources under a prefix may have changed (rules E5, E9).
+    /// Looks at the flows of sources under a prefix, whose routes may have changed (rules E5, E9).
     pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
         let walk = Walk { id: 0, network, prefix_len, after: None, moved: true };
-        // Before it comes to any flow: those that are being looked up now may come behind it.
+        // This is noted before the walk begins, since look-ups that are under way now may end after
+        // it.
         let _ =
             self.with_in(call.epoch, |running| running.core.routes_changed(network, prefix_len));
         self.walk(call, walk);
@@ -208,8 +209,8 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Goes on with looks that stand still since the last tick: a client does not return to the
-    /// thread that began them.
+    /// Goes on with walks that have stood still since the last tick, because a client has not
+    /// returned to the thread that began them.
     fn take_walks_over(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
         while goes_on()
             && let Ok(Some(walk)) = self.with_in(call.epoch, |running| running.walks.take_idle())
@@ -272,7 +273,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
 /// memberships name, then those of flows.
 #[derive(Clone, Copy)]
 struct Walk {
-    /// 0: there was no memory to note it.
+    /// Its name; 0: there was no memory to note the walk.
     id: u64,
     network: Ipv4Addr,
     prefix_len: u8,
@@ -282,7 +283,7 @@ struct Walk {
     moved: bool,
 }
 
-/// The looks that have begun.
+/// The walks that are under way.
 pub(crate) struct Walks {
     list: Vec<Walk>,
     last_id: u64,
@@ -293,7 +294,7 @@ impl Walks {
         Self { list: Vec::new(), last_id: 0 }
     }
 
-    /// Notes one that begins or goes on. Gives its name.
+    /// Notes a walk that begins or goes on. Gives its name.
     fn begin(&mut self, walk: Walk) -> u64 {
         if self.list.try_reserve(1).is_err() {
             return 0;
@@ -323,7 +324,7 @@ impl<C> Running<C> {
         Some((next?, at.is_some() || walk.id == 0))
     }
 
-    /// The next of the entries that are all programmed again.
+    /// The next entry, where all entries are programmed again.
     fn next_to_retry(&mut self) -> Option<SourceGroup> {
         let flow = self.retrying.and_then(|from| self.core.first_flow(from));
         self.retrying = flow.and_then(SourceGroup::next);
@@ -331,7 +332,7 @@ impl<C> Running<C> {
     }
 }
 
-/// A call of the host's that gives what it caused time to happen.
+/// For the host's own calls, which wait for what they caused.
 impl<C: Callbacks> Mgm<C> {
     pub(crate) fn host_call<R>(
         &'static self,

@@ -1,5 +1,5 @@
-//! Threads that wait for a client's callback to return, because they take the client out (rule A8).
-//! Such a wait goes on where MgmHostStop, called inside that very callback, has ended the run.
+//! Threads that wait for a client's callback to return, because they deregister the client (rule
+//! A8). Such a wait goes on where MgmHostStop, called inside that callback, has ended the run.
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +15,11 @@ pub(crate) struct Wait {
     /// The client's lane, and its run.
     pub epoch: u64,
     pub slot: u32,
-    /// The waiter is inside C code that others may wait for.
+    /// The waiting thread is inside C code that other threads may wait for.
     pub inside: bool,
 }
 
-/// All of them.
+/// All waits.
 pub(crate) struct Waits(Vec<Wait>);
 
 impl Waits {
@@ -27,8 +27,8 @@ impl Waits {
         Self(Vec::new())
     }
 
-    /// Notes one. False: the runner waits for the waiter, directly or through others, and both
-    /// would wait for ever. `current`: the lanes of the run that there is, and its number.
+    /// Notes a wait. False: the runner waits for the waiting thread, directly or through others,
+    /// and both would wait for ever (decision 24). `current`: the present run's number and lanes.
     pub(crate) fn begin<C: Clone>(
         &mut self,
         wait: Wait,
@@ -42,19 +42,19 @@ impl Waits {
         Ok(true)
     }
 
-    /// Whether somebody else, inside C code, waits for this thread, directly or through others.
+    /// Whether another thread, inside C code, waits for this one, directly or through others.
     pub(crate) fn any_inside<C: Clone>(&self, me: Token, current: (u64, &Delivery<C>)) -> bool {
         let waits = |wait: &Wait| wait.inside && wait.lasts(current) && wait.waiter != me;
         self.0.iter().any(|wait| waits(wait) && self.leads(wait.runner, me, current))
     }
 
-    /// Whether a thread waits for another one or is that itself.
+    /// Whether a thread waits for another one, or is that thread itself.
     fn leads<C: Clone>(&self, from: Token, to: Token, current: (u64, &Delivery<C>)) -> bool {
         // A chain of waits is no longer than their number.
         self.leads_within(self.0.len(), from, to, current)
     }
 
-    /// A thread that takes a client out may call others meanwhile, which make it wait as well.
+    /// A thread that deregisters a client may call other clients meanwhile, which make it wait too.
     fn leads_within<C: Clone>(
         &self,
         steps: usize,
@@ -67,7 +67,7 @@ impl Waits {
         from == to || (steps > 0 && waits.any(next))
     }
 
-    /// Whether a wait is over; it is forgotten then. `current`: the lanes of the run that there is.
+    /// Whether a wait is over; then it is forgotten. `current`: the present run's number and lanes.
     pub(crate) fn is_over<C: Clone>(
         &mut self,
         (waiter, epoch, slot): (Token, u64, u32),
@@ -79,19 +79,19 @@ impl Waits {
         !self.0.iter().any(is_it)
     }
 
-    /// A run has ended. What remains is about callbacks that have not returned.
+    /// Notes that a run has ended. Only the waits for callbacks that have not returned remain.
     pub(crate) fn end_run<C: Clone>(&mut self, current: (u64, &Delivery<C>)) {
         self.0.retain(|wait| wait.lasts(current));
     }
 
-    /// A callback has returned whose run has ended.
+    /// Notes that a callback has returned whose run has ended.
     pub(crate) fn returned(&mut self, epoch: u64, slot: u32) {
         self.0.retain(|wait| (wait.epoch, wait.slot) != (epoch, slot));
     }
 }
 
 impl Wait {
-    /// Of a run that has ended, those are left that last.
+    /// Whether a wait goes on after the end of its run.
     fn lasts<C: Clone>(&self, (epoch, delivery): (u64, &Delivery<C>)) -> bool {
         self.epoch != epoch || delivery.runner(self.slot) == Some(self.runner)
     }

@@ -1,15 +1,15 @@
-//! The library's read-write lock: as many of parking_lot's as there are shards. A reader takes the
-//! one of its thread, a writer takes all.
+//! The library's read-write lock, which consists of a few of parking_lot's locks (shards). A reader
+//! takes the shard of its thread; a writer takes all of them.
 //!
-//! With one lock for all, two readers at once were slower than one: each writes the lock's word,
-//! which goes back and forth between their caches. A writer pays for each shard, some 10 ns, so there
-//! are few.
+//! With a single lock, two readers at once were slower than one: each writes the lock's word, which
+//! moves back and forth between their caches. Each shard costs a writer some 10 ns, so there are
+//! few.
 //!
-//! Each is tried a hundred times before a thread goes to sleep for it. The library holds its lock for
-//! some hundred nanoseconds, a tenth of what falling asleep and being woken cost; parking_lot tries
-//! three times and then gives up the processor: a reader beside a busy writer took four times as long
-//! that way. std's lock spins as well, but lets a sweep that takes the lock again and again keep a
-//! writer out for milliseconds.
+//! A thread tries a shard a hundred times before it goes to sleep. The library mostly holds its
+//! lock for some hundred nanoseconds, a tenth of what it costs to sleep and be woken. parking_lot
+//! tries three times and then yields the processor; with that, a reader beside a busy writer took
+//! four times as long. std's lock spins too, but a sweep that takes the lock again and again keeps
+//! a writer out for milliseconds.
 
 use parking_lot::lock_api::{self, GuardNoSend, RawRwLock};
 use std::cell::Cell;
@@ -20,17 +20,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub type ShardedRwLock<T> = lock_api::RwLock<Sharded, T>;
 
 const SHARDS: usize = 2;
-/// Some 2 to 4 µs.
+/// They take some 2 to 4 µs.
 const TRIES: u32 = 100;
 
-/// On cache lines of its own: processors fetch them in pairs.
+/// It has two cache lines of its own, because processors fetch them in pairs.
 #[repr(align(128))]
 struct Shard(parking_lot::RawRwLock);
 
-/// The lock without what it protects.
+/// The lock without the value that it protects.
 pub struct Sharded([Shard; SHARDS]);
 
-/// The shard of the calling thread, the same as long as it lives: what it locked it unlocks.
+/// The shard of the calling thread. It is always the same, so that a thread unlocks what it locked.
 fn mine() -> usize {
     const NONE_YET: usize = SHARDS;
     static THREADS: AtomicUsize = AtomicUsize::new(0);

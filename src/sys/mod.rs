@@ -1,8 +1,9 @@
-//! System calls, threads and the lock: beside `ffi` the only unsafe code of an installed library.
+//! System calls, threads and the lock. An installed library has unsafe code only here and in `ffi`.
 //!
-//! Thin wrappers: arguments in, a value or the error number out. Interrupted calls are repeated,
-//! every descriptor is close-on-exec. Here are sockets, netlink and waiting; `mroute` has the
-//! options of the multicast routing socket, `thread` the threads, `lock` what they meet at.
+//! The wrappers are thin: they take arguments, and give a value or the error number. Interrupted
+//! calls are repeated, and every descriptor is close-on-exec. This file has sockets, netlink and
+//! waiting; `mroute` has the options of the multicast routing socket, `thread` the threads, `lock`
+//! the lock.
 
 #[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
 mod lock;
@@ -51,9 +52,9 @@ fn errno() -> Errno {
     unsafe { *libc::__errno_location() }
 }
 
-/// The monotonic clock as it was at the kernel's last tick, 1 to 10 ms ago at the most: it is read
-/// from memory, where the exact one asks the processor and waits until that has finished whatever
-/// came before.
+/// The monotonic clock as it was at the kernel's last tick, 1 to 10 ms ago at the most (decision
+/// 57). It is read from memory. Reading the exact clock waits until the processor has finished all
+/// earlier instructions.
 #[cfg_attr(all(test, feature = "shuttle"), expect(dead_code, reason = "its time stands still"))]
 pub fn coarse_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -133,16 +134,16 @@ pub fn join_group(fd: &OwnedFd, group: u32) -> Result<(), Errno> {
     set_option(fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)
 }
 
-/// Sets the receive buffer to a size that needs no permission.
+/// Sets the receive buffer to a size for which no permission is needed.
 pub fn set_buffer(fd: &OwnedFd, octets: u32) {
-    // Without it the buffer stays as it is, which works too.
+    // If this fails, the buffer stays as it is, which works too.
     let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &octets);
 }
 
-/// Asks for a larger receive buffer: beyond the system's limit where that is allowed.
+/// Asks for a larger receive buffer, beyond the system's limit where that is allowed.
 pub fn enlarge_buffer(fd: &OwnedFd, octets: u32) {
     if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &octets).is_err() {
-        // Cut down to the limit by the kernel; it works with less.
+        // The kernel cuts the size down to the limit, which works too.
         let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &octets);
     }
 }
@@ -176,7 +177,7 @@ pub fn receive_many<const N: usize>(
     let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
     let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
     let most = buffers.len().min(lengths.len()).min(BATCH);
-    // Only as many as are used: a single report must not pay for a full batch.
+    // It prepares only as many as are used, so that a single report does not pay for a full batch.
     for ((message, part), buffer) in messages.iter_mut().zip(&mut parts).zip(&mut buffers[..most]) {
         let part = part.write(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: N });
         // SAFETY: plain data for which all zeros is a value.
@@ -211,7 +212,7 @@ pub fn event() -> Result<OwnedFd, Errno> {
         .map(owned)
 }
 
-/// Makes an eventfd readable. It cannot fail but for a full counter, and that is readable too.
+/// Makes an eventfd readable. It can fail only where the counter is full, which is readable too.
 pub fn signal(event: &OwnedFd) {
     let one = 1u64;
     // SAFETY: the kernel reads the eight octets of `one`.
@@ -225,13 +226,13 @@ pub fn clear(event: &OwnedFd) {
     let _ = retry(|| unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) });
 }
 
-/// The pause where nothing can be waited for.
+/// The pause where waiting fails.
 const FAILED_WAIT: Duration = Duration::from_millis(100);
 
-/// Waits until one of the descriptors is readable, or has an error to be read, or for
-/// `timeout_ms` (None: as long as it takes). Where it cannot wait, for want of memory or since the
-/// limit on descriptors was lowered below N, it says so after a pause: it would be called again and
-/// again, and keep a processor busy.
+/// Waits until one of the descriptors is readable, or has an error to be read, or until
+/// `timeout_ms` is over (None: as long as it takes). Waiting fails where memory runs out, or where
+/// the limit on descriptors was lowered below N. The error comes after a pause, because the caller
+/// would otherwise try again and again and keep a processor busy.
 pub fn wait_readable<const N: usize>(
     fds: [&OwnedFd; N],
     timeout_ms: Option<u32>,

@@ -51,7 +51,7 @@ struct MfcCtl {
     group: [u8; 4],
     parent: u16,
     ttls: [u8; MAX_VIFS],
-    // The two octets the compiler would put here anyway, so that none is left uninitialised.
+    // The compiler would put two octets here anyway; as a field they are initialised.
     padding: [u8; 2],
     pkt_cnt: u32,
     byte_cnt: u32,
@@ -86,7 +86,7 @@ const _: () = {
     assert!(size_of::<VifReq>() == 5 * size_of::<c_ulong>());
 };
 
-/// What the kernel counted for one (S,G): each wraps around by itself.
+/// The kernel's counts for one (S,G). Each of them wraps around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SgCount {
     /// Packets, those on a wrong interface included.
@@ -97,7 +97,7 @@ pub struct SgCount {
     pub wrong_interface: c_ulong,
 }
 
-/// A raw IGMP socket: what the multicast routing options need.
+/// A raw IGMP socket, which the multicast routing options need.
 pub fn igmp_socket() -> Result<OwnedFd, Errno> {
     socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_IGMP)
 }
@@ -126,8 +126,8 @@ pub fn take_igmp_socket(fd: i32) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Whether two sockets belong to the same network namespace; None: the kernel does not tell. `own` is one
-/// of this thread's namespace.
+/// Whether two sockets belong to the same network namespace; None: the kernel does not tell. `own`
+/// is one of this thread's namespace.
 pub fn same_namespace(own: &OwnedFd, other: &OwnedFd) -> Option<bool> {
     match (namespace_cookie(own), namespace_cookie(other)) {
         (Ok(own), Ok(other)) => Some(own == other),
@@ -169,7 +169,7 @@ fn namespace_inode(fd: &OwnedFd) -> Result<(libc::dev_t, libc::ino_t), Errno> {
     Ok((status.st_dev, status.st_ino))
 }
 
-/// MRT_TABLE: the table this socket is about; before [`mrt_init`].
+/// MRT_TABLE: chooses the socket's table; must come before [`mrt_init`].
 pub fn mrt_table(fd: &OwnedFd, table: u32) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_TABLE, &table)
 }
@@ -179,7 +179,7 @@ pub fn mrt_init(fd: &OwnedFd) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_INIT, &1i32)
 }
 
-/// MRT_DONE: the owner's interfaces and entries go.
+/// MRT_DONE: the kernel removes the owner's interfaces and entries.
 pub fn mrt_done(fd: &OwnedFd) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_DONE, &1i32)
 }
@@ -194,8 +194,8 @@ pub fn mrt_assert(fd: &OwnedFd) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_ASSERT, &1i32)
 }
 
-/// MRT_PIM: reports of packets on a wrong interface come whether or not that is an oif. It sets what
-/// [`mrt_assert`] sets, too.
+/// MRT_PIM: reports of packets on a wrong interface come whether or not that is an oif. It sets
+/// what [`mrt_assert`] sets, too.
 pub fn mrt_pim(fd: &OwnedFd, on: bool) -> Result<(), Errno> {
     set_option(fd, libc::IPPROTO_IP, MRT_PIM, &i32::from(on))
 }
@@ -232,7 +232,7 @@ pub fn vif_exists(fd: &OwnedFd, vif: u8) -> Result<bool, Errno> {
     let mut request = VifReq { vif: vif.into(), counts: [0; 4] };
     match ioctl(fd, SIOCGETVIFCNT, &mut request) {
         Ok(()) => Ok(true),
-        // EINVAL: greater than the number of any VIF that there is.
+        // EINVAL: the number is greater than that of any VIF.
         Err(libc::EADDRNOTAVAIL | libc::EINVAL) => Ok(false),
         Err(e) => Err(e),
     }

@@ -1,12 +1,11 @@
-//! pthread's locks with parking_lot's signatures, for tests only: helgrind and DRD see nothing of a
-//! lock that is an atomic word and a futex, but they watch every call to pthreads.
+//! pthread's locks with parking_lot's signatures, for tests only. helgrind and DRD do not see a
+//! lock that is an atomic word and a futex, but they watch every call of pthreads.
 //!
-//! Beside `ffi` and `sys` this is the only place with unsafe code; it is in no
-//! library that is installed.
+//! No library that is installed has this code.
 //!
-//! parking_lot's locks go to a thread that waits now and then; pthread's may be taken again and
-//! again by the one that frees them, while valgrind runs one thread at a time. So the others get
-//! their turn after each unlock.
+//! parking_lot's locks go to a waiting thread from time to time. The thread that frees a pthread
+//! lock may take it again and again, because valgrind runs one thread at a time. So other threads
+//! get their turn after each unlock.
 
 use crate::sys::sync::TimedOut;
 use parking_lot::lock_api::{self, GuardNoSend};
@@ -56,7 +55,7 @@ unsafe impl lock_api::RawMutex for RawMutex {
 }
 
 impl Drop for RawMutex {
-    // So that the tools do not take the next lock in the same place for this one.
+    // So that the tools do not take the next lock at the same address for this one.
     fn drop(&mut self) {
         must!(libc::pthread_mutex_destroy(self.0.get()));
     }
@@ -106,7 +105,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
 
 impl Drop for RawRwLock {
     fn drop(&mut self) {
-        // The tools complain where one is destroyed that was never locked.
+        // The tools complain about a lock that is destroyed and was never locked.
         must!(libc::pthread_rwlock_rdlock(self.0.get()));
         must!(libc::pthread_rwlock_unlock(self.0.get()));
         must!(libc::pthread_rwlock_destroy(self.0.get()));

@@ -1,10 +1,10 @@
-//! What threads meet at: locks made of parking_lot's, std's atomics, the clock. The tests in
-//! `schedules` put a scheduler's in their place, which decides which thread goes on at each of them;
-//! the feature `helgrind` puts pthread's locks there, which valgrind's tools watch.
+//! What threads use together: parking_lot's locks, std's atomics, the clock. The tests in
+//! `schedules` replace them with a scheduler's, which decides at each of them which thread goes on.
+//! The feature `helgrind` replaces the locks with pthread's, which valgrind's tools watch.
 
 #[cfg(feature = "helgrind")]
 pub(crate) use crate::sys::pthreads as unscheduled;
-/// The locks of what no scheduler runs: threads that wait for the kernel or for a socket.
+/// Locks for threads that no scheduler runs, because they wait for the kernel or for a socket.
 #[cfg(not(feature = "helgrind"))]
 pub(crate) use parking_lot as unscheduled;
 
@@ -24,7 +24,8 @@ pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread, coars
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
-/// Whether a wait ended because its time was up. parking_lot's own cannot be made by others.
+/// Whether a wait ended because its time was up. Code outside parking_lot cannot make parking_lot's
+/// own type.
 #[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
 pub(crate) struct TimedOut(pub(in crate::sys) bool);
 
@@ -35,9 +36,9 @@ impl TimedOut {
     }
 }
 
-/// The scheduler's locks with parking_lot's signatures. Time stands still: where threads would wait
-/// for a while, they wait until they are woken. A wake-up that gets lost is thus a deadlock, which
-/// the scheduler reports.
+/// The scheduler's locks with parking_lot's signatures. Time stands still: threads that would wait
+/// for some time wait until they are woken. So a lost wake-up is a deadlock, which the scheduler
+/// reports.
 #[cfg(all(test, feature = "shuttle"))]
 mod scheduled {
     use super::TimedOut;
@@ -151,8 +152,8 @@ mod scheduled {
         }
     }
 
-    /// For threads whose work is to see that time has passed: their waits end by time alone, at
-    /// whatever moment the scheduler chooses.
+    /// For threads that wait for time to pass. Their waits end at whatever moment the scheduler
+    /// chooses.
     pub(crate) struct Alarm(Condvar);
 
     impl Alarm {

@@ -9,12 +9,13 @@ pub trait Body {
     /// What it works on, shared with its starter.
     type On: Send + Sync + 'static;
 
-    /// The thread's life. A panic here ends the process, so it catches its own.
+    /// What the thread does. A panic that leaves this function ends the process, so it must catch
+    /// its own.
     fn run(on: Arc<Self::On>);
 }
 
-/// A thread of the forwarder's own. Made without Rust's allocator, whose failure would end the
-/// process (rule A4): a spare thread may be wanted while memory is short.
+/// A thread. It is made without Rust's allocator, whose failure would end the process (rule A4),
+/// because a spare thread may be needed while memory is short.
 pub struct Thread(usize);
 
 impl Thread {

@@ -1,5 +1,6 @@
-//! Clients that hang: those that have kept a thread for [`PATIENCE`]. Until it has come out, what is on
-//! its way to them is counted apart, so that nobody waits for it (rule A7).
+//! Clients that hang: those that have kept a thread inside a callback for [`PATIENCE`]. Until the
+//! thread has returned, the actions on their way to the client are counted separately, so that no
+//! call waits for them (rule A7).
 
 #![forbid(unsafe_code)]
 
@@ -9,15 +10,15 @@ use crate::shell::deliver::Delivery;
 use crate::sys::sync::Instant;
 use std::time::Duration;
 
-/// How long a client is waited for that does not come out of a callback.
+/// How long calls wait for a client that does not return from a callback.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often at the most the clients that are being called are looked at.
+/// The shortest time between two looks at the clients that are being called.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl<C: Clone> Delivery<C> {
-    /// The thread of a lane, its runner or keeper, has done something: the client does not hang, or not
-    /// any more.
+    /// Notes that the thread of a lane has made progress: the client does not hang, or not any
+    /// more.
     pub fn moves(&mut self, slot: u32, outbox: &Outbox) {
         let lane = &mut self.lanes[slot as usize];
         lane.seen = None;
@@ -36,8 +37,8 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// Looks for a client that hangs and was not known to. To be called now and then, each time until
-    /// there is none.
+    /// Looks for a client that hangs and was not known to. Must be called from time to time, and
+    /// each time until there is none.
     pub fn find_hanging(&mut self, outbox: &Outbox) -> Option<u32> {
         if self.looked.is_some_and(|looked| looked.elapsed() < BETWEEN_LOOKS) {
             return None;
@@ -56,7 +57,7 @@ impl<C: Clone> Delivery<C> {
         None
     }
 
-    /// Whether this client's callbacks are waited for: it does not hang.
+    /// Whether calls wait for this client's callbacks, because it does not hang.
     pub fn is_waited_for(&self, slot: u32) -> bool {
         self.lanes.get(slot as usize).is_some_and(|lane| !lane.hangs)
     }

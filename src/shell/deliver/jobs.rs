@@ -5,7 +5,7 @@
 use crate::core::NONE;
 use crate::error::Error;
 
-/// Jobs in a table of their own numbering.
+/// A job, named by its place in the table.
 pub(super) struct Jobs {
     jobs: Vec<Job>,
     free: u32,
@@ -13,7 +13,7 @@ pub(super) struct Jobs {
 
 #[derive(Clone, Copy, Default)]
 struct Job {
-    /// Actions on their way, but for those that are counted apart.
+    /// Actions on their way, without those that are counted in `apart`.
     open: u32,
     /// Actions on their way to clients that hang.
     apart: u32,
@@ -82,7 +82,7 @@ impl Jobs {
         }
     }
 
-    /// Something of a job that was counted is counted apart from now on, or not any more.
+    /// Counts one open action of a job in `apart` from now on, or no longer.
     pub(super) fn set_apart(&mut self, job: u32, apart: bool) {
         if let Some(Job { open, apart: others, .. }) = self.jobs.get_mut(job as usize) {
             let (from, to) = if apart { (open, others) } else { (others, open) };

@@ -1,17 +1,20 @@
-//! Who calls which client next: one queue per client, and the calls that wait for them.
+//! Decides which thread calls which client next: there is one queue per client, and calls wait for
+//! their actions.
 //!
-//! A *lane* is a client's queue of actions. At most one thread, its *runner*, calls a client at a
-//! time (rule A7). A lane that has actions and no runner is *ready*: the next thread that is
-//! responsible for its first action becomes its runner as soon as it has nothing locked. A *job* is
-//! one call from outside any callback, or one upcall: it counts the actions it caused, those
-//! caused by the answers to them included, so that the call can wait for exactly these.
+//! A *lane* is a client's queue of actions (callbacks to make). At most one thread, the *runner* of
+//! the lane, calls a client at a time (rule A7). A lane that has actions and no runner is *ready*:
+//! the next thread that is responsible for its first action becomes its runner as soon as it holds
+//! no lock. A *job* is one call from outside any callback, or one upcall. It counts the actions
+//! that it caused, including those that their answers caused, so that the call can wait for exactly
+//! these.
 //!
 //! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a
-//! client that does not come out of a callback holds up its own lane and the thread that called it;
-//! every other lane stays free for other threads.
+//! client that does not return from a callback holds up its own lane and the thread that called it.
+//! All other lanes stay free for other threads (decision 50).
 //!
-//! A client that has kept a thread for [`PATIENCE`] *hangs*, until that thread has come out. What is on
-//! its way to it is counted apart: nobody waits for it (rule A7).
+//! A client that has kept a thread inside a callback for [`PATIENCE`] *hangs*, until that thread
+//! has returned. The actions on their way to it are counted separately, and no call waits for them
+//! (rule A7).
 //!
 //! This is plain data under the shell's lock; nothing here waits or calls.
 
@@ -37,7 +40,7 @@ pub struct Token(pub u64);
 /// No thread.
 pub const NOBODY: Token = Token(0);
 
-/// Who looks for a lane: a thread and the job that it works for.
+/// A thread that looks for a lane, and the job that it works for.
 pub type Seeker = (u32, Token);
 
 struct Lane<C> {
@@ -56,10 +59,10 @@ struct Lane<C> {
     next_ready: u32,
     /// Who made it ready.
     ready_by: Token,
-    /// Its runner has left it for a moment, and nobody else may take it.
+    /// Its runner has left it for a moment, and no other thread may take it.
     kept: bool,
-    /// The client is being taken out: what is queued is not all answered yet, or its last call is
-    /// waited for.
+    /// The client is being deregistered: some of its queued actions are not answered yet, or its
+    /// last callback is waited for.
     leaving: bool,
     /// The slot is in use by a client, or its last call has not ended.
     in_use: bool,
@@ -132,7 +135,7 @@ impl<C: Clone> Delivery<C> {
         self.jobs.end(job);
     }
 
-    /// A job waits for something more, until it is [`Self::done`].
+    /// The job waits for one thing more, until that is [`Self::done`].
     pub fn count(&mut self, job: u32) {
         self.jobs.count(job);
     }
@@ -142,7 +145,7 @@ impl<C: Clone> Delivery<C> {
         self.jobs.done(job);
     }
 
-    /// Puts the core's new actions into their clients' lanes. Lanes that nobody runs are ready then.
+    /// Puts the core's new actions into their clients' lanes. Lanes without a runner become ready.
     pub fn post(&mut self, outbox: &mut Outbox, me: Token) {
         while let Some(id) = outbox.take_fresh() {
             let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
@@ -173,8 +176,8 @@ impl<C: Clone> Delivery<C> {
         self.ready.1 = slot;
     }
 
-    /// Makes the thread the runner of a ready lane: of any or, with a seeker, of one that this is
-    /// responsible for.
+    /// Makes the thread the runner of a ready lane: with a seeker, of one that the seeker is
+    /// responsible for, and of any lane otherwise.
     pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
         let (slot, before) = self.find_ready(outbox, by)?;
         let lane = &mut self.lanes[slot as usize];
@@ -250,15 +253,15 @@ impl<C: Clone> Delivery<C> {
         outbox.first(&self.lanes[slot as usize].queue).map(|node| node.job)
     }
 
-    /// The runner leaves a lane for a moment; nobody else may take it.
+    /// The runner leaves a lane for a moment; no other thread may take it.
     pub fn keep(&mut self, slot: u32, outbox: &Outbox) {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
         (lane.runner, lane.kept) = (None, true);
     }
 
-    /// The runner leaves a lane, kept or not, to whoever is responsible for what is in it. It is the
-    /// first of the ready ones. With a thread, that is responsible.
+    /// The runner leaves a lane, kept or not, to a thread that is responsible for its first action,
+    /// or to the thread `to`. The lane becomes the first of the ready ones.
     pub fn offer(&mut self, slot: u32, to: Token, outbox: &Outbox) {
         self.moves(slot, outbox);
         let first = self.ready.0;
@@ -302,8 +305,8 @@ impl<C: Clone> Delivery<C> {
         done
     }
 
-    /// The client goes: its callbacks are forgotten. What is queued is taken with
-    /// [`Self::take_orphan`]; nobody else gets the slot, and with it the queue, until
+    /// The client goes, and its callbacks are forgotten. Its queued actions are taken with
+    /// [`Self::take_orphan`]. No other client gets the slot, and with it the queue, before
     /// [`Self::vacate`].
     pub fn close(&mut self, slot: u32) {
         let lane = &mut self.lanes[slot as usize];
@@ -316,7 +319,7 @@ impl<C: Clone> Delivery<C> {
         self.retire(slot)
     }
 
-    /// Takes an action that was meant for a client that has gone.
+    /// Takes an action that was queued for a client that has gone.
     pub fn take_orphan(&mut self, slot: u32, outbox: &mut Outbox) -> Option<Node> {
         let lane = &mut self.lanes[slot as usize];
         let (node, hangs) = (outbox.pop(&mut lane.queue)?, lane.hangs);
@@ -331,8 +334,8 @@ impl<C: Clone> Delivery<C> {
         self.lanes.get(slot as usize)?.runner
     }
 
-    /// Whether any thread but this one is calling any client, and is waited for. The second: whether
-    /// any is that is not waited for.
+    /// Whether any thread but this one is calling any client, and is waited for. The second:
+    /// whether any is that is not waited for.
     pub fn others_running(&self, me: Token) -> (bool, bool) {
         let others = |hangs: bool| {
             let runs = |lane: &Lane<C>| lane.runner.is_some_and(|runner| runner != me);

@@ -36,7 +36,7 @@ fn a_lane_has_one_runner_and_a_job_counts_its_actions() {
     assert_eq!(delivery.open_actions(job), 3);
     assert_eq!(delivery.run_next(&outbox, Some((job, ME)), ME), Some(0));
 
-    // What another thread posts to a lane with a runner is its runner's to deliver.
+    // The runner of a lane delivers what another thread posts to it.
     let second = delivery.begin_job().unwrap();
     send(&mut outbox, second, 0);
     delivery.post(&mut outbox, THIRD);
@@ -76,7 +76,7 @@ fn a_lane_goes_to_whoever_its_first_action_belongs_to() {
         send(&mut outbox, job, client);
     }
     delivery.post(&mut outbox, THIRD);
-    // A hanging client 0 or 1 would hold up its own lane alone.
+    // If client 0 or 1 hangs, it holds up its own lane only.
     assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), Some(2));
     assert_eq!(delivery.run_next(&outbox, Some((mine, ME)), ME), None);
     assert_eq!(delivery.run_next(&outbox, Some((theirs, OTHER)), OTHER), Some(0));
@@ -88,7 +88,7 @@ fn a_lane_goes_to_whoever_its_first_action_belongs_to() {
     assert_eq!(delivery.run_next(&outbox, None, ME), Some(0), "what was offered comes first");
     assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
     assert_eq!(delivery.run_next(&outbox, None, ME), None);
-    // Whoever made a lane ready may take it, whatever is in it.
+    // The thread that made a lane ready may take it, whatever is in it.
     while delivery.next_action(1, &mut outbox).is_some() {}
     delivery.stop_running(1, &outbox);
     send(&mut outbox, theirs, 1);

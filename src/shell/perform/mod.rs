@@ -1,6 +1,6 @@
-//! Performing what the core decided, with nothing locked: entries are programmed, routes looked
-//! up, notes logged and clients called, until nothing is left. `question` is one call of a client,
-//! `program` what is done about entries.
+//! Performs what the core decided, with nothing locked: programs entries, looks routes up, logs
+//! notes and calls clients, until nothing is left. `question` is one call of a client; `program`
+//! programs entries.
 
 #![forbid(unsafe_code)]
 
@@ -23,27 +23,29 @@ use question::Question;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// How many actions of other jobs a call performs beside its own, at the most: a flood of new flows
-/// must not keep it.
+/// How many actions of other jobs a call performs in addition to its own, at the most, so that a
+/// flood of new flows does not hold it up.
 const FAVOURS: u32 = 32;
 
 /// A call from outside, an upcall, or a call from inside a callback.
 pub(crate) struct Call {
     pub job: u32,
     pub epoch: u64,
-    /// The job is its own, and not one that it was made inside of.
+    /// The job is its own, and not that of a call around it.
     owns_job: bool,
     here: Here,
-    /// It was made outside of any callback, of the host's functions while others are delivered to,
-    /// and of the forwarder's: it waits for what it caused (rule A7). Others never wait (rule A6).
+    /// It waits for what it caused (rule A7), because it was made outside of any callback, of the
+    /// forwarder's functions, and of functions of the host that run during delivery. Other calls
+    /// never wait (rule A6).
     pub waits: bool,
-    /// Nothing is asked any more: its job ends when all was performed.
+    /// It asks the core nothing more, and its job ends when everything was performed.
     pub last: bool,
-    /// It sees to everything there is to do, and not only to what it caused itself.
+    /// It does everything that is to be done, and not only what it caused itself.
     pub sees_to_all: bool,
-    /// How much of the plane must have been programmed before it goes on: what it added is.
+    /// How much of the plane's list must have been programmed before it goes on, so that what it
+    /// added itself has been.
     until: u64,
-    /// How much there was before what it asks now.
+    /// How much was in that list before what it asks now.
     added_before: u64,
     /// The lane that it runs now.
     lane: Option<u32>,
@@ -60,7 +62,8 @@ pub(crate) enum Work {
     Note(Note),
     Program,
     Look(Due),
-    /// The client to be called stands in the [`Ask`] beside it, where it stays: it is large.
+    /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
+    /// large.
     Ask,
     Nothing,
 }
@@ -109,7 +112,7 @@ impl<C: Callbacks> Mgm<C> {
         Ok((result, then(running, call)))
     }
 
-    /// Does what is to be done, by this thread as far as it may.
+    /// Does what is to be done, as far as this thread is responsible for it.
     pub(crate) fn settle(&'static self, call: &mut Call) {
         let mut next = None;
         let work = match self.state.write().running_in(call.epoch) {
@@ -157,7 +160,7 @@ impl<C: Callbacks> Mgm<C> {
         };
         let mut state = self.state.write();
         let Some(running) = state.running_in(call.epoch) else {
-            // MgmHostStop waits until this thread calls nobody any more.
+            // MgmHostStop waits until this thread calls no client any more.
             if let Some(slot) = call.lane.take() {
                 match state.whole() {
                     Some(run) if run.epoch == call.epoch => {
@@ -180,7 +183,7 @@ impl<C: Callbacks> Mgm<C> {
         running.choose(call, asked)
     }
 
-    /// Ends a call: from outside any callback it waits for what it caused (rule A7).
+    /// Ends a call. A call from outside any callback waits for what it caused (rule A7).
     pub(crate) fn leave(&'static self, mut call: Call) {
         if call.favours > 0 {
             self.see_to_what_is_left(&call);
@@ -195,7 +198,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// A call that was of help may leave lanes that nobody is coming for: the timer does.
+    /// Wakes the timer where a call that helped other jobs leaves lanes that no thread will take.
     fn see_to_what_is_left(&'static self, call: &Call) {
         let left = self
             .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
@@ -218,12 +221,12 @@ impl<C: Callbacks> Mgm<C> {
             }
             Relook::Source { source } => self.look_at_source(call, job, source),
         }
-        // Whoever waits for it is woken once this thread knows what it does next.
+        // Threads that wait for it are woken once this thread knows what it does next.
         let _ = self.with_in(call.epoch, |running| running.delivery.done(job));
     }
 
-    /// Looks up the route toward a flow's source and tells the core. What comes of it belongs to a
-    /// job.
+    /// Looks up the route toward a flow's source and gives it to the core. What this causes belongs
+    /// to a job.
     pub(crate) fn look_again(
         &'static self,
         call: &mut Call,
@@ -240,7 +243,7 @@ impl<C: Callbacks> Mgm<C> {
         let now = self.now();
         let _ = self.with_in(call.epoch, |running| {
             running.begin_asking(call, job);
-            // For want of memory the entry stays as it is and is looked at again.
+            // Where memory runs out, the entry stays as it is and is looked at again.
             match running.core.rerouted(now, flow, looked, rebuild) {
                 Ok(()) => {}
                 Err(_) if rebuild => running.core.rebuild_later(now, flow),
@@ -277,15 +280,16 @@ impl<C: Callbacks> Mgm<C> {
                 if open != last {
                     (last, since) = (open, Instant::now());
                 }
-                // Another thread may have left a lane in which ours comes next, or comes later and
-                // nobody is there for what comes first. Once nothing of ours is open the call has
-                // ended, and its job may be another's.
+                // Another thread may have left a lane in which our action is the next, or comes
+                // later while no thread takes the first one. Once none of our actions is open the
+                // call has ended, and its job's number may be another's.
                 let seeker = (call.job, call.here.token);
                 if late && open > 0 {
                     delivery.claim_behind(outbox, seeker);
                 }
                 left_to_us = open > 0 && delivery.has_ready(outbox, Some(seeker));
-                // No client has it: it is with a thread that does not come out of the host's code.
+                // No client's lane has it. It is with a thread that does not return from the host's
+                // code.
                 let lost = open > 0
                     && !left_to_us
                     && since.elapsed() > PATIENCE
@@ -305,8 +309,8 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Waits until no client is asked about a flow any more, but for clients that hang: the questions
-    /// may be in the hands of other threads.
+    /// Waits until no client is asked about a flow any more, but for clients that hang: the
+    /// questions may be in the hands of other threads.
     pub(crate) fn wait_for_flow(&'static self, call: &mut Call, flow: SourceGroup) {
         loop {
             let mut left_to_us = false;
@@ -331,7 +335,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Finds clients that hang: nobody waits for them until they have come out (rule A7).
+    /// Finds clients that hang, for which no call waits until they have returned (rule A7).
     pub(crate) fn watch(&self) {
         loop {
             let found = self.with(|running| {
@@ -340,7 +344,7 @@ impl<C: Callbacks> Mgm<C> {
             });
             let Some(Some(info)) = found else { return };
             self.wake();
-            // None: it is being taken out.
+            // None: it is being deregistered.
             let Some(ClientInfo { protocol, component, .. }) = info else { continue };
             self.log(
                 Level::Warn,
@@ -354,7 +358,7 @@ impl<C: Callbacks> Mgm<C> {
 }
 
 impl Call {
-    /// Where it is made.
+    /// Where the call is made.
     pub const fn here(&self) -> Here {
         self.here
     }
@@ -370,7 +374,7 @@ impl<C: Callbacks> Running<C> {
         (self.forwarder.clone(), self.core.iif_of_source(source), self.core.routes_as_of())
     }
 
-    /// Begins a call; from inside a callback it belongs to that callback's job.
+    /// Begins a call. Inside a callback it belongs to that callback's job.
     pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
         let (job, owns_job) = match here.around {
             Some(around) if around.epoch == self.epoch => (around.job, false),
@@ -393,7 +397,7 @@ impl<C: Callbacks> Running<C> {
         })
     }
 
-    /// Asks the core once, in the name of a call.
+    /// Asks the core once, for a call.
     pub(crate) fn ask<R>(
         &mut self,
         call: &mut Call,
@@ -408,7 +412,7 @@ impl<C: Callbacks> Running<C> {
         result
     }
 
-    /// Something is asked of the core in the name of a call; its actions belong to a job.
+    /// Prepares to ask the core something for a call; the actions that it causes belong to a job.
     pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
         if let Some(slot) = call.lane {
             self.delivery.moves(slot, &self.core.outbox);
@@ -417,7 +421,7 @@ impl<C: Callbacks> Running<C> {
         call.added_before = self.core.plane.added();
     }
 
-    /// Hands the core's new actions to their clients' lanes, and notes what is to be programmed.
+    /// Puts the core's new actions into their clients' lanes, and notes what is to be programmed.
     pub(crate) fn post(&mut self, call: &mut Call) {
         self.delivery.post(&mut self.core.outbox, call.here.token);
         for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
@@ -472,7 +476,7 @@ impl<C: Callbacks> Running<C> {
     fn lane_for(&mut self, call: &mut Call) -> Option<u32> {
         let outbox = &self.core.outbox;
         if let Some(slot) = call.lane {
-            // Others' actions in the same lane are seen to as well, but not for ever.
+            // Actions of other jobs in the same lane are performed too, but not for ever.
             let others = |job| job != call.job && call.favours >= FAVOURS;
             if call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others) {
                 return Some(slot);
@@ -481,7 +485,7 @@ impl<C: Callbacks> Running<C> {
             self.delivery.offer(slot, NOBODY, outbox);
         }
         if call.here.too_deep {
-            // The calls around this one see to it.
+            // The calls around this one do it.
             return None;
         }
         let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));

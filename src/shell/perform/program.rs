@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 const BATCH: usize = 128;
 
 impl<C: Callbacks> Mgm<C> {
-    /// Programs what is out of date, in order, until all is that the call has to see to.
+    /// Programs what is out of date, in order, up to what the call is responsible for.
     pub(super) fn program(&'static self, call: &mut Call) {
         let plane = self.with_in(call.epoch, |running| {
             (running.forwarder.clone(), running.programming.clone())
@@ -35,7 +35,7 @@ impl<C: Callbacks> Mgm<C> {
                 }
             }
         }
-        // What follows can end in upcalls, whose callbacks may call.
+        // What follows can cause upcalls, whose callbacks may call the library.
         if let Some(slot) = call.kept.take()
             && let Some(running) = self.state.write().whole()
             && running.epoch == call.epoch
@@ -58,7 +58,7 @@ impl<C: Callbacks> Mgm<C> {
         if some {
             self.program_batch(batch, forwarder, call.epoch);
         }
-        // Calls from inside the forwarder's functions may have added more.
+        // Calls inside the forwarder's functions may have added more.
         call.sees_to_all |= context::take_left_over();
         let mut state = self.state.write();
         let Some(running) = state.running_in(call.epoch) else { return false };
@@ -69,7 +69,7 @@ impl<C: Callbacks> Mgm<C> {
         some && running.must_program(call)
     }
 
-    /// Takes over up to [`BATCH`] stale entries with what they are to be, or one interface.
+    /// Takes up to [`BATCH`] stale entries with the states that they are to have, or one interface.
     fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
         batch.clear();
         let mut state = self.state.write();
@@ -80,7 +80,8 @@ impl<C: Callbacks> Mgm<C> {
             match core.plane.front() {
                 Some(Stale::Entry { flow, id, refused }) => {
                     if batch.add(core, flow, id, refused, counts_each).is_err() {
-                        // What fits is programmed; one that never fits is tried again later.
+                        // The entries that fit are programmed. One that never fits is tried again
+                        // later.
                         if batch.entries.is_empty() {
                             core.plane.pop();
                             running.retry_later(flow);
@@ -135,7 +136,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
         forwarder.program(&changes, &mut |at, error| {
-            // Beyond what finds room, a failure is not lost: the audit of the plane finds it.
+            // A failure for which there is no room is not lost: the audit of the plane finds it.
             if failures.try_reserve(1).is_ok() {
                 failures.push((at, error));
             }
@@ -174,14 +175,15 @@ impl<C: Callbacks> Mgm<C> {
 }
 
 impl<C: Callbacks> Running<C> {
-    /// Whether the plane must be programmed before the call goes on: what it added itself. A thread
-    /// that has to do with more would program for others as long as they add something.
+    /// Whether the plane must be programmed before the call goes on. The call programs what it
+    /// added itself. If it programmed more, it would work for other threads as long as they add
+    /// something.
     pub(super) fn must_program(&self, call: &Call) -> bool {
         let plane = &self.core.plane;
         !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
     }
 
-    /// An entry that could not be programmed is tried again with the next tick.
+    /// Has an entry that could not be programmed tried again with the next tick.
     fn retry_later(&mut self, flow: SourceGroup) {
         if self.retry.try_reserve(1).is_ok() {
             self.retry.push(flow);
@@ -194,7 +196,7 @@ impl<C: Callbacks> Running<C> {
 /// An entry that is being programmed.
 struct BatchEntry {
     flow: SourceGroup,
-    /// What it is to be; its oifs are among those of the batch. None: it goes.
+    /// The state that it is to have; its oifs are among those of the batch. None: it is deleted.
     now: Option<PlaneEntry>,
     refused: bool,
     packets_before: u32,
@@ -202,7 +204,7 @@ struct BatchEntry {
     joined: usize,
 }
 
-/// What is being programmed; kept for its memory.
+/// The entries that are being programmed. It is kept so that its memory is reused.
 pub(crate) struct Batch {
     entries: Vec<BatchEntry>,
     oifs: Vec<IfKey>,
@@ -212,7 +214,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// With room for as many entries as there will be: one that is to go always finds some.
+    /// An empty batch with room for [`BATCH`] entries, so that there is always room for an entry
+    /// that is to be deleted.
     pub(crate) fn new() -> Self {
         let entries = Vec::with_capacity(BATCH);
         Self { entries, oifs: Vec::new(), joined: Vec::new(), unused: None }

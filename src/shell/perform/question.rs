@@ -1,4 +1,4 @@
-//! One call of a client: put together from the core, made, its answer given to the core.
+//! One call of a client: what the core asks, the call itself, and the answer for the core.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ pub(super) enum Question {
 type OutInterfaces = SmallVec<[OutInterface; 8]>;
 
 impl Question {
-    /// Reads from the core what an action is about.
+    /// Gets from the core what an action is about.
     pub(super) fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
         match action {
             Action::Rpf { flow } => {
@@ -87,7 +87,7 @@ impl Question {
         }
     }
 
-    /// Whether the answer means anything to the core.
+    /// Whether the core needs the answer.
     pub(super) const fn wants_answer(&self) -> bool {
         match self {
             Self::Rpf { .. } | Self::Creation { .. } | Self::DisableIgmp { .. } => true,
@@ -135,8 +135,7 @@ impl fmt::Display for Question {
 }
 
 impl<C: Callbacks> Mgm<C> {
-    /// Questions that wait for a client that goes are answered for it, in the name of the calls
-    /// that caused them.
+    /// Answers the questions that wait for a client that goes, for the jobs that caused them.
     pub(crate) fn answer_orphans(&'static self, call: &mut Call, client: ClientId) {
         let now = self.now();
         let answer_next = |running: &mut Running<C>, call: &mut Call| {

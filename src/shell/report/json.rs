@@ -1,4 +1,4 @@
-//! JSON on its way to a writer, chunk by chunk, without ever needing more memory than a chunk.
+//! Writes JSON to a writer chunk by chunk, and never needs more memory than one chunk.
 
 #![forbid(unsafe_code)]
 
@@ -11,18 +11,18 @@ const CHUNK_ROWS: usize = 256;
 /// A chunk is written out when it is longer than this, in octets.
 const CHUNK_SIZE: usize = 32 * 1024;
 
-/// JSON on its way to a writer, by chunks.
+/// JSON that is written in chunks.
 pub struct Json<'a> {
     out: &'a mut dyn Write,
     chunk: Chunk,
-    /// What stands before the next member or row.
+    /// What is written before the next member or row.
     separator: &'static str,
     /// Rows in the chunk.
     rows: usize,
 }
 
-/// A buffer that grows without ever aborting. An error would make serde allocate one, so it
-/// remembers that memory ran out and takes no more.
+/// A buffer whose growth never aborts. Where memory runs out it remembers this and takes no more;
+/// it gives no error, because serde would allocate one.
 struct Chunk {
     text: Vec<u8>,
     out_of_memory: bool,
@@ -57,7 +57,7 @@ impl<'a> Json<'a> {
         self.put(|chunk| serde_json::to_writer(chunk, value).is_ok())
     }
 
-    /// Writes to the chunk, which gives no errors but tells in its own way.
+    /// Writes to the chunk, and then checks whether memory ran out.
     fn put(&mut self, write: impl FnOnce(&mut Chunk) -> bool) -> Result<(), Error> {
         let written = write(&mut self.chunk);
         if written && !self.chunk.out_of_memory { Ok(()) } else { Err(Error::OutOfMemory) }
@@ -83,13 +83,13 @@ impl<'a> Json<'a> {
         self.text("[")
     }
 
-    /// The end of the list.
+    /// Ends the list.
     pub fn end_list(&mut self) -> Result<(), Error> {
         self.separator = ",";
         self.text("]")
     }
 
-    /// One row of the list.
+    /// Writes one row of the list.
     pub fn row(&mut self, row: &impl Serialize) -> Result<(), Error> {
         self.text(self.separator)?;
         self.separator = ",";
@@ -125,7 +125,7 @@ impl<'a> Json<'a> {
         written.map_err(|error| Error::NotWritten(error.kind()))
     }
 
-    /// The end of the object.
+    /// Ends the object.
     pub fn end(mut self) -> Result<(), Error> {
         self.text("}")?;
         self.flush()

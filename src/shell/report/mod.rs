@@ -1,8 +1,8 @@
 //! The whole state as JSON, for administrators (MgmHostGetState, the control socket).
 //!
 //! Rows are written in chunks: a chunk is put together under the lock, and written with nothing
-//! locked, since its reader may be slow. So a long list is not of one moment; a row that is there
-//! throughout appears once. Nothing here needs more memory than a chunk (rule A4).
+//! locked, because its reader may be slow. So a long list does not show one moment; a row that is
+//! there throughout appears once. Nothing here needs more memory than a chunk (rule A4).
 
 #![forbid(unsafe_code)]
 
@@ -106,8 +106,8 @@ impl<C: Callbacks> Mgm<C> {
         json.end()
     }
 
-    /// One list, chunk after chunk. `chunk` writes what follows a place and gives the place it
-    /// came to, or None at the end.
+    /// Writes one list, chunk after chunk. `chunk` writes rows after a place, and gives the place
+    /// of the last one, or None at the end.
     fn list<P: Copy>(
         &self,
         json: &mut Json<'_>,
@@ -133,7 +133,7 @@ impl<C: Callbacks> Mgm<C> {
         json.end_list()
     }
 
-    /// The forwarding entries, whose counters are asked for with nothing locked.
+    /// The forwarding entries, whose counters are read with nothing locked.
     fn list_mfes(&self, json: &mut Json<'_>, epoch: u64) -> Result<(), Error> {
         json.begin_list("mfes")?;
         let mut after = None;
@@ -142,7 +142,7 @@ impl<C: Callbacks> Mgm<C> {
             let moment = self.moment();
             let rest =
                 self.read_counted(moment, Some(epoch), from, &mut |_| true, &mut |record| {
-                    // A record that is refused is read again.
+                    // A record that did not fit is read again.
                     if written.is_err() || json.is_full() {
                         return ControlFlow::Break(());
                     }

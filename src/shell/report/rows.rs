@@ -1,4 +1,4 @@
-//! What the rows of the state look like in JSON. Every member is described in mgm_control(7).
+//! The rows of the state as they are in JSON. mgm_control(7) describes every member.
 
 #![forbid(unsafe_code)]
 
@@ -65,7 +65,7 @@ pub fn counters<'a>(totals: &Totals, forwarder: &'a dyn Forwarder) -> CountersRo
     }
 }
 
-/// What the forwarding plane counts besides its entries' packets.
+/// The forwarding plane's counters other than those of entries.
 struct ForwarderCounters<'a>(&'a dyn Forwarder);
 
 impl Serialize for ForwarderCounters<'_> {

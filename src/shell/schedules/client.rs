@@ -3,7 +3,7 @@
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use shuttle::thread;
-// What tests note is no point at which the scheduler may change threads.
+// The tests' own notes must be no points at which the scheduler may change threads.
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 type Hook = Arc<dyn Fn(Kind, SourceGroup) + Send + Sync>;
 
-/// A client that holds its callbacks against rules A7 and A8 and notes them.
+/// A client that notes its callbacks and checks them against rules A7 and A8.
 #[derive(Clone, Default)]
 pub(super) struct Client(Arc<Notes>);
 
@@ -71,7 +71,7 @@ impl Client {
         self.0.seen.lock().unwrap().iter().filter(|seen| **seen == (kind, of)).count()
     }
 
-    /// What its alerts last said of a membership. They must have said Join and Prune by turns.
+    /// What its alerts last said about a membership. Join and Prune must have alternated.
     pub(super) fn believes(&self, of: SourceGroup) -> bool {
         let mut joined = false;
         for (kind, about) in self.0.seen.lock().unwrap().iter() {

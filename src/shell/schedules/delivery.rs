@@ -1,11 +1,11 @@
-//! Who hears what and when, where threads cross each other's way (rules A7, A8).
+//! Which client hears what and when, where several threads are at work (rules A7, A8).
 
 use crate::shell::schedules::{FLOW, G1, G2, Kind, Stage, explore, group, interface, join_all};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// A client registers while another one goes, and may get its place: what it is told is its own.
+/// A client registers while another one goes, and may get its slot. It gets only its own alerts.
 #[test]
 fn a7_a_new_client_in_the_place_of_one_that_goes() {
     explore(|| {
@@ -25,8 +25,8 @@ fn a7_a_new_client_in_the_place_of_one_that_goes() {
     });
 }
 
-/// A client goes, inside a callback, before it is asked about a new flow: what comes of the flow
-/// without its answer is the packet's doing.
+/// A client goes, inside a callback, before it is asked about a new flow. What becomes of the flow
+/// without its answer belongs to the packet's job.
 #[test]
 fn a7_the_last_answer_is_given_for_one_that_goes() {
     explore(|| {
@@ -54,8 +54,8 @@ fn a7_the_last_answer_is_given_for_one_that_goes() {
     });
 }
 
-/// A client is taken out while its callback runs; whoever registers in its place meanwhile may stay
-/// in a callback for as long as it likes.
+/// A client is deregistered while its callback runs. A client that registers in its place meanwhile
+/// may stay in a callback for as long as it likes.
 #[test]
 fn a8_deregistering_waits_for_no_other_client() {
     explore(|| {
@@ -81,8 +81,8 @@ fn a8_deregistering_waits_for_no_other_client() {
     });
 }
 
-/// Whoever takes the interface toward a source is asked about its flows before the call returns,
-/// though another thread may look their routes up.
+/// A client that takes the interface toward a source is asked about the source's flows before the
+/// call returns, although another thread may look their routes up.
 #[test]
 fn a7_a_take_has_asked_the_new_owner_when_it_returns() {
     explore(|| {

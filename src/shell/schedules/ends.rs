@@ -1,4 +1,4 @@
-//! Calls inside the host's functions, and the end of a run while clients and they are at work.
+//! Calls inside the host's functions, and the end of a run while these and clients are at work.
 
 use crate::error::Error;
 use crate::log::{Level, Line};
@@ -8,7 +8,7 @@ use crate::shell::schedules::{G1, G2, Stage, explore, group, interface, join_all
 use crate::shell::settings::{LogSink, Settings};
 use crate::types::{ClientId, Millis};
 use shuttle::thread;
-// What tests note is no point at which the scheduler may change threads.
+// The tests' own notes must be no points at which the scheduler may change threads.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn a6_calls_inside_the_log() {
         let joiner = Arc::new(OnceLock::<(Stage, ClientId)>::new());
         let ours = joiner.clone();
         let log = move |_, line: &Line| {
-            // Joining a group that is joined already is no news: this ends.
+            // Joining a group that is joined already causes no alert, so this ends.
             if line.as_str().contains("join alert")
                 && let Some((stage, id)) = ours.get()
             {
@@ -43,7 +43,8 @@ fn a6_calls_inside_the_log() {
     });
 }
 
-/// The end waits for a function of the host's that another thread is inside, and hears of its return.
+/// The end waits for a function of the host's that another thread is inside, and is woken when it
+/// returns.
 #[test]
 fn the_end_waits_for_the_functions_of_a_host() {
     explore(|| {
@@ -94,7 +95,7 @@ fn the_end_leaves_the_log_of_the_next_run_alone() {
     });
 }
 
-/// A client's callback ends the run while another thread takes that client out: the latter still
+/// A client's callback ends the run while another thread deregisters that client. This thread still
 /// waits for the callback.
 #[test]
 fn a8_stopping_inside_a_callback_that_is_waited_for() {
@@ -119,7 +120,7 @@ fn a8_stopping_inside_a_callback_that_is_waited_for() {
     });
 }
 
-/// One client's callback takes another client out, whose callback ends the run.
+/// One client's callback deregisters another client, whose callback ends the run.
 #[test]
 fn a6_stopping_and_deregistering_each_other() {
     explore(|| {

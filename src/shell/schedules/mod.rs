@@ -1,7 +1,7 @@
 //! Rules A6 to A8 under a scheduler that decides, at each lock and atomic, which thread goes on.
-//! Each test runs under thousands of its schedules; the one that fails is printed and can be
-//! replayed with `shuttle::replay`. Threads that all wait, and wake-ups that get lost, are found
-//! as deadlocks.
+//! Each test runs under thousands of its schedules. A schedule that fails is printed and can be
+//! replayed with `shuttle::replay`. Where all threads wait, because of a lost wake-up for example,
+//! the scheduler finds a deadlock.
 //!
 //! `cargo test --features shuttle --lib schedules`; the schedules are the same each time.
 //! MGM_SCHEDULES=N tries N of each kind, MGM_SCHEDULES_SEED=N others.
@@ -26,12 +26,12 @@ use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
-// What tests note is no point at which the scheduler may change threads.
+// The tests' own notes must be no points at which the scheduler may change threads.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
-/// Tries a test under many schedules: random ones, and such in which a few switches of threads
-/// come at chosen moments (PCT), which finds other bugs.
+/// Tries a test under many schedules: random ones, and schedules with a few switches of threads at
+/// chosen moments (PCT), which find other bugs.
 fn explore(test: impl Fn() + Clone + Send + Sync + 'static) {
     let number = |name, default| {
         std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
@@ -62,8 +62,8 @@ const fn interface(index: u32) -> IfKey {
     IfKey::new(index, Ipv4Addr::UNSPECIFIED)
 }
 
-/// A manager; copies of the packets it forwards are counted. It is never freed, as the threads of
-/// a manager may outlive everything.
+/// A manager, and the number of packet copies that it sent. It is never freed, because a manager's
+/// threads may outlive everything.
 #[derive(Clone, Copy)]
 struct Stage {
     mgm: &'static Mgm<Client>,
@@ -173,7 +173,7 @@ fn a7_one_at_a_time_and_in_order() {
     });
 }
 
-/// The observer is called by whichever thread comes first; each call waits for its own alerts.
+/// Whichever thread comes first calls the observer; each call waits for its own alerts.
 #[test]
 fn a7_delivered_when_the_call_returns() {
     explore(|| {
@@ -227,7 +227,7 @@ fn a6_calls_inside_callbacks() {
     });
 }
 
-/// A client is taken out while alerts for it are on their way on other threads.
+/// A client is deregistered while other threads have alerts for it.
 #[test]
 fn a8_deregistering_while_alerts_are_on_their_way() {
     explore(|| {
@@ -252,7 +252,7 @@ fn a8_deregistering_while_alerts_are_on_their_way() {
     });
 }
 
-/// Two clients take each other out from inside their callbacks, on two threads.
+/// Two clients deregister each other inside their callbacks, on two threads.
 #[test]
 fn a8_deregistering_each_other() {
     explore(|| {
@@ -280,7 +280,7 @@ fn a8_deregistering_each_other() {
     });
 }
 
-/// Everything ends while alerts are on their way.
+/// The library is stopped while alerts are on their way.
 #[test]
 fn a8_stopping_while_alerts_are_on_their_way() {
     explore(|| {
@@ -302,7 +302,7 @@ fn a8_stopping_while_alerts_are_on_their_way() {
     });
 }
 
-/// A client is taken out while its callback may be running and everything ends.
+/// A client is deregistered while its callback may be running and the library is stopped.
 #[test]
 fn a8_deregistering_while_stopping() {
     explore(|| {
@@ -391,8 +391,8 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
     });
 }
 
-/// Lifetimes end though a slow client and one that hangs keep the threads that call them; every entry is built anew
-/// once, and no more threads than needed are there (rules A7, E8).
+/// Lifetimes end though a slow client and one that hangs keep the threads that call them; every
+/// entry is built anew once, and no more threads than needed are there (rules A7, E8).
 #[test]
 fn e8_clients_that_hang_the_timer() {
     explore(|| {
@@ -408,7 +408,7 @@ fn e8_clients_that_hang_the_timer() {
             client
         });
         let asked = |at: usize| clients[at].count(Kind::Rpf, flow(at as u32 + 1));
-        // The first client returns once the second one hangs, and that when it is released.
+        // The first client returns once the second one hangs, and the second when it is released.
         let (first, second) = (clients[0].clone(), clients[1].clone());
         let (rpf, hangs) = (Kind::Rpf, clients[1].clone());
         let released = Arc::new(AtomicUsize::new(1));
@@ -432,8 +432,8 @@ fn e8_clients_that_hang_the_timer() {
                 thread::yield_now();
             }
             let threads = stage.mgm.timers.threads();
-            // One for each client, one that works, one that stands by; another may just be coming
-            // out of a callback, as time is short here.
+            // One for each client, one that works, and one that stands by. Another may just be
+            // returning from a callback.
             assert!(threads <= 6, "{threads} threads in round {round}");
             released.store(round, SeqCst);
             let pruned = |at: usize| clients[at].count(Kind::Prune, flow(at as u32 + 1));
@@ -450,7 +450,7 @@ fn e8_clients_that_hang_the_timer() {
     });
 }
 
-/// Whoever reads meanwhile sees whole entries, in order (rule E11).
+/// A thread that reads meanwhile sees whole entries, in order (rule E11).
 #[test]
 fn a6_reading_while_others_change() {
     explore(|| {

@@ -57,7 +57,7 @@ fn e9_a_route_that_moves_while_it_is_looked_up() {
     }
 }
 
-/// The same, just when a look has its answer: all that the change causes comes before it.
+/// The same, just when a look-up has its answer: everything that the change causes comes before it.
 #[test]
 fn e9_a_change_that_overtakes_a_look() {
     for known in [false, true] {
