@@ -295,7 +295,7 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 #define MGM_HOST_USE_ENVIRONMENT 1
 
 /**
- * Starts the group manager with a configuration of the program's own. To be called before the
+ * Starts the group manager with a configuration of the program's own. Must be called before the
  * first MgmRegisterMProtocol, which otherwise starts it from the environment.
  *
  * @param pConfig what is wanted; copied.

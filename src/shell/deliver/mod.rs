@@ -125,7 +125,7 @@ impl<C: Clone> Delivery<C> {
         self.jobs.begin()
     }
 
-    /// How many actions of a job are on their way, but for those to clients that hang.
+    /// How many actions of a job are on their way, without those to clients that hang.
     pub fn open_actions(&self, job: u32) -> u32 {
         self.jobs.open(job)
     }

@@ -253,8 +253,8 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Looks up the route toward a source that memberships name, and tells the core. What comes of
-    /// it belongs to a job.
+    /// Looks up the route toward a source that memberships name, and gives it to the core. What
+    /// this causes belongs to a job.
     pub(crate) fn look_at_source(&'static self, call: &mut Call, job: u32, source: Ipv4Addr) {
         let asked = self.with_in(call.epoch, |running| running.before_look_toward(source));
         let Ok((forwarder, iif, as_of)) = asked else { return };
@@ -267,8 +267,8 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Waits until everything that a job caused has been performed (rule A7), but for what goes to
-    /// clients that hang. With `end` the call that began it returns.
+    /// Waits until everything that a job caused has been performed (rule A7), except for what goes
+    /// to clients that hang. `end`: the call that began the job returns then.
     pub(crate) fn wait_for_job(&'static self, call: &mut Call, end: bool) {
         let (mut last, mut since) = (u32::MAX, Instant::now());
         loop {
@@ -309,8 +309,8 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Waits until no client is asked about a flow any more, but for clients that hang: the
-    /// questions may be in the hands of other threads.
+    /// Waits until no client is asked about a flow any more, except for clients that hang. Other
+    /// threads may be putting the questions.
     pub(crate) fn wait_for_flow(&'static self, call: &mut Call, flow: SourceGroup) {
         loop {
             let mut left_to_us = false;
