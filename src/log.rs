@@ -3,8 +3,10 @@
 //! A line is formatted into a fixed buffer, so that logging works when memory has run out and a
 //! message of any length costs the same. Levels and their names are those of MGM_LOG.
 
+use crate::sys::stderr;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How much a message matters. The numbers are dwLevel of the host's log callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,16 +98,33 @@ impl fmt::Write for Line {
     }
 }
 
-/// Writes a line to standard error in one write, so that lines of several threads do not mix.
+/// Lines that nobody read: they are counted, and the next line that can be written says how many.
+static LOST: AtomicU32 = AtomicU32::new(0);
+
+/// Writes a line to standard error in one write, so that lines of several threads do not mix. It waits
+/// for nobody: where a pipe is full the line is lost.
 pub fn to_stderr(level: Level, message: fmt::Arguments<'_>) {
+    let lost = LOST.swap(0, Relaxed);
+    if lost > 0 {
+        let what = "lines of the log were lost before this one: standard error was full";
+        if !write_line(Level::Warn, format_args!("{lost} {what}")) {
+            LOST.fetch_add(lost, Relaxed);
+        }
+    }
+    if !write_line(level, message) {
+        LOST.fetch_add(1, Relaxed);
+    }
+}
+
+/// False: standard error is full. Where it is closed there is nobody left to tell.
+fn write_line(level: Level, message: fmt::Arguments<'_>) -> bool {
     let line = Line::new(message);
     // A line that was cut off ends like any other.
     let mut text = [0; Line::CAPACITY + 32];
     let mut rest = &mut text[..];
     let _ = writeln!(rest, "mgm: {}: {}", level.name(), line.as_str());
     let left = rest.len();
-    // Standard error may be closed; there is nobody left to tell.
-    let _ = std::io::stderr().write_all(&text[..text.len() - left]);
+    stderr::write(&text[..text.len() - left]) != Err(libc::EAGAIN)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::types::{
 };
 use crate::error::Error;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::sys::cancel::InProgram;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -79,6 +80,7 @@ impl Callbacks for CClient {
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
         let Some(function) = self.functions.pfnRpfCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(flow);
         let (mut header, size) = copy_of(header);
         let mut route = dest_info(route);
@@ -116,6 +118,7 @@ impl Callbacks for CClient {
         out: &mut [OutInterface],
     ) -> Result<(), Error> {
         let Some(function) = self.functions.pfnCreationAlertCallback else { return Ok(()) };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(flow);
         let mut entries = SmallVec::<[_MGM_IF_ENTRY; 16]>::new();
         entries.try_reserve(out.len())?;
@@ -138,6 +141,7 @@ impl Callbacks for CClient {
 
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
         let Some(function) = self.functions.pfnPruneAlertCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         let (index, next_hop) = (interface.index, dword(interface.next_hop));
         // SAFETY: see `CClient`; the timeout is a DWORD of ours, writable for the call.
@@ -146,6 +150,7 @@ impl Callbacks for CClient {
 
     fn join(&self, of: SourceGroup, member: bool) {
         let Some(function) = self.functions.pfnJoinAlertCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
         unsafe { function(s, sm, g, gm, BOOL::from(member)) };
@@ -153,6 +158,7 @@ impl Callbacks for CClient {
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         let Some(function) = self.functions.pfnWrongIfCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, _, g, _) = words(flow);
         let (mut header, size) = copy_of(header);
         let (index, next_hop) = (arrival.index, dword(arrival.next_hop));
@@ -162,6 +168,7 @@ impl Callbacks for CClient {
 
     fn local_join(&self, of: SourceGroup, interface: IfKey) {
         let Some(function) = self.functions.pfnLocalJoinCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
         unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
@@ -169,6 +176,7 @@ impl Callbacks for CClient {
 
     fn local_leave(&self, of: SourceGroup, interface: IfKey) {
         let Some(function) = self.functions.pfnLocalLeaveCallback else { return };
+        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
         unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
@@ -176,12 +184,14 @@ impl Callbacks for CClient {
 
     fn disable_igmp(&self, interface: IfKey) {
         let Some(function) = self.functions.pfnDisableIgmpCallback else { return };
+        let _in_program = InProgram::enter();
         // SAFETY: see `CClient`.
         unsafe { function(interface.index, dword(interface.next_hop)) };
     }
 
     fn enable_igmp(&self, interface: IfKey) {
         let Some(function) = self.functions.pfnEnableIgmpCallback else { return };
+        let _in_program = InProgram::enter();
         // SAFETY: see `CClient`.
         unsafe { function(interface.index, dword(interface.next_hop)) };
     }

@@ -6,6 +6,7 @@ use crate::core::state::record::Rest;
 use crate::error::{Error, code};
 use crate::log::Level;
 use crate::shell::context;
+use crate::sys::cancel::InLibrary;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a function gives when it succeeded, as a code.
@@ -42,6 +43,7 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         // Not logged: whatever the log needs may be locked for ever.
         return Error::Forked.code();
     }
+    let _in_library = InLibrary::enter();
     // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
     let result = catch_unwind(AssertUnwindSafe(|| {
         if MGM.is_broken() {

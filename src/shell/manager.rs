@@ -15,7 +15,7 @@ pub(crate) use crate::shell::run::{Moment, Running, State};
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
 use crate::shell::timer::Timers;
 use crate::shell::waits::Wait;
-use crate::sys::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Condvar, Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
@@ -41,6 +41,8 @@ pub struct Mgm<C: 'static> {
     pub(super) kept_lines: Mutex<VecDeque<KeptLine>>,
     pub(crate) flow_lines: FlowLines,
     pub(crate) host_clock: AtomicBool,
+    /// The latest time that the host's clock gave in this run, in milliseconds.
+    pub(crate) latest: AtomicU64,
     /// True from the beginning of a start to the end of the stop.
     pub(crate) active: AtomicBool,
     /// The threads that do what is due as time passes.
@@ -68,6 +70,7 @@ impl<C: Callbacks> Mgm<C> {
             kept_lines: Mutex::new(VecDeque::new()),
             flow_lines: FlowLines::new(),
             host_clock: AtomicBool::new(false),
+            latest: AtomicU64::new(0),
             active: AtomicBool::new(false),
             timers: Timers::new(),
         }
@@ -412,7 +415,10 @@ impl<C: Callbacks> Mgm<C> {
         if self.host_clock.load(Ordering::Relaxed) {
             let clock = self.state.read().clock();
             if let Some((epoch, clock)) = clock {
-                return Moment { now: clock(), of: Some(epoch) };
+                // Time does not go back inside the library, whatever the host's clock says.
+                let now = Millis(clock().0.max(self.latest.load(Ordering::Relaxed)));
+                self.latest.fetch_max(now.0, Ordering::Relaxed);
+                return Moment { now, of: Some(epoch) };
             }
         }
         Moment { now: system_now(), of: None }

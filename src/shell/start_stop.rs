@@ -146,6 +146,7 @@ impl<C: Callbacks> Mgm<C> {
             });
             epoch
         };
+        self.latest.store(started.0, Relaxed);
         self.host_clock.store(host_clock, Relaxed);
         // Everything is in place for upcalls.
         if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {

@@ -5,11 +5,13 @@
 //! waiting; `mroute` has the options of the multicast routing socket, `thread` the threads, `lock`
 //! the lock.
 
+pub(crate) mod cancel;
 #[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
 mod lock;
 mod mroute;
 #[cfg(feature = "helgrind")]
 pub(crate) mod pthreads;
+pub(crate) mod stderr;
 pub(crate) mod sync;
 mod thread;
 
