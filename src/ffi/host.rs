@@ -38,8 +38,8 @@ use std::sync::Arc;
 /// - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
 /// - ERROR_NOT_ENOUGH_MEMORY
 /// - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
-/// why. Or the call is made inside a callback, or a function of the host's, while another thread is
-/// starting or stopping.
+///   why. Or the call is made inside a callback, or a function of the host's, while another thread is
+///   starting or stopping.
 ///
 /// # Safety
 /// pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
@@ -71,11 +71,11 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
 /// anew.
 ///
-/// When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit,
-/// pfnLog, pfnClock, a forwarder's) is running or will ever run again, unless one did not return
-/// within 5 seconds: the log says so, and its code must stay loaded. So it waits for the functions
-/// that other threads are inside of: do not call it while you hold a lock that one of these
-/// functions takes. Where it is called inside one of them, none starts after that one has returned.
+/// When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
+/// pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
+/// seconds: the log says so, and its code must stay loaded. So it waits for the functions that other
+/// threads are inside of: do not call it while you hold a lock that one of these functions takes. Where
+/// it is called inside one of them, none starts after that one has returned.
 ///
 /// While it runs, handles are no longer valid, and inside a callback or a function of the host's
 /// nothing can be started.
@@ -83,17 +83,17 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 /// @return
 /// - NO_ERROR
 /// - ERROR_CAN_NOT_COMPLETE: no host runs. Or the call is made inside a callback, or a function of the
-/// host's, while another thread is starting or stopping the host. Or it is made inside a callback
-/// of a client that another callback, or a function of the host's, is deregistering; that one would
-/// wait for this callback.
+///   host's, while another thread is starting or stopping the host. Or it is made inside a callback of
+///   a client that another callback, or a function of the host's, is deregistering; that one would wait
+///   for this callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
     guard::call("MgmHostStop", || MGM.stop())
 }
 
 /// Memory: a packet came in. When this returns, every callback that the packet caused has run and
-/// every copy of it has been handed to pfnTransmit. The one exception is a packet whose flow
-/// another thread is asking clients about at that moment: it waits for their answers with the flow.
+/// every copy of it has been handed to pfnTransmit. The one exception is a packet whose flow another
+/// thread is asking clients about at that moment: it waits for their answers with the flow.
 ///
 /// Custom: a packet came in for which the plane has no entry, or on another interface than its
 /// entry's. The call reports it to the group manager; forwarding it is up to the plane.
