@@ -37,7 +37,7 @@ static DWORD route_that_hangs(PVOID context, DWORD source, PMGM_ROUTE route)
     (void)context;
     fill_route(source, route);
     pthread_getname_np(pthread_self(), name, sizeof name);
-    if (strcmp(name, "mgm-timer") == 0)
+    if (strcmp(name, "mgm-pool") == 0)
         hang();
     return NO_ERROR;
 }
@@ -137,7 +137,7 @@ static void on_the_timers_thread(void)
     start(&config);
     packet(NULL); /* nobody is a member: it is negative */
     packet(NULL); /* and in use, so that it is built anew */
-    CHECK(stop_says("the timer's thread does not return"));
+    CHECK(stop_says("a thread does not return"));
 }
 
 /* The plane is stopped all the same, and the next run is kept from nothing. */

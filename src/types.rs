@@ -5,6 +5,10 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How long anything waits for code of a client's or the host's that does not return (rule A7).
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An interface as clients name it: an index and, on a multi-access or point-to-multipoint
 /// device, a next hop. Two next hops on one index are two interfaces.

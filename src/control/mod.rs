@@ -15,6 +15,7 @@ use crate::shell::manager::Mgm;
 use crate::shell::report::Part;
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
 use crate::sys::{Body, Thread};
+use crate::types::PATIENCE;
 use serde::Serialize;
 use socket_file::{SocketFile, bind, os};
 use std::io::{self, ErrorKind, Read, Write};
@@ -30,11 +31,9 @@ use std::time::{Duration, Instant};
 /// The longest request, its line end included.
 const MAX_REQUEST: usize = 64;
 /// How long a client may take for its request, and how long it may read nothing of the answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long a client may take to read the whole answer, because others wait behind it.
 const WHOLE_ANSWER: Duration = Duration::from_secs(10);
-/// How long the end waits for the thread.
-const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// A control socket that is served.
 pub(crate) struct Control {
@@ -97,7 +96,7 @@ impl Control {
         }
         self.shared.changed.notify_all();
         let own = self.thread.is_self();
-        let deadline = Instant::now() + STOP_WAIT;
+        let deadline = Instant::now() + PATIENCE;
         while !own && !now.ended {
             if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
                 break;
@@ -155,7 +154,7 @@ impl<C: Callbacks> Server<C> {
                     }
                     self.mgm.log(Level::Warn, format_args!("control socket: accept: {error}"));
                     // Most likely there are no descriptors left, and it would fail again at once.
-                    if self.stopping_within(PATIENCE) {
+                    if self.stopping_within(SILENCE) {
                         return;
                     }
                 }
@@ -219,7 +218,7 @@ fn request<'a>(
     mut client: &UnixStream,
     buffer: &'a mut [u8; MAX_REQUEST],
 ) -> io::Result<Option<&'a str>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SILENCE;
     let mut len = 0;
     while len < MAX_REQUEST {
         client.set_read_timeout(Some(left(deadline)?))?;
@@ -260,7 +259,7 @@ struct Answer<'a> {
 
 impl Write for Answer<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.client.set_write_timeout(Some(left(self.deadline)?.min(PATIENCE)))?;
+        self.client.set_write_timeout(Some(left(self.deadline)?.min(SILENCE)))?;
         let mut client = self.client;
         client.write(text)
     }

@@ -11,8 +11,7 @@ use crate::forwarder::EntryState;
 use crate::forwarder::custom::HostPlane;
 use crate::log::{Level, Line, to_stderr};
 use crate::shell::host_calls::HostCalls;
-use crate::shell::start_stop::STOP_WAIT;
-use crate::types::{Counters, IfKey, Millis, Route, SourceGroup};
+use crate::types::{Counters, IfKey, Millis, PATIENCE, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -207,7 +206,7 @@ impl HostPlane for CPlane {
 
     fn stop(&self) -> bool {
         // pfnStop is the last: all other functions have returned, and none will be called again.
-        let all_are_out = self.calls.close(STOP_WAIT);
+        let all_are_out = self.calls.close(PATIENCE);
         if let Some(function) = self.table.pfnStop {
             // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
             unsafe { function(self.table.pvContext) };

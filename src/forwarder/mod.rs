@@ -14,9 +14,13 @@ pub mod kernel;
 pub mod memory;
 pub(crate) mod packet;
 
+pub use crate::sys::pool::{Duty, Next, Pool, Short, Turn, calling};
+
 use crate::core::state::record::OifRecord;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
+use smallvec::SmallVec;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// Why a forwarding plane refused. Goes into the log; C sees ERROR_CAN_NOT_COMPLETE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,14 +85,23 @@ pub struct EntryChange<'a> {
     pub state: Option<EntryState<'a>>,
 }
 
+/// The duties of a forwarding plane.
+pub type Duties = SmallVec<[Arc<dyn Duty>; 2]>;
+
 /// A forwarding plane. Every method may be called from any thread; the shell calls
 /// `add_interface`, `remove_interface` and `program` one at a time, the others at any moment.
 pub trait Forwarder: Send + Sync {
-    /// Begins to deliver upcalls. Called once, before any other method.
+    /// Gets ready, and keeps where upcalls go. Called once, before any other method.
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError>;
 
-    /// Ends upcalls, removes everything from the plane and waits for its threads, except for one
-    /// that is the caller's own. Called once.
+    /// What threads have to do for it from the start on, upcalls among it. Called after the start; the
+    /// threads are the group manager's.
+    fn duties(&self) -> Duties {
+        Duties::new()
+    }
+
+    /// Ends upcalls but for those that are under way, removes everything from the plane, and lets
+    /// threads come off its duties. Called once.
     fn stop(&self);
 
     /// Ends a plane whose group manager failed to start. It is like [`Self::stop`], but what was in
@@ -153,6 +166,9 @@ pub trait Forwarder: Send + Sync {
     fn counts_each(&self) -> Option<&dyn CountsEach> {
         None
     }
+    /// The routes toward these sources will be asked for next: a plane that finds several at once
+    /// more cheaply may do so now.
+    fn look_ahead(&self, _sources: &[Ipv4Addr]) {}
 
     /// The route toward a source. `arrival` is the interface on which its packet came in, where
     /// there was a packet. None: no route.

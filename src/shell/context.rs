@@ -71,8 +71,6 @@ struct Context {
     host: Cell<HostFrame>,
     /// A call inside the forwarder's functions has left something to do to the calls around it.
     left_over: Cell<bool>,
-    /// The address of the manager, if this is a thread of its timer.
-    timer: Cell<usize>,
 }
 
 thread_local! {
@@ -84,7 +82,6 @@ thread_local! {
             plane: Cell::new(false),
             host: Cell::new(HostFrame::none()),
             left_over: Cell::new(false),
-            timer: Cell::new(0),
         }
     };
 }
@@ -102,8 +99,6 @@ pub struct Here {
     pub inside_forwarder: bool,
     /// Callbacks are nested so deeply that further ones must wait.
     pub too_deep: bool,
-    /// It is a thread of the manager's timer.
-    pub timer: bool,
 }
 
 /// Where on its stack this thread is.
@@ -115,7 +110,6 @@ pub fn here(manager: usize) -> Here {
             around: (frame.manager == manager).then_some(frame.job),
             inside_forwarder: here.programming.get(),
             too_deep: frame.manager == manager && frame.depth >= MAX_DEPTH,
-            timer: here.timer.get() == manager,
         }
     })
 }
@@ -133,11 +127,6 @@ impl Context {
 /// A name for this thread that no other thread has or had.
 pub fn token() -> Token {
     HERE.with(Context::token)
-}
-
-/// Notes that this thread is one of a manager's timer.
-pub fn is_timer_of(manager: usize) {
-    HERE.with(|here| here.timer.set(manager));
 }
 
 /// Runs a callback that belongs to a job.

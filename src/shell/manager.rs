@@ -5,6 +5,7 @@
 
 use crate::core::{Adding, ClientInfo, Core, Looked, Taking};
 use crate::error::Error;
+use crate::forwarder::Pool;
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
@@ -13,7 +14,6 @@ pub(crate) use crate::shell::log::LastLog;
 use crate::shell::perform::Call;
 pub(crate) use crate::shell::run::{Moment, Running, State};
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
-use crate::shell::timer::Timers;
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Condvar, Mutex, RwLock, coarse_time};
@@ -45,8 +45,8 @@ pub struct Mgm<C: 'static> {
     pub(crate) latest: AtomicU64,
     /// True from the beginning of a start to the end of the stop.
     pub(crate) active: AtomicBool,
-    /// The threads that do what is due as time passes.
-    pub(crate) timers: Timers<C>,
+    /// The library's own threads.
+    pub(crate) pool: Pool,
 }
 
 /// Milliseconds of the system's monotonic clock, as it was at the kernel's last tick.
@@ -72,7 +72,7 @@ impl<C: Callbacks> Mgm<C> {
             host_clock: AtomicBool::new(false),
             latest: AtomicU64::new(0),
             active: AtomicBool::new(false),
-            timers: Timers::new(),
+            pool: Pool::new(),
         }
     }
 

@@ -11,8 +11,9 @@
 //! | `waits` | which thread waits for which client's callback to return |
 //! | `context` | what a thread is inside of |
 //! | `host_calls` | which threads are inside the host's functions |
-//! | `upcalls` | what is due as time passes, and the forwarder's upcalls |
-//! | `timer` | the threads that do what is due |
+//! | `upcalls` | what time brings, and the forwarder's upcalls |
+//! | `walks` | looks at the routes toward many sources |
+//! | `duties` | what the library's own threads do |
 //! | `start_stop`, `settings` | starting and stopping |
 //! | `callbacks` | a client's nine callbacks as a safe trait |
 //! | `report` | the state as JSON |
@@ -23,6 +24,7 @@
 pub mod callbacks;
 pub(crate) mod context;
 pub(crate) mod deliver;
+pub(crate) mod duties;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod fault;
 pub(crate) mod host_calls;
@@ -36,6 +38,6 @@ pub(crate) mod run;
 mod schedules;
 pub mod settings;
 pub(crate) mod start_stop;
-pub(crate) mod timer;
 pub(crate) mod upcalls;
 pub(crate) mod waits;
+pub(crate) mod walks;

@@ -17,17 +17,14 @@ use crate::shell::deliver::Delivery;
 use crate::shell::manager::{LastLog, Mgm, Running, system_now};
 use crate::shell::perform::{Batch, Call};
 use crate::shell::settings::{ForwarderChoice, Settings};
-use crate::shell::upcalls::Walks;
+use crate::shell::walks::Walks;
 use crate::sys::sync::{Instant, Mutex};
-use crate::types::{IfKey, Millis};
+use crate::types::{IfKey, Millis, PATIENCE};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-
-/// How long MgmHostStop waits for callbacks and functions of the host's that do not return.
-pub const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// How long it waits for each kind of thread at the least, where others have used that time up.
 const LEAST_WAIT: Duration = Duration::from_millis(500);
@@ -53,7 +50,7 @@ impl<C: Callbacks> Mgm<C> {
             let result = self.start_locked(settings, started);
             self.active.store(result.is_ok() || was_active, Relaxed);
             let failed = !matches!(result, Ok(_) | Err(Error::AlreadyRunning));
-            (result, failed.then(|| self.end_log(host_calls, STOP_WAIT)))
+            (result, failed.then(|| self.end_log(host_calls, PATIENCE)))
         })?;
         match (result, last) {
             (Err(error), Some(last)) => {
@@ -118,7 +115,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
-        let epoch = {
+        {
             let mut state = self.state.write();
             // No two runs of any manager have the same number.
             let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
@@ -144,26 +141,26 @@ impl<C: Callbacks> Mgm<C> {
                 refusal_logged: None,
                 control: None,
             });
-            epoch
-        };
+        }
         self.latest.store(started.0, Relaxed);
         self.host_clock.store(host_clock, Relaxed);
         // Everything is in place for upcalls.
         if let Err(reason) = forwarder.start(self.this.get_or_init(|| self)) {
-            self.take_down(STOP_WAIT);
+            self.take_down(PATIENCE);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        let control = match self.start_threads(host_clock, epoch, bound) {
+        let control = match self.start_threads_and_control(host_clock, &*forwarder, bound) {
             Ok(control) => control,
             Err(reason) => {
                 forwarder.abandon();
-                self.take_down(STOP_WAIT);
+                self.take_down(PATIENCE);
                 return Err(Error::Start(reason));
             }
         };
         if let Some(running) = self.state.write().whole() {
             (running.control, running.closed) = (control, false);
         }
+        self.pool.go();
         if let Some(path) = settings.control_path {
             self.log(Level::Info, format_args!("control socket {}", path.display()));
         }
@@ -174,16 +171,14 @@ impl<C: Callbacks> Mgm<C> {
         Control::bind(path.clone()).map_err(|reason| Error::ControlSocket { path, reason })
     }
 
-    fn start_threads(
+    fn start_threads_and_control(
         &'static self,
         host_clock: bool,
-        epoch: u64,
+        forwarder: &dyn Forwarder,
         bound: Option<Bound>,
     ) -> Result<Option<Control>, StartError> {
-        if !host_clock {
-            let os = |errno| StartError::Os { what: "starting the timer thread", errno };
-            self.timers.start(self, epoch).map_err(os)?;
-        }
+        let os = |errno| StartError::Os { what: "starting a thread", errno };
+        self.start_threads(host_clock, forwarder).map_err(os)?;
         bound.map(|bound| Control::start(self, bound)).transpose()
     }
 
@@ -227,7 +222,7 @@ impl<C: Callbacks> Mgm<C> {
             let running = state.whole().as_ref();
             let others = running.map(|running| running.delivery.others_running(me));
             let (busy, hanging) = others.unwrap_or_default();
-            let over = !busy || begun.elapsed() > STOP_WAIT;
+            let over = !busy || begun.elapsed() > PATIENCE;
             stuck = over && (busy || hanging);
             over
         });
@@ -235,23 +230,20 @@ impl<C: Callbacks> Mgm<C> {
             self.log(Level::Error, format_args!("a callback does not return; stopping without it"));
         }
         forwarder.stop();
-        // A client that keeps a thread keeps a timer's thread, if it is one: that is not waited for
-        // again.
-        let patience = if stuck { Duration::ZERO } else { STOP_WAIT };
+        // A client that keeps one of the pool's threads has been waited for.
+        let patience = if stuck { Duration::ZERO } else { PATIENCE };
         let left = || patience.saturating_sub(begun.elapsed());
         if !self.take_down(left().max(LEAST_WAIT)) && !stuck {
             self.log(
                 Level::Error,
-                format_args!(
-                    "the timer's thread does not return from the host's code; stopping without it"
-                ),
+                format_args!("a thread does not return from the host's code; stopping without it"),
             );
         }
         Ok(self.end_log(host_calls, left().max(LEAST_WAIT)))
     }
 
-    /// Ends the run, whose forwarder has ended. Waits for the timer's threads for `patience`.
-    /// False: one is left behind.
+    /// Ends the run, whose forwarder has ended. Waits for the threads for so long; false: one is left
+    /// behind.
     fn take_down(&self, patience: Duration) -> bool {
         let ended = {
             let mut state = self.state.write();
@@ -265,7 +257,7 @@ impl<C: Callbacks> Mgm<C> {
         };
         drop(ended);
         self.wake();
-        let all_are_out = self.timers.stop(patience);
+        let all_are_out = self.pool.end(patience);
         self.host_clock.store(false, Relaxed);
         self.active.store(false, Relaxed);
         all_are_out

@@ -3,12 +3,11 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::plane::Stale;
-use crate::core::{Admission, Concerned, Looked};
+use crate::core::{Admission, Looked};
 use crate::error::Error;
-use crate::forwarder::Upcalls;
+use crate::forwarder::{Turn, Upcalls};
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::deliver::Token;
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::perform::Call;
 use crate::types::{IfKey, SourceGroup};
@@ -19,7 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 impl<C: Callbacks> Mgm<C> {
     /// Runs something that no call waits for, such as an upcall. A panic closes the library and
     /// goes no further (rule A5).
-    fn unattended(&'static self, what: &str, run: impl FnOnce(&mut Call) -> Result<(), Error>) {
+    pub(crate) fn unattended(
+        &'static self,
+        what: &str,
+        run: impl FnOnce(&mut Call) -> Result<(), Error>,
+    ) {
         if self.is_broken() {
             return;
         }
@@ -45,16 +48,16 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Handles the lifetimes that have ended, and tries again what could not be programmed. A
-    /// timer's thread goes on only while it is its turn.
-    pub(crate) fn tick(&'static self, timer: Option<Token>) {
+    /// Handles the lifetimes that have ended, and tries again what could not be programmed; a thread
+    /// of the pool for as long as its turn goes on. True: there is more to do.
+    pub(crate) fn tick(&'static self, turn: Option<&Turn<'_>>) -> bool {
         self.watch();
-        let goes_on = || timer.is_none_or(|me| self.timers.is_turn_of(me));
+        let goes_on = || turn.is_none_or(|turn| turn.goes_on() && !turn.is_long());
         self.unattended("lifetimes", |call| {
             let now = self.now();
-            self.retry(call, &goes_on);
-            if timer.is_some() {
-                self.take_walks_over(call, &goes_on);
+            self.retry(call, turn.is_some(), &goes_on);
+            if turn.is_some() {
+                self.take_walks_over(call);
             }
             while goes_on()
                 && let Ok(Some((flow, forwarder))) = self.with_in(call.epoch, |running| {
@@ -72,11 +75,17 @@ impl<C: Callbacks> Mgm<C> {
             }
             Ok(())
         });
+        turn.is_some_and(Turn::is_long)
     }
 
-    fn retry(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
+    fn retry(&'static self, call: &mut Call, pool: bool, goes_on: &impl Fn() -> bool) {
         if self.with_in(call.epoch, |running| std::mem::take(&mut running.look_all)) == Ok(true) {
-            self.look_under(call, Ipv4Addr::UNSPECIFIED, 0);
+            let (network, len) = (Ipv4Addr::UNSPECIFIED, 0);
+            if !pool {
+                self.look_under(call, network, len);
+            } else if self.look_later(call, network, len).is_err() {
+                return;
+            }
         }
         let _ = self.with_in(call.epoch, |running| {
             let count = running.retry.len();
@@ -184,44 +193,6 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Looks at the flows of sources under a prefix, whose routes may have changed (rules E5, E9).
-    pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, prefix_len: u8) {
-        let walk = Walk { id: 0, network, prefix_len, after: None, moved: true };
-        // This is noted before the walk begins, since look-ups that are under way now may end after
-        // it.
-        let _ =
-            self.with_in(call.epoch, |running| running.core.routes_changed(network, prefix_len));
-        self.walk(call, walk);
-    }
-
-    fn walk(&'static self, call: &mut Call, mut walk: Walk) {
-        walk.id = self.with_in(call.epoch, |running| running.walks.begin(walk)).unwrap_or(0);
-        while let Ok(Some((next, own))) = self.with_in(call.epoch, |running| running.step(&walk)) {
-            if !own && !call.waits {
-                return;
-            }
-            match next {
-                Concerned::Source(source) => self.look_at_source(call, call.job, source),
-                Concerned::Flow(flow) => self.look_again(call, call.job, flow, false),
-            }
-            self.settle(call);
-            walk.after = Some(next);
-        }
-    }
-
-    /// Goes on with walks that have stood still since the last tick, because a client has not
-    /// returned to the thread that began them.
-    fn take_walks_over(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) {
-        while goes_on()
-            && let Ok(Some(walk)) = self.with_in(call.epoch, |running| running.walks.take_idle())
-        {
-            self.walk(call, walk);
-        }
-        let _ = self.with_in(call.epoch, |running| {
-            running.walks.list.iter_mut().for_each(|walk| walk.moved = false);
-        });
-    }
-
     /// Tells the core that an interface works or does not.
     pub(crate) fn set_interface_up(
         &'static self,
@@ -246,10 +217,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8) {
-        self.unattended("route change", |call| {
-            self.look_under(call, network, prefix_len);
-            Ok(())
-        });
+        self.unattended("route change", |call| self.look_later(call, network, prefix_len));
     }
 
     fn interface_up(&self, interface: IfKey, up: bool) {
@@ -269,62 +237,8 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     }
 }
 
-/// A look at the routes toward all sources under a prefix, one after the other: those that
-/// memberships name, then those of flows.
-#[derive(Clone, Copy)]
-struct Walk {
-    /// Its name; 0: there was no memory to note the walk.
-    id: u64,
-    network: Ipv4Addr,
-    prefix_len: u8,
-    /// What it has come to.
-    after: Option<Concerned>,
-    /// It has moved on since the last tick.
-    moved: bool,
-}
-
-/// The walks that are under way.
-pub(crate) struct Walks {
-    list: Vec<Walk>,
-    last_id: u64,
-}
-
-impl Walks {
-    pub(crate) const fn new() -> Self {
-        Self { list: Vec::new(), last_id: 0 }
-    }
-
-    /// Notes a walk that begins or goes on. Gives its name.
-    fn begin(&mut self, walk: Walk) -> u64 {
-        if self.list.try_reserve(1).is_err() {
-            return 0;
-        }
-        self.last_id += 1;
-        self.list.push(Walk { id: self.last_id, moved: true, ..walk });
-        self.last_id
-    }
-
-    fn take_idle(&mut self) -> Option<Walk> {
-        let at = self.list.iter().position(|walk| !walk.moved)?;
-        Some(self.list.swap_remove(at))
-    }
-}
-
 impl<C> Running<C> {
-    /// What comes next in a walk, and whether nobody else has taken the walk over.
-    fn step(&mut self, walk: &Walk) -> Option<(Concerned, bool)> {
-        let next = self.core.next_concerned(walk.network, walk.prefix_len, walk.after);
-        let list = &mut self.walks.list;
-        let at = list.iter().position(|noted| noted.id == walk.id);
-        match (next, at) {
-            (Some(_), Some(at)) => (list[at].after, list[at].moved) = (next, true),
-            (None, Some(at)) => drop(list.swap_remove(at)),
-            _ => {}
-        }
-        Some((next?, at.is_some() || walk.id == 0))
-    }
-
-    /// The next entry, where all entries are programmed again.
+    /// The next of the entries that are all programmed again.
     fn next_to_retry(&mut self) -> Option<SourceGroup> {
         let flow = self.retrying.and_then(|from| self.core.first_flow(from));
         self.retrying = flow.and_then(SourceGroup::next);

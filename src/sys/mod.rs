@@ -9,6 +9,7 @@ pub(crate) mod cancel;
 #[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
 mod lock;
 mod mroute;
+pub(crate) mod pool;
 #[cfg(feature = "helgrind")]
 pub(crate) mod pthreads;
 pub(crate) mod stderr;

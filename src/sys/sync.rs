@@ -17,10 +17,12 @@ pub(crate) use std::{sync::atomic, thread_local, time::Instant};
 #[cfg(all(feature = "helgrind", not(all(test, feature = "shuttle"))))]
 pub(crate) use unscheduled::RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex};
+pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex, MutexGuard};
 
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use scheduled::{Alarm, Condvar, Instant, Mutex, RwLock, Thread, coarse_time};
+pub(crate) use scheduled::{
+    Alarm, Condvar, Instant, Mutex, MutexGuard, RwLock, Thread, coarse_time,
+};
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
@@ -107,13 +109,15 @@ mod scheduled {
         Duration::ZERO
     }
 
-    /// Always the same moment.
-    #[derive(Clone, Copy)]
-    pub(crate) struct Instant;
+    /// Always the same moment; what is later comes after it.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct Instant {
+        later: bool,
+    }
 
     impl Instant {
         pub(crate) const fn now() -> Self {
-            Self
+            Self { later: false }
         }
 
         #[expect(clippy::unused_self, reason = "the signature is std's")]
@@ -126,7 +130,7 @@ mod scheduled {
         type Output = Self;
 
         fn add(self, _: Duration) -> Self {
-            self
+            Self { later: true }
         }
     }
 

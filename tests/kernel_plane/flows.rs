@@ -360,7 +360,7 @@ netns_tests! {
         let go_on = Arc::new(AtomicBool::new(false));
         let waits = Arc::clone(&go_on);
         let first = flow(2, 9);
-        router.seen.on_event(move |event| {
+        router.seen.on_event_slowly(move |event| {
             if matches!(event, Event::NoCache { flow, .. } if *flow == first) {
                 wait_for("the flood to end", || waits.load(SeqCst).then_some(()));
             }
@@ -413,7 +413,7 @@ netns_tests! {
         let hung = Arc::new(Mutex::new(0));
         let go_on = Arc::new(AtomicBool::new(false));
         let (count, waits) = (Arc::clone(&hung), Arc::clone(&go_on));
-        router.seen.on_event(move |event| {
+        router.seen.on_event_slowly(move |event| {
             if matches!(event, Event::NoCache { flow, .. } if flow.source().octets()[3] == 66) {
                 *count.lock().unwrap() += 1;
                 wait_for("to be let go", || waits.load(SeqCst).then_some(()));
@@ -431,12 +431,13 @@ netns_tests! {
             send(&a, flow(2, n), b"x");
             router.seen.wait_no_cache(flow(2, n));
         }
-        let spare = router.forwarder.kernel_counters().unwrap().spare_threads;
-        assert_eq!(spare, 5, "one more each time that a thread took over");
+        assert_eq!(router.threads.added(), 5, "one more each time that a thread took over");
+        assert_eq!(router.threads.threads(), 3 + 5);
         go_on.store(true, SeqCst);
+        wait_for("those that were added to end", || (router.threads.threads() == 3).then_some(()));
         send(&a, flow(2, 200), b"x");
         router.seen.wait_no_cache(flow(2, 200));
-        router.forwarder.stop();
+        router.stop();
     }
 
     fn two_tables_at_once() {
@@ -473,7 +474,7 @@ netns_tests! {
         one.program(f, &a, &[&b]);
         send_until_received(&a, f, &b);
         assert_eq!(other.seen.count(|e| matches!(e, Event::Lost(_))), 0);
-        other.forwarder.stop();
+        other.stop();
         assert_eq!(run("ip mroute show table 77"), "");
         send_until_received(&a, f, &b);
     }

@@ -49,7 +49,7 @@ netns_tests! {
         seen(0);
         assert_eq!(router.seen.count(lost), 2);
         router.program(flow(2, 3), &a, &[&b]);
-        router.forwarder.stop();
+        router.stop();
         assert_eq!(run("ip mroute show"), "");
         assert_eq!(router.forwarder.kernel_counters().unwrap().entries_lost, 6);
     }

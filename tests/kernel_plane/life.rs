@@ -1,11 +1,12 @@
 //! Start, stop and what is left behind.
 
 use crate::netns::meddler::Meddler;
-use crate::netns::recorder::{Event, Router, flow, send};
+use crate::netns::recorder::{Event, Router, flow, send, start_threads};
 use crate::netns::{Cable, limit_descriptors, run, wait_for};
 use crate::netns_tests;
 use mgm::forwarder::kernel::KernelForwarder;
 use mgm::forwarder::{EntryChange, EntryState, Forwarder};
+use mgm::types::PATIENCE;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -78,8 +79,8 @@ netns_tests! {
             let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
             assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "descriptor {fd}");
         }
-        assert_eq!(threads(), ["mgm-netlink", "mgm-netlink", "mgm-upcall", "mgm-upcall"]);
-        router.forwarder.stop();
+        assert_eq!(threads(), ["mgm-pool"; 3], "one for each socket, and one that stands by");
+        assert!(router.stop());
         router.seen.clear();
         assert_eq!(kernel_state(), "");
         assert_eq!(threads(), [""; 0]);
@@ -94,7 +95,7 @@ netns_tests! {
         }
         assert!(router.forwarder.add_interface(a.key()).is_err());
         router.forwarder.remove_interface(a.key());
-        router.forwarder.stop();
+        assert!(router.stop());
         assert_eq!(kernel_state(), "");
         assert_eq!(router.forwarder.counters(flow(2, 1)), None);
         send(&a, flow(2, 1), b"x");
@@ -110,8 +111,10 @@ netns_tests! {
         let forwarder = KernelForwarder::new(9);
         assert_eq!(forwarder.route([10, 0, 0, 1].into(), None), None);
         forwarder.start(seen).unwrap();
+        let threads = start_threads(&forwarder).unwrap();
         assert_eq!(descriptors().len(), before.len() + 2 * kept);
         drop(forwarder);
+        assert!(threads.end(PATIENCE));
         assert_eq!(descriptors().len(), before.len() + kept);
         let again = KernelForwarder::new(9);
         again.start(seen).unwrap();
@@ -126,7 +129,7 @@ netns_tests! {
         assert_eq!((descriptors(), threads()), (before, running));
         let bad = Router::try_start(1_000_000_000).err().unwrap();
         assert!(bad.to_string().contains("allowed: 1 to 999999999"), "{bad}");
-        router.forwarder.stop();
+        router.stop();
     }
 
     fn a_start_that_fails_leaves_a_socket_handed_over_without_the_table() {
@@ -150,7 +153,7 @@ netns_tests! {
         });
         assert!(failed > 6, "{failed}");
         assert_eq!(owned().trim(), "1");
-        router.unwrap().forwarder.stop();
+        router.unwrap().stop();
         assert_eq!(owned().trim(), "0");
     }
 
@@ -182,16 +185,17 @@ netns_tests! {
         // Those of the starting thread are as they were.
         let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(own.contains("SigBlk:\t0000000000000000"), "{own}");
-        router.forwarder.stop();
+        router.stop();
     }
 
     fn a_stop_from_inside_an_upcall() {
         let (router, a, _b) = with_an_entry();
-        let forwarder = router.forwarder;
+        let (forwarder, pool) = (router.forwarder, router.threads);
         let (tell, told) = mpsc::channel();
         router.seen.on_event(move |event| {
             if matches!(event, Event::NoCache { .. }) {
                 forwarder.stop();
+                assert!(pool.end(PATIENCE));
                 // One that has been joined may still be shown for a moment.
                 wait_for("the other threads to go", || (threads().len() < 2).then_some(()));
                 tell.send(threads()).unwrap();
@@ -199,7 +203,7 @@ netns_tests! {
         });
         send(&a, flow(3, 1), b"x");
         let left = told.recv_timeout(crate::netns::DEADLINE).unwrap();
-        assert_eq!(left, ["mgm-upcall"], "the caller's own thread goes on");
+        assert_eq!(left, ["mgm-pool"], "the caller's own thread goes on");
         assert_eq!(kernel_state(), "");
         wait_for("the last thread to end", || threads().is_empty().then_some(()));
     }
@@ -215,11 +219,9 @@ netns_tests! {
         });
         send(&a, flow(3, 1), b"x");
         router.seen.wait_no_cache(flow(3, 1));
-        router.forwarder.stop();
+        assert!(!router.stop());
         assert_eq!(kernel_state(), "");
-        assert_eq!(threads(), ["mgm-upcall"]);
-        let told = |e: &Event| matches!(e, Event::Log(_, text) if text.contains("does not return"));
-        assert_eq!(router.seen.count(told), 1);
+        assert_eq!(threads(), ["mgm-pool"]);
         go_on.store(true, SeqCst);
         wait_for("the last thread to end", || threads().is_empty().then_some(()));
     }
@@ -236,14 +238,13 @@ netns_tests! {
         send(&a, flow(3, 1), b"x");
         router.seen.wait_no_cache(flow(3, 1));
         std::thread::scope(|scope| {
-            let stop = scope.spawn(|| router.forwarder.stop());
-            wait_for("all but the one to end", || (threads() == ["mgm-upcall"]).then_some(()));
+            let stop = scope.spawn(|| router.stop());
+            wait_for("all but the one to end", || (threads() == ["mgm-pool"]).then_some(()));
             assert!(!stop.is_finished(), "it waits for the callback");
             go_on.store(true, SeqCst);
+            assert!(stop.join().unwrap());
         });
         wait_for("the last thread to end", || threads().is_empty().then_some(()));
-        let told = |e: &Event| matches!(e, Event::Log(_, text) if text.contains("does not return"));
-        assert_eq!(router.seen.count(told), 0);
     }
 
     fn threads_that_cannot_wait_keep_no_processor_busy() {
@@ -265,7 +266,7 @@ netns_tests! {
         limit_descriptors(all);
         run("ip link set dev a down");
         router.seen.wait("a to be down", |e| *e == Event::Up(a.key(), false));
-        router.forwarder.stop();
+        router.stop();
         wait_for("the threads to end", || threads().is_empty().then_some(()));
     }
 

@@ -143,7 +143,7 @@ netns_tests! {
         let router = start(&left);
         router.take(&[&a]);
         router.seen.wait_no_cache(flow(2, 1));
-        router.forwarder.stop();
+        router.stop();
         assert_eq!(run("ip mroute show"), "");
         let router = Router::start(0);
         router.take(&[&a, &b]);

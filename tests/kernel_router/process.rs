@@ -28,7 +28,7 @@ netns_tests! {
         router.mgm.stop().unwrap();
         assert_eq!(run("ip mroute show table all"), "");
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
-        assert!(threads.iter().any(|name| name == "mgm-upcall"));
+        assert!(threads.iter().any(|name| name == "mgm-pool"));
         assert!(!self::threads().iter().any(|name| name.starts_with("mgm-")));
         // And it can begin again.
         let router = Router::start();

@@ -2,9 +2,9 @@
 
 use crate::netns::{Cable, DEADLINE, udp, wait_for};
 use mgm::forwarder::kernel::KernelForwarder;
-use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
+use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError, Pool, Upcalls, calling};
 use mgm::log::Level;
-use mgm::types::{IfKey, SourceGroup};
+use mgm::types::{IfKey, PATIENCE, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -54,6 +54,11 @@ impl Recorder {
     /// Runs `hook` inside every upcall, after it has been recorded.
     pub fn on_event(&self, hook: impl Fn(&Event) + Send + Sync + 'static) {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// The same, as a client's callback: another thread goes on beside it while it takes long.
+    pub fn on_event_slowly(&self, hook: impl Fn(&Event) + Send + Sync + 'static) {
+        self.on_event(move |event| calling(|short| panic!("{short}"), || hook(event)));
     }
 
     /// Everything so far.
@@ -117,9 +122,10 @@ impl Upcalls for Recorder {
     }
 }
 
-/// A forwarder that runs.
+/// A forwarder that runs, and the threads that it needs.
 pub struct Router {
     pub forwarder: &'static KernelForwarder,
+    pub threads: &'static Pool,
     pub seen: &'static Recorder,
 }
 
@@ -143,7 +149,13 @@ impl Router {
         let seen: &'static Recorder = Box::leak(Box::default());
         let forwarder: &'static KernelForwarder = Box::leak(Box::new(forwarder));
         forwarder.start(seen)?;
-        Ok(Self { forwarder, seen })
+        Ok(Self { forwarder, threads: start_threads(forwarder)?, seen })
+    }
+
+    /// Ends it. False: a thread does not return.
+    pub fn stop(&self) -> bool {
+        self.forwarder.stop();
+        self.threads.end(PATIENCE)
     }
 
     /// Takes the devices.
@@ -163,6 +175,17 @@ impl Router {
     pub fn delete(&self, flow: SourceGroup) {
         program(self.forwarder, flow, None);
     }
+}
+
+/// Starts the threads that a forwarder needs; it ends where there are none to be had.
+pub fn start_threads(forwarder: &dyn Forwarder) -> Result<&'static Pool, ForwarderError> {
+    let threads: &'static Pool = Box::leak(Box::new(Pool::new()));
+    if let Err(errno) = threads.start(&forwarder.duties()) {
+        forwarder.abandon();
+        return Err(ForwarderError::Os { operation: "starting a thread", errno });
+    }
+    threads.go();
+    Ok(threads)
 }
 
 /// Programs one entry; it must succeed.

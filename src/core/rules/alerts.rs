@@ -103,10 +103,16 @@ impl Core {
     }
 
     /// The route toward a source, looked up anew because routes have changed (rule D10). An answer
-    /// that does not hold any more is not taken: another look follows the change that came since.
+    /// that does not hold any more is not taken: another look follows the change that came since, or
+    /// is asked for here where there were more changes than are remembered.
     pub fn source_rerouted(&mut self, source: Ipv4Addr, looked: Looked) -> Result<(), Error> {
         let Looked { route, as_of } = looked;
-        if self.route_changes.concern(source, as_of) || !self.sources.knows(source) {
+        if self.has_route_changed(source, as_of) || !self.sources.knows(source) {
+            return Ok(());
+        }
+        if self.route_changes.concern(source, as_of) {
+            self.relook.try_reserve(1)?;
+            self.look_later(Relook::Source { source });
             return Ok(());
         }
         self.move_source(source, route.map(|route| route.interface))

@@ -194,6 +194,11 @@ impl Outbox {
         self.fresh = fresh;
     }
 
+    /// Whether there are actions that the shell has not taken over yet.
+    pub const fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
     /// Takes the next action that the shell has not taken over yet.
     pub fn take_fresh(&mut self) -> Option<u32> {
         let mut fresh = self.fresh;

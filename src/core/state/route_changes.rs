@@ -36,12 +36,20 @@ impl RouteChanges {
 
     /// Whether the route toward a source may have changed since a moment.
     pub(in crate::core) fn concern(&self, source: Ipv4Addr, since: RoutesAsOf) -> bool {
-        let changes = self.count - since.0;
-        let holds = |number: u64| {
+        self.has_forgotten(since) || self.surely_concern(source, since)
+    }
+
+    const fn has_forgotten(&self, since: RoutesAsOf) -> bool {
+        self.count - since.0 > KEPT as u64
+    }
+
+    /// Whether a change since a moment, which is still remembered, contains the source.
+    fn surely_concern(&self, source: Ipv4Addr, since: RoutesAsOf) -> bool {
+        let first = since.0.max(self.count.saturating_sub(KEPT as u64));
+        (first..self.count).any(|number| {
             let (network, len) = self.latest[(number % KEPT as u64) as usize];
             (network ^ source.to_bits()) & mask_of(len).to_bits() == 0
-        };
-        changes != 0 && (changes > KEPT as u64 || (since.0..self.count).any(holds))
+        })
     }
 }
 
@@ -49,6 +57,12 @@ impl Core {
     /// The present moment, to be taken before a route is looked up.
     pub const fn routes_as_of(&self) -> RoutesAsOf {
         RoutesAsOf(self.route_changes.count)
+    }
+
+    /// Whether routes over a source have surely changed since a moment. The flows of the source are
+    /// looked at because of that change, so an earlier answer is of no use to them.
+    pub fn has_route_changed(&self, source: Ipv4Addr, since: RoutesAsOf) -> bool {
+        self.route_changes.surely_concern(source, since)
     }
 
     /// Notes that routes under a prefix have changed, so that earlier look-ups do not count any
@@ -79,8 +93,11 @@ mod tests {
         assert!(concerned(&core, ip(10, 1, 0, 1)) && concerned(&core, ip(10, 2, 255, 1)));
         assert!(!concerned(&core, ip(10, 3, 0, 1)));
         assert!(!core.route_changes.concern(ip(10, 1, 0, 1), core.routes_as_of()));
+        assert!(core.has_route_changed(ip(10, 1, 0, 1), before));
         core.routes_changed(ip(10, 2, 0, 0), 16);
         assert!(concerned(&core, ip(10, 3, 0, 1)), "there are too many to tell");
+        let sure = [1, 2, 3].map(|net| core.has_route_changed(ip(10, net, 0, 1), before));
+        assert_eq!(sure, [false, true, false], "the first was forgotten");
         let before = core.routes_as_of();
         core.routes_changed(ip(0, 0, 0, 0), 0);
         assert!(core.route_changes.concern(ip(10, 3, 0, 1), before));

@@ -11,7 +11,7 @@
 //! | `takeover` | a restart with the socket of an earlier program |
 //! | `vifs`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
-//! | `pump` | the threads, which client callbacks may block |
+//! | `pump` | handing on what was read, which client callbacks may block |
 //! | `routes` | routes toward sources |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
 //! | `netlink`, `sys` | messages; system calls, the only files with unsafe code |
@@ -37,7 +37,7 @@ mod takeover;
 mod upcall;
 mod vifs;
 
-use super::{EntryChange, Forwarder, ForwarderError, Upcalls};
+use super::{Duties, EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::log::Level;
 use crate::sys;
 use crate::sys::sync::unscheduled::{Mutex, RwLock};
@@ -46,7 +46,7 @@ use crate::types::{Counters, IfKey, Route, SourceGroup};
 use mroute::{Entries, Opened};
 use netlink::Asker;
 use notify::{Notifications, Watcher};
-use pump::Pump;
+use pump::{Pump, Pumping};
 use routes::Routes;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -79,8 +79,6 @@ pub struct KernelCounters {
     pub entries_lost: u64,
     /// How often notifications of changes were lost, so that everything was looked at again.
     pub notifications_lost: u64,
-    /// Threads started because client callbacks were slow.
-    pub spare_threads: u64,
     /// Changes that netlink did not make with the others of their batch, so that the socket had to.
     pub unbatched_changes: u64,
 }
@@ -127,7 +125,6 @@ struct PlaneCounters {
     dropped_reports: AtomicU64,
     entries_lost: AtomicU64,
     notifications_lost: AtomicU64,
-    spare_threads: AtomicU64,
     unbatched_changes: AtomicU64,
 }
 
@@ -154,7 +151,6 @@ impl KernelForwarder {
             dropped_reports: counters.dropped_reports.load(Relaxed),
             entries_lost: counters.entries_lost.load(Relaxed),
             notifications_lost: counters.notifications_lost.load(Relaxed),
-            spare_threads: counters.spare_threads.load(Relaxed),
             unbatched_changes: counters.unbatched_changes.load(Relaxed),
         })
     }
@@ -218,12 +214,6 @@ impl Plane {
         Ok(plane)
     }
 
-    fn start(self: &Arc<Self>) -> Result<(), ForwarderError> {
-        let os = |errno| ForwarderError::Os { operation: "starting a thread", errno };
-        Pump::<Notifications>::start(self).map_err(os)?;
-        Pump::<Reports>::start(self).map_err(os)
-    }
-
     /// Ends everything. `keep`: what is being taken over stays for the next program.
     fn stop(&self, keep: bool) {
         let mut entries = self.entries.lock();
@@ -245,28 +235,30 @@ impl Plane {
         if let Err(e) = done {
             self.upcalls.log(Level::Error, format_args!("MRT_DONE failed: errno {e}"));
         }
-        // Both are told to end before either is waited for. Threads that had not been told would
-        // have nothing to wait for any more, and keep a processor busy.
+        // Before they are woken: threads that had not been told would find nothing more to wait for,
+        // and keep a processor busy.
         Pump::<Reports>::end(self);
         Pump::<Notifications>::end(self);
         sys::signal(&self.stop);
-        Pump::<Reports>::wait(self);
-        Pump::<Notifications>::wait(self);
     }
 }
 
 impl Forwarder for KernelForwarder {
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
         let plane = Plane::open(self.table, self.socket, upcalls)?;
-        if let Err(reason) = plane.start() {
-            plane.stop(true);
-            return Err(reason);
-        }
         if self.plane.set(Arc::clone(&plane)).is_err() {
             plane.stop(true);
             return Err(ForwarderError::Refused("the forwarder was started before"));
         }
         Ok(())
+    }
+
+    fn duties(&self) -> Duties {
+        let mut duties = Duties::new();
+        if let Some(plane) = self.plane.get() {
+            duties.extend([Pumping::<Notifications>::of(plane), Pumping::<Reports>::of(plane)]);
+        }
+        duties
     }
 
     fn stop(&self) {
@@ -309,7 +301,6 @@ impl Forwarder for KernelForwarder {
         give("dropped_reports", counted.dropped_reports);
         give("entries_lost", counted.entries_lost);
         give("notifications_lost", counted.notifications_lost);
-        give("spare_threads", counted.spare_threads);
         give("unbatched_changes", counted.unbatched_changes);
     }
 
@@ -335,6 +326,12 @@ impl Forwarder for KernelForwarder {
         self.plane.get()?.counters(flow)
     }
 
+    fn look_ahead(&self, sources: &[Ipv4Addr]) {
+        if let Some(plane) = self.plane.get() {
+            plane.find_many(sources);
+        }
+    }
+
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
         self.plane.get()?.route(source, arrival)
     }
@@ -344,7 +341,7 @@ const NOT_STARTED: ForwarderError = ForwarderError::Refused("the forwarder has n
 
 impl Drop for KernelForwarder {
     fn drop(&mut self) {
-        // The threads would otherwise keep everything alive.
+        // The threads on its duties would otherwise keep everything alive.
         self.stop();
     }
 }

@@ -1,5 +1,5 @@
-//! The netlink threads: they learn of changes of routes, rules, next hops, links and addresses, and
-//! of entries that others change.
+//! The netlink thread: learns of changes of routes, rules, next hops, links and addresses, and of
+//! entries that others change.
 
 #![forbid(unsafe_code)]
 
@@ -8,9 +8,9 @@ use super::pump::{Place, Pump, Work};
 use super::{Plane, foreign, takeover};
 use crate::core::Header;
 use crate::sys::{self, Errno};
-use crate::types::{SourceGroup, mask_of};
+use crate::types::SourceGroup;
 use hashbrown::HashMap;
-use std::ffi::CStr;
+use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,12 +73,8 @@ pub struct Notifications;
 
 impl Work for Notifications {
     type Item = News;
-    const NAME: &'static CStr = c"mgm-netlink";
-    const ITEMS: usize = MAX_PREFIXES + sys::MAX_VIFS + foreign::STEP + takeover::STEP;
-    // It is long, so that a thread that only did not get to run is not overtaken: the order of the
-    // news about one device must not change.
-    const PATIENCE: Duration = Duration::from_millis(200);
-    // The news keep their order, so what comes meanwhile is not read earlier.
+    const ITEMS: usize = MAX_PREFIXES + 1 + sys::MAX_VIFS + foreign::STEP + takeover::STEP;
+    // The news keep their order.
     const TURN: usize = usize::MAX;
 
     fn pump(plane: &Plane) -> &Pump<Self> {
@@ -137,7 +133,7 @@ impl Watcher {
         Self {
             buffer: vec![0; 65536].into(),
             changes: Changes {
-                prefixes: Vec::with_capacity(MAX_PREFIXES),
+                prefixes: Vec::with_capacity(MAX_PREFIXES + 1),
                 everything: false,
                 any: false,
             },
@@ -228,27 +224,16 @@ impl Watcher {
 
     fn tell_routes(&mut self, queue: &mut Vec<News>) {
         let changes = &mut self.changes;
-        if changes.everything {
-            if Instant::now() >= self.everything_after {
-                changes.everything = false;
-                changes.prefixes.clear();
-                queue.push(News::Routes { network: 0, len: 0 });
-                self.everything_after = Instant::now() + EVERYTHING_EVERY;
-            }
-            return;
+        let now = Instant::now();
+        if changes.everything && now >= self.everything_after {
+            (changes.everything, self.everything_after) = (false, now + EVERYTHING_EVERY);
+            changes.prefixes.push((0, 0));
         }
-        changes.prefixes.sort_unstable();
-        let mut told = None;
-        for (network, len) in changes.prefixes.drain(..) {
-            // In this order a prefix comes after the prefixes that contain it.
-            let covered = told.is_some_and(|(n, l): (u32, u8)| {
-                l <= len && (n ^ network) & mask_of(l).to_bits() == 0
-            });
-            if !covered {
-                queue.push(News::Routes { network, len });
-                told = Some((network, len));
-            }
-        }
+        // The others are told beside it, and at once: they most likely concern what lies under them.
+        changes.prefixes.sort_unstable_by_key(|(network, len)| (Reverse(*len), *network));
+        changes.prefixes.dedup();
+        let news = |(network, len)| News::Routes { network, len };
+        queue.extend(changes.prefixes.drain(..).map(news));
     }
 }
 

@@ -10,7 +10,6 @@ use crate::log::Level;
 use crate::sys::{self, BATCH};
 use crate::types::{IfKey, SourceGroup};
 use smallvec::SmallVec;
-use std::ffi::CStr;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -105,9 +104,7 @@ pub struct Reports;
 
 impl Work for Reports {
     type Item = Report;
-    const NAME: &'static CStr = c"mgm-upcall";
     const ITEMS: usize = 4 * BATCH;
-    const PATIENCE: Duration = Duration::from_millis(20);
     const TURN: usize = BATCH;
 
     fn pump(plane: &Plane) -> &Pump<Self> {

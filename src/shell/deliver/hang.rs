@@ -8,10 +8,8 @@ use crate::core::NONE;
 use crate::core::state::outbox::Outbox;
 use crate::shell::deliver::Delivery;
 use crate::sys::sync::Instant;
+use crate::types::PATIENCE;
 use std::time::Duration;
-
-/// How long calls wait for a client that does not return from a callback.
-pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time between two looks at the clients that are being called.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);

@@ -12,7 +12,8 @@
 //! client that does not return from a callback holds up its own lane and the thread that called it.
 //! All other lanes stay free for other threads (decision 50).
 //!
-//! A client that has kept a thread inside a callback for [`PATIENCE`] *hangs*, until that thread
+//! A client that has kept a thread inside a callback for
+//! [`PATIENCE`](crate::types::PATIENCE) *hangs*, until that thread
 //! has returned. The actions on their way to it are counted separately, and no call waits for them
 //! (rule A7).
 //!
@@ -24,8 +25,6 @@ mod hang;
 mod jobs;
 #[cfg(test)]
 mod tests;
-
-pub use hang::PATIENCE;
 
 use crate::core::NONE;
 use crate::core::state::outbox::{Chain, Node, Outbox};

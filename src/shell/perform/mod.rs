@@ -15,10 +15,11 @@ use crate::forwarder::Forwarder;
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here, JobOf};
-use crate::shell::deliver::{NOBODY, PATIENCE};
+use crate::shell::deliver::NOBODY;
+use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running};
 use crate::sys::sync::Instant;
-use crate::types::{IfKey, Millis, SourceGroup};
+use crate::types::{IfKey, Millis, PATIENCE, SourceGroup};
 use question::Question;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -203,7 +204,7 @@ impl<C: Callbacks> Mgm<C> {
         let left = self
             .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
         if left == Ok(true) {
-            self.timers.wake();
+            self.pool.wake(TICKING);
         }
     }
 
@@ -431,6 +432,13 @@ impl<C: Callbacks> Running<C> {
         if self.core.plane.added() > call.added_before {
             call.until = self.core.plane.added();
         }
+    }
+
+    /// Whether what the core was asked has brought something to do.
+    pub(crate) fn has_more_to_do(&self, call: &Call) -> bool {
+        let core = &self.core;
+        let programs = core.plane.added() > call.added_before;
+        programs || core.outbox.has_fresh() || !core.relook.is_empty()
     }
 
     /// What the thread is to do next: first what needs no client, then the rest of the lane that

@@ -83,7 +83,7 @@ impl<C: Callbacks> Mgm<C> {
             json.member("limits", &rows::limits(limits))?;
         }
         if part.wants(Part::Counters) {
-            json.member("counters", &rows::counters(&totals, &*forwarder))?;
+            json.member("counters", &rows::counters(&totals, &*forwarder, self.pool.added()))?;
         }
         if part.wants(Part::Clients) {
             self.list(&mut json, epoch, "clients", |core, json, after| {

@@ -52,7 +52,11 @@ pub struct CountersRow<'a> {
 }
 
 /// The core's counters and the forwarding plane's own.
-pub fn counters<'a>(totals: &Totals, forwarder: &'a dyn Forwarder) -> CountersRow<'a> {
+pub fn counters<'a>(
+    totals: &Totals,
+    forwarder: &'a dyn Forwarder,
+    spare_threads: u64,
+) -> CountersRow<'a> {
     CountersRow {
         clients: totals.clients,
         groups: totals.groups,
@@ -61,22 +65,29 @@ pub fn counters<'a>(totals: &Totals, forwarder: &'a dyn Forwarder) -> CountersRo
         pending_flows: totals.pending,
         refused_flows: totals.refused,
         queued_alerts: totals.queued_alerts,
-        forwarder: ForwarderCounters(forwarder),
+        forwarder: ForwarderCounters { forwarder, spare_threads },
     }
 }
 
-/// The forwarding plane's counters other than those of entries.
-struct ForwarderCounters<'a>(&'a dyn Forwarder);
+/// What the forwarding plane counts besides its entries' packets, and what the threads do that it needs.
+struct ForwarderCounters<'a> {
+    forwarder: &'a dyn Forwarder,
+    spare_threads: u64,
+}
 
 impl Serialize for ForwarderCounters<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut written = Ok(());
-        self.0.own_counters(&mut |name, value| {
+        let mut write = |name, value| {
             if written.is_ok() {
                 written = map.serialize_entry(name, &value);
             }
-        });
+        };
+        self.forwarder.own_counters(&mut write);
+        if !self.forwarder.takes_packets() {
+            write("spare_threads", self.spare_threads);
+        }
         written?;
         map.end()
     }

@@ -423,15 +423,16 @@ fn e8_clients_that_hang_the_timer() {
                 thread::yield_now();
             }
         });
-        let epoch = stage.mgm.with(|running| running.epoch).unwrap();
-        stage.mgm.timers.start(stage.mgm, epoch).unwrap();
+        let forwarder = stage.mgm.with(|running| running.forwarder.clone()).unwrap();
+        stage.mgm.start_threads(false, &*forwarder).unwrap();
+        stage.mgm.pool.go();
         for round in 2..=4 {
             (1..=3).for_each(|index| stage.packet(flow(index), index).unwrap());
             now.fetch_add(901_000, SeqCst);
             while asked(2) < round {
                 thread::yield_now();
             }
-            let threads = stage.mgm.timers.threads();
+            let threads = stage.mgm.pool.threads();
             // One for each client, one that works, and one that stands by. Another may just be
             // returning from a callback.
             assert!(threads <= 6, "{threads} threads in round {round}");

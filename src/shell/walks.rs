@@ -1,0 +1,506 @@
+//! Looks at the routes toward all sources under a prefix, which may have changed (rules D10, E5, E9).
+//!
+//! A *walk* goes through what is under a prefix: the sources that memberships name, then the flows,
+//! by source, then group. A change that the host tells
+//! is walked by the host's own thread, inside its call. A change that the plane tells is noted, and a
+//! duty of the pool's walks it. However often a prefix is told while it is walked, it is walked once
+//! more, after a rest that is as long as the walk was. The narrowest prefix comes first: a change of
+//! it concerns the flows under it, while a change that may concern every flow mostly concerns none.
+
+#![forbid(unsafe_code)]
+
+use crate::core::{Concerned, Looked, RoutesAsOf};
+use crate::error::Error;
+use crate::forwarder::{Forwarder, Next, Turn};
+use crate::shell::callbacks::Callbacks;
+use crate::shell::duties::WALKING;
+use crate::shell::manager::{Mgm, Running};
+use crate::shell::perform::Call;
+use crate::sys::sync::Instant;
+use crate::types::{IfKey, Millis};
+use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many flows are looked at together.
+const TOGETHER: usize = 32;
+/// How many prefixes are told apart; more count as everything.
+const MOST: usize = 64;
+
+/// An IPv4 prefix.
+type Prefix = (Ipv4Addr, u8);
+
+const EVERYTHING: Prefix = (Ipv4Addr::UNSPECIFIED, 0);
+
+/// A walk of the pool's.
+#[derive(Clone, Copy)]
+struct Walk {
+    prefix: Prefix,
+    /// What it has come to.
+    after: Option<Concerned>,
+    /// When it began.
+    begun: Option<Instant>,
+    /// The prefix was told again since then: the walk begins anew at its end.
+    again: bool,
+    /// How often it has begun anew. Walks that have done so less often come first.
+    rounds: u32,
+    /// It rests until then.
+    rests: Option<Instant>,
+}
+
+/// A walk of a thread of the host's.
+#[derive(Clone, Copy, Debug)]
+struct HostWalk {
+    /// 0: there was no memory to note it.
+    id: u64,
+    prefix: Prefix,
+    after: Option<Concerned>,
+    /// It has moved on since the last tick.
+    moved: bool,
+}
+
+/// The walks that have begun or are to begin.
+pub(crate) struct Walks {
+    list: Vec<Walk>,
+    hosts: Vec<HostWalk>,
+    last_id: u64,
+}
+
+impl Walks {
+    /// None, with room for all there will be.
+    pub(crate) fn new() -> Self {
+        Self { list: Vec::with_capacity(MOST), hosts: Vec::new(), last_id: 0 }
+    }
+
+    /// Notes that the routes under a prefix are to be looked at, from the first one on.
+    fn ask(&mut self, prefix: Prefix) {
+        self.ask_after(prefix, None);
+    }
+
+    /// The same from what comes after `after` on.
+    fn ask_after(&mut self, prefix: Prefix, after: Option<Concerned>) {
+        let new = |prefix, after| Walk {
+            prefix,
+            after,
+            begun: None,
+            again: false,
+            rounds: 0,
+            rests: None,
+        };
+        if let Some(walk) = self.list.iter_mut().find(|walk| walk.prefix == prefix) {
+            walk.again |= walk.begun.is_some() || walk.after.is_some();
+        } else if self.list.len() < MOST {
+            self.list.push(new(prefix, after));
+        } else {
+            self.list.clear();
+            self.list.push(new(EVERYTHING, None));
+        }
+    }
+
+    /// The walk that is to go on, by its place.
+    fn next(&self, now: Instant) -> More<usize> {
+        let order = |walk: &Walk| (walk.rounds, Reverse(walk.prefix.1));
+        let rests = |walk: &&Walk| walk.rests.filter(|until| *until > now);
+        let awake = self.list.iter().enumerate().filter(|(_, walk)| rests(walk).is_none());
+        match awake.min_by_key(|(_, walk)| order(walk)) {
+            Some((at, _)) => More::Now(at),
+            None => match self.list.iter().filter_map(|walk| walk.rests).min() {
+                Some(until) => More::At(until),
+                None => More::Nothing,
+            },
+        }
+    }
+
+    /// A walk, by its place, has come to its end. It goes, or begins anew after a rest.
+    fn ended(&mut self, at: usize, now: Instant) {
+        let walk = &mut self.list[at];
+        if walk.again {
+            let took = walk.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+            *walk = Walk {
+                after: None,
+                begun: None,
+                again: false,
+                rounds: walk.rounds + 1,
+                rests: Some(now + took),
+                ..*walk
+            };
+        } else {
+            self.list.swap_remove(at);
+        }
+    }
+
+    /// A walk has come to something.
+    fn come_to(&mut self, whose: Whose, place: Concerned) {
+        match whose {
+            Whose::Pool(prefix) => {
+                if let Some(walk) = self.list.iter_mut().find(|walk| walk.prefix == prefix) {
+                    walk.after = Some(place);
+                }
+            }
+            Whose::Host(id) => {
+                if let Some(walk) = self.hosts.iter_mut().find(|walk| walk.id == id) {
+                    (walk.after, walk.moved) = (Some(place), true);
+                }
+            }
+        }
+    }
+
+    /// Notes a walk of the host's. Gives its name.
+    fn begin(&mut self, prefix: Prefix) -> u64 {
+        if self.hosts.try_reserve(1).is_err() {
+            return 0;
+        }
+        self.last_id += 1;
+        self.hosts.push(HostWalk { id: self.last_id, prefix, after: None, moved: true });
+        self.last_id
+    }
+
+    /// Walks of the host's that stand still since this was asked last become the pool's: a client does
+    /// not return to their threads. True: there were some.
+    fn take_idle(&mut self) -> bool {
+        let before = self.hosts.len();
+        while let Some(at) = self.hosts.iter().position(|walk| !walk.moved) {
+            let HostWalk { prefix, after, .. } = self.hosts.swap_remove(at);
+            self.ask_after(prefix, after);
+        }
+        self.hosts.iter_mut().for_each(|walk| walk.moved = false);
+        self.hosts.len() < before
+    }
+}
+
+/// What there is to do for the pool.
+enum More<T> {
+    Now(T),
+    /// Nothing before that.
+    At(Instant),
+    Nothing,
+}
+
+/// Whose walk it is.
+#[derive(Clone, Copy)]
+enum Whose {
+    Pool(Prefix),
+    /// A thread's of the host's, by its name.
+    Host(u64),
+}
+
+/// What comes next in a walk: each with the source, and what stands for the arrival interface of its
+/// packets.
+struct Places {
+    places: SmallVec<[(Concerned, Ipv4Addr, Option<IfKey>); TOGETHER]>,
+    forwarder: Arc<dyn Forwarder>,
+    as_of: RoutesAsOf,
+}
+
+impl<C: Clone> Running<C> {
+    /// What is under a prefix, some of it, after a place.
+    fn places_under(&self, prefix: Prefix, after: Option<Concerned>) -> Option<Places> {
+        // The host is asked and told about one before it is about the next.
+        let most = if self.forwarder.takes_packets() { 1 } else { TOGETHER };
+        let core = &self.core;
+        let mut places = SmallVec::new();
+        let mut next = core.next_concerned(prefix.0, prefix.1, after);
+        while let Some(place) = next.filter(|_| places.len() < most) {
+            places.push(match place {
+                Concerned::Source(source) => (place, source, core.iif_of_source(source)),
+                Concerned::Flow(flow) => (place, flow.source(), core.iif_of(flow)),
+            });
+            next = core.next_concerned(prefix.0, prefix.1, Some(place));
+        }
+        let (forwarder, as_of) = (self.forwarder.clone(), core.routes_as_of());
+        (!places.is_empty()).then_some(Places { places, forwarder, as_of })
+    }
+
+    /// What the pool is to look at next.
+    fn next_places(&mut self) -> More<(Prefix, Places)> {
+        let now = Instant::now();
+        loop {
+            let at = match self.walks.next(now) {
+                More::Now(at) => at,
+                More::At(until) => return More::At(until),
+                More::Nothing => return More::Nothing,
+            };
+            let Walk { prefix, after, .. } = self.walks.list[at];
+            self.walks.list[at].begun.get_or_insert(now);
+            match self.places_under(prefix, after) {
+                Some(places) => return More::Now((prefix, places)),
+                None => self.walks.ended(at, now),
+            }
+        }
+    }
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Routes under a prefix may have changed, as the host says. What this causes has happened when
+    /// this returns, if the call waits at all.
+    pub(crate) fn look_under(&'static self, call: &mut Call, network: Ipv4Addr, len: u8) {
+        let (prefix, epoch) = ((network, len), call.epoch);
+        let begun = self.with_in(epoch, |running| {
+            // This is noted before the walk begins, since look-ups that are under way now may end
+            // after it.
+            running.core.routes_changed(network, len);
+            running.walks.begin(prefix)
+        });
+        let Ok(id) = begun else { return };
+        let mut after = None;
+        let next = |after| {
+            self.with_in(epoch, |running| {
+                let places = running.places_under(prefix, after);
+                let at = running.walks.hosts.iter().position(|walk| walk.id == id);
+                if let (None, Some(at)) = (&places, at) {
+                    running.walks.hosts.swap_remove(at);
+                }
+                // Nobody has taken the walk over where it is still noted.
+                Some((places?, at.is_some() || id == 0))
+            })
+        };
+        while let Ok(Some((places, own))) = next(after) {
+            if !own && !call.waits {
+                return;
+            }
+            after = places.places.last().map(|(place, ..)| *place);
+            self.look_at(call, Whose::Host(id), &places, &|| true);
+        }
+    }
+
+    /// Routes under a prefix may have changed, as the plane says. The pool looks at them, or this
+    /// thread where there is no pool.
+    pub(crate) fn look_later(
+        &'static self,
+        call: &mut Call,
+        network: Ipv4Addr,
+        len: u8,
+    ) -> Result<(), Error> {
+        if !self.pool.has(WALKING) {
+            self.look_under(call, network, len);
+            return Ok(());
+        }
+        self.with_in(call.epoch, |running| {
+            running.core.routes_changed(network, len);
+            // Most prefixes of a table hold no source.
+            if running.core.next_concerned(network, len, None).is_some() {
+                running.walks.ask((network, len));
+            }
+        })?;
+        self.pool.wake(WALKING);
+        Ok(())
+    }
+
+    /// Goes on with the pool's walks for a while. Gives when there is more to do.
+    pub(crate) fn walk_on(&'static self, turn: &Turn<'_>) -> Next {
+        let mut next = Next::Woken;
+        self.unattended("route change", |call| {
+            next = Next::Now;
+            while next == Next::Now && turn.goes_on() && !turn.is_long() {
+                next = self.look_at_some(call, &|| turn.goes_on());
+            }
+            Ok(())
+        });
+        if self.is_broken() { Next::Woken } else { next }
+    }
+
+    /// Lets the pool go on with walks of the host's that have stood still since the last tick.
+    pub(crate) fn take_walks_over(&'static self, call: &Call) {
+        if self.with_in(call.epoch, |running| running.walks.take_idle()) == Ok(true) {
+            self.pool.wake(WALKING);
+        }
+    }
+
+    fn look_at_some(&'static self, call: &mut Call, goes_on: &impl Fn() -> bool) -> Next {
+        match self.with_in(call.epoch, Running::next_places) {
+            Ok(More::Now((prefix, places))) => {
+                self.look_at(call, Whose::Pool(prefix), &places, goes_on);
+                Next::Now
+            }
+            Ok(More::At(until)) => Next::At(until),
+            Ok(More::Nothing) | Err(_) => Next::Woken,
+        }
+    }
+
+    /// Looks up the routes toward some sources and tells the core, one after the other, each with all
+    /// that it causes.
+    fn look_at(
+        &'static self,
+        call: &mut Call,
+        whose: Whose,
+        Places { places, forwarder, as_of }: &Places,
+        goes_on: &impl Fn() -> bool,
+    ) {
+        let sources = places.iter().map(|(_, source, _)| *source);
+        forwarder.look_ahead(&sources.collect::<SmallVec<[Ipv4Addr; TOGETHER]>>());
+        let route = |&(place, source, iif): &(Concerned, Ipv4Addr, Option<IfKey>)| {
+            (place, Looked { route: forwarder.route(source, iif), as_of: *as_of })
+        };
+        let mut looked = places.iter().map(route).collect::<SmallVec<[_; TOGETHER]>>().into_iter();
+        let mut work = true;
+        while work && goes_on() {
+            let now = self.now();
+            let told = self.with_in(call.epoch, |running| {
+                running.begin_asking(call, call.job);
+                work = false;
+                for (place, looked) in looked.by_ref() {
+                    running.walks.come_to(whose, place);
+                    // For want of memory it stays as it is and is looked at again.
+                    running.look_all |= running.rerouted(now, whose, place, looked).is_err();
+                    work = running.has_more_to_do(call);
+                    if work {
+                        break;
+                    }
+                }
+                running.post(call);
+            });
+            if told.is_err() {
+                return;
+            }
+            if work {
+                self.settle(call);
+            }
+        }
+    }
+}
+
+impl<C> Running<C> {
+    fn rerouted(
+        &mut self,
+        now: Millis,
+        whose: Whose,
+        place: Concerned,
+        looked: Looked,
+    ) -> Result<(), Error> {
+        match (place, whose) {
+            (Concerned::Source(source), _) => self.core.source_rerouted(source, looked),
+            // The walk of the change that came meanwhile will find the flow.
+            (Concerned::Flow(flow), Whose::Pool(_))
+                if self.core.has_route_changed(flow.source(), looked.as_of) =>
+            {
+                Ok(())
+            }
+            (Concerned::Flow(flow), _) => self.core.rerouted(now, flow, looked, false),
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+    use crate::types::SourceGroup;
+
+    fn prefix(octet: u8, len: u8) -> Prefix {
+        (Ipv4Addr::new(octet, 0, 0, 0), len)
+    }
+
+    fn place(octet: u8) -> Concerned {
+        let group = Ipv4Addr::new(232, 1, 1, 1);
+        Concerned::Flow(SourceGroup::new(Ipv4Addr::new(octet, 0, 0, 1), group))
+    }
+
+    /// The prefix whose walk comes next, once all have rested.
+    fn next(walks: &Walks) -> Option<Prefix> {
+        match walks.next(Instant::now() + Duration::from_secs(3600)) {
+            More::Now(at) => Some(walks.list[at].prefix),
+            _ => None,
+        }
+    }
+
+    /// Walks a round.
+    fn walk(walks: &mut Walks, of: Prefix) {
+        let at = walks.list.iter().position(|walk| walk.prefix == of).unwrap();
+        walks.list[at].begun = Some(Instant::now());
+        walks.come_to(Whose::Pool(of), place(1));
+    }
+
+    fn end(walks: &mut Walks, of: Prefix) {
+        let at = walks.list.iter().position(|walk| walk.prefix == of).unwrap();
+        walks.ended(at, Instant::now());
+    }
+
+    #[test]
+    fn a_prefix_that_is_told_often_is_walked_once_more() {
+        let mut walks = Walks::new();
+        for _ in 0..100 {
+            walks.ask(EVERYTHING);
+        }
+        assert_eq!(walks.list.len(), 1);
+        walk(&mut walks, EVERYTHING);
+        end(&mut walks, EVERYTHING);
+        assert_eq!(next(&walks), None, "it had not begun when it was told");
+        walks.ask(EVERYTHING);
+        walk(&mut walks, EVERYTHING);
+        for _ in 0..100 {
+            walks.ask(EVERYTHING);
+        }
+        end(&mut walks, EVERYTHING);
+        assert_eq!(next(&walks), Some(EVERYTHING));
+        assert_eq!((walks.list[0].after, walks.list.len()), (None, 1), "from its beginning");
+        walk(&mut walks, EVERYTHING);
+        end(&mut walks, EVERYTHING);
+        assert_eq!(next(&walks), None);
+    }
+
+    #[test]
+    fn the_narrowest_comes_first_and_none_waits_for_ever() {
+        let mut walks = Walks::new();
+        let (wide, narrow) = (prefix(10, 8), prefix(10, 24));
+        walks.ask(EVERYTHING);
+        walk(&mut walks, EVERYTHING);
+        walks.ask(wide);
+        walks.ask(narrow);
+        assert_eq!(next(&walks), Some(narrow));
+        // It is told again and again: the others get their turn in between.
+        walk(&mut walks, narrow);
+        walks.ask(narrow);
+        end(&mut walks, narrow);
+        assert_eq!(next(&walks), Some(wide));
+        walk(&mut walks, wide);
+        walks.ask(wide);
+        end(&mut walks, wide);
+        assert_eq!(next(&walks), Some(EVERYTHING));
+        assert_eq!(walks.list[0].after, Some(place(1)), "where it was");
+        // One that is new comes first again.
+        walks.ask(prefix(20, 16));
+        assert_eq!(next(&walks), Some(prefix(20, 16)));
+    }
+
+    #[test]
+    fn a_walk_rests_as_long_as_it_took_before_it_begins_anew() {
+        let mut walks = Walks::new();
+        walks.ask(EVERYTHING);
+        walk(&mut walks, EVERYTHING);
+        walks.ask(EVERYTHING);
+        let now = Instant::now();
+        walks.list[0].begun = now.checked_sub(Duration::from_secs(50));
+        walks.ended(0, now);
+        let More::At(until) = walks.next(now + Duration::from_secs(49)) else { panic!("it rests") };
+        assert!(until >= now + Duration::from_secs(50) && until < now + Duration::from_secs(60));
+        assert!(matches!(walks.next(until), More::Now(0)));
+        // Others do not wait for it.
+        walks.ask(prefix(10, 8));
+        assert!(matches!(walks.next(now), More::Now(1)));
+    }
+
+    #[test]
+    fn too_many_prefixes_count_as_everything() {
+        let mut walks = Walks::new();
+        for octet in 0..MOST as u8 {
+            walks.ask(prefix(octet, 8));
+        }
+        assert_eq!(walks.list.len(), MOST);
+        walks.ask(prefix(MOST as u8, 8));
+        assert_eq!((walks.list.len(), next(&walks)), (1, Some(EVERYTHING)));
+        assert!(walks.list.capacity() < 2 * MOST, "there is room from the start");
+    }
+
+    #[test]
+    fn a_walk_of_the_hosts_that_stands_still_goes_on_from_where_it_is() {
+        let mut walks = Walks::new();
+        let id = walks.begin(prefix(10, 8));
+        walks.come_to(Whose::Host(id), place(1));
+        assert!(!walks.take_idle() && walks.hosts.len() == 1);
+        walks.come_to(Whose::Host(id), place(2));
+        assert!(!walks.take_idle(), "it has moved on");
+        assert!(walks.take_idle() && walks.hosts.is_empty());
+        assert_eq!((next(&walks), walks.list[0].after), (Some(prefix(10, 8)), Some(place(2))));
+    }
+}

@@ -1,0 +1,662 @@
+//! Threads that stand by for each other.
+//!
+//! Some work must go on whatever clients do: lifetimes, the kernel's reports, changes of routes. It
+//! calls clients, and a client may keep a thread for ever. So this work is cut into *duties*. At most
+//! one thread is on a duty at a time, and one more thread *stands by*. A thread says when it calls
+//! code that may not return ([`calling`]). When it has been inside the same call for [`SLOW`], the
+//! thread that stands by takes its duty over and goes on with what comes next; another one is made
+//! to stand by, if there is none. The late thread finds out that its duty is another's once it
+//! returns, and stands by itself. Of several threads that stand by for [`LINGER`] without being needed
+//! all but one end.
+//!
+//! A thread that works, however long, is not taken for one that hangs: only calls count. So there are
+//! at most as many threads beyond the first ones as clients that hang, and one.
+
+#![forbid(unsafe_code)]
+
+use crate::sys::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use crate::sys::sync::{Alarm, Condvar, Instant, Mutex, MutexGuard, Thread, thread_local};
+use crate::sys::{Body, Errno};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a thread may be inside one call before another one takes its duty over.
+pub const SLOW: Duration = Duration::from_millis(20);
+/// How long a thread that nobody needs stays.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// After how long a thread looks what else is due.
+const SLICE: Duration = Duration::from_millis(10);
+/// The most threads of one run.
+pub const MOST: usize = 32;
+/// The most threads at a time, those that earlier runs left behind included.
+const PLACES: usize = 64;
+
+/// Work that must go on.
+pub trait Duty: Send + Sync {
+    /// Whether [`Self::turn`] waits for something itself, so that a thread is always on it.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// When it is called first.
+    fn first(&self) -> Next {
+        Next::Now
+    }
+
+    /// Does what there is to do, a piece after the other, for as long as `turn` goes on: it ends
+    /// while a call of [`calling`] takes too long. Gives when it is to be called again. Called by
+    /// one thread at a time, but for those that it has ended for. Catches its own panics.
+    fn turn(&self, turn: &Turn<'_>) -> Next;
+}
+
+/// When a duty has something to do again, unless it is woken before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At once: others may have been due meanwhile.
+    Now,
+    /// At that time.
+    At(Instant),
+    /// When it is woken.
+    Woken,
+}
+
+/// A thread's time on a duty.
+pub struct Turn<'a> {
+    word: &'a AtomicU64,
+    begun: Instant,
+}
+
+impl Turn<'_> {
+    /// Whether the thread is still on the duty.
+    pub fn goes_on(&self) -> bool {
+        self.word.load(SeqCst) & TAKEN == 0
+    }
+
+    /// Whether it has been so long that other duties may be due.
+    pub fn is_long(&self) -> bool {
+        self.begun.elapsed() > SLICE
+    }
+}
+
+/// Why no thread stands by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Short {
+    /// There are too many.
+    #[error("{0} client callbacks hang: the rest waits until one returns")]
+    Many(usize),
+    /// The system gave none.
+    #[error("no thread to stand by, errno {0}: a client that hangs would hold up all others")]
+    System(Errno),
+}
+
+/// What a thread is doing, in a word: how deep it is inside calls, whether its duty has been taken
+/// over, whether it has called nobody in this turn, and how often it has begun or ended a call.
+const INSIDE: u64 = 0xff;
+const TAKEN: u64 = 0x100;
+const FRESH: u64 = 0x200;
+const STEP: u64 = 0x400;
+/// No thread's.
+const UNKNOWN: u64 = u64::MAX;
+
+/// The threads.
+pub struct Pool {
+    state: Mutex<State>,
+    /// Something is to be done, or the end has come.
+    changed: Alarm,
+    /// A thread has ended.
+    ended: Condvar,
+    /// What each thread is doing.
+    words: [AtomicU64; PLACES],
+    /// The thread that stands by looks whether others hang.
+    watched: AtomicBool,
+}
+
+struct State {
+    run: Option<Arc<Run>>,
+    threads: Vec<Thread>,
+    posts: Vec<Post>,
+    /// A bit for each place of `words` that a thread has.
+    places: u64,
+    /// How many threads stand by, or will once they have begun.
+    standing_by: usize,
+    /// One of them waits for what is due next.
+    waiting: bool,
+    /// When there was last a call that needed all that stood by.
+    needed: Option<Instant>,
+    /// It was told that no thread could be had.
+    short: bool,
+    /// How many threads were added since the start because others were inside calls.
+    added: u64,
+    /// How many threads have not ended, those of earlier runs included.
+    total: usize,
+}
+
+/// A duty, and who is on it.
+struct Post {
+    duty: Arc<dyn Duty>,
+    /// The place of a thread.
+    holder: Option<usize>,
+    /// When there is something to do while nobody is on it; None: when it is woken.
+    due: Option<Instant>,
+    /// It was woken while somebody was on it.
+    woken: bool,
+    /// What its holder was doing when it was looked at, and since when.
+    seen: u64,
+    since: Instant,
+}
+
+impl Post {
+    fn due_after(&mut self, next: Next, now: Instant) {
+        self.due = match next {
+            Next::Now => Some(now),
+            Next::At(time) => Some(time),
+            Next::Woken => None,
+        };
+    }
+}
+
+/// What the threads of a run share.
+struct Run {
+    pool: &'static Pool,
+    /// How many have not ended; changes under the lock.
+    alive: AtomicUsize,
+}
+
+thread_local! {
+    /// The pool that this thread is of, and its place there.
+    static HERE: Cell<Option<(&'static Pool, usize)>> = const { Cell::new(None) };
+}
+
+/// Calls code that may not return, inside which nothing is locked. Where this thread is on a duty,
+/// another one takes that over when it takes long. `short` is told, once, that none could be had.
+pub fn calling<R>(short: impl FnOnce(Short), call: impl FnOnce() -> R) -> R {
+    let Some((pool, place)) = HERE.with(Cell::get) else { return call() };
+    let word = &pool.words[place];
+    let before = word.fetch_add(STEP + 1, SeqCst);
+    let _out = Out(word);
+    if (before & FRESH != 0 || !pool.watched.load(SeqCst))
+        && let Some(why) = pool.watch(word)
+    {
+        short(why);
+    }
+    call()
+}
+
+/// Ends a call, also where it panics.
+struct Out(&'static AtomicU64);
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.0.fetch_add(STEP - 1, SeqCst);
+    }
+}
+
+impl Pool {
+    /// No threads.
+    pub const fn new() -> Self {
+        let state = State {
+            run: None,
+            threads: Vec::new(),
+            posts: Vec::new(),
+            places: 0,
+            standing_by: 0,
+            waiting: false,
+            needed: None,
+            short: false,
+            added: 0,
+            total: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Alarm::new(),
+            ended: Condvar::new(),
+            words: [const { AtomicU64::new(0) }; PLACES],
+            watched: AtomicBool::new(false),
+        }
+    }
+    /// Starts the threads of a run: one for each duty that waits for something itself, and one that
+    /// stands by. They do nothing before [`Self::go`]. Without duties there are none.
+    pub fn start(&'static self, duties: &[Arc<dyn Duty>]) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        let room = state.posts.try_reserve_exact(duties.len());
+        if room.is_err() || state.threads.try_reserve_exact(MOST).is_err() {
+            return Err(libc::ENOMEM);
+        }
+        let now = Instant::now();
+        let post = |duty: &Arc<dyn Duty>| Post {
+            duty: Arc::clone(duty),
+            holder: None,
+            due: None,
+            woken: false,
+            seen: UNKNOWN,
+            since: now,
+        };
+        state.posts.extend(duties.iter().map(post));
+        state.run = Some(Arc::new(Run { pool: self, alive: AtomicUsize::new(0) }));
+        (state.waiting, state.needed, state.short, state.added) = (false, None, false, 0);
+        self.watched.store(false, SeqCst);
+        let first = duties.iter().filter(|duty| duty.waits()).count() + 1;
+        let mut started = Ok(());
+        for _ in 0..if duties.is_empty() { 0 } else { first } {
+            started = started.and_then(|()| state.add_thread());
+        }
+        drop(state);
+        if started.is_err() {
+            self.end(Duration::from_secs(5));
+        }
+        started
+    }
+
+    /// The duties begin.
+    pub fn go(&self) {
+        let (mut state, now) = (self.state.lock(), Instant::now());
+        state.posts.iter_mut().for_each(|post| post.due_after(post.duty.first(), now));
+        self.changed.notify_all();
+    }
+
+    /// Whether there is a duty with this number.
+    pub fn has(&self, duty: usize) -> bool {
+        self.state.lock().posts.len() > duty
+    }
+
+    /// A duty, by its number, has something to do.
+    pub fn wake(&self, duty: usize) {
+        let mut state = self.state.lock();
+        if let Some(post) = state.posts.get_mut(duty) {
+            (post.due, post.woken) = (Some(Instant::now()), true);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Ends the threads of the run and waits for them, but for the caller's own, and no longer than
+    /// that: one may be inside code that does not return. Duties that wait for something must have been told.
+    /// False: threads are left behind.
+    pub fn end(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        let mut state = self.state.lock();
+        let (run, threads) = (state.run.take(), std::mem::take(&mut state.threads));
+        let posts = std::mem::take(&mut state.posts);
+        state.standing_by = 0;
+        self.words.iter().for_each(|word| _ = word.fetch_or(TAKEN, SeqCst));
+        self.changed.notify_all();
+        let own = usize::from(threads.iter().any(Thread::is_self));
+        let alive = || run.as_ref().map_or(0, |run| run.alive.load(SeqCst));
+        let mut all_are_out = true;
+        while all_are_out && alive() > own {
+            let rest = patience.saturating_sub(begun.elapsed());
+            all_are_out = !rest.is_zero();
+            if all_are_out {
+                self.ended.wait_for(&mut state, rest);
+            }
+        }
+        drop((state, posts));
+        for thread in threads {
+            if all_are_out && !thread.is_self() { thread.join() } else { thread.detach() }
+        }
+        all_are_out
+    }
+
+    /// How many threads were added in this run because others were inside calls.
+    pub fn added(&self) -> u64 {
+        self.state.lock().added
+    }
+
+    /// How many threads there are in this run.
+    pub fn threads(&self) -> usize {
+        self.state.lock().threads.len()
+    }
+
+    /// Sees to it that a thread stands by and looks at the calls. Gives why none does, once.
+    #[cold]
+    fn watch(&self, word: &AtomicU64) -> Option<Short> {
+        word.fetch_and(!FRESH, SeqCst);
+        let mut state = self.state.lock();
+        if state.run.is_none() {
+            return None;
+        }
+        let added = if state.standing_by == 0 { state.add_spare(&self.words) } else { Ok(()) };
+        if state.standing_by <= 1 {
+            state.needed = Some(Instant::now());
+        }
+        self.watched.store(true, SeqCst);
+        self.changed.notify_all();
+        let told = std::mem::replace(&mut state.short, added.is_err());
+        added.err().filter(|_| !told)
+    }
+
+    /// A thread's life.
+    fn work(&'static self, run: &Arc<Run>) {
+        let mut state = self.state.lock();
+        let place = state.places.trailing_ones() as usize;
+        state.places |= 1 << place;
+        self.words[place].store(0, SeqCst);
+        HERE.with(|here| here.set(Some((self, place))));
+        let mut now = Instant::now();
+        while state.is(run) {
+            let Some(post) = self.overdue(&mut state, now).or_else(|| state.due(now)) else {
+                let more = state.waiting;
+                if more && state.is_over(now) {
+                    state.dismiss();
+                    break;
+                }
+                now = self.stand_by(&mut state, run, more, now);
+                continue;
+            };
+            let (duty, word) = (state.take(post, place), &self.words[place]);
+            if state.standing_by > 0 {
+                // Another one looks what is due now.
+                self.changed.notify_all();
+            }
+            drop(state);
+            word.fetch_or(FRESH, SeqCst);
+            let next = duty.turn(&Turn { word, begun: now });
+            drop(duty);
+            state = self.state.lock();
+            now = Instant::now();
+            word.fetch_and(!(TAKEN | FRESH), SeqCst);
+            if state.is(run) {
+                state.standing_by += 1;
+                if state.leave(post, place, next, now) && state.waiting {
+                    self.changed.notify_all();
+                }
+            }
+        }
+        state.places &= !(1 << place);
+        state.total -= 1;
+        run.alive.fetch_sub(1, SeqCst);
+        self.ended.notify_all();
+    }
+
+    /// Waits: until something is due, or, where one `more` thread does so already, until it is needed.
+    /// Gives the time.
+    fn stand_by(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        run: &Arc<Run>,
+        more: bool,
+        now: Instant,
+    ) -> Instant {
+        let until = if more {
+            state.needed.map(|needed| needed + LINGER)
+        } else {
+            state.waiting = true;
+            let look = self.watched.load(SeqCst).then(|| now + SLOW);
+            state.next_due().map(|(due, _)| due).into_iter().chain(look).min()
+        };
+        let over = match until {
+            Some(until) => self.changed.wait_until(state, until).timed_out(),
+            None => {
+                self.changed.wait(state);
+                false
+            }
+        };
+        if !more && state.is(run) {
+            state.waiting = false;
+        }
+        until.filter(|_| over).unwrap_or_else(Instant::now)
+    }
+
+    /// A duty whose holder has been inside one call for too long, and which was taken from it.
+    fn overdue(&self, state: &mut State, now: Instant) -> Option<usize> {
+        let mut busy = false;
+        for (at, post) in state.posts.iter_mut().enumerate() {
+            let Some(holder) = post.holder else { continue };
+            let word = self.words[holder].load(SeqCst);
+            if word != post.seen {
+                (post.seen, post.since, busy) = (word, Instant::now(), true);
+            } else if word & INSIDE != 0 {
+                busy = true;
+                // Unless it comes out at this very moment.
+                let take = |word: u64| {
+                    self.words[holder].compare_exchange(word, word | TAKEN, SeqCst, SeqCst)
+                };
+                if post.since + SLOW <= now && take(word).is_ok() {
+                    return Some(at);
+                }
+            }
+        }
+        self.watched.store(busy, SeqCst);
+        // One that begins a call now either finds that nobody looks, or is found here.
+        let word_of = |post: &Post| post.holder.map(|holder| self.words[holder].load(SeqCst));
+        if !busy && state.posts.iter().any(|post| word_of(post).is_some_and(|w| w != post.seen)) {
+            self.watched.store(true, SeqCst);
+        }
+        None
+    }
+}
+
+impl State {
+    fn is(&self, run: &Arc<Run>) -> bool {
+        self.run.as_ref().is_some_and(|current| Arc::ptr_eq(current, run))
+    }
+
+    /// Adds a thread that stands by.
+    fn add_thread(&mut self) -> Result<(), Errno> {
+        let Some(run) = self.run.clone() else { return Ok(()) };
+        if self.total == PLACES {
+            return Err(libc::EAGAIN);
+        }
+        self.threads.push(Thread::spawn::<Worker>(c"mgm-pool", Arc::clone(&run))?);
+        run.alive.fetch_add(1, SeqCst);
+        self.standing_by += 1;
+        self.total += 1;
+        Ok(())
+    }
+
+    /// Adds one because others are inside calls.
+    fn add_spare(&mut self, words: &[AtomicU64; PLACES]) -> Result<(), Short> {
+        if self.threads.len() >= MOST {
+            let inside = |word: &&AtomicU64| word.load(SeqCst) & (INSIDE | TAKEN) > TAKEN;
+            return Err(Short::Many(words.iter().filter(inside).count()));
+        }
+        self.add_thread().map_err(Short::System)?;
+        self.added += 1;
+        Ok(())
+    }
+
+    /// The duty that nobody is on and that has something to do first, and when.
+    fn next_due(&self) -> Option<(Instant, usize)> {
+        let free =
+            |(at, post): (usize, &Post)| Some((post.due?, at)).filter(|_| post.holder.is_none());
+        self.posts.iter().enumerate().filter_map(free).min()
+    }
+
+    /// The same where it has something to do now.
+    fn due(&self, now: Instant) -> Option<usize> {
+        self.next_due().filter(|(due, _)| *due <= now).map(|(_, post)| post)
+    }
+
+    /// A thread that stands by goes on duty.
+    fn take(&mut self, post: usize, place: usize) -> Arc<dyn Duty> {
+        self.standing_by -= 1;
+        let post = &mut self.posts[post];
+        (post.holder, post.due, post.woken) = (Some(place), None, false);
+        post.seen = UNKNOWN;
+        Arc::clone(&post.duty)
+    }
+
+    /// A thread comes off a duty, unless that is another's by now. True: the duty is due some time.
+    fn leave(&mut self, post: usize, place: usize, next: Next, now: Instant) -> bool {
+        let post = &mut self.posts[post];
+        if post.holder != Some(place) {
+            return false;
+        }
+        post.holder = None;
+        post.due_after(if post.woken { Next::Now } else { next }, now);
+        post.due.is_some()
+    }
+
+    /// Whether a thread beyond the one that stands by has been needed by nobody for long.
+    fn is_over(&self, now: Instant) -> bool {
+        self.standing_by > 1 && self.needed.is_some_and(|needed| needed + LINGER <= now)
+    }
+
+    /// The calling thread ends, and nobody waits for it.
+    fn dismiss(&mut self) {
+        self.standing_by -= 1;
+        if let Some(at) = self.threads.iter().position(Thread::is_self) {
+            self.threads.swap_remove(at).detach();
+        }
+    }
+}
+
+struct Worker;
+
+impl Body for Worker {
+    type On = Run;
+
+    fn run(on: Arc<Run>) {
+        on.pool.work(&on);
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+
+    /// A duty that tests watch and hold up.
+    #[derive(Default)]
+    struct Work {
+        /// How many turns have begun and ended, and how many found that they were another's.
+        begun: AtomicU32,
+        ended: AtomicU32,
+        lost: AtomicU32,
+        /// So many of the next turns call something that does not return.
+        hangs: AtomicU32,
+        inside: AtomicU32,
+        may_return: AtomicBool,
+        /// A turn works so long without calling anything, in milliseconds.
+        works: AtomicU64,
+        /// What was told when no thread could be had.
+        short: Mutex<Vec<Short>>,
+    }
+
+    impl Duty for Work {
+        fn turn(&self, turn: &Turn<'_>) -> Next {
+            self.begun.fetch_add(1, SeqCst);
+            let hangs = self.hangs.try_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            if hangs {
+                calling(
+                    |short| self.short.lock().push(short),
+                    || {
+                        self.inside.fetch_add(1, SeqCst);
+                        until("let go", || self.may_return.load(SeqCst));
+                        self.inside.fetch_sub(1, SeqCst);
+                    },
+                );
+            }
+            let works = self.works.load(SeqCst);
+            if works > 0 {
+                // After a short call, so that another thread stands by.
+                calling(|short| self.short.lock().push(short), || ());
+                thread::sleep(Duration::from_millis(works));
+            }
+            self.lost.fetch_add(u32::from(!turn.goes_on()), SeqCst);
+            self.ended.fetch_add(1, SeqCst);
+            if self.hangs.load(SeqCst) > 0 { Next::Now } else { Next::Woken }
+        }
+    }
+
+    fn until(what: &str, mut condition: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn start(duties: &[&Arc<Work>]) -> &'static Pool {
+        let pool: &'static Pool = Box::leak(Box::new(Pool::new()));
+        let duties: Vec<Arc<dyn Duty>> =
+            duties.iter().map(|duty| Arc::clone(duty) as Arc<dyn Duty>).collect();
+        pool.start(&duties).unwrap();
+        pool.go();
+        pool
+    }
+
+    #[test]
+    fn one_thread_sees_to_all_duties_that_wait_for_nothing() {
+        let duties = [(); 3].map(|()| Arc::new(Work::default()));
+        let pool = start(&duties.each_ref());
+        until("a turn each", || duties.iter().all(|duty| duty.ended.load(SeqCst) == 1));
+        assert!(pool.has(2) && !pool.has(3));
+        pool.wake(1);
+        until("one more", || duties[1].ended.load(SeqCst) == 2);
+        assert_eq!((pool.threads(), pool.added()), (1, 0));
+        assert!(pool.end(Duration::from_secs(30)));
+        assert_eq!(duties.map(|duty| duty.begun.load(SeqCst)), [1, 2, 1]);
+    }
+
+    #[test]
+    fn a_thread_that_works_is_not_one_that_hangs() {
+        let (work, other) = (Arc::new(Work::default()), Arc::new(Work::default()));
+        work.works.store(10 * SLOW.as_millis() as u64, SeqCst);
+        other.hangs.store(1, SeqCst);
+        let pool = start(&[&other, &work]);
+        // Somebody watches.
+        until("a thread inside a call", || other.inside.load(SeqCst) == 1);
+        until("the work", || work.ended.load(SeqCst) == 1);
+        assert_eq!((work.begun.load(SeqCst), work.lost.load(SeqCst)), (1, 0));
+        other.may_return.store(true, SeqCst);
+        until("the call to return", || other.ended.load(SeqCst) == 1);
+        assert!(pool.end(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn duties_go_on_beside_calls_that_hang_and_added_threads_end() {
+        let (work, other) = (Arc::new(Work::default()), Arc::new(Work::default()));
+        work.hangs.store(5, SeqCst);
+        let pool = start(&[&work, &other]);
+        until("five to hang", || work.inside.load(SeqCst) == 5);
+        until("the turn after them", || work.ended.load(SeqCst) == 1);
+        pool.wake(1);
+        until("the other duty", || other.ended.load(SeqCst) == 2);
+        assert_eq!((pool.threads(), pool.added()), (6, 5), "one for each that hangs, and one");
+        work.may_return.store(true, SeqCst);
+        until("all to return", || work.ended.load(SeqCst) == 6);
+        assert_eq!(work.lost.load(SeqCst), 5, "each finds that another one goes on");
+        until("those that were added to end", || pool.threads() == 1);
+        pool.wake(0);
+        until("the one that is left to work", || work.ended.load(SeqCst) == 7);
+        assert!(pool.end(Duration::from_secs(30)));
+        assert!(work.short.lock().is_empty());
+    }
+
+    #[test]
+    fn there_is_an_end_to_threads_and_it_is_told_once() {
+        let work = Arc::new(Work::default());
+        work.hangs.store(MOST as u32 + 8, SeqCst);
+        let pool = start(&[&work]);
+        until("all to hang", || work.inside.load(SeqCst) == MOST as u32);
+        assert_eq!(*work.short.lock(), [Short::Many(MOST - 1)]);
+        work.may_return.store(true, SeqCst);
+        until("the rest", || work.ended.load(SeqCst) >= MOST as u32 + 8);
+        until("those that were added to end", || pool.threads() == 1);
+        assert!(pool.end(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_thread_that_is_left_behind_has_no_part_in_the_next_run() {
+        let (old, new) = (Arc::new(Work::default()), Arc::new(Work::default()));
+        old.hangs.store(1, SeqCst);
+        let pool = start(&[&old]);
+        until("one to hang", || old.inside.load(SeqCst) == 1);
+        assert!(!pool.end(Duration::from_millis(20)));
+        pool.start(&[Arc::clone(&new) as Arc<dyn Duty>]).unwrap();
+        pool.go();
+        until("the next run's turn", || new.ended.load(SeqCst) == 1);
+        old.may_return.store(true, SeqCst);
+        until("the late one to return", || old.ended.load(SeqCst) == 1);
+        let all = || {
+            let state = pool.state.lock();
+            (state.total, state.places.count_ones())
+        };
+        until("it to end", || all() == (1, 1));
+        assert_eq!((old.lost.load(SeqCst), pool.threads()), (1, 1));
+        assert!(pool.end(Duration::from_secs(30)));
+        assert_eq!(all(), (0, 0));
+    }
+}
