@@ -202,10 +202,12 @@ static MGM_HOST_FORWARDER whole_table(void)
     return table;
 }
 
+static ULONGLONG now = 1000;
+
 static ULONGLONG clock_read(PVOID pv)
 {
     CHECK(pv == &host_context);
-    return 1000;
+    return now;
 }
 
 static DWORD wrong_if_at, rpf_upstream, rpf_bits;
@@ -396,6 +398,36 @@ static void e13_an_interface_that_joins_while_another_is_added(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
+/* The plane cannot tell which packets waited for an entry: up to 4 are taken to have. */
+static void e8_up_to_four_packets_may_have_waited(void)
+{
+    static const char set[] = "set 10.0.0.9 239.1.1.1 in 1 out 2\n";
+    static const char delete_[] = "delete 10.0.0.9 239.1.1.1\n";
+    MGM_HOST_FORWARDER table = whole_table();
+    DWORD packets;
+    start(&table, NULL);
+    CHECK_CODE(join(b, 2), NO_ERROR);
+    calls[0] = 0;
+    for (packets = 0; packets <= 5; packets++) {
+        in_packets = packets;
+        CHECK_CODE(packet_on(1), NO_ERROR);
+        EXPECT_CALLS(set);
+        now += 900000;
+        CHECK_CODE(MgmHostRouteChanged(ip(10, 99, 0, 0), ALL_ONES), NO_ERROR);
+        EXPECT_CALLS(packets <= 4 ? delete_ : set);
+    }
+    /* Later lifetimes know what came before. */
+    in_packets = 6;
+    now += 900000;
+    CHECK_CODE(MgmHostRouteChanged(ip(10, 99, 0, 0), ALL_ONES), NO_ERROR);
+    EXPECT_CALLS(set);
+    now += 900000;
+    CHECK_CODE(MgmHostRouteChanged(ip(10, 99, 0, 0), ALL_ONES), NO_ERROR);
+    EXPECT_CALLS(delete_);
+    in_packets = 5;
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 static void wrong_interface(void)
 {
     MGM_HOST_FORWARDER table = whole_table();
@@ -481,6 +513,7 @@ int main(void)
     RUN(entries);
     RUN(statistics);
     RUN(e13_an_interface_that_joins_while_another_is_added);
+    RUN(e8_up_to_four_packets_may_have_waited);
     RUN(wrong_interface);
     RUN(least_table);
     RUN(refused_entries);

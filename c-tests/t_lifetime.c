@@ -24,12 +24,10 @@ static void e8_an_idle_entry_ends_after_900_seconds(void)
     CHECK_CODE(later(899), NO_ERROR);
     CHECK_EQ(mfe_count(), 1);
     CHECK_CODE(later(1), NO_ERROR);
-    /* Its first packet came within the lifetime, so it was built anew once. */
-    CHECK_EQ(mfe_count(), 1);
-    CHECK_CODE(later(899), NO_ERROR);
-    CHECK_EQ(mfe_count(), 1);
-    CHECK_CODE(later(1), NO_ERROR);
+    /* The packet that made it waited for it, and does not count. */
     CHECK_EQ(mfe_count(), 0);
+    CHECK_LINES(A, "");
+    CHECK_LINES(B, "");
     stop_host();
 }
 
@@ -52,9 +50,37 @@ static void e8_an_entry_in_use_is_built_anew_in_place(void)
     stop_host();
 }
 
+/* pdwTimeout: 60 s are 60 s, for an entry that never had oifs and for one that lost them. */
+static void e8_a_pruned_entry_ends_when_its_timeout_does(void)
+{
+    int had_oifs;
+    for (had_oifs = 0; had_oifs < 2; had_oifs++) {
+        if (had_oifs) {
+            one_entry();
+            CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+        } else {
+            start_host();
+            enrol_with(&A, on_1);
+        }
+        A.prune_timeout = 60;
+        if (had_oifs)
+            CHECK_CODE(drop(&B, "*", G1, 2, JOIN), NO_ERROR);
+        else
+            CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+        forget_all();
+        CHECK_CODE(later(59), NO_ERROR);
+        CHECK_OIFS(S1, G1, "");
+        CHECK_CODE(later(1), NO_ERROR);
+        CHECK_EQ(mfe_count(), 0);
+        CHECK_LINES(A, "");
+        stop_host();
+    }
+}
+
 static void e8_the_creation_alert_may_veto_when_built_anew(void)
 {
     one_entry();
+    CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
     B.veto = 2;
     CHECK_CODE(later(900), NO_ERROR);
     CHECK_OIFS(S1, G1, "");
@@ -71,9 +97,7 @@ static void e5_a_flow_without_route_ends_after_60_seconds(void)
     CHECK_EQ(mfe_count(), 1);
     CHECK_CODE(later(59), NO_ERROR);
     CHECK_EQ(mfe_count(), 1);
-    /* Once for the packet that made it, once idle. */
-    CHECK_CODE(later(61), NO_ERROR);
-    CHECK_CODE(later(61), NO_ERROR);
+    CHECK_CODE(later(1), NO_ERROR);
     CHECK_EQ(mfe_count(), 0);
     stop_host();
 }
@@ -183,6 +207,7 @@ int main(void)
 {
     RUN(e8_an_idle_entry_ends_after_900_seconds);
     RUN(e8_an_entry_in_use_is_built_anew_in_place);
+    RUN(e8_a_pruned_entry_ends_when_its_timeout_does);
     RUN(e8_the_creation_alert_may_veto_when_built_anew);
     RUN(e5_a_flow_without_route_ends_after_60_seconds);
     RUN(e9_the_route_moves);

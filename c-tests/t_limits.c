@@ -79,8 +79,7 @@ static void g1_room_is_used_again(void)
     for (n = 1; n <= 9; n++)
         CHECK_CODE(packet_in(1, source(n), G1), NO_ERROR);
     CHECK(!there(9, G1));
-    CHECK_CODE(later(900), NO_ERROR); /* built anew: each carried a packet */
-    CHECK_CODE(later(900), NO_ERROR); /* idle */
+    CHECK_CODE(later(900), NO_ERROR); /* idle: their packets waited for them */
     CHECK_EQ(mfe_count(), 0);
     CHECK_CODE(packet_in(1, source(9), G1), NO_ERROR);
     CHECK(there(9, G1));

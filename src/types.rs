@@ -225,6 +225,9 @@ pub struct MembershipFlags {
     pub forward: bool,
 }
 
+/// How many packets of a flow wait for its entry at the most, in Linux and here.
+pub const MOST_WAITING: u32 = 4;
+
 /// What the forwarding plane counted for one entry. 32-bit counters wrap (rule E13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -234,6 +237,20 @@ pub struct Counters {
     pub octets: u32,
     /// Packets that arrived on another interface and were dropped.
     pub wrong_interface: u32,
+    /// How many of `packets` waited for the entry; wraps. None: the plane cannot tell, and it may be
+    /// up to [`MOST_WAITING`] (rule E8).
+    pub waited: Option<u32>,
+}
+
+impl Counters {
+    /// The packets that the entry carried, without those that waited for it as far as the plane can
+    /// tell (rule E8).
+    pub const fn carried(self) -> u32 {
+        match self.waited {
+            Some(waited) => self.packets.wrapping_sub(waited),
+            None => self.packets,
+        }
+    }
 }
 
 /// The mask that goes with a prefix length.

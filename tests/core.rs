@@ -2,6 +2,8 @@
 
 #[path = "core/devices.rs"]
 mod devices;
+#[path = "core/lifetimes.rs"]
+mod lifetimes;
 #[path = "core/ownership.rs"]
 mod ownership;
 #[path = "core/questions.rs"]
@@ -123,7 +125,7 @@ fn e13_rows_that_changed_meanwhile() {
     let number_of = |core: &Core, n| core.rows_from(flow(n), |_| false)[0];
     let (second, third) = (number_of(&core, 2), number_of(&core, 3));
     for n in [3, 2] {
-        core.expire(Millis(100_000), flow(n), 0).unwrap();
+        core.expire(Millis(100_000), flow(n), Counters::default()).unwrap();
     }
     for n in [9, 8, 3] {
         packet(&mut core, flow(n));

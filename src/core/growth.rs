@@ -384,7 +384,7 @@ fn an_expiry_costs_as_much_as_what_expires() {
         |world| {
             let mut expired = 0;
             while let Some(of) = world.core.ended(world.now) {
-                world.core.expire(world.now, of, 0).unwrap();
+                world.core.expire(world.now, of, Counters::default()).unwrap();
                 expired += 1;
             }
             assert!(expired >= 20);

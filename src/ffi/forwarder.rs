@@ -190,6 +190,7 @@ impl HostPlane for CPlane {
                 packets: counters.ulInPkts,
                 octets: counters.ulInOctets,
                 wrong_interface: counters.ulPktsDifferentIf,
+                waited: None,
             }),
             code => Err(code),
         }

@@ -256,7 +256,7 @@ mod tests {
             up_time_ms: 1_999,
             expiry_ms: 898_001,
             lifetime: Seconds(900),
-            counters: Counters { packets: 1, octets: 2, wrong_interface: 3 },
+            counters: Counters { packets: 1, octets: 2, wrong_interface: 3, waited: None },
             resolved: true,
             oifs,
         }

@@ -10,7 +10,7 @@ use super::{CountsEach, EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::core::state::record::OifRecord;
 use crate::error::Error;
 use crate::sys::sync::Mutex;
-use crate::types::{Counters, IfKey, Route, SourceGroup};
+use crate::types::{Counters, IfKey, MOST_WAITING, Route, SourceGroup};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -18,8 +18,6 @@ use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How many packets of a flow wait for its entry.
-const HELD_PER_FLOW: usize = 4;
 /// How many packets wait in all. Further ones are dropped, as the kernel does when its socket
 /// buffer is full.
 const HELD_IN_ALL: usize = 65_536;
@@ -151,7 +149,7 @@ impl MemoryForwarder {
         let copy = packet.copy()?;
         let verdict = {
             let mut plane = self.plane.lock();
-            let verdict = plane.judge(arrival, packet.flow, copy.len());
+            let verdict = plane.judge(arrival, packet.flow, copy.len(), false);
             if matches!(verdict, Verdict::NoEntry) {
                 plane.hold(arrival, packet.flow, copy)?;
                 return Ok(Received::NoEntry(packet));
@@ -198,7 +196,7 @@ impl Entry {
 }
 
 impl Plane {
-    fn judge(&mut self, arrival: IfKey, flow: SourceGroup, octets: usize) -> Verdict {
+    fn judge(&mut self, arrival: IfKey, flow: SourceGroup, octets: usize, waited: bool) -> Verdict {
         let Some(entry) = self.entries.get_mut(&flow) else { return Verdict::NoEntry };
         if entry.iif != arrival {
             entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_add(1);
@@ -206,6 +204,8 @@ impl Plane {
         }
         entry.counters.packets = entry.counters.packets.wrapping_add(1);
         entry.counters.octets = entry.counters.octets.wrapping_add(octets as u32);
+        entry.counters.waited =
+            entry.counters.waited.map(|before| before.wrapping_add(waited.into()));
         Verdict::Forward(entry.oifs.iter_mut().take(OIFS_AT_ONCE).map(Oif::send).collect())
     }
 
@@ -233,7 +233,7 @@ impl Plane {
         // So that moving the packet to `ready` never needs memory.
         self.ready.try_reserve(self.held + 1)?;
         let waiting = self.waiting.entry(flow).or_default();
-        if waiting.len() < HELD_PER_FLOW {
+        if waiting.len() < MOST_WAITING as usize {
             waiting.try_reserve(1)?;
             waiting.push(Held { arrival, bytes });
             self.held += 1;
@@ -267,7 +267,8 @@ impl Plane {
                 entry.oifs = oifs;
             }
             None => {
-                let entry = Entry { iif: state.iif, oifs, counters: Counters::default() };
+                let counters = Counters { waited: Some(0), ..Counters::default() };
+                let entry = Entry { iif: state.iif, oifs, counters };
                 self.entries.insert(change.flow, entry);
             }
         }
@@ -320,7 +321,7 @@ impl Forwarder for MemoryForwarder {
             // It was parsed when it came in, so this cannot fail.
             let Ok(Ok(packet)) = packet::parse(&held.bytes) else { continue };
             let (flow, header_len) = (packet.flow, packet.header_len());
-            let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len());
+            let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len(), true);
             match (verdict, self.upcalls.get()) {
                 (Verdict::Forward(oifs), _) => self.transmit(flow, held.bytes, header_len, oifs),
                 (Verdict::WrongInterface, Some(upcalls)) => {

@@ -64,10 +64,10 @@ impl<C: Callbacks> Mgm<C> {
                     running.core.ended(now).map(|flow| (flow, running.forwarder.clone()))
                 })
             {
-                let packets = forwarder.counters(flow).map_or(0, |counters| counters.packets);
+                let counted = forwarder.counters(flow).unwrap_or_default();
                 // A host's clock may have gone back meanwhile.
                 let expired =
-                    self.ask_core(call, |core, time| core.expire(time.max(now), flow, packets));
+                    self.ask_core(call, |core, time| core.expire(time.max(now), flow, counted));
                 if expired.is_err() {
                     let _ = self.with_in(call.epoch, |running| running.core.postpone(now, flow));
                 }

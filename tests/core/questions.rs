@@ -3,7 +3,9 @@
 use mgm::core::state::outbox::{Action, Chain};
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook};
 use mgm::shell::callbacks::{OutInterface, RpfAnswer};
-use mgm::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use mgm::types::{
+    ClientId, Counters, IfKey, MOST_WAITING, MembershipFlags, Millis, Route, SourceGroup,
+};
 use std::net::Ipv4Addr;
 
 const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
@@ -86,7 +88,8 @@ impl World {
     /// The entry's lifetime ends: it is built anew.
     fn rebuild(&mut self, flow: SourceGroup) {
         self.now = Millis(self.now.0 + 900_000);
-        self.core.expire(self.now, flow, 1).unwrap();
+        let counted = Counters { packets: MOST_WAITING + 1, ..Counters::default() };
+        self.core.expire(self.now, flow, counted).unwrap();
         for due in std::mem::take(&mut self.core.relook) {
             if let Relook::Flow { flow, rebuild } = due.relook {
                 let looked = self.look(flow);

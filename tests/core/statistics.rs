@@ -63,6 +63,7 @@ impl World {
 
     /// It is programmed, and had counted so much before.
     fn ends(&mut self, entry: PlaneEntry, before: u32) {
+        let before = Counters { packets: before, ..Counters::default() };
         self.core.entry_programmed(FLOW, entry.id, before);
     }
 
@@ -168,10 +169,10 @@ fn e13_an_entry_that_the_plane_lost_counts_anew() {
     assert!(none);
 
     world.core.entry_lost(FLOW).unwrap();
-    world.core.expire(Millis(900_001), FLOW, 0).unwrap();
+    world.core.expire(Millis(900_001), FLOW, Counters::default()).unwrap();
     let due = world.core.relook.pop_front().unwrap();
     assert_eq!(due.relook, Relook::Flow { flow: FLOW, rebuild: true });
-    world.core.expire(Millis(1_800_001), FLOW, 0).unwrap();
+    world.core.expire(Millis(1_800_001), FLOW, Counters::default()).unwrap();
     assert_eq!(world.core.iif_of(FLOW), None, "it is idle");
     // There is no such entry: whoever has to do with the plane finds that out.
     world.core.entry_lost(FLOW).unwrap();

@@ -113,6 +113,37 @@ netns_tests! {
         router.agrees_with_kernel();
     }
 
+    /// The kernel sends up to 4 packets that waited, and does not tell them from others.
+    fn a_flow_of_one_packet_lives_one_lifetime() {
+        let router = Router::with_clock();
+        let [a, b, _] = three_cables();
+        router.take(&[&a, &b]);
+        let (one, six) = (flow(2, 1), flow(2, 2));
+        for f in [one, six] {
+            router.join(any(f), b.key());
+            send(&a, f, b"x");
+            counted(&router, f, 1);
+        }
+        send_many(&a, six, 5);
+        counted(&router, six, 6);
+        router.protocol.clear();
+        router.pass(899);
+        assert!(router.entry(one).is_some());
+        router.pass(1);
+        assert_eq!(router.entry(one), None);
+        router.wait_gone(one);
+        let asked = |f| router.protocol.count(|told| *told == Told::Rpf(f));
+        assert_eq!((asked(one), asked(six)), (0, 1));
+        // One packet in a later lifetime is one that it carried.
+        send(&a, six, b"x");
+        counted(&router, six, 7);
+        router.pass(900);
+        assert_eq!(asked(six), 2);
+        router.pass(900);
+        router.wait_gone(six);
+        router.agrees_with_kernel();
+    }
+
     fn lifetimes_rebuild_what_is_used_and_end_what_is_idle() {
         let router = Router::with_clock();
         let [a, b, _] = three_cables();

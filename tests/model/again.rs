@@ -55,6 +55,7 @@ impl Model {
         if let Some(entry) = self.mfes.get_mut(&flow) {
             entry.stand = stand;
             entry.begin_lifetime(now, PRUNE_TIMEOUT);
+            entry.packets_then = entry.packets;
         }
     }
 

@@ -38,8 +38,8 @@ pub struct Entry {
     pub made: u64,
     pub lifetime_began: u64,
     pub lifetime: u32,
-    /// The packet count when it was made or when its lifetime last ended: what came since then
-    /// came "meanwhile" (rule E8).
+    /// The packet count when its lifetime began, packets that waited then included: what came since
+    /// then came "meanwhile" (rule E8).
     pub packets_then: u32,
     /// When it became negative, if it is: the lower, the older (rule G1). The same for all that
     /// one change made so.
@@ -151,7 +151,7 @@ impl Model {
             return code::NO_ERROR;
         }
         if self.mfes.contains_key(&flow) {
-            self.forward(on, packet);
+            self.forward(on, packet, false);
             return code::NO_ERROR;
         }
         let held = self.held.entry(flow).or_default();
@@ -192,7 +192,7 @@ impl Model {
     }
 
     /// A packet whose flow has an entry.
-    fn forward(&mut self, on: IfKey, packet: Packet) {
+    fn forward(&mut self, on: IfKey, packet: Packet, waited: bool) {
         let Packet { flow, ttl, octets, .. } = packet;
         let now = self.now;
         let owner = self.owner(on);
@@ -200,6 +200,7 @@ impl Model {
         let Some(entry) = self.mfes.get_mut(&flow) else { return };
         if on == entry.iif {
             entry.packets += 1;
+            entry.packets_then += u32::from(waited);
             entry.octets += u32::from(octets);
             for (oif, counts) in &mut entry.oifs {
                 counts.packets += 1;
@@ -377,7 +378,7 @@ impl Model {
             made: old.as_ref().map_or(now, |e| e.made),
             lifetime_began: now,
             lifetime,
-            packets_then: old.as_ref().map_or(0, |e| e.packets_then),
+            packets_then: old.as_ref().map_or(0, |e| e.packets),
             negative_since,
             stand: self.next_serial(),
             packets: old.as_ref().map_or(0, |e| e.packets),
@@ -401,7 +402,7 @@ impl Model {
     /// that is due, comes before the next; calls that callbacks make then may pass the rest on.
     pub fn pass_ready(&mut self) {
         while let Some((on, packet)) = self.ready.pop_front() {
-            self.forward(on, packet);
+            self.forward(on, packet, true);
             if self.mfes.get(&packet.flow).is_some_and(|e| e.iif != on) {
                 self.deliver_for(self.cause);
             }

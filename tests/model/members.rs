@@ -233,6 +233,7 @@ impl Model {
         if let Some(entry) = self.mfes.get_mut(&flow) {
             entry.stand = stand;
             entry.begin_lifetime(now, PRUNE_TIMEOUT);
+            entry.packets_then = entry.packets;
         }
         let alert = Callback::Prune { of: flow, on, member: false, timeout: PRUNE_TIMEOUT };
         self.enqueue(owner, Item::Prune { alert, flow, stand });

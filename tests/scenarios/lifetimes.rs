@@ -8,6 +8,9 @@ use std::net::Ipv4Addr;
 
 crate::scenarios!(
     e8_an_idle_entry_ends_after_900_seconds,
+    e8_a_flow_of_packets_that_waited_lives_one_lifetime,
+    e8_a_prune_begins_a_new_count,
+    e8_every_lifetime_begins_a_new_count,
     e8_an_entry_that_carried_packets_is_built_anew,
     e8_the_rebuild_asks_for_vetoes_again_and_keeps_forced_oifs,
     e8_a_rebuild_without_oifs_prunes_again,
@@ -60,6 +63,63 @@ pub fn e8_an_idle_entry_ends_after_900_seconds(on: On) {
     s.advance(899).ok_calls(&[]);
     assert_eq!(s.mfe(FLOW).expiry, 1);
     s.advance(1).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+}
+
+/// The packet that made it waited for it, and so did those that came while it was made.
+pub fn e8_a_flow_of_packets_that_waited_lives_one_lifetime(on: On) {
+    let mut s = positive(on, |_| {});
+    s.advance(899).ok_calls(&[]);
+    assert_eq!(s.mfe(FLOW).packets, 1);
+    s.advance(1).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+    drop(s);
+    // One more comes while A is asked, and one while B is.
+    let packet = Packet { flow: FLOW, ttl: 64, options: 0, octets: 100 };
+    let mut s = positive(on, |w| {
+        let again = (Kind::Rpf, Op::Packet(IF1, packet));
+        w.profiles[A].script.nested = vec![again];
+        let again = (Kind::Creation, Op::Packet(IF1, packet));
+        w.profiles[B].script.nested = vec![again];
+    });
+    assert_eq!(s.mfe(FLOW).packets, 3);
+    s.advance(900).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+}
+
+/// What came before the prune does not count for the lifetime that its answer sets.
+pub fn e8_a_prune_begins_a_new_count(on: On) {
+    let mut s = positive(on, |w| w.profiles[A].script.prune_timeout = Some(60));
+    let _ = s.packet(FLOW, IF1);
+    s.advance(10).ok();
+    s.leave(B, any(G1), IF2).ok();
+    s.advance(59).ok_calls(&[]);
+    assert_eq!(s.mfe(FLOW).expiry, 1);
+    s.advance(1).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+    // A negative entry that is in use goes on, and is asked about again.
+    let _ = s.packet(FLOW, IF1);
+    let _ = s.packet(FLOW, IF1);
+    s.advance(60).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    s.advance(60).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+}
+
+/// What a negative entry dropped does not count once it forwards, nor what came before the iif
+/// moved.
+pub fn e8_every_lifetime_begins_a_new_count(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    let _ = s.packet(FLOW, IF1);
+    let _ = s.packet(FLOW, IF1);
+    s.join(B, any(G1), IF2).ok();
+    s.advance(900).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+    let _ = s.packet(FLOW, IF1);
+    let _ = s.packet(FLOW, IF1);
+    s.route(NET1, IF3).ok();
+    assert_eq!(s.mfe(FLOW).expiry, 900);
+    s.advance(900).ok_calls(&[]);
     assert_eq!(s.find(FLOW), None);
 }
 
@@ -140,8 +200,9 @@ pub fn e8_an_entry_without_a_route_ends_after_60_seconds(on: On) {
     let _ = s.packet(FLOW, IF1);
     let _ = s.packet(sg(S1B, G1), IF1);
     s.run(Op::Down(IF4)).ok();
-    s.advance(60).ok_calls(&[]);
-    s.advance(60).ok_calls(&[]);
+    s.advance(59).ok_calls(&[]);
+    assert_eq!(s.look().mfes.len(), 2);
+    s.advance(1).ok_calls(&[]);
     assert_eq!(s.look().mfes, []);
 }
 
@@ -214,6 +275,7 @@ fn names_s2_in_the_second(w: &mut World, client: Client, kind: Kind) {
 pub fn e10_set_mfe_holds_for_an_entry_that_is_built_anew_meanwhile(on: On) {
     for (client, kind) in [(A, Kind::Rpf), (B, Kind::Creation)] {
         let mut s = positive(on, |w| names_s2_in_the_second(w, client, kind));
+        let _ = s.packet(FLOW, IF1);
         let _ = s.advance(900);
         assert_eq!(s.mfe(FLOW).upstream, S2, "{kind:?}");
         s.run(Op::RouteChanged { network: NET1, len: 24 }).ok();
@@ -226,6 +288,7 @@ pub fn e10_an_rpf_answer_that_names_another_neighbour_is_the_later_word(on: On) 
         names_s2_in_the_second(w, A, Kind::Rpf);
         w.profiles[A].script.rpf_upstream = Some(S1B);
     });
+    let _ = s.packet(FLOW, IF1);
     let _ = s.advance(900);
     assert_eq!(s.mfe(FLOW).upstream, S1B);
 }
@@ -476,7 +539,8 @@ pub fn without_route_callback_the_arrival_is_the_route(on: On) {
     // Without a packet: the iif of the source's entry, or none.
     s.join(B, sg(S1, G2), IF2).ok_calls(&[(C, join(sg(S1, G2)))]);
     s.join(B, sg(S2, G2), IF2).ok_calls(&[]);
+    let _ = s.packet(FLOW, IF3);
     s.advance(900).ok();
     let m = s.mfe(FLOW);
-    assert_eq!((m.iif, m.expiry, sent(&m)), (IF3, 900, vec![(IF2, 1)]));
+    assert_eq!((m.iif, m.expiry, sent(&m)), (IF3, 900, vec![(IF2, 2)]));
 }

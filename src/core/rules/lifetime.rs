@@ -2,11 +2,11 @@
 
 use crate::core::containers::slab::NONE;
 use crate::core::rules::flow::{Header, set_route};
-use crate::core::state::mfe::{LIFETIME, Mfe};
+use crate::core::state::mfe::{LIFETIME, Mfe, WRONG_IF_SEEN};
 use crate::core::state::outbox::Action;
 use crate::core::{Core, Looked, Relook};
 use crate::error::Error;
-use crate::types::{IfKey, Millis, Seconds, SourceGroup, mask_of};
+use crate::types::{Counters, IfKey, MOST_WAITING, Millis, Seconds, SourceGroup, mask_of};
 use std::net::Ipv4Addr;
 
 /// The shortest time between two WRONG_IF callbacks for one entry, in milliseconds (rule E7).
@@ -139,20 +139,26 @@ impl Core {
     }
 
     /// Rule E8: an entry whose lifetime has ended and that carried packets meanwhile is built
-    /// anew in place; an idle one is deleted. `packets` counts what passed the check of the iif, at a
+    /// anew in place; an idle one is deleted. What was counted passed the check of the iif, at a
     /// negative entry too (decision 66).
-    pub fn expire(&mut self, now: Millis, flow: SourceGroup, packets: u32) -> Result<(), Error> {
+    pub fn expire(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        counted: Counters,
+    ) -> Result<(), Error> {
         let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline() <= now) else {
             return Ok(());
         };
         self.plane.reserve(1)?;
         self.relook.try_reserve(1)?;
         let retry = self.mfes[id].is(Mfe::RETRY);
-        if self.mfes.beside(id).seen_packets == packets && !retry && !self.is_pending(flow) {
+        if !self.carried_packets(id, counted) && !retry && !self.is_pending(flow) {
             self.delete_mfe(id);
         } else {
             if !retry {
-                self.mfes.beside_mut(id).seen_packets = packets;
+                self.mfes.beside_mut(id).seen_packets = counted.carried();
+                self.mfes[id].set(Mfe::MAY_HAVE_WAITED, false);
             }
             self.mfes[id].set(Mfe::RETRY, false);
             // Until the answers come; the rebuild sets it again.
@@ -160,6 +166,14 @@ impl Core {
             self.look_later(Relook::Flow { flow, rebuild: true });
         }
         Ok(())
+    }
+
+    /// Whether an entry carried packets since its lifetime began; those that waited for it do not
+    /// count (rule E8).
+    fn carried_packets(&self, id: u32, counted: Counters) -> bool {
+        let since = counted.carried().wrapping_sub(self.mfes.beside(id).seen_packets);
+        let in_doubt = counted.waited.is_none() && self.mfes[id].is(Mfe::MAY_HAVE_WAITED);
+        since > if in_doubt { MOST_WAITING } else { 0 }
     }
 
     /// Has an entry that could not be looked at now looked at again in a second.
@@ -305,15 +319,14 @@ impl Core {
         };
         let owner = self.interfaces.find_used(arrival).filter(|at| *at != self.mfes[id].iif);
         let Some(owner) = owner.and_then(|at| self.interfaces[at].owner()) else { return Ok(()) };
-        let mfe = &self.mfes[id];
-        let since = (now.0 as u32).wrapping_sub(self.mfes.beside(id).wrong_if_at);
-        if mfe.is(Mfe::WRONG_IF_SEEN) && since < WRONG_IF_INTERVAL {
+        let last = self.mfes.beside(id).wrong_if_at;
+        let since = (now.0 as u32).wrapping_sub(last) & !WRONG_IF_SEEN;
+        if last & WRONG_IF_SEEN != 0 && since < WRONG_IF_INTERVAL {
             return Ok(());
         }
         self.headers.reserve(1)?;
         self.outbox.reserve(1)?;
-        self.mfes[id].set(Mfe::WRONG_IF_SEEN, true);
-        self.mfes.beside_mut(id).wrong_if_at = now.0 as u32;
+        self.mfes.beside_mut(id).wrong_if_at = now.0 as u32 | WRONG_IF_SEEN;
         let header = self.headers.insert(Header::new(header));
         self.outbox.push(owner, Action::WrongIf { flow, arrival, header });
         Ok(())

@@ -110,7 +110,7 @@ impl Core {
 
     fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
         self.negatives.remove(&mut self.mfes, id);
-        self.set_lifetime(now, id, LIFETIME);
+        self.begin_lifetime(now, id, LIFETIME);
         self.mfes[id].set_asked(LifetimeAsk::NONE);
         let of = self.mfes[id].flow();
         if let Some(owner) = self.iif_owner(id).filter(|owner| Some(*owner) != cause) {
@@ -135,7 +135,7 @@ impl Core {
         interface: IfKey,
     ) {
         let of = self.mfes[id].flow();
-        self.set_lifetime(now, id, LIFETIME);
+        self.begin_lifetime(now, id, LIFETIME);
         let asks = self.last_ask.next();
         self.last_ask = asks;
         self.mfes[id].set_asked(asks);
@@ -177,6 +177,13 @@ impl Core {
 
     pub(in crate::core) fn unlist_negative(&mut self, id: u32) {
         self.negatives.remove(&mut self.mfes, id);
+    }
+
+    /// An entry that is about to be programmed begins a lifetime, and with it a new count of packets
+    /// (rule E8).
+    pub(in crate::core) fn begin_lifetime(&mut self, now: Millis, id: u32, lifetime: Seconds) {
+        self.set_lifetime(now, id, lifetime);
+        self.mfes[id].set(Mfe::COUNT_BEGINS, true);
     }
 
     pub(in crate::core) fn set_lifetime(&mut self, now: Millis, id: u32, lifetime: Seconds) {

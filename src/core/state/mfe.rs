@@ -95,12 +95,15 @@ pub(in crate::core) struct Mfe {
     marks: u8,
 }
 
+/// [`BesideMfe::wrong_if_at`] means something.
+pub(in crate::core) const WRONG_IF_SEEN: u32 = 1 << 31;
+
 /// The second part of an entry, which only changes need.
 #[derive(Default)]
 pub(in crate::core) struct BesideMfe {
-    /// The packet count when the entry was made, built anew or looked at last (rule E8).
+    /// The packets that it had carried when its present lifetime began (rule E8).
     pub seen_packets: u32,
-    /// The low bits of the time of the last WRONG_IF, valid with [`Mfe::WRONG_IF_SEEN`].
+    /// The low 31 bits of the time of the last WRONG_IF, with [`WRONG_IF_SEEN`] if there was one.
     pub wrong_if_at: u32,
     pub wheel: Links,
     pub negative: Links,
@@ -125,12 +128,15 @@ impl Mfe {
     pub const UPSTREAM_CHOSEN: u8 = 4;
     /// A client chose the iif.
     pub const IIF_CHOSEN: u8 = 8;
-    /// [`BesideMfe::wrong_if_at`] means something.
-    pub const WRONG_IF_SEEN: u8 = 16;
+    /// Its lifetime has begun, and the plane is to be asked for the packets until then when the entry
+    /// is programmed next.
+    pub const COUNT_BEGINS: u8 = 16;
     /// It is in the list of negative entries.
     const LISTED_NEGATIVE: u8 = 32;
     /// It could not be built anew because memory ran out; it is tried again when its lifetime ends.
     pub const RETRY: u8 = 64;
+    /// Some of the packets that it carried in its present lifetime may have waited for it.
+    pub const MAY_HAVE_WAITED: u8 = 128;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
@@ -144,7 +150,7 @@ impl Mfe {
             oifs: SmallVec::new(),
             wheel_slot: Self::NO_SLOT,
             route_prefix_len: 0,
-            marks: 0,
+            marks: Self::MAY_HAVE_WAITED,
         }
     }
 
@@ -429,8 +435,10 @@ impl Core {
         oifs.extend(mfe.active().map(|oif| self.interfaces[oif.interface()].key));
         oifs[first..].sort_unstable();
         let (iif, installed) = (self.interfaces[mfe.iif].key, mfe.is(Mfe::INSTALLED));
+        let begins = mfe.is(Mfe::COUNT_BEGINS);
         let joined = self.mfes[id].begin_adding();
-        Ok(Some(PlaneEntry { id, iif, oifs: oifs.len() - first, joined, installed }))
+        let counts = joined || begins;
+        Ok(Some(PlaneEntry { id, iif, oifs: oifs.len() - first, joined, counts, installed }))
     }
 
     /// The outgoing interfaces that are being added to an entry, or added again, in no order.
@@ -439,13 +447,21 @@ impl Core {
         adding.map(|oif| self.interfaces[oif.interface()].key)
     }
 
-    /// Notes that the plane has the entry of a flow, and how many packets it had counted before
-    /// the interfaces that joined were added. `id` is the number that the entry had.
-    pub fn entry_programmed(&mut self, flow: SourceGroup, id: u32, packets_before: u32) {
-        if let Some(id) = self.mfes.find_at(id, flow) {
-            self.mfes[id].set(Mfe::INSTALLED, true);
-            self.mfes[id].set_bases(packets_before);
+    /// Notes that the plane has the entry of a flow, and what it had counted before, where that was
+    /// asked for. `id` is the number that the entry had.
+    pub fn entry_programmed(&mut self, flow: SourceGroup, id: u32, before: Counters) {
+        let Some(id) = self.mfes.find_at(id, flow) else { return };
+        let mfe = &mut self.mfes[id];
+        mfe.set_bases(before.packets);
+        if mfe.is(Mfe::COUNT_BEGINS) {
+            mfe.set(Mfe::COUNT_BEGINS, false);
+            // The packets that waited go through an entry when it is programmed first.
+            if mfe.is(Mfe::INSTALLED) {
+                mfe.set(Mfe::MAY_HAVE_WAITED, false);
+            }
+            self.mfes.beside_mut(id).seen_packets = before.carried();
         }
+        self.mfes[id].set(Mfe::INSTALLED, true);
     }
 
     /// Notes that the plane lost the entry of a flow and its counts, so that it must be programmed
@@ -455,6 +471,7 @@ impl Core {
             self.mfes[id].count_anew();
             // It is not known whether it carried packets before, so it counts as if it had.
             self.mfes.beside_mut(id).seen_packets = u32::MAX;
+            self.mfes[id].set(Mfe::MAY_HAVE_WAITED, false);
         }
         self.plane.reserve(1)?;
         self.plane.push(Stale::entry(flow));

@@ -54,6 +54,9 @@ pub struct PlaneEntry {
     /// Interfaces joined after it was last programmed. The packet count from before is needed, if
     /// there was one.
     pub joined: bool,
+    /// What it has counted so far is needed, if there is anything: interfaces joined, or a lifetime
+    /// began (rule E8).
+    pub counts: bool,
     /// It has been programmed before.
     pub installed: bool,
 }

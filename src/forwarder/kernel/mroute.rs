@@ -349,6 +349,7 @@ impl Plane {
             packets: packets as u32,
             octets: octets as u32,
             wrong_interface: count.wrong_interface as u32,
+            waited: None,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::perform::Call;
-use crate::types::{IfKey, SourceGroup};
+use crate::types::{Counters, IfKey, SourceGroup};
 use smallvec::SmallVec;
 
 /// How many entries are programmed at a time.
@@ -110,12 +110,11 @@ impl<C: Callbacks> Mgm<C> {
             forwarder.remove_interface(interface);
         }
         let counted = |entry: &&mut BatchEntry| {
-            let (flow, joined) = (entry.flow, entry.now.filter(|now| now.joined));
-            joined.is_some_and(|now| now.installed || forwarder.has_entry(flow))
+            let (flow, counts) = (entry.flow, entry.now.filter(|now| now.counts));
+            counts.is_some_and(|now| now.installed || forwarder.has_entry(flow))
         };
         for entry in batch.entries.iter_mut().filter(counted) {
-            entry.packets_before =
-                forwarder.counters(entry.flow).map_or(0, |counters| counters.packets);
+            entry.before = forwarder.counters(entry.flow).unwrap_or_default();
         }
         let Batch { entries, oifs, joined, .. } = &mut *batch;
         if let Some(plane) = forwarder.counts_each() {
@@ -168,7 +167,7 @@ impl<C: Callbacks> Mgm<C> {
             if failures.iter().any(|(failed, _)| *failed == at) {
                 running.retry_later(entry.flow);
             } else if let Some(now) = entry.now {
-                running.core.entry_programmed(entry.flow, now.id, entry.packets_before);
+                running.core.entry_programmed(entry.flow, now.id, entry.before);
             }
         }
     }
@@ -199,7 +198,8 @@ struct BatchEntry {
     /// The state that it is to have; its oifs are among those of the batch. None: it is deleted.
     now: Option<PlaneEntry>,
     refused: bool,
-    packets_before: u32,
+    /// What the plane had counted for it before.
+    before: Counters,
     /// How many of the batch's joined interfaces are its own.
     joined: usize,
 }
@@ -244,7 +244,7 @@ impl Batch {
             self.joined.extend(core.being_added(now.id));
         }
         let joined = self.joined.len() - before;
-        self.entries.push(BatchEntry { flow, now, refused, packets_before: 0, joined });
+        self.entries.push(BatchEntry { flow, now, refused, before: Counters::default(), joined });
         Ok(())
     }
 }

@@ -103,7 +103,7 @@ impl Core {
             set_active(mfe, *interface, !mfe.has_mark(*interface, Oif::VETOED));
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
-        self.set_lifetime(now, id, LIFETIME);
+        self.begin_lifetime(now, id, LIFETIME);
         self.announce_new(now, id);
     }
 
@@ -141,7 +141,7 @@ impl Core {
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.unlist_negative(id);
-        self.set_lifetime(now, id, LIFETIME);
+        self.begin_lifetime(now, id, LIFETIME);
         self.mfes[id].set_asked(LifetimeAsk::NONE);
 
         if was_unresolved {
@@ -239,7 +239,7 @@ impl Core {
             self.mfes[id].upstream = route.upstream;
         }
         self.plane.push(Stale::entry_at(flow, id));
-        self.set_lifetime(now, id, UNRESOLVED_LIFETIME);
+        self.begin_lifetime(now, id, UNRESOLVED_LIFETIME);
         self.list_negative(id);
         Ok(())
     }
