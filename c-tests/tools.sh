@@ -8,12 +8,8 @@
 #   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
 #   hangs       functions of the host's that do not return, while the run ends
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
-#   helgrind    the same threads under helgrind, which also looks at the order of locks
 #   canaries    the tools of matrix.sh, each with an error that it has to find
 #   schedules   a scheduler decides which thread goes on, thousands of times (rules A6 to A8)
-#
-# MGM_HELGRIND_ROUNDS=N      of the tests under helgrind (default 100)
-# MGM_HELGRIND_HISTORY=full  with both sides of a race in its report; that takes six times as long
 set -eu
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -142,51 +138,6 @@ part_tsan() {
     check "tsan: a data race in the library is found" race_is_found
 }
 
-# helgrind knows the locks of pthreads and takes all others for plain memory, so this library has
-# those instead of parking_lot's. helgrind.supp has what is no error; any other report fails.
-part_helgrind() {
-    local dir=$TARGET/helgrind lib=$OUT/helgrind source
-    local rounds=-DMGM_ROUNDS=${MGM_HELGRIND_ROUNDS:-100}
-    local helgrind=(valgrind --tool=helgrind --error-exitcode=9 --fair-sched=yes
-        "--history-level=${MGM_HELGRIND_HISTORY:-none}" --suppressions=c-tests/helgrind.supp)
-    mkdir -p "$lib"
-    # Not optimised: atomics are calls then, which suppressions can name.
-    check "helgrind: the library is built with pthread's locks" env CARGO_TARGET_DIR="$dir" \
-        "${CARGO:-cargo}" build --features helgrind,fault-injection
-    cp "$dir/debug/libmgm.so" "$lib/libmgm.so.1"
-    ln -s libmgm.so.1 "$lib/libmgm.so"
-    # shellcheck disable=SC2317 # it is called by check
-    has_no_other_locks() {
-        nm "$lib/libmgm.so" >"$lib/symbols"
-        grep -q ' U pthread_rwlock_wrlock' "$lib/symbols" &&
-            ! grep -qE 'parking_lot(_core)?[0-9].*(lock|park)' "$lib/symbols"
-    }
-    check "helgrind: the library has no other locks" has_no_other_locks
-    check "helgrind: the unloaded client compiles" unload_clients "$lib" "$lib"
-    check "helgrind: the canary compiles" program "$lib/canary" "$lib" c-tests/canary.c
-    for source in t_threads t_reentry t_order t_control t_custom t_stop t_hoststop unload; do
-        check "helgrind: $source compiles" program "$lib/$source" "$lib" "$rounds" \
-            "c-tests/$source.c" -ldl
-        check "helgrind: $source" timeout 600 "${helgrind[@]}" "$lib/$source" \
-            "$lib/unload_one.so" "$lib/unload_two.so"
-    done
-    # found FAULT PROGRAM TEXT...: helgrind must fail the program and say each of these.
-    # shellcheck disable=SC2317 # it is called by check
-    found() {
-        local fault=$1 program=$2 text
-        shift 2
-        ! env MGM_FAULT="$fault" timeout 300 "${helgrind[@]}" "$lib/$program" none >"$lib/log" 2>&1 ||
-            return 1
-        for text; do grep -q "$text" "$lib/log" || return 1; done
-    }
-    check "helgrind: a data race in the library is found" \
-        found race t_order 'Possible data race' ' mgm::ffi::guard::race '
-    check "helgrind: locks in the wrong order in the library are found" \
-        found lock-order canary 'lock order .* violated' ' mgm::fault::lock_order '
-    check "helgrind: no error, none found" env MGM_FAULT=none \
-        timeout 300 "${helgrind[@]}" "$lib/canary" none
-}
-
 # canary TOOL MODE TEXT COMMAND...: the tool must find the program's error and say so.
 canary() {
     local tool=$1 mode=$2 text=$3
@@ -222,7 +173,7 @@ part_schedules() {
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults unload hangs tsan helgrind canaries schedules
+[ $# -gt 0 ] || set -- oom faults unload hangs tsan canaries schedules
 for part; do
     "part_$part"
 done

@@ -52,7 +52,6 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         #[cfg(feature = "fault-injection")]
         {
             crate::shell::fault::point(name);
-            crate::shell::fault::lock_order();
             race();
         }
         let result = body();

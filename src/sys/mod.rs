@@ -6,17 +6,15 @@
 //! the lock.
 
 pub(crate) mod cancel;
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+#[cfg(not(all(test, feature = "shuttle")))]
 mod lock;
 mod mroute;
 pub(crate) mod pool;
-#[cfg(feature = "helgrind")]
-pub(crate) mod pthreads;
 pub(crate) mod stderr;
 pub(crate) mod sync;
 mod thread;
 
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
+#[cfg(not(all(test, feature = "shuttle")))]
 pub use lock::ShardedRwLock;
 
 pub use mroute::{

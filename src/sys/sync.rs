@@ -1,21 +1,13 @@
 //! What threads use together: parking_lot's locks, std's atomics, the clock. The tests in
 //! `schedules` replace them with a scheduler's, which decides at each of them which thread goes on.
-//! The feature `helgrind` replaces the locks with pthread's, which valgrind's tools watch.
 
-#[cfg(feature = "helgrind")]
-pub(crate) use crate::sys::pthreads as unscheduled;
 /// Locks for threads that no scheduler runs, because they wait for the kernel or for a socket.
-#[cfg(not(feature = "helgrind"))]
 pub(crate) use parking_lot as unscheduled;
 
-#[cfg(not(any(feature = "helgrind", all(test, feature = "shuttle"))))]
-pub(crate) use crate::sys::ShardedRwLock as RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use crate::sys::{Thread, coarse_time};
+pub(crate) use crate::sys::{ShardedRwLock as RwLock, Thread, coarse_time};
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
-#[cfg(all(feature = "helgrind", not(all(test, feature = "shuttle"))))]
-pub(crate) use unscheduled::RwLock;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex, MutexGuard};
 
@@ -26,30 +18,27 @@ pub(crate) use scheduled::{
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
-/// Whether a wait ended because its time was up. Code outside parking_lot cannot make parking_lot's
-/// own type.
-#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
-pub(crate) struct TimedOut(pub(in crate::sys) bool);
-
-#[cfg(any(feature = "helgrind", all(test, feature = "shuttle")))]
-impl TimedOut {
-    pub(crate) const fn timed_out(&self) -> bool {
-        self.0
-    }
-}
-
 /// The scheduler's locks with parking_lot's signatures. Time stands still: threads that would wait
 /// for some time wait until they are woken. So a lost wake-up is a deadlock, which the scheduler
 /// reports.
 #[cfg(all(test, feature = "shuttle"))]
 mod scheduled {
-    use super::TimedOut;
     use crate::sys::{Body, Errno};
     use shuttle::{sync, thread};
     use std::ffi::CStr;
     use std::ops::{Add, Deref, DerefMut};
     use std::sync::{Arc, PoisonError};
     use std::time::Duration;
+
+    /// Whether a wait ended because its time was up. Code outside parking_lot cannot make
+    /// parking_lot's own type.
+    pub(crate) struct TimedOut(bool);
+
+    impl TimedOut {
+        pub(crate) const fn timed_out(&self) -> bool {
+            self.0
+        }
+    }
 
     #[derive(Default)]
     pub(crate) struct Mutex<T>(sync::Mutex<T>);
