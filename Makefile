@@ -1,5 +1,8 @@
 # libmgm: the commands that a user or a contributor types. `make help` lists them.
 
+# A Rust that is new enough need not be the first one on PATH, nor on PATH at all.
+export PATH := $(or $(shell tools/rust.sh path),$(PATH))
+
 CARGO   ?= cargo
 CC      ?= cc
 PREFIX  ?= /usr/local
@@ -21,12 +24,14 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs demo test nightly soak fuzz check header install clean deps-demo deps-test
+.PHONY: all help bench bench-peers build lib programs demo test test-all nightly soak fuzz check header install clean \
+    deps-demo deps-test deps-test-all
 all: build
 
 help:
 	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts"
-	@echo "make test     runs every test"
+	@echo "make test     runs the tests that need no special tools, some of them shortened: a few minutes"
+	@echo "make test-all runs all tests in full, with sanitizers, fuzzing and valgrind, as root and as an ordinary user"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
 	@echo "make nightly  100,000 random programs on each interface against the model (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED), floods of a minute"
 	@echo "make soak     everything at random on the kernel, ten minutes as each user (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
@@ -35,7 +40,8 @@ help:
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX)"
-	@echo "make clean"
+	@echo "make clean    removes what was built"
+	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
 build: lib programs
 
@@ -60,7 +66,7 @@ $(BUILD)/bin/router: c-tests/router.c c-tests/router_igmp.c c-tests/router_proto
 $(BUILD)/bin/%: c-tests/%.c | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@
 
-deps-demo deps-test: deps-%:
+deps-demo deps-test deps-test-all: deps-%:
 	@CARGO='$(CARGO)' tools/install-deps.sh $*
 
 demo: deps-demo
@@ -70,6 +76,10 @@ demo: deps-demo
 test: deps-test
 	@$(MAKE) --no-print-directory build
 	@CARGO='$(CARGO)' tools/test.sh
+
+test-all: deps-test-all
+	@$(MAKE) --no-print-directory build
+	@CARGO='$(CARGO)' tools/test.sh all
 
 nightly: deps-test
 	MGM_MODEL_PROGRAMS=$${MGM_MODEL_PROGRAMS:-100000} $(CARGO) test --release --test model random_programs -- --nocapture

@@ -5,10 +5,11 @@
 #
 #   oom         malloc fails, once at each of the library's allocations (rule A4)
 #   faults      a library that is made to panic in each function (rule A5)
+#   panics      the same from Rust
 #   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
 #   hangs       functions of the host's that do not return, while the run ends
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
-#   canaries    the tools of matrix.sh, each with an error that it has to find
+#   canaries    the sanitizers and valgrind, each with an error that it has to find
 #   schedules   a scheduler decides which thread goes on, thousands of times (rules A6 to A8)
 set -eu
 cd "$(dirname "$0")/.."
@@ -29,6 +30,9 @@ failed() {
     [ $# -lt 2 ] || sed 's/^/    /' "$2"
     FAILED=$((FAILED + 1))
 }
+
+# In CI tools/test.sh takes what is skipped for a failure.
+skip() { echo "skipped: $1"; }
 
 # check NAME COMMAND...: passes if the command does; its output shows only if it fails.
 check() {
@@ -52,18 +56,24 @@ part_oom() {
 
 # The library with faults is built in a directory of its own, so that it is never taken for the
 # one that is installed.
+FAULTS=$TARGET/fault-injection
+
 part_faults() {
-    local dir=$TARGET/fault-injection
     # shellcheck disable=SC2317 # it is called by check
     shipped_has_no_faults() { ! grep -q MGM_FAULT "$LIB/libmgm.so"; }
     check "faults: the library that is installed has none" shipped_has_no_faults
-    check "faults: from Rust, and no symbol more" env CARGO_TARGET_DIR="$dir" RUST_BACKTRACE=0 \
-        "${CARGO:-cargo}" test --features fault-injection --test panic --test exports
+    check "faults: the library is built with them" env CARGO_TARGET_DIR="$FAULTS" \
+        "${CARGO:-cargo}" build --features fault-injection
     mkdir -p "$OUT/faults"
-    cp "$dir/debug/deps/libmgm.so" "$OUT/faults/libmgm.so.1"
+    cp "$FAULTS/debug/libmgm.so" "$OUT/faults/libmgm.so.1"
     ln -s libmgm.so.1 "$OUT/faults/libmgm.so"
     check "faults: it compiles" program "$OUT/fault" "$OUT/faults" c-tests/faults.c
     check "faults: from C" env RUST_BACKTRACE=0 timeout 600 "$OUT/fault"
+}
+
+part_panics() {
+    check "panics: from Rust, and no symbol more" env CARGO_TARGET_DIR="$FAULTS" RUST_BACKTRACE=0 \
+        "${CARGO:-cargo}" test --features fault-injection --test panic --test exports
 }
 
 # compiled OUTPUT SOURCE FLAG...: a C test's object file.
@@ -106,6 +116,10 @@ part_tsan() {
     dir=$TARGET/tsan
     triple=$(rustc -vV | sed -n 's/^host: //p')
     runtime=$(echo "$(rustc --print sysroot)/lib/rustlib/$triple/lib"/librustc-*_rt.tsan.a)
+    if [ ! -e "$runtime" ]; then
+        skip "tsan: this Rust comes without ThreadSanitizer's runtime (rustup's has it)"
+        return
+    fi
     mkdir -p "$lib"
     check "tsan: the library is built with it" env CARGO_TARGET_DIR="$dir" RUSTC_BOOTSTRAP=1 \
         RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
@@ -158,11 +172,15 @@ part_canaries() {
         -fsanitize=address,undefined -fno-sanitize-recover=all c-tests/canary.c
     check "canaries: no error, none found" env LD_LIBRARY_PATH="$LIB" ASAN_OPTIONS=detect_leaks=0 \
         "$OUT/canary.san" none
-    check "canaries: no error, none found by memcheck" env LD_LIBRARY_PATH="$LIB" \
-        "${memcheck[@]}" "$OUT/canary" none
     canary AddressSanitizer overflow AddressSanitizer "$OUT/canary.san"
     canary AddressSanitizer stale 'heap-use-after-free' "$OUT/canary.san"
     canary UndefinedBehaviorSanitizer shift 'runtime error' "$OUT/canary.san"
+    if ! command -v valgrind >/dev/null; then
+        skip "canaries: memcheck: valgrind is not installed"
+        return
+    fi
+    check "canaries: no error, none found by memcheck" env LD_LIBRARY_PATH="$LIB" \
+        "${memcheck[@]}" "$OUT/canary" none
     canary memcheck overflow 'Invalid write' "${memcheck[@]}" "$OUT/canary"
     canary memcheck in-the-library 'Invalid write' "${memcheck[@]}" "$OUT/canary"
     canary memcheck leak 'definitely lost' "${memcheck[@]}" "$OUT/canary"
@@ -173,7 +191,7 @@ part_schedules() {
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults unload hangs tsan canaries schedules
+[ $# -gt 0 ] || set -- oom faults panics unload hangs tsan canaries schedules
 for part; do
     "part_$part"
 done

@@ -85,6 +85,12 @@ smoke() {
     local target passed=0 failed=0 runs seeds
     OUT=$(mktemp -d "${TMPDIR:-/tmp}/mgm-fuzz.XXXXXX")
     trap 'rm -rf "$OUT"' EXIT
+    # Distributions' Rust comes without it. In CI tools/test.sh takes what is skipped for a failure.
+    if [ -z "$(find "$(rustc --print sysroot)/lib/rustlib/$HOST/lib" -name 'librustc-*_rt.asan.a')" ]; then
+        echo "skipped: the fuzz targets: this Rust comes without AddressSanitizer's runtime (rustup's has it)"
+        echo "0 passed, 0 failed"
+        return
+    fi
     if ! build >"$OUT/build.log" 2>&1; then
         tail -40 "$OUT/build.log"
         echo "FAILED: the fuzz targets do not build"

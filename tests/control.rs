@@ -387,10 +387,18 @@ fn descriptors_close_on_exec_and_signals_stay_away() {
     mgm.stop().unwrap();
 }
 
-/// Runs an ignored test in a process of its own.
+const CHILD: &str = "MGM_TEST_CHILD";
+
+/// Whether this is the process that `run_child` has made.
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs a test again, in a process of its own.
 fn run_child(name: &str, directory: &Path) {
     let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--ignored", "--test-threads=1"])
+        .args(["--exact", name, "--test-threads=1"])
+        .env(CHILD, "1")
         .current_dir(directory)
         .output()
         .unwrap();
@@ -402,16 +410,17 @@ fn run_child(name: &str, directory: &Path) {
 /// socket is longer than a socket's can be.
 #[test]
 fn a_relative_path_is_found_again_from_another_directory() {
+    if is_child() {
+        return relative_path();
+    }
     let directory = Directory::new();
     let deep = directory.0.join("d".repeat(100));
     fs::create_dir(&deep).unwrap();
-    run_child("relative_path_child", &deep);
+    run_child("a_relative_path_is_found_again_from_another_directory", &deep);
     assert!(fs::read_dir(&deep).unwrap().next().is_none());
 }
 
-#[test]
-#[ignore = "run by a_relative_path_is_found_again_from_another_directory, in a process of its own"]
-fn relative_path_child() {
+fn relative_path() {
     let path = Path::new("mgm");
     let mgm = started(serving(path));
     assert_eq!(ask(path, "clients"), json!({ "clients": [] }));
@@ -423,12 +432,9 @@ fn relative_path_child() {
 /// is the default: as it is in a C program, and not in a Rust one. So it is a process of its own.
 #[test]
 fn who_goes_away_does_not_kill_the_process() {
-    run_child("sigpipe_child", Path::new("."));
-}
-
-#[test]
-#[ignore = "run by who_goes_away_does_not_kill_the_process, in a process of its own"]
-fn sigpipe_child() {
+    if !is_child() {
+        return run_child("who_goes_away_does_not_kill_the_process", Path::new("."));
+    }
     // SAFETY: the default action is set for a signal that this process has no handler for.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let directory = Directory::new();

@@ -4,6 +4,10 @@
 //! `UPDATE_HEADERS=1 cargo test --test header headers_match` (`make header`) writes them anew: alone, so
 //! that no compiler reads them meanwhile.
 
+#[path = "common/run.rs"]
+mod running;
+
+use running::compilers;
 use std::path::Path;
 use std::process::Command;
 
@@ -124,7 +128,7 @@ fn compiles(compiler: &str, options: &[&str]) {
 
 #[test]
 fn headers_compile_as_c_without_a_warning() {
-    for compiler in ["gcc", "clang"] {
+    for compiler in compilers(["gcc", "clang"]) {
         for standard in ["-std=c99", "-std=c11"] {
             compiles(compiler, &["-Wstrict-prototypes", standard]);
         }
@@ -133,7 +137,7 @@ fn headers_compile_as_c_without_a_warning() {
 
 #[test]
 fn headers_compile_as_cpp_without_a_warning() {
-    for compiler in ["g++", "clang++"] {
+    for compiler in compilers(["g++", "clang++"]) {
         for standard in ["-std=c++11", "-std=c++17"] {
             compiles(compiler, &["-x", "c++", standard]);
         }
@@ -181,7 +185,7 @@ fn a_real_windows_h_is_used_where_it_comes_first() {
         std::fs::write(directory.join("windows.h"), real).unwrap();
         let program = directory.join(name);
         std::fs::write(&program, format!("{order}{others}")).unwrap();
-        for compiler in ["gcc", "clang", "g++", "clang++"] {
+        for compiler in compilers(["gcc", "clang", "g++", "clang++"]) {
             let done = Command::new(compiler)
                 .args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"])
                 .arg(&directory)

@@ -1,7 +1,7 @@
 //! Property test: random programs against the model of docs/RULES.md (`model/state.rs`).
 //!
-//! 2,000 programs for each of the two interfaces in an ordinary run, the same ones each time, so
-//! that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets
+//! 2,000 programs for each of the two interfaces in `make test-all` and a quarter of them in
+//! `make test`, the same ones each time, so that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets
 //! another number, and then each run tries others, from a seed that it prints; MGM_MODEL_SEED
 //! gives it the seed of an earlier run. What failed once is kept in `model/regressions.rs`.
 
@@ -13,6 +13,8 @@ mod model;
 mod programs;
 #[path = "model/regressions.rs"]
 mod regressions;
+#[path = "common/run.rs"]
+mod running;
 
 use crate::model::subject::Subject;
 use crate::model::words::Kind;
@@ -22,8 +24,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How many programs an ordinary run tries, and from which seed.
-const PROGRAMS: u32 = 2_000;
+/// How many programs an ordinary run tries, in `make test-all` and in `make test`, and from which
+/// seed.
+const PROGRAMS: [u32; 2] = [2_000, 500];
 const SEED: u64 = 1;
 
 fn subject(level: Level) -> Rc<dyn Subject> {
@@ -46,7 +49,9 @@ fn hold_against_the_model(level: Level) {
     };
     let ordinary = || if programs.is_some() { by_clock() } else { SEED };
     let seed = number("MGM_MODEL_SEED").unwrap_or_else(ordinary);
-    let cases = programs.map_or(PROGRAMS, |n| n.try_into().expect("MGM_MODEL_PROGRAMS"));
+    let [all, quick] = PROGRAMS;
+    let cases =
+        programs.map_or(running::amount(all, quick), |n| n.try_into().expect("MGM_MODEL_PROGRAMS"));
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let mut bytes = [0; 32];

@@ -18,7 +18,7 @@ pub fn in_processes(test: &str, cases: &[&str], body: impl Fn(&str)) {
     let program = std::env::current_exe().unwrap();
     for case in cases {
         let output = Command::new(&program)
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads=1"])
             .env(CHILD, case)
             .output()
             .unwrap();

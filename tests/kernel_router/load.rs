@@ -1,6 +1,7 @@
 //! Many new flows, slow clients, and floods of spoofed ones (rules E1, G1).
 
 use crate::netns::recorder::{flow, send, send_until_received};
+use crate::netns::running::amount;
 use crate::netns::{Cable, udp, wait_for};
 use crate::netns_tests;
 use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, memory, three_cables};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How long a flood lasts; longer by hand.
 fn flood_time() -> Duration {
     let seconds = std::env::var("MGM_FLOOD_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(10))
+    Duration::from_secs(seconds.unwrap_or(amount(10, 4)))
 }
 
 /// The `n`th spoofed flow: directly connected sources, any group.
@@ -256,7 +257,9 @@ fn bore_it(router: &Router, cables: [&Cable; 3], flood: &Flood) {
         arrived <= forwarded && forwarded <= arrived + not_taken_out + not_read,
         "{forwarded} forwarded, {arrived} arrived, {not_taken_out} dropped, {not_read} not read"
     );
-    assert!(flood.effective.middle() < Duration::from_millis(100), "{}", flood.effective);
+    // Other tests run beside this one in `make test`.
+    let most = Duration::from_millis(amount(100, 500));
+    assert!(flood.effective.middle() < most, "{}", flood.effective);
     // A machine with more to do than to run this test lets threads wait for a processor, which is
     // no fault of the library's. Whatever else holds up a join is.
     assert!(flood.held_up.most() < Duration::from_millis(100), "{}", flood.held_up);
@@ -281,20 +284,20 @@ fn bore_it(router: &Router, cables: [&Cable; 3], flood: &Flood) {
 }
 
 netns_tests! {
-    fn fifty_thousand_new_flows() {
+    fn many_new_flows() {
         let router = Router::start();
         let [a, b, _] = three_cables();
         router.take(&[&a, &b]);
         router.join(SourceGroup::ALL, b.key());
-        const FLOWS: u16 = 50_000;
+        let flows = amount(50_000, 10_000);
         let begun = Instant::now();
-        for n in 0..FLOWS {
+        for n in 0..flows {
             send(&a, flow(2, n), b"x");
         }
-        let mut sent = usize::from(FLOWS);
+        let mut sent = usize::from(flows);
         // A report may be lost, and is counted then; the flow's next packet brings another.
         let known = |n: u16| router.mgm.read_mfe(flow(2, n), false, &mut |_| ()).is_ok();
-        let mut missing: Vec<u16> = (0..FLOWS).collect();
+        let mut missing: Vec<u16> = (0..flows).collect();
         while !missing.is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(90), "{} are lost", missing.len());
             missing.retain(|n| !known(*n));
@@ -303,8 +306,8 @@ netns_tests! {
                 sent += 1;
             }
         }
-        eprintln!("50,000 flows in {:?} with {sent} packets", begun.elapsed());
-        assert_eq!(router.entries().len(), usize::from(FLOWS));
+        eprintln!("{flows} flows in {:?} with {sent} packets", begun.elapsed());
+        assert_eq!(router.entries().len(), usize::from(flows));
         router.agrees_with_kernel();
     }
 

@@ -8,6 +8,7 @@
 
 use crate::expected::Expected;
 use crate::netns::recorder::send;
+use crate::netns::running::amount;
 use crate::netns::{Cable, DEADLINE, run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Entry, JOIN, Protocol, Router, memory};
@@ -177,7 +178,7 @@ fn open_files() -> usize {
 netns_tests! {
     fn everything_at_random() {
         let seed = setting("MGM_SOAK_SEED", 20_261_123).max(1);
-        let time = Duration::from_secs(setting("MGM_SOAK_SECONDS", 15));
+        let time = Duration::from_secs(setting("MGM_SOAK_SECONDS", amount(15, 6)));
         eprintln!("seed {seed}");
         let router = Router::start();
         let cables: Vec<Cable> = (0..4)
