@@ -84,6 +84,39 @@ netns_tests! {
         assert_eq!(cables[32].receive(), None);
     }
 
+    fn the_number_of_a_device_that_has_gone_is_free_and_in_no_entry() {
+        let router = Router::start(0);
+        let cables: Vec<Cable> = (0..33).map(|n| Cable::new(&format!("v{n}"), None)).collect();
+        for cable in &cables[..32] {
+            router.take(&[cable]);
+        }
+        let (through, from) = (flow(2, 1), flow(2, 2));
+        router.program(through, &cables[0], &[&cables[1], &cables[2]]);
+        router.program(from, &cables[1], &[&cables[0]]);
+        send_until_received(&cables[0], through, &cables[2]);
+        run("ip link del dev v1");
+        // At once, whether or not anybody has heard of it.
+        router.take(&[&cables[32]]);
+        assert!(vifs().contains(&(1, "v32".into())));
+        wait_up(&router, cables[1].key(), false);
+        send(&cables[0], through, b"goes on");
+        let received = || cables[2].receive().filter(|packet| packet.ends_with(b"goes on"));
+        wait_for("the packet", received);
+        assert_eq!(cables[32].receive(), None);
+        send(&cables[32], from, b"of nobody's entry");
+        router.seen.wait_no_cache(from);
+        assert_eq!(cables[0].receive(), None);
+        // It is back, and waits until a number is free.
+        let back = Cable::with("v1", None, &format!("index {}", cables[1].index));
+        router.seen.wait("a line of the log", |e| {
+            matches!(e, Event::Log(Level::Error, text) if text.contains("its device is back"))
+        });
+        router.forwarder.remove_interface(cables[31].key());
+        wait_up(&router, back.key(), true);
+        router.program(through, &cables[0], &[&back]);
+        send_until_received(&cables[0], through, &back);
+    }
+
     fn a_number_is_not_used_again_while_an_entry_names_it() {
         let router = Router::start(0);
         let [a, b, c] = ["a", "b", "c"].map(|name| Cable::new(name, None));

@@ -159,6 +159,64 @@ netns_tests! {
         router.agrees_with_kernel();
     }
 
+    fn devices_that_have_gone_do_not_count() {
+        let router = Router::start();
+        let a = Cable::new("a", Some("10.1.0.1/24"));
+        router.take(&[&a]);
+        let f = flow(2, 9);
+        let (mut first, mut before) = (None, None);
+        for n in 0..40 {
+            // A tunnel that is made anew, each time with another index, and never released.
+            let index = 5000 + n;
+            let t = Cable::with("t", Some("10.2.0.1/24"), &format!("index {index}"));
+            router.take(&[&t]);
+            send(&a, f, b"not for the new one");
+            router.join(any(f), t.key());
+            send_until_received(&a, f, &t);
+            router.wait_entry(f, a.key(), &[t.key()]);
+            first.get_or_insert(t.key());
+            before = Some(t.key());
+            run("ip link del dev t");
+        }
+        router.wait_entry(f, a.key(), &[]);
+        // Whose index comes back finds its memberships, with a number or with another one.
+        for (key, name) in [(first.unwrap(), "x"), (before.unwrap(), "y")] {
+            let index = format!("index {}", key.index);
+            let cable = Cable::with(name, Some("10.3.0.1/24"), &index);
+            router.wait_entry(f, a.key(), &[cable.key()]);
+            send_until_received(&a, f, &cable);
+            run(&format!("ip link del dev {name}"));
+            router.wait_entry(f, a.key(), &[]);
+        }
+        for n in 0..40 {
+            router.mgm.release_interface(router.id, IfKey::new(5000 + n, Ipv4Addr::UNSPECIFIED)).unwrap();
+        }
+        assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif").lines().count(), 1);
+        router.agrees_with_kernel();
+    }
+
+    fn a_device_that_is_back_waits_for_a_number() {
+        let router = Router::start();
+        let a = Cable::new("a", Some("10.1.0.1/24"));
+        let t = Cable::with("t", None, "index 5000");
+        router.take(&[&a, &t]);
+        let (f, lost) = (flow(2, 10), t.key());
+        router.join(any(f), lost);
+        run("ip link del dev t");
+        let others: Vec<Cable> = (0..31).map(|n| Cable::new(&format!("v{n}"), None)).collect();
+        others.iter().for_each(|other| router.take(&[other]));
+        let t = Cable::with("t", None, "index 5000");
+        wait_for("a line of the log", || router.logged("interface 5000: its device is back").then_some(()));
+        send(&a, f, b"x");
+        router.wait_entry(f, a.key(), &[]);
+        // Somebody else may take it, and fails likewise.
+        assert!(router.mgm.take_interface(router.another(7).1, IfKey::new(5000, Ipv4Addr::new(10, 9, 0, 1))).is_err());
+        router.mgm.release_interface(router.id, others[30].key()).unwrap();
+        router.wait_entry(f, a.key(), &[lost]);
+        send_until_received(&a, f, &t);
+        router.agrees_with_kernel();
+    }
+
     fn the_33rd_interface_is_refused() {
         let router = Router::start();
         let cables: Vec<Cable> = (0..33)

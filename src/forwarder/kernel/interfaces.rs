@@ -5,8 +5,7 @@
 
 use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
 use super::notify::News;
-use super::vifs::TAKEN;
-use super::{Plane, mroute::Entries, takeover};
+use super::{Plane, takeover};
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
 use crate::sys::{self, Errno};
@@ -15,7 +14,7 @@ use std::fmt::Arguments;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A device works where it is set up and has a carrier.
-const WORKS: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
+pub const WORKS: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_VRF_TABLE: u16 = 1;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
@@ -25,8 +24,9 @@ const NETCONFA_IFINDEX_ALL: u32 = u32::MAX;
 
 /// What the kernel says about a device.
 #[derive(Clone, Copy)]
-struct Link {
-    flags: u32,
+pub struct Link {
+    /// Its flags (IFF_…).
+    pub flags: u32,
     /// The device that this one is a part of.
     master: Option<u32>,
     /// The routing table, where the device is a VRF.
@@ -35,7 +35,7 @@ struct Link {
 
 /// What the kernel has as the VIF with a certain number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum There {
+pub enum There {
     No,
     Ours,
     /// A VIF of another device than ours.
@@ -88,13 +88,18 @@ impl Plane {
         }
         self.note_vrf(Some(link)).map_err(os)?;
         self.vifs.write().reserve()?;
+        // With interfaces on it that have been down since another device got its number.
+        let was_lost = self.vifs.read().is_unnumbered(key.index);
         let vif = self.make_vif(&mut entries, key.index)?;
         let mut vifs = self.vifs.write();
         let (bit, works) = (1 << vif, link.flags & WORKS == WORKS);
         // The core believes that an interface works when a client takes it. Where it does not, or
         // where the core believes that other interfaces on the device do not, the netlink thread
         // reports the truth.
-        if vifs.wanted & bit == 0 || !works {
+        if was_lost {
+            vifs.up &= !bit;
+        }
+        if !was_lost && vifs.wanted & bit == 0 || !works {
             vifs.up |= bit;
         }
         if (vifs.up & bit != 0) != works {
@@ -109,53 +114,16 @@ impl Plane {
         Ok(())
     }
 
-    /// Finds a number for a device and makes it a VIF in the kernel, unless it is one.
-    fn make_vif(&self, entries: &mut Entries, ifindex: u32) -> Result<u8, ForwarderError> {
-        let mut named = entries.named;
-        loop {
-            let vifs = self.vifs.read();
-            let Some(vif) = vifs.choose(ifindex, &named) else {
-                return Err(ForwarderError::Refused(
-                    "the kernel's limit of 32 multicast interfaces in a table is reached",
-                ));
-            };
-            let known = vifs.wanted >> vif & 1 == 1 && vifs.device(vif) == ifindex;
-            let there = vifs.in_kernel >> vif & 1 == 1 && vifs.device(vif) == ifindex;
-            drop(vifs);
-            // A VIF that was taken over may have gone with its device, or been replaced, meanwhile.
-            let operation = "asking for a multicast interface";
-            let os = |errno| ForwarderError::Os { operation, errno };
-            if there && (known || self.vif_there(vif, ifindex).map_err(os)? == There::Ours) {
-                return Ok(vif);
-            }
-            match sys::add_vif(&self.socket, vif, ifindex) {
-                Ok(()) => {
-                    let mut vifs = self.vifs.write();
-                    if vifs.device(vif) != ifindex {
-                        entries.takeover.forget(vif);
-                    }
-                    vifs.assign(vif, ifindex);
-                    vifs.in_kernel |= 1 << vif;
-                    if entries.named[usize::from(vif)] > 0 {
-                        vifs.remade |= 1 << vif;
-                        sys::signal(&self.wake);
-                    }
-                    return Ok(vif);
-                }
-                // Somebody else made a VIF with this number, so it cannot be used.
-                Err(libc::EADDRINUSE) if !known => named[usize::from(vif)] = TAKEN,
-                Err(errno) => {
-                    return Err(ForwarderError::Os { operation: "MRT_ADD_VIF", errno });
-                }
-            }
-        }
-    }
-
     /// See [`Forwarder::remove_interface`](crate::forwarder::Forwarder::remove_interface).
     pub(super) fn remove_interface(&self, key: IfKey) {
         let entries = self.entries.lock();
         let mut vifs = self.vifs.write();
         let Some(vif) = vifs.remove(key) else { return };
+        if vifs.unnumbered(0).is_some() {
+            // One of these may be back, and find a number now.
+            vifs.recheck_unnumbered = true;
+            sys::signal(&self.wake);
+        }
         if entries.takeover.needs(vif) {
             return;
         }
@@ -181,7 +149,7 @@ impl Plane {
         let vifs = self.vifs.read();
         let each = vifs.each(vifs.recheck);
         drop(vifs);
-        let mut all = true;
+        let mut all = self.number_again(queue);
         for (vif, ifindex) in each {
             match self.reconcile_one(vif, ifindex) {
                 Ok(true) => queue.push(News::Device { ifindex }),
@@ -256,7 +224,7 @@ impl Plane {
     }
 
     /// What the kernel has as the VIF with a number of ours.
-    fn vif_there(&self, vif: u8, ifindex: u32) -> Result<There, Errno> {
+    pub(super) fn vif_there(&self, vif: u8, ifindex: u32) -> Result<There, Errno> {
         if !sys::vif_exists(&self.socket, vif)? {
             return Ok(There::No);
         }
@@ -285,7 +253,7 @@ impl Plane {
     }
 
     /// Reads a device; None: there is none with this index.
-    fn link(&self, ifindex: u32) -> Result<Option<Link>, Errno> {
+    pub(super) fn link(&self, ifindex: u32) -> Result<Option<Link>, Errno> {
         let mut header = [0; IFINFOMSG];
         header[4..8].copy_from_slice(&ifindex.to_ne_bytes());
         let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
@@ -305,7 +273,7 @@ impl Plane {
     /// Notes the VRF that a device is in, if its routing table has our table's number: the kernel
     /// sends its packets to the multicast table with the same number. A VRF that was noted counts
     /// as long as it exists.
-    fn note_vrf(&self, device: Option<Link>) -> Result<(), Errno> {
+    pub(super) fn note_vrf(&self, device: Option<Link>) -> Result<(), Errno> {
         let mut vrf = 0;
         for ifindex in [self.vrf.load(Relaxed), device.and_then(|d| d.master).unwrap_or(0)] {
             if ifindex != 0 && self.link(ifindex)?.and_then(|l| l.vrf_table) == Some(self.table) {

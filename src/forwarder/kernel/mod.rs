@@ -9,7 +9,7 @@
 //! | `batch` | programs many entries at once |
 //! | `refused` | flows that get no entry for now |
 //! | `takeover` | a restart with the socket of an earlier program |
-//! | `vifs`, `interfaces` | which device has which number; devices that go and come |
+//! | `vifs`, `numbers`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `pump` | handing on what was read, which client callbacks may block |
 //! | `routes` | routes toward sources |
@@ -29,6 +29,7 @@ mod interfaces;
 mod mroute;
 mod netlink;
 mod notify;
+mod numbers;
 mod pump;
 mod refused;
 mod report;

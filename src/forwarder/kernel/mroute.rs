@@ -284,7 +284,7 @@ impl Plane {
     }
 
     /// Adds an entry in the kernel, or replaces the one that is there, which keeps its counts.
-    fn write(&self, flow: SourceGroup, state: Programmed) -> Result<(), Errno> {
+    pub(super) fn write(&self, flow: SourceGroup, state: Programmed) -> Result<(), Errno> {
         let parent = if state.parent == NO_PARENT { HARMLESS_PARENT } else { state.parent };
         sys::add_mfc(&self.socket, flow.source(), flow.group(), parent, state.oifs)
     }

@@ -216,6 +216,7 @@ impl Watcher {
                     self.links.clear();
                     let mut vifs = plane.vifs.write();
                     vifs.recheck |= vifs.wanted;
+                    vifs.recheck_unnumbered = true;
                     break;
                 }
             }
@@ -327,8 +328,9 @@ fn read_link(
 
 fn recheck(plane: &Plane, ifindex: u32) {
     let mut vifs = plane.vifs.write();
-    if let Some(vif) = vifs.number(ifindex) {
-        vifs.recheck |= 1 << vif;
+    match vifs.number(ifindex) {
+        Some(vif) => vifs.recheck |= 1 << vif,
+        None => vifs.recheck_unnumbered |= vifs.is_unnumbered(ifindex),
     }
     if ifindex == plane.vrf.load(Relaxed) {
         // Looking at its devices tells whether the VRF is still there.

@@ -51,6 +51,8 @@ pub struct Vifs {
     pub up: u32,
     /// Numbers that the netlink thread is to look at.
     pub recheck: u32,
+    /// So are the devices that have lost their number to another.
+    pub recheck_unnumbered: bool,
     /// Numbers whose VIF was made again while entries named it. These entries must be written
     /// again.
     pub remade: u32,
@@ -72,8 +74,32 @@ impl Vifs {
 
     /// Whether a device works, as last reported; None: nobody is on it.
     pub fn works(&self, ifindex: u32) -> Option<bool> {
-        let vif = self.number(ifindex).filter(|vif| self.wanted >> vif & 1 == 1)?;
-        Some(self.up >> vif & 1 == 1)
+        self.next_on(ifindex, None)?;
+        Some(self.number(ifindex).is_some_and(|vif| self.up >> vif & 1 == 1))
+    }
+
+    /// Takes the number of a device that has gone away from it: another may have the number. The
+    /// interfaces on the device stay.
+    pub fn take_away(&mut self, vif: u8) {
+        self.devices[usize::from(vif)] = 0;
+        let others = !(1 << vif);
+        for numbers in [&mut self.wanted, &mut self.in_kernel, &mut self.recheck, &mut self.remade]
+        {
+            *numbers &= others;
+        }
+        self.recheck_unnumbered = true;
+    }
+
+    /// Whether a device has interfaces on it and no number.
+    pub fn is_unnumbered(&self, ifindex: u32) -> bool {
+        self.next_on(ifindex, None).is_some() && self.number(ifindex).is_none()
+    }
+
+    /// The next such device after one.
+    pub fn unnumbered(&self, after: u32) -> Option<u32> {
+        let from = self.keys.partition_point(|key| key.index <= after);
+        let mut devices = self.keys[from..].iter().map(|key| key.index);
+        devices.find(|ifindex| self.number(*ifindex).is_none())
     }
 
     /// The number to use for a device: the one it has, else one that no entry names. `named`
@@ -217,6 +243,23 @@ mod tests {
         assert_eq!(other, Some(1), "unless it is somebody else's now");
         vifs.assign(1, 7);
         assert_eq!((vifs.number(7), vifs.device(0)), (Some(1), 0));
+    }
+
+    #[test]
+    fn a_device_may_lose_its_number() {
+        let mut vifs = with(&[key(5, 0), key(7, 2), key(7, 9), key(8, 0)]);
+        vifs.up = 0b111;
+        assert_eq!(vifs.unnumbered(0), None);
+        vifs.take_away(1);
+        assert_eq!((vifs.number(7), vifs.works(7), vifs.works(9)), (None, Some(false), None));
+        assert_eq!((vifs.unnumbered(0), vifs.unnumbered(7)), (Some(7), None));
+        assert_eq!((vifs.wanted, vifs.in_kernel), (0b101, 0b101));
+        assert_eq!(vifs.choose(9, &NONE_NAMED), Some(1));
+        vifs.assign(1, 9);
+        vifs.insert(key(9, 0), 1);
+        // What is left of the old device goes without the number.
+        assert_eq!((vifs.remove(key(7, 2)), vifs.remove(key(7, 9))), (None, None));
+        assert_eq!((vifs.works(7), vifs.arrival(1)), (None, Some(key(9, 0))));
     }
 
     #[test]
