@@ -4,14 +4,16 @@
  * sources that hosts named. Groups are forwarded whole to hosts that exclude sources: a host
  * filters for itself.
  *
- * Left out, because this is not what the program is there to show: the election of a querier, the
+ * Left out, because this is not what the program is there to show: the election of a querier, and the
  * last-member query's patience (a group without hosts is dropped at once and asked for again, so
- * that hosts whose report was suppressed come back), and IGMPv1 reports without the router alert
- * option, which Linux gives to the socket of the forwarder alone. */
+ * that hosts whose report was suppressed come back). */
 #include "router.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <net/ethernet.h>
 #include <netinet/ip.h>
+#include <netpacket/packet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -45,7 +47,8 @@ typedef struct member_group { /* one group on one interface */
 } member_group;
 
 static HANDLE igmp;
-static int sock = -1;
+static int sock = -1;    /* hosts are heard on this one */
+static int queries = -1; /* and asked on this one */
 static member_group *groups;
 static unsigned host_count;
 static uint64_t next_query, query_interval_ms, host_lifetime_ms;
@@ -314,32 +317,38 @@ static void fatal(const char *what)
     exit(1);
 }
 
+/* Hosts are heard on a packet socket. A raw socket would not do: the kernel gives a report of version 1
+ * or 2 that has no router alert option to the forwarder's socket alone. All reports reach this machine,
+ * for a device that the forwarder uses receives every multicast packet. */
 static void open_socket(void)
 {
+    static struct sock_filter igmp_only[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9), /* the protocol; there is no link header before it */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IGMP, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 65535),
+        BPF_STMT(BPF_RET | BPF_K, 0)};
+    static struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
     static const BYTE router_alert[4] = {148, 4, 0, 0}; /* RFC 2113 */
-    int on = 1, off = 0, n;
-    sock = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_IGMP);
+    struct sock_fprog heard = {4, igmp_only}, none = {1, nothing};
+    struct sockaddr_ll all;
+    int off = 0;
+    /* Bound once the filter is there, so that nothing else comes in before. */
+    sock = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
+        fatal("packet socket (it needs CAP_NET_RAW)");
+    memset(&all, 0, sizeof all);
+    all.sll_family = AF_PACKET;
+    all.sll_protocol = htons(ETHERTYPE_IP);
+    if (setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &heard, sizeof heard) != 0 ||
+        bind(sock, (struct sockaddr *)&all, sizeof all) != 0)
+        fatal("hearing IGMP on the packet socket");
+    queries = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_IGMP);
+    if (queries < 0)
         fatal("raw IGMP socket (it needs CAP_NET_RAW)");
-    /* Version 3 reports go to 224.0.0.22 and leaves to 224.0.0.2: the router is in both groups.
-     * Older reports go to the group that is joined; with this option the kernel hands over every
-     * packet that carries a router alert, which those do. */
-    if (setsockopt(sock, IPPROTO_IP, IP_ROUTER_ALERT, &on, sizeof on) != 0 ||
-        setsockopt(sock, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) != 0 ||
-        setsockopt(sock, IPPROTO_IP, IP_MULTICAST_LOOP, &off, sizeof off) != 0 ||
-        setsockopt(sock, IPPROTO_IP, IP_OPTIONS, router_alert, sizeof router_alert) != 0)
+    if (setsockopt(queries, SOL_SOCKET, SO_ATTACH_FILTER, &none, sizeof none) != 0 ||
+        setsockopt(queries, IPPROTO_IP, IP_MULTICAST_LOOP, &off, sizeof off) != 0 ||
+        setsockopt(queries, IPPROTO_IP, IP_OPTIONS, router_alert, sizeof router_alert) != 0)
         fatal("options of the IGMP socket");
-    for (n = 0; n < interface_count; n++) {
-        struct ip_mreqn join;
-        memset(&join, 0, sizeof join);
-        join.imr_ifindex = (int)interfaces[n].index;
-        join.imr_multiaddr.s_addr = inet_addr("224.0.0.2");
-        if (setsockopt(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, &join, sizeof join) != 0)
-            fatal("joining 224.0.0.2");
-        join.imr_multiaddr.s_addr = inet_addr("224.0.0.22");
-        if (setsockopt(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, &join, sizeof join) != 0)
-            fatal("joining 224.0.0.22");
-    }
 }
 
 /* A version 3 query; group 0 asks for all groups. */
@@ -358,45 +367,39 @@ static void send_query(DWORD index, DWORD group)
     memset(&to, 0, sizeof to);
     to.sin_family = AF_INET;
     to.sin_addr.s_addr = group ? group : inet_addr("224.0.0.1");
-    if (setsockopt(sock, IPPROTO_IP, IP_MULTICAST_IF, &via, sizeof via) != 0 ||
-        sendto(sock, query, sizeof query, 0, (struct sockaddr *)&to, sizeof to) < 0)
+    if (setsockopt(queries, IPPROTO_IP, IP_MULTICAST_IF, &via, sizeof via) != 0 ||
+        sendto(queries, query, sizeof query, 0, (struct sockaddr *)&to, sizeof to) < 0)
         say(WHO, "query on %s: %s", interface_name(index), strerror(errno));
+}
+
+/* Where the packet ends: a short one was filled up to the least size of a frame. */
+static size_t ip_end(const BYTE *packet, ssize_t length, size_t header)
+{
+    size_t total = (size_t)packet[2] << 8 | packet[3];
+    return total < header || total > (size_t)length ? (size_t)length : total;
 }
 
 void igmp_read(void)
 {
     BYTE packet[65536];
-    union {
-        char bytes[256];
-        struct cmsghdr aligned;
-    } control;
     for (;;) {
-        struct iovec into = {packet, sizeof packet};
-        struct msghdr m;
-        struct cmsghdr *c;
-        DWORD index = 0;
+        struct sockaddr_ll from;
+        socklen_t size = sizeof from;
         ssize_t length;
         size_t header;
-        memset(&m, 0, sizeof m);
-        m.msg_iov = &into;
-        m.msg_iovlen = 1;
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof control.bytes;
-        length = recvmsg(sock, &m, 0);
+        DWORD index;
+        memset(&from, 0, sizeof from);
+        length = recvfrom(sock, packet, sizeof packet, 0, (struct sockaddr *)&from, &size);
         if (length < 0)
             break; /* nothing more now */
-        for (c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
-            if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-                struct in_pktinfo info;
-                memcpy(&info, CMSG_DATA(c), sizeof info);
-                index = (DWORD)info.ipi_ifindex;
-            }
-        }
         header = 4 * (size_t)(packet[0] & 15);
-        if (length < 20 || header < 20 || header > (size_t)length ||
+        index = (DWORD)from.sll_ifindex;
+        /* The kernel has not looked at the packet yet. */
+        if (length < 20 || packet[0] >> 4 != 4 || header < 20 || header > (size_t)length ||
+            checksum(packet, header) != 0 || ((packet[6] & 0x3f) | packet[7]) != 0 /* a fragment */ ||
             strcmp(interface_name(index), "?") == 0)
             continue;
-        message(index, word(packet + 12), packet + header, (size_t)length - header);
+        message(index, word(packet + 12), packet + header, ip_end(packet, length, header) - header);
     }
     sweep();
 }
@@ -466,5 +469,6 @@ void igmp_stop(void)
         MUST(MgmReleaseInterfaceOwnership(igmp, interfaces[n].index, 0));
     MUST(MgmDeRegisterMProtocol(igmp));
     close(sock);
+    close(queries);
     say(WHO, "deleted its memberships, released its interfaces and deregistered");
 }

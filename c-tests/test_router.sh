@@ -90,6 +90,50 @@ igmp_version_1() {
     end_router
 }
 
+# Such reports reach no raw socket but the forwarder's (RFC 2236 wants the option, RFC 1112 has none).
+igmp_without_router_alert() {
+    local version
+    router_and_receivers
+    for version in 1 2; do
+        igmp rcv1 -a eth0 10.2.0.7$version v$version 239.1.1.$version
+        must "heard" log_has router "igmp: 10.2.0.7$version joined 239.1.1.$version on to-rcv1"
+        send 10.1.0.2 239.1.1.$version 1 5 || wrong "5 packets reach the kernel"
+        must "on rcv1's link" link_count_is rcv1 239.1.1.$version 5
+    done
+    igmp rcv1 -a eth0 10.2.0.72 leave 239.1.1.2
+    must "the leave too" log_has router "igmp: 10.2.0.72 left 239.1.1.2"
+    must "forwarded to nobody" kernel_oifs_are 10.1.0.2 239.1.1.2 -
+    end_router
+}
+
+# A program on the router is a member itself: then the kernel takes reports for packets of a flow.
+reports_are_no_flow() {
+    local option version
+    start_router || wrong "the router starts"
+    start_receivers || wrong "the receivers start"
+    in_ns rtr sh -c "echo 2 >/proc/sys/net/ipv4/conf/to-rcv1/force_igmp_version"
+    start own rtr "$BIN/receiver" to-rcv1 $PORT
+    wait_for 20 log_has own ready
+    tell own join 239.1.1.1
+    must "the router's program joined" log_has own "joined 239.1.1.1"
+    for option in "" -a; do
+        for version in 1 2; do
+            # shellcheck disable=SC2086 # an option or none
+            igmp rcv1 $option eth0 10.2.0.$((60 + version * 10 + ${#option})) v$version 239.1.1.1
+        done
+    done
+    must "all are heard" log_has router "igmp: 10.2.0.82 joined 239.1.1.1"
+    # (Not with send: the kernel counts each packet twice, as it comes back to its own member.)
+    in_ns src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 1 3 20
+    must "rcv1's link has a source's packets" link_count_is rcv1 239.1.1.1 3
+    now "the source is the only one" [ "$(kernel_table | wc -l)" = 1 ]
+    now "nor has the protocol heard of another" [ "$(router_lines "new flow (10.2.0.")" = 0 ]
+    # A host that was taken for none is a source like any other.
+    in_ns rcv1 "$BIN/sender" eth0 10.2.0.2 239.1.1.1 $PORT 1 1 20
+    must "a packet of rcv1's makes an entry" kernel_count_is 10.2.0.2 239.1.1.1 1
+    end_router
+}
+
 source_specific() {
     router_and_receivers
     join rcv1 232.1.1.1 10.1.0.3 || wrong "the join is heard"
@@ -333,7 +377,7 @@ no_such_interface() {
     now "with the reason" log_has router "9999"
 }
 
-TESTS="igmp_version_3 igmp_version_2 igmp_version_1 source_specific two_hosts_on_a_link
+TESTS="igmp_version_3 igmp_version_2 igmp_version_1 igmp_without_router_alert reports_are_no_flow source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
     wrong_interface sources_on_every_side many_flows route_changes link_goes_down_and_up
     second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface"

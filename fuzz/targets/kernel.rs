@@ -25,6 +25,8 @@ const INTERFACES: [IfKey; 4] = [
 /// No more datagrams than a socket holds (net.unix.max_dgram_qlen), with room for two ends of dumps.
 const MOST: usize = 8;
 const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The flow that the plane has an entry for.
+const PROGRAMMED: SourceGroup = SourceGroup::new(SOURCE, Ipv4Addr::new(239, 1, 1, 1));
 
 /// What the plane told the group manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,9 +146,14 @@ fn reports(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
     for datagram in datagrams {
         match report(datagram).map(mended) {
             None => malformed += 1,
+            // Refused: no sender has such an address.
+            Some(Told::NoCache(flow, ..) | Told::WrongInterface(flow, ..))
+                if flow.source().is_loopback() => {}
             Some(Told::NoCache(_, on, _) | Told::WrongInterface(_, on, _)) if on.index == 0 => {
                 unknown += 1;
             }
+            // There is no entry for any other flow.
+            Some(Told::WrongInterface(flow, ..)) if flow != PROGRAMMED => {}
             Some(told) => wanted.push(told),
         }
     }
@@ -344,7 +351,7 @@ fn datagrams(mut octets: &[u8]) -> Vec<(Channel, Vec<u8>)> {
             let size = match channel {
                 Channel::Reports => REPORT_SIZE + 1,
                 Channel::Entries => 1025,
-                Channel::Changes | Channel::Answers => 65537,
+                Channel::Changes | Channel::Answers | Channel::Igmp => 65537,
             };
             datagram.resize(size, 0);
         }
@@ -360,7 +367,7 @@ fuzz_target!(|octets: &[u8]| {
     LISTENER.0.lock().unwrap().clear();
     let stage = Stage::new(&LISTENER, &INTERFACES);
     // What the plane programmed, as seen from VIF 0.
-    stage.programmed(SourceGroup::new(SOURCE, Ipv4Addr::new(239, 1, 1, 1)), 0, 0b110);
+    stage.programmed(PROGRAMMED, 0, 0b110);
     for (to, datagram) in &told {
         assert!(stage.tell(*to, datagram));
     }

@@ -33,12 +33,14 @@ pub enum Channel {
     Entries,
     /// Answers to questions.
     Answers,
+    /// IGMP packets.
+    Igmp,
 }
 
 /// A plane without threads, and the kernel's ends of its sockets.
 pub struct Stage {
     plane: Plane,
-    kernel: [UnixDatagram; 4],
+    kernel: [UnixDatagram; 5],
 }
 
 impl Stage {
@@ -52,7 +54,7 @@ impl Stage {
             (ours, kernels)
         };
         let event = || sys::event().expect("an eventfd");
-        let [reports, changes, entries, answers] = [pair(), pair(), pair(), pair()];
+        let [reports, changes, entries, answers, igmp] = [(); 5].map(|()| pair());
         let mut vifs = Vifs::default();
         for interface in interfaces {
             let vif = vifs.choose(interface.index, &[0; sys::MAX_VIFS]).expect("a number");
@@ -64,6 +66,7 @@ impl Stage {
         let plane = Plane {
             table: sys::DEFAULT_TABLE,
             socket: reports.0.into(),
+            igmp: Some(igmp.0.into()),
             upcalls,
             entries: Mutex::new(Entries::new().expect("a netlink socket")),
             vifs: RwLock::new(vifs),
@@ -84,7 +87,7 @@ impl Stage {
             failed_reads: Throttle::new(),
             failed_look_ups: Throttle::new(),
         };
-        Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1] }
+        Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1, igmp.1] }
     }
 
     /// Sends a datagram to the plane. False: the socket's buffer is full.

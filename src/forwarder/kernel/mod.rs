@@ -11,6 +11,7 @@
 //! | `takeover` | a restart with the socket of an earlier program |
 //! | `vifs`, `numbers`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
+//! | `igmp` | IGMP packets that the kernel reports as new flows |
 //! | `pump` | handing on what was read, which client callbacks may block |
 //! | `routes` | routes toward sources |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
@@ -25,6 +26,7 @@ mod batch;
 mod foreign;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod igmp;
 mod interfaces;
 mod mroute;
 mod netlink;
@@ -89,6 +91,8 @@ struct Plane {
     /// The table's number, the default table's included.
     table: u32,
     socket: OwnedFd,
+    /// Gets the IGMP packets that the kernel may take for a flow; None without CAP_NET_RAW.
+    igmp: Option<OwnedFd>,
     upcalls: &'static dyn Upcalls,
     entries: Mutex<Entries>,
     /// Written only with `entries` held or, for [`Vifs::recheck`], by the netlink thread.
@@ -171,6 +175,11 @@ impl Plane {
             .map_err(os("subscribing to changes of forwarding entries"))?;
         let wake = sys::event().map_err(os("making an eventfd"))?;
         let stop = sys::event().map_err(os("making an eventfd"))?;
+        let igmp = match igmp::open() {
+            // With a socket that is handed over no capability is needed.
+            Err(libc::EPERM) => None,
+            opened => Some(opened.map_err(os("opening a raw IGMP socket"))?),
+        };
         // This is the last step, so that a start that fails leaves the table without an owner. A
         // socket that was handed over would stay the owner.
         let Opened { socket, owned, reports_all } =
@@ -180,6 +189,7 @@ impl Plane {
         let plane = Arc::new(Self {
             table,
             socket,
+            igmp,
             upcalls,
             entries: Mutex::new(entries),
             vifs: RwLock::new(Vifs::default()),
@@ -206,6 +216,15 @@ impl Plane {
                 format_args!(
                     "the kernel was built without PIM: packets on a wrong interface that is no \
                      outgoing one of their flow vanish unreported"
+                ),
+            );
+        }
+        if plane.igmp.is_none() {
+            plane.upcalls.log(
+                Level::Warn,
+                format_args!(
+                    "without CAP_NET_RAW an IGMP packet to a group that this machine has joined \
+                     itself is taken for a new flow"
                 ),
             );
         }

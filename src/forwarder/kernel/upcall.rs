@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
+use super::igmp::Heard;
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::report::{Kind, Report, SIZE};
 use super::vifs::NO_PARENT;
@@ -54,6 +55,7 @@ pub struct Reader {
     flood: bool,
     /// The socket's count of reports that found its buffer full, as last counted.
     dropped: u32,
+    heard: Heard,
 }
 
 impl Reader {
@@ -69,6 +71,7 @@ impl Reader {
             cost: FIRST_COST,
             flood: false,
             dropped,
+            heard: Heard::new(),
         }
     }
 }
@@ -116,6 +119,7 @@ impl Work for Reports {
         let place = reader.place(pending);
         if place.is_some() {
             plane.read_reports(&mut reader, list, pending);
+            plane.leave_igmp_out(&mut reader.heard, list);
         }
         if list.len() < LONG {
             list.reverse();
@@ -149,8 +153,8 @@ impl Work for Reports {
 }
 
 impl Plane {
-    /// Whether the flow's entry has an iif. On one without, as those of refused flows, each packet
-    /// comes in on another interface.
+    /// Whether the flow has an entry with an iif. On one without, as those of refused flows and of
+    /// flows that are only to be forgotten, each packet comes in on another interface.
     fn has_iif(&self, flow: SourceGroup) -> bool {
         let entries = self.entries.lock();
         entries.programmed.get(&flow).is_some_and(|entry| entry.parent != NO_PARENT)
@@ -232,9 +236,13 @@ impl Plane {
     /// Waits for a report. False: the plane is to end, or waiting failed.
     fn wait_for_reports(&self, reader: &mut Reader) -> bool {
         let patience = reader.flood.then_some(FLOOD_ENDS.as_millis() as u32);
-        match sys::wait_readable([&self.stop, &self.socket], patience) {
-            Ok([false, came]) => {
-                if !came && std::mem::take(&mut reader.flood) {
+        let igmp = self.igmp.as_ref().unwrap_or(&self.stop);
+        match sys::wait_readable([&self.stop, &self.socket, igmp], patience) {
+            Ok([false, came, igmp_came]) => {
+                if igmp_came {
+                    // Its report is on its way, if there is one.
+                    self.hear_igmp(&mut reader.heard);
+                } else if !came && std::mem::take(&mut reader.flood) {
                     sys::enlarge_buffer(&self.socket, BURST_BUFFER);
                 }
                 true
