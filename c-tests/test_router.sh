@@ -147,6 +147,21 @@ source_specific() {
     end_router
 }
 
+# Threads cost address space: a stack each, and glibc's malloc would reserve 64 MiB for each.
+address_space() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 20 || wrong "20 packets reach the kernel"
+    must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 20)"
+    now "less than 64 MiB" address_space_is_below 65536
+    end_router
+}
+address_space_is_below() {
+    local size
+    size=$(sed -n 's/^VmSize:[[:space:]]*\([0-9]*\) kB$/\1/p' "/proc/$(pid_of router)/status")
+    [ "$size" -lt "$1" ] || { echo "  VmSize: $size kB"; return 1; }
+}
+
 # One host's leave does not cut another off.
 two_hosts_on_a_link() {
     router_and_receivers
@@ -379,7 +394,7 @@ no_such_interface() {
 
 TESTS="igmp_version_3 igmp_version_2 igmp_version_1 igmp_without_router_alert reports_are_no_flow source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
-    wrong_interface sources_on_every_side many_flows route_changes link_goes_down_and_up
+    wrong_interface address_space sources_on_every_side many_flows route_changes link_goes_down_and_up
     second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface"
 
 prepare

@@ -22,7 +22,7 @@ pub use mroute::{
     mrt_flush, mrt_init, mrt_pim, mrt_table, same_namespace, sg_count, take_igmp_socket,
     vif_exists,
 };
-pub use thread::{Body, Thread};
+pub use thread::{Body, Thread, share_one_arena};
 
 use std::ffi::c_int;
 use std::mem::{MaybeUninit, size_of};

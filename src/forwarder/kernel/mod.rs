@@ -266,6 +266,8 @@ impl Plane {
 impl Forwarder for KernelForwarder {
     fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
         let plane = Plane::open(self.table, self.socket, upcalls)?;
+        // Its threads allocate. A router is no heavy user of malloc.
+        sys::share_one_arena();
         if self.plane.set(Arc::clone(&plane)).is_err() {
             plane.stop(true);
             return Err(ForwarderError::Refused("the forwarder was started before"));
