@@ -5,8 +5,8 @@
 #   tools/test.sh      `make test`: what needs a C compiler and Rust and no special runtime. The
 #                      tests in C run beside those in Rust, of which those that take long are
 #                      shortened or left out.
-#   tools/test.sh all  `make test-all`: all tests in full, one after another, so that those that
-#                      measure times have the machine for themselves.
+#   tools/test.sh all  `make test-all`: all tests in full. Those in Rust, some of which measure
+#                      times, have the machine for themselves, and so does the fuzzer.
 #
 # What cannot run here is reported as skipped. With CI=true that is a failure.
 set -eu
@@ -24,7 +24,7 @@ esac
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/mgm-test.XXXXXX") # results: lines "PASSED FAILED"; skipped: reasons
 : >"$WORK/results"
 : >"$WORK/skipped"
-BESIDE= # the process group of what runs beside the tests in Rust
+BESIDE= # the process group of what runs beside the others
 end() {
     [ -z "$BESIDE" ] || kill -TERM -- "-$BESIDE" 2>/dev/null || true
     rm -rf "$WORK"
@@ -113,45 +113,61 @@ router() {
     one "make demo's transcript ($1)" "${@:2}" "$C_TESTS/demo.sh"
 }
 
+# beside COMMAND: in a process group of its own, to be ended as one; what it prints comes with
+# finish_beside.
+beside() {
+    set -m
+    "$@" >"$WORK/beside" 2>&1 </dev/null &
+    BESIDE=$!
+    set +m
+}
+finish_beside() {
+    wait "$BESIDE" || result 0 1
+    BESIDE=
+    cat "$WORK/beside"
+}
+
+quick_in_c() {
+    suite "C: two compilers, linked and loaded, and under sanitizers" c-tests/matrix.sh quick
+    suite "Faults" c-tests/tools.sh oom faults unload hangs
+    title "Programs"
+    startup
+    installation
+    router "$(id -un)"
+}
+tools() {
+    suite "Faults and tools" c-tests/tools.sh
+    title "Programs"
+    startup
+    installation
+}
+
 C_TESTS=c-tests
 title "Building the tests"
 "$CARGO" test --no-run
 begun=$SECONDS
 if [ $KIND = quick ]; then
-    set -m # a process group of its own, to be ended as one
-    {
-        suite "C: two compilers, linked and loaded, and under sanitizers" c-tests/matrix.sh quick
-        suite "Faults" c-tests/tools.sh oom faults unload hangs
-        title "Programs"
-        startup
-        installation
-        router "$(id -un)"
-    } >"$WORK/beside" 2>&1 </dev/null &
-    BESIDE=$!
-    set +m
+    beside quick_in_c
     suite "Rust" rust_tests
-    wait "$BESIDE" || result 0 1
-    BESIDE=
-    cat "$WORK/beside"
+    finish_beside
 else
     export MGM_TESTS=all
     suite "Rust" rust_tests --include-ignored
+    beside tools
     suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
-    suite "Faults and tools" c-tests/tools.sh
-    suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
-    title "Programs"
-    startup
-    installation
     router "$(id -un)"
     # The same as an ordinary user, whom root can be for a moment.
     if [ "$(id -u)" = 0 ]; then
         C_TESTS=$WORK/user/c-tests # where an ordinary user can read the built programs
         mkdir "$WORK/user"
         cp -a c-tests build "$WORK/user"
-        chmod -R a+rX "$WORK"
+        chmod a+x "$WORK"
+        chmod -R a+rX "$WORK/user"
         router "an ordinary user" setpriv --reuid=65534 --regid=65534 --clear-groups \
             env HOME=/nonexistent TMPDIR=/tmp
     fi
+    finish_beside
+    suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
 fi
 
 echo
