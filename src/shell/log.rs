@@ -125,7 +125,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Notes a fault of the library, after which no call works any more (rule A5).
     pub fn mark_broken(&self) {
         self.broken.store(true, Ordering::Release);
-        self.wake();
+        self.wake_all();
         self.log(Level::Error, format_args!("internal fault; the library is closed"));
     }
 

@@ -7,20 +7,23 @@ use crate::core::{Adding, ClientInfo, Core, Looked, Taking};
 use crate::error::Error;
 use crate::forwarder::Pool;
 use crate::log::Level;
+use crate::shell::bells::{Bells, Event};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::log::KeptLine;
 pub(crate) use crate::shell::log::LastLog;
 use crate::shell::perform::Call;
+use crate::shell::run::Locked;
 pub(crate) use crate::shell::run::{Moment, Running, State};
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::sys::sync::{Condvar, Mutex, RwLock, coarse_time};
+use crate::sys::sync::{Mutex, RwLock, coarse_time};
 use crate::throttle::FlowLines;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use std::ops::DerefMut;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -31,10 +34,7 @@ pub struct Mgm<C: 'static> {
     pub(crate) state: RwLock<State<C>>,
     /// Held while starting or stopping.
     pub(crate) starting: Mutex<()>,
-    /// Counts the events that waiting threads may wait for.
-    events: Mutex<u64>,
-    event: Condvar,
-    waiting: AtomicU32,
+    pub(super) bells: Bells,
     pub(super) broken: AtomicBool,
     pub(super) level: AtomicU32,
     pub(super) sink: RwLock<LogSink>,
@@ -61,9 +61,7 @@ impl<C: Callbacks> Mgm<C> {
             this: OnceLock::new(),
             state: RwLock::new(State::new()),
             starting: Mutex::new(()),
-            events: Mutex::new(0),
-            event: Condvar::new(),
-            waiting: AtomicU32::new(0),
+            bells: Bells::new(),
             broken: AtomicBool::new(false),
             level: AtomicU32::new(Level::Error as u32),
             sink: RwLock::new(LogSink::Stderr),
@@ -95,7 +93,7 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         let info = ClientInfo { protocol, component, has_local_join: callbacks.has_local_join() };
-        let mut state = self.state.write();
+        let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
         let slot = running.core.next_client_slot()?;
         running.delivery.reserve_lane(slot)?;
@@ -120,7 +118,7 @@ impl<C: Callbacks> Mgm<C> {
         // Rule A8: no callback of the client is running when this returns, except those that this
         // thread itself is inside of.
         let waits = begun?;
-        self.wait_until(|state, _| {
+        self.wait_until(Event::Lane(client.slot), |state, _| {
             // This goes on during MgmHostStop too, which waits for the same callback; and where
             // MgmHostStop was called inside that callback, until the callback has returned.
             let (running, noted) = state.with_waits();
@@ -140,7 +138,7 @@ impl<C: Callbacks> Mgm<C> {
         let epoch = call.epoch;
         let me = context::token();
         let wait = {
-            let mut state = self.state.write();
+            let mut state = self.lock();
             let (running, waits) = state.with_waits();
             let running = running
                 .filter(|running| running.epoch == epoch && !running.closed)
@@ -159,7 +157,8 @@ impl<C: Callbacks> Mgm<C> {
             runner.is_some()
         };
         self.answer_orphans(call, client);
-        self.wake();
+        // Flows may have ended that others wait for.
+        self.wake_all();
         Ok(wait)
     }
 
@@ -329,7 +328,7 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<R, Error> {
         let here = context::here(self.address());
         let (now, mut next) = (self.now(), None);
-        let mut state = self.state.write();
+        let mut state = self.lock();
         let running = state.running().ok_or_else(|| stale(client))?;
         let mut call = running.begin(here)?;
         call.last = true;
@@ -351,7 +350,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Does something under the lock, if the library runs.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Running<C>) -> R) -> Option<R> {
-        self.state.write().running().map(f)
+        self.lock().running().map(f)
     }
 
     pub(crate) fn with_in<R>(
@@ -359,39 +358,40 @@ impl<C: Callbacks> Mgm<C> {
         epoch: u64,
         f: impl FnOnce(&mut Running<C>) -> R,
     ) -> Result<R, Error> {
-        self.state.write().running_in(epoch).map(f).ok_or(Error::NotRunning)
+        self.lock().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 
-    /// Waits until a condition under the lock holds, or a fault closes the library. The condition
-    /// is told whether nothing has come about for a while.
-    pub(crate) fn wait_until(&self, mut over: impl FnMut(&mut State<C>, bool) -> bool) {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+    /// The state, to change. When the lock is let go of, threads are woken that wait for what has come
+    /// about meanwhile.
+    pub(crate) fn lock(&self) -> impl DerefMut<Target = State<C>> + use<'_, C> {
+        Locked::new(self.state.write(), &self.bells)
+    }
+
+    /// Waits for an event: until a condition under the lock holds, or a fault closes the library. The
+    /// condition is told whether nothing has come about for a while.
+    pub(crate) fn wait_until(
+        &self,
+        event: Event,
+        mut over: impl FnMut(&mut State<C>, bool) -> bool,
+    ) {
+        // Most often there is nothing to wait for.
+        if self.is_broken() || over(&mut self.lock(), false) {
+            return;
+        }
         let mut late = false;
-        loop {
-            let seen = *self.events.lock();
-            if self.is_broken() || over(&mut self.state.write(), late) {
-                break;
-            }
-            let mut events = self.events.lock();
-            if *events == seen {
-                // It wakes up without an event from time to time, for conditions that time makes
-                // true.
-                late = self.event.wait_for(&mut events, Duration::from_millis(100)).timed_out();
-            }
-            drop(events);
+        let mut listener = self.bells.listen(event);
+        while !self.is_broken() && !over(&mut self.lock(), late) {
+            // Woken without an event now and then, for conditions that time makes true.
+            late = !listener.wait(Duration::from_millis(100));
             if late {
                 self.watch();
             }
         }
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Notes an event that a thread may wait for.
-    pub(crate) fn wake(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            *self.events.lock() += 1;
-            self.event.notify_all();
-        }
+    /// Something happened that any thread may wait for.
+    pub(crate) fn wake_all(&self) {
+        self.bells.ring_all();
     }
 
     /// Whether it runs, is being started or being stopped. Waits for no lock. So during a start it

@@ -8,6 +8,7 @@
 //! | `log` | the log's lines, and the fault that closes the library |
 //! | `perform` | carrying out what the core decided |
 //! | `deliver` | who calls which client next |
+//! | `bells` | how threads that wait are woken |
 //! | `waits` | which thread waits for which client's callback to return |
 //! | `context` | what a thread is inside of |
 //! | `host_calls` | which threads are inside the host's functions |
@@ -21,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod bells;
 pub mod callbacks;
 pub(crate) mod context;
 pub(crate) mod deliver;

@@ -5,6 +5,7 @@
 use crate::control::Control;
 use crate::core::Core;
 use crate::forwarder::Forwarder;
+use crate::shell::bells::{Bells, Events};
 use crate::shell::deliver::Delivery;
 use crate::shell::host_calls::HostCalls;
 use crate::shell::perform::Batch;
@@ -13,6 +14,7 @@ use crate::shell::waits::Waits;
 use crate::shell::walks::Walks;
 use crate::sys::sync::Mutex;
 use crate::types::{ClientId, Millis, SourceGroup};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Everything that exists while the library runs.
@@ -115,5 +117,56 @@ impl<C> State<C> {
     /// The run, for readers, unless it is being started or stopped.
     pub fn shared(&self) -> Option<&Running<C>> {
         self.running.as_ref().filter(|running| !running.closed)
+    }
+}
+
+/// The state while it is locked. What comes about meanwhile is told to those who wait for it as soon as it
+/// is let go of.
+pub(crate) struct Locked<'a, C, G: DerefMut<Target = State<C>>> {
+    state: G,
+    // Dropped after the lock was let go of.
+    news: News<'a>,
+}
+
+struct News<'a> {
+    bells: &'a Bells,
+    events: Option<Events>,
+}
+
+impl<'a, C, G: DerefMut<Target = State<C>>> Locked<'a, C, G> {
+    pub(super) const fn new(state: G, bells: &'a Bells) -> Self {
+        Self { state, news: News { bells, events: None } }
+    }
+}
+
+impl<C, G: DerefMut<Target = State<C>>> Deref for Locked<'_, C, G> {
+    type Target = State<C>;
+
+    fn deref(&self) -> &State<C> {
+        &self.state
+    }
+}
+
+impl<C, G: DerefMut<Target = State<C>>> DerefMut for Locked<'_, C, G> {
+    fn deref_mut(&mut self) -> &mut State<C> {
+        &mut self.state
+    }
+}
+
+impl<C, G: DerefMut<Target = State<C>>> Drop for Locked<'_, C, G> {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.state.running
+            && !running.delivery.events.is_empty()
+        {
+            self.news.events = Some(running.delivery.events.take());
+        }
+    }
+}
+
+impl Drop for News<'_> {
+    fn drop(&mut self) {
+        if let Some(events) = &self.events {
+            events.ring(self.bells);
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::forwarder::memory::{MemoryForwarder, Received};
 use crate::forwarder::packet::{self, Packet};
 use crate::handle;
 use crate::log::{Level, Line};
+use crate::shell::bells::Event;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::deliver::Delivery;
@@ -97,7 +98,7 @@ impl<C: Callbacks> Mgm<C> {
         settings: Settings,
         started: Millis,
     ) -> Result<&'static str, Error> {
-        if self.state.write().whole().is_some() {
+        if self.lock().whole().is_some() {
             return Err(Error::AlreadyRunning);
         }
         self.set_log(settings.log_level, settings.log.clone());
@@ -116,7 +117,7 @@ impl<C: Callbacks> Mgm<C> {
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
         {
-            let mut state = self.state.write();
+            let mut state = self.lock();
             // No two runs of any manager have the same number.
             let (epoch, generation) = (RUNS.fetch_add(1, Relaxed), state.generation);
             let mut core = Core::new(limits, generation, handle::MAX_GENERATION);
@@ -157,7 +158,7 @@ impl<C: Callbacks> Mgm<C> {
                 return Err(Error::Start(reason));
             }
         };
-        if let Some(running) = self.state.write().whole() {
+        if let Some(running) = self.lock().whole() {
             (running.control, running.closed) = (control, false);
         }
         self.pool.go();
@@ -200,7 +201,7 @@ impl<C: Callbacks> Mgm<C> {
     fn stop_locked(&'static self) -> Result<LastLog, Error> {
         let me = context::token();
         let (forwarder, control, host_calls) = {
-            let mut state = self.state.write();
+            let mut state = self.lock();
             let (running, waits) = state.with_waits();
             let running = running.ok_or(Error::NotRunning)?;
             if waits.any_inside(me, (running.epoch, &running.delivery)) {
@@ -209,7 +210,7 @@ impl<C: Callbacks> Mgm<C> {
             running.closed = true;
             (running.forwarder.clone(), running.control.take(), running.host_calls.clone())
         };
-        self.wake();
+        self.wake_all();
         if control.is_some_and(|control| !control.stop()) {
             self.log(
                 Level::Error,
@@ -218,7 +219,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         let begun = Instant::now();
         let mut stuck = false;
-        self.wait_until(|state, _| {
+        self.wait_until(Event::Stop, |state, _| {
             let running = state.whole().as_ref();
             let others = running.map(|running| running.delivery.others_running(me));
             let (busy, hanging) = others.unwrap_or_default();
@@ -246,7 +247,7 @@ impl<C: Callbacks> Mgm<C> {
     /// behind.
     fn take_down(&self, patience: Duration) -> bool {
         let ended = {
-            let mut state = self.state.write();
+            let mut state = self.lock();
             let ended = state.whole().take();
             if let Some(running) = &ended {
                 state.waits.end_run((running.epoch, &running.delivery));
@@ -256,7 +257,7 @@ impl<C: Callbacks> Mgm<C> {
             ended
         };
         drop(ended);
-        self.wake();
+        self.wake_all();
         let all_are_out = self.pool.end(patience);
         self.host_clock.store(false, Relaxed);
         self.active.store(false, Relaxed);

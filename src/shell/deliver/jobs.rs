@@ -19,6 +19,8 @@ struct Job {
     apart: u32,
     /// The call that began it has not returned.
     alive: bool,
+    /// The thread of that call waits for it.
+    awaited: bool,
     /// In use at all.
     used: bool,
     next_free: u32,
@@ -42,7 +44,7 @@ impl Jobs {
             }
         };
         self.jobs[id as usize] =
-            Job { open: 0, apart: 0, alive: true, used: true, next_free: NONE };
+            Job { open: 0, apart: 0, alive: true, awaited: false, used: true, next_free: NONE };
         Ok(id)
     }
 
@@ -75,11 +77,21 @@ impl Jobs {
         }
     }
 
-    pub(super) fn done(&mut self, job: u32) {
-        if let Some(known) = self.jobs.get_mut(job as usize) {
-            known.open -= 1;
-            self.free_if_done(job);
-        }
+    /// True: it was the last thing that a thread is waiting for.
+    pub(super) fn done(&mut self, job: u32) -> bool {
+        let Some(known) = self.jobs.get_mut(job as usize) else { return false };
+        known.open -= 1;
+        let over = known.open == 0 && known.awaited;
+        self.free_if_done(job);
+        over
+    }
+
+    pub(super) fn set_awaited(&mut self, job: u32) {
+        self.jobs[job as usize].awaited = true;
+    }
+
+    pub(super) fn is_awaited(&self, job: u32) -> bool {
+        self.jobs.get(job as usize).is_some_and(|job| job.awaited)
     }
 
     /// Counts one open action of a job in `apart` from now on, or no longer.

@@ -29,6 +29,7 @@ mod tests;
 use crate::core::NONE;
 use crate::core::state::outbox::{Chain, Node, Outbox};
 use crate::error::Error;
+use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
 use jobs::Jobs;
 
@@ -82,12 +83,15 @@ pub struct Delivery<C> {
     jobs: Jobs,
     /// When the lanes were last looked at for clients that hang.
     looked: Option<Instant>,
+    /// What threads may be waiting for has come about.
+    pub(in crate::shell) events: Events,
 }
 
 impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
-    pub const fn new() -> Self {
-        Self { lanes: Vec::new(), ready: (NONE, NONE), jobs: Jobs::new(), looked: None }
+    pub fn new() -> Self {
+        let (lanes, ready, jobs) = (Vec::new(), (NONE, NONE), Jobs::new());
+        Self { lanes, ready, jobs, looked: None, events: Events::new() }
     }
 
     /// Makes room for a lane in this slot.
@@ -141,7 +145,14 @@ impl<C: Clone> Delivery<C> {
 
     /// An action of a job was performed or dropped.
     pub fn done(&mut self, job: u32) {
-        self.jobs.done(job);
+        if self.jobs.done(job) {
+            self.events.note(Event::Job(job));
+        }
+    }
+
+    /// The job's own thread is about to wait for it.
+    pub fn await_job(&mut self, job: u32) {
+        self.jobs.set_awaited(job);
     }
 
     /// Puts the core's new actions into their clients' lanes. Lanes without a runner become ready.
@@ -257,6 +268,7 @@ impl<C: Clone> Delivery<C> {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
         (lane.runner, lane.kept) = (None, true);
+        self.left(slot);
     }
 
     /// The runner leaves a lane, kept or not, to a thread that is responsible for its first action,
@@ -270,6 +282,19 @@ impl<C: Clone> Delivery<C> {
         self.ready.0 = slot;
         if first == NONE {
             self.ready.1 = slot;
+        }
+        self.left(slot);
+        if let Some(job) = self.next_job(slot, outbox)
+            && self.jobs.is_awaited(job)
+        {
+            self.events.note(Event::Job(job));
+        }
+    }
+
+    /// The thread of a lane has left it: there may be some that wait for that, as its client goes.
+    fn left(&mut self, slot: u32) {
+        if self.lanes[slot as usize].leaving {
+            self.events.note(Event::Lane(slot));
         }
     }
 
@@ -288,6 +313,7 @@ impl<C: Clone> Delivery<C> {
     pub fn stop_running(&mut self, slot: u32, outbox: &Outbox) -> bool {
         self.moves(slot, outbox);
         self.lanes[slot as usize].runner = None;
+        self.left(slot);
         self.retire(slot)
     }
 

@@ -37,7 +37,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         // What follows can cause upcalls, whose callbacks may call the library.
         if let Some(slot) = call.kept.take()
-            && let Some(running) = self.state.write().whole()
+            && let Some(running) = self.lock().whole()
             && running.epoch == call.epoch
         {
             running.delivery.offer(slot, call.here.token, &running.core.outbox);
@@ -60,7 +60,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         // Calls inside the forwarder's functions may have added more.
         call.sees_to_all |= context::take_left_over();
-        let mut state = self.state.write();
+        let mut state = self.lock();
         let Some(running) = state.running_in(call.epoch) else { return false };
         if let Some(slot) = call.kept {
             running.delivery.moves(slot, &running.core.outbox);
@@ -72,7 +72,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Takes up to [`BATCH`] stale entries with the states that they are to have, or one interface.
     fn collect(&'static self, batch: &mut Batch, epoch: u64) -> bool {
         batch.clear();
-        let mut state = self.state.write();
+        let mut state = self.lock();
         let Some(running) = state.running_in(epoch) else { return false };
         let core = &mut running.core;
         let counts_each = running.forwarder.counts_each().is_some();
@@ -161,7 +161,7 @@ impl<C: Callbacks> Mgm<C> {
                 );
             }
         }
-        let mut state = self.state.write();
+        let mut state = self.lock();
         let Some(running) = state.running_in(epoch) else { return };
         for (at, entry) in entries.iter().enumerate() {
             if failures.iter().any(|(failed, _)| *failed == at) {

@@ -60,6 +60,14 @@ impl Question {
         }
     }
 
+    /// The flow that it is about, if others may be waiting for the answer.
+    pub(super) const fn flow(&self) -> Option<SourceGroup> {
+        match self {
+            Self::Rpf { of, .. } | Self::Creation { of, .. } => Some(*of),
+            _ => None,
+        }
+    }
+
     /// Calls the client.
     pub(super) fn put<C: Callbacks>(&mut self, client: &C) {
         match self {

@@ -120,7 +120,7 @@ fn a7_a_client_that_hangs_for_a_while() {
                 running.delivery.set_hanging(b_id.slot, &running.core.outbox, true);
             }
         });
-        stage.mgm.wake();
+        stage.mgm.wake_all();
         join_all(changes);
         // Whoever ran it has left it to others only if it was ready.
         stage.add(a_id, group(7), 1).unwrap();
