@@ -192,6 +192,12 @@ impl Drop for Out {
     }
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pool {
     /// No threads.
     pub const fn new() -> Self {
@@ -312,9 +318,7 @@ impl Pool {
     fn watch(&self, word: &AtomicU64) -> Option<Short> {
         word.fetch_and(!FRESH, SeqCst);
         let mut state = self.state.lock();
-        if state.run.is_none() {
-            return None;
-        }
+        state.run.as_ref()?;
         let added = if state.standing_by == 0 { state.add_spare(&self.words) } else { Ok(()) };
         if state.standing_by <= 1 {
             state.needed = Some(Instant::now());
@@ -537,7 +541,7 @@ mod tests {
     impl Duty for Work {
         fn turn(&self, turn: &Turn<'_>) -> Next {
             self.begun.fetch_add(1, SeqCst);
-            let hangs = self.hangs.try_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            let hangs = self.hangs.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
             if hangs {
                 calling(
                     |short| self.short.lock().push(short),
