@@ -99,7 +99,7 @@ mod scheduled {
     }
 
     /// Always the same moment; what is later comes after it.
-    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(crate) struct Instant {
         later: bool,
     }
