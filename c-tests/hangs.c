@@ -232,9 +232,57 @@ static void a7_a_client_is_waited_for_once(void)
     alarm(0);
 }
 
+static pthread_mutex_t of_the_program = PTHREAD_MUTEX_INITIALIZER;
+static int joins_heard;
+
+static DWORD join_that_locks(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group, (void)group_mask, (void)member;
+    set(&inside, 1);
+    pthread_mutex_lock(&of_the_program);
+    __atomic_add_fetch(&joins_heard, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&of_the_program);
+    return NO_ERROR;
+}
+
+/* The rule for locks: a call that is made with a lock held that a callback takes stalls, 5 s, while the
+ * callback waits for the lock on another thread, and goes on without it. The alert is not lost. (Where
+ * the callback runs on the calling thread itself, nothing can help.) */
+static void a_lock_across_a_call_stalls_it(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE client, locks;
+    pthread_t thread;
+    double begun;
+    client = start(&config);
+    set(&inside, 0);
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pfnJoinAlertCallback = join_that_locks;
+    CHECK_CODE(MgmRegisterMProtocol(&callbacks, 101, 8, &locks), NO_ERROR);
+    pthread_mutex_lock(&of_the_program);
+    CHECK_EQ(pthread_create(&thread, NULL, join_on_1, client), 0);
+    await(&inside); /* its callback waits for the lock, on that thread */
+    begun = seconds();
+    CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, htonl(0xe8010102), ALL_ONES, 1, 0,
+                                          MGM_JOIN_STATE_FLAG),
+               NO_ERROR);
+    CHECK(seconds() - begun > 3 && seconds() - begun < 20);
+    CHECK_EQ(__atomic_load_n(&joins_heard, __ATOMIC_SEQ_CST), 0);
+    pthread_mutex_unlock(&of_the_program);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    begun = seconds();
+    while (__atomic_load_n(&joins_heard, __ATOMIC_SEQ_CST) < 2 && seconds() - begun < 20)
+        usleep(1000);
+    CHECK_EQ(joins_heard, 2);
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+    alarm(0);
+}
+
 int main(void)
 {
     RUN(a7_a_client_is_waited_for_once);
+    RUN(a_lock_across_a_call_stalls_it);
     RUN(in_a_function_of_the_host);
     RUN(on_the_timers_thread);
     RUN(in_a_function_of_the_plane);

@@ -7,6 +7,7 @@
 #   faults      a library that is made to panic in each function (rule A5)
 #   panics      the same from Rust
 #   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
+#   leaving     callbacks that are left by a C++ exception or with their thread
 #   hangs       functions of the host's that do not return, while the run ends
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
 #   canaries    the sanitizers and valgrind, each with an error that it has to find
@@ -102,6 +103,16 @@ part_unload() {
         env LD_LIBRARY_PATH="$LIB" timeout 300 "$OUT/unload" "${clients[@]}"
 }
 
+part_leaving() {
+    # shellcheck disable=SC2317 # it is called by check
+    leaving_program() {
+        "${CXX:-g++}" -std=c++11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -g -O1 -pthread \
+            -Iinclude c-tests/leaving.cpp -o "$OUT/leaving" -L"$LIB" -lmgm "-Wl,-rpath,$LIB"
+    }
+    check "leaving: it compiles" leaving_program
+    check "leaving: a callback that does not return ends the process" timeout 600 "$OUT/leaving"
+}
+
 part_hangs() {
     check "hangs: it compiles" program "$OUT/hangs" "$LIB" c-tests/hangs.c
     check "hangs: a run ends without what hangs" timeout 300 "$OUT/hangs"
@@ -191,7 +202,7 @@ part_schedules() {
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults panics unload hangs tsan canaries schedules
+[ $# -gt 0 ] || set -- oom faults panics unload leaving hangs tsan canaries schedules
 for part; do
     "part_$part"
 done

@@ -29,6 +29,9 @@
  *
  * THREADS AND CALLBACKS
  *   Any function can be called from any thread at any time, from inside any callback too.
+ *   Hold no lock across a call if one of your callbacks takes it. Callbacks run during the call: on
+ *   the calling thread, where the program then deadlocks, or on another one, where the call waits
+ *   for 5 seconds and goes on without the callback.
  *   Callbacks run on the library's threads or on a thread that is calling the library. They come to
  *   one client one at a time, in the order of the changes that caused them. Alerts that a call made
  *   outside any callback causes have been delivered when it returns. Those that a call made inside a
@@ -36,8 +39,12 @@
  *   stays in one callback for 5 seconds is not waited for any more until it has returned, neither
  *   by calls nor by packets; its alerts stay queued, in order.
  *   A callback's address may be NULL: it is then skipped. What a callback returns is ignored. It
- *   must return in the ordinary way, without longjmp() or a C++ exception, and should return soon,
- *   since packets of new flows wait for it.
+ *   should return soon, since packets of new flows wait for it. One that is left by a C++ exception,
+ *   or with its thread (pthread_exit(), pthread_cancel()), ends the process with abort(). One that is left by longjmp() goes unnoticed:
+ *   what the library was doing is left half done, and the client counts as still inside it.
+ *   Alerts are not given again to a client that registers later: it enumerates the groups then.
+ *   A call needs up to 32 KiB of stack, and one that starts or ends the library up to 64 KiB; what
+ *   callbacks use comes on top. Signals are blocked on the library's own threads.
  *   After MgmDeRegisterMProtocol has returned NO_ERROR no callback of that client runs any more.
  *   In a child of fork() that was made while the library ran, every function gives
  *   ERROR_CAN_NOT_COMPLETE and does nothing; the parent goes on. A child made inside a callback must not return from
@@ -280,7 +287,7 @@ struct _MIB_IPMCAST_MFE {
     DWORD dwRouteNetwork;
     /** The mask of that prefix. */
     DWORD dwRouteMask;
-    /** Seconds since the entry was made. */
+    /** Seconds since the entry was made. Goes on where its lifetime ends and it is made anew in place. */
     ULONG ulUpTime;
     /** Seconds until its lifetime ends, begun seconds counted as whole. */
     ULONG ulExpiryTime;
@@ -675,7 +682,8 @@ typedef struct _MGM_IF_ENTRY *PMGM_IF_ENTRY;
  * address.
  *
  * pbPacketHdr is the packet's IP header, dwHdrSize >= 20 octets; pbRoute is an RTM_DEST_INFO
- * with the prefix that matched. Both are copies, valid until the callback returns.
+ * with the prefix that matched. Both are copies, valid until the callback returns; what is written
+ * into them is not read.
  */
 typedef DWORD (*PMGM_RPF_CALLBACK)(DWORD dwSourceAddr,
                                    DWORD dwSourceMask,
@@ -695,6 +703,10 @@ typedef DWORD (*PMGM_RPF_CALLBACK)(DWORD dwSourceAddr,
  * dwInIfIndex and dwInIfNextHopAddr name the incoming interface. To keep an interface out of the
  * entry set its bIsEnabled to FALSE; everything else in the array is only read. The array is
  * valid until the callback returns.
+ *
+ * A member that comes when the entry is there raises no creation alert: its interface joins the
+ * entry at once. An owner that does not want it there deletes the membership with
+ * MGM_FORWARD_STATE_FLAG, which may be done inside its local-join callback.
  */
 typedef DWORD (*PMGM_CREATION_ALERT_CALLBACK)(DWORD dwSourceAddr,
                                               DWORD dwSourceMask,

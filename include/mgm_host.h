@@ -15,7 +15,10 @@
  * What mgm.h says of calls, numbers, threads and callbacks holds here too: from inside pfnLog,
  * pfnTransmit, pfnClock and, with the memory forwarder, pfnRoute any function can be called, as from
  * inside a client's callback. From inside the functions of a custom forwarder only those that read
- * may be called (MGM_HOST_FORWARDER).
+ * may be called (MGM_HOST_FORWARDER). All of them can run on several threads at once, except those of
+ * a custom forwarder that MGM_HOST_FORWARDER says come one at a time. A function that is not returned
+ * from (a C++ exception, longjmp()), or that takes a lock which is held across a call, has the
+ * consequences that mgm.h names for a client's callbacks.
  *
  * This file is generated from src/ffi; `make header` writes it anew.
  */
@@ -90,7 +93,8 @@ typedef void (*PMGM_HOST_TRANSMIT_CALLBACK)(PVOID pvContext,
 
 /**
  * A line for the log, without a line end, NUL-terminated, at most 511 octets of UTF-8; dwLevel
- * is MGM_LOG_ERROR to MGM_LOG_TRACE. Valid until the callback returns.
+ * is MGM_LOG_ERROR to MGM_LOG_TRACE. Valid until the callback returns. May run on several threads at
+ * once, those of the library among them.
  */
 typedef void (*PMGM_HOST_LOG_CALLBACK)(PVOID pvContext, DWORD dwLevel, const char *pszMessage);
 

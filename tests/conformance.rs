@@ -133,7 +133,7 @@ fn exists(name: &str) -> Result<(), String> {
     let defined = match Path::new(file).extension().and_then(|ending| ending.to_str()) {
         _ if test.is_empty() => text.contains("#[test]"),
         Some("rs") => text.contains(&format!("fn {test}(")),
-        Some("c") => text.contains(&format!("RUN({test})")),
+        Some("c" | "cpp") => text.contains(&format!("RUN({test})")),
         Some("sh") => text.contains(&format!("\n{test}() {{")),
         _ => false,
     };
@@ -161,6 +161,24 @@ fn every_row_and_every_rule_names_tests_that_exist() {
             }
             wrong.extend(tests.iter().filter_map(|test| exists(test).err()));
         }
+    }
+    assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
+}
+
+/// What the README and the manual promise beside the rules: each line names its tests.
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let document = read("docs/CONFORMANCE.md");
+    let (_, section) = document.split_once("\n## Promises").expect("the promises' section");
+    let section = section.split("\n## ").next().unwrap();
+    let promises: Vec<&str> = section.lines().filter(|line| line.starts_with("- ")).collect();
+    assert!(promises.len() >= 15, "the promises were not found");
+    let mut wrong = Vec::new();
+    for promise in promises {
+        if tests_in(promise).is_empty() {
+            wrong.push(format!("{promise}: no test"));
+        }
+        wrong.extend(tests_in(promise).into_iter().filter_map(|test| exists(test).err()));
     }
     assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
 }

@@ -44,14 +44,14 @@ fn alert() -> u32 {
     0
 }
 
-extern "C" fn add_interface(_: *mut c_void, _: u32, _: u32) -> u32 {
+extern "C-unwind" fn add_interface(_: *mut c_void, _: u32, _: u32) -> u32 {
     0
 }
-extern "C" fn remove_interface(_: *mut c_void, _: u32, _: u32) {}
-extern "C" fn join_alert(_: u32, _: u32, _: u32, _: u32, _: i32) -> u32 {
+extern "C-unwind" fn remove_interface(_: *mut c_void, _: u32, _: u32) {}
+extern "C-unwind" fn join_alert(_: u32, _: u32, _: u32, _: u32, _: i32) -> u32 {
     alert()
 }
-extern "C" fn prune_alert(
+extern "C-unwind" fn prune_alert(
     _: u32,
     _: u32,
     _: u32,
@@ -63,7 +63,7 @@ extern "C" fn prune_alert(
 ) -> u32 {
     alert()
 }
-extern "C" fn route(_: *mut c_void, source: u32, route: *mut MGM_ROUTE) -> u32 {
+extern "C-unwind" fn route(_: *mut c_void, source: u32, route: *mut MGM_ROUTE) -> u32 {
     // SAFETY: the library gives a route to fill.
     unsafe {
         (*route).dwIfIndex = 1;
@@ -71,7 +71,7 @@ extern "C" fn route(_: *mut c_void, source: u32, route: *mut MGM_ROUTE) -> u32 {
     }
     0
 }
-extern "C" fn set_mfe(
+extern "C-unwind" fn set_mfe(
     _: *mut c_void,
     _: u32,
     _: u32,
@@ -82,10 +82,15 @@ extern "C" fn set_mfe(
 ) -> u32 {
     0
 }
-extern "C" fn delete_mfe(_: *mut c_void, _: u32, _: u32) -> u32 {
+extern "C-unwind" fn delete_mfe(_: *mut c_void, _: u32, _: u32) -> u32 {
     0
 }
-extern "C" fn counters(_: *mut c_void, _: u32, _: u32, counters: *mut MGM_MFE_COUNTERS) -> u32 {
+extern "C-unwind" fn counters(
+    _: *mut c_void,
+    _: u32,
+    _: u32,
+    counters: *mut MGM_MFE_COUNTERS,
+) -> u32 {
     // SAFETY: the library gives counters to fill.
     unsafe { (*counters).ulInPkts = 1 };
     0

@@ -265,7 +265,7 @@ fn call_back() {
     }
 }
 
-unsafe extern "C" fn rpf(
+unsafe extern "C-unwind" fn rpf(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -290,7 +290,7 @@ unsafe extern "C" fn rpf(
     word()
 }
 
-unsafe extern "C" fn creation(
+unsafe extern "C-unwind" fn creation(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -314,7 +314,7 @@ unsafe extern "C" fn creation(
     word()
 }
 
-unsafe extern "C" fn prune(
+unsafe extern "C-unwind" fn prune(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -330,12 +330,12 @@ unsafe extern "C" fn prune(
     word()
 }
 
-unsafe extern "C" fn join(_: DWORD, _: DWORD, _: DWORD, _: DWORD, _: BOOL) -> DWORD {
+unsafe extern "C-unwind" fn join(_: DWORD, _: DWORD, _: DWORD, _: DWORD, _: BOOL) -> DWORD {
     call_back();
     word()
 }
 
-unsafe extern "C" fn wrong(
+unsafe extern "C-unwind" fn wrong(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -349,17 +349,24 @@ unsafe extern "C" fn wrong(
     word()
 }
 
-unsafe extern "C" fn local(_: DWORD, _: DWORD, _: DWORD, _: DWORD, _: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn local(
+    _: DWORD,
+    _: DWORD,
+    _: DWORD,
+    _: DWORD,
+    _: DWORD,
+    _: DWORD,
+) -> DWORD {
     call_back();
     word()
 }
 
-unsafe extern "C" fn igmp(_: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn igmp(_: DWORD, _: DWORD) -> DWORD {
     call_back();
     word()
 }
 
-unsafe extern "C" fn route(_: PVOID, _: DWORD, out: *mut _MGM_ROUTE) -> DWORD {
+unsafe extern "C-unwind" fn route(_: PVOID, _: DWORD, out: *mut _MGM_ROUTE) -> DWORD {
     let found = _MGM_ROUTE {
         dwIfIndex: index(),
         dwIfNextHopAddr: hop(),
@@ -373,12 +380,12 @@ unsafe extern "C" fn route(_: PVOID, _: DWORD, out: *mut _MGM_ROUTE) -> DWORD {
     if next() < 230 { OK } else { word() }
 }
 
-unsafe extern "C" fn transmit(_: PVOID, _: DWORD, _: DWORD, _: *const BYTE, size: DWORD) {
+unsafe extern "C-unwind" fn transmit(_: PVOID, _: DWORD, _: DWORD, _: *const BYTE, size: DWORD) {
     assert!(size >= 20);
     call_back();
 }
 
-unsafe extern "C" fn clock(_: PVOID) -> ULONGLONG {
+unsafe extern "C-unwind" fn clock(_: PVOID) -> ULONGLONG {
     CLOCK.get()
 }
 

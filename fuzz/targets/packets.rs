@@ -68,7 +68,11 @@ fn route(source: Ipv4Addr) -> Option<u32> {
     (interface != 6).then_some(interface)
 }
 
-unsafe extern "C" fn find_route(_: PVOID, source: DWORD, route_out: *mut _MGM_ROUTE) -> DWORD {
+unsafe extern "C-unwind" fn find_route(
+    _: PVOID,
+    source: DWORD,
+    route_out: *mut _MGM_ROUTE,
+) -> DWORD {
     let Some(interface) = route(Ipv4Addr::from(source.to_ne_bytes())) else { return NOT_FOUND };
     let found = _MGM_ROUTE { dwIfIndex: interface, dwUpStreamNbr: source, ..Default::default() };
     // SAFETY: the library gives room for a route.
@@ -76,14 +80,20 @@ unsafe extern "C" fn find_route(_: PVOID, source: DWORD, route_out: *mut _MGM_RO
     NO_ERROR
 }
 
-unsafe extern "C" fn transmit(_: PVOID, to: DWORD, hop: DWORD, packet: *const BYTE, size: DWORD) {
+unsafe extern "C-unwind" fn transmit(
+    _: PVOID,
+    to: DWORD,
+    hop: DWORD,
+    packet: *const BYTE,
+    size: DWORD,
+) {
     assert_eq!(hop, 0);
     // SAFETY: the library gives a packet of that size.
     let packet = unsafe { std::slice::from_raw_parts(packet, size as usize) };
     SEEN.with_borrow_mut(|seen| seen.sent.push((to, packet.to_vec())));
 }
 
-unsafe extern "C" fn clock(_: PVOID) -> ULONGLONG {
+unsafe extern "C-unwind" fn clock(_: PVOID) -> ULONGLONG {
     1_000_000
 }
 
@@ -93,7 +103,7 @@ fn check_header(header: *const BYTE, size: DWORD) {
     SEEN.with_borrow(|seen| assert_eq!(header, seen.header, "the packet's header"));
 }
 
-unsafe extern "C" fn rpf(
+unsafe extern "C-unwind" fn rpf(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -109,7 +119,7 @@ unsafe extern "C" fn rpf(
     0
 }
 
-unsafe extern "C" fn wrong_interface(
+unsafe extern "C-unwind" fn wrong_interface(
     _: DWORD,
     _: DWORD,
     on: DWORD,

@@ -220,13 +220,13 @@ fn context() -> PVOID {
     (&raw const CONTEXT).cast_mut().cast()
 }
 
-unsafe extern "C" fn find_route(_: PVOID, _: DWORD, _: *mut _MGM_ROUTE) -> DWORD {
+unsafe extern "C-unwind" fn find_route(_: PVOID, _: DWORD, _: *mut _MGM_ROUTE) -> DWORD {
     code::ERROR_NOT_FOUND
 }
 
-unsafe extern "C" fn transmit(_: PVOID, _: DWORD, _: DWORD, _: *const BYTE, _: DWORD) {}
+unsafe extern "C-unwind" fn transmit(_: PVOID, _: DWORD, _: DWORD, _: *const BYTE, _: DWORD) {}
 
-unsafe extern "C" fn log(with: PVOID, level: DWORD, line: *const c_char) {
+unsafe extern "C-unwind" fn log(with: PVOID, level: DWORD, line: *const c_char) {
     assert!(with == context() || with.is_null());
     assert!((1..=5).contains(&level));
     // SAFETY: the library gives a string that ends with NUL.
@@ -235,11 +235,11 @@ unsafe extern "C" fn log(with: PVOID, level: DWORD, line: *const c_char) {
     LINES.fetch_add(1, SeqCst);
 }
 
-unsafe extern "C" fn clock(_: PVOID) -> ULONGLONG {
+unsafe extern "C-unwind" fn clock(_: PVOID) -> ULONGLONG {
     77
 }
 
-unsafe extern "C" fn set_mfe(
+unsafe extern "C-unwind" fn set_mfe(
     _: PVOID,
     _: DWORD,
     _: DWORD,
@@ -251,7 +251,7 @@ unsafe extern "C" fn set_mfe(
     code::NO_ERROR
 }
 
-unsafe extern "C" fn delete_mfe(_: PVOID, _: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn delete_mfe(_: PVOID, _: DWORD, _: DWORD) -> DWORD {
     code::NO_ERROR
 }
 

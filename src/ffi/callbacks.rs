@@ -1,13 +1,13 @@
 //! A client's C functions as [`Callbacks`].
 
 use super::convert::{address, dword, interface, mask_with};
+use super::returning::must_return;
 use super::types::{
     _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
     BOOL, BYTE, DWORD, FILETIME, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
 };
 use crate::error::Error;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
-use crate::sys::cancel::InProgram;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -80,7 +80,6 @@ impl Callbacks for CClient {
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
         let Some(function) = self.functions.pfnRpfCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(flow);
         let (mut header, size) = copy_of(header);
         let mut route = dest_info(route);
@@ -88,7 +87,7 @@ impl Callbacks for CClient {
         let mut next_hop = dword(answer.iif.next_hop);
         let mut upstream = dword(answer.upstream);
         // SAFETY: see `CClient`; the pointers are to our own variables, writable for the call.
-        unsafe {
+        must_return(|| unsafe {
             function(
                 s,
                 sm,
@@ -100,8 +99,8 @@ impl Callbacks for CClient {
                 size,
                 header.0.as_mut_ptr(),
                 (&raw mut route).cast(),
-            );
-        }
+            )
+        });
         // The core checks whether the client owns that interface (rule A10).
         *answer = RpfAnswer { iif: interface(index, next_hop), upstream: address(upstream) };
     }
@@ -118,7 +117,6 @@ impl Callbacks for CClient {
         out: &mut [OutInterface],
     ) -> Result<(), Error> {
         let Some(function) = self.functions.pfnCreationAlertCallback else { return Ok(()) };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(flow);
         let mut entries = SmallVec::<[_MGM_IF_ENTRY; 16]>::new();
         entries.try_reserve(out.len())?;
@@ -131,7 +129,9 @@ impl Callbacks for CClient {
         let count = entries.len() as DWORD;
         let (index, next_hop) = (iif.index, dword(iif.next_hop));
         // SAFETY: see `CClient`; the array is ours, writable for the call and `count` long.
-        unsafe { function(s, sm, g, gm, index, next_hop, count, entries.as_mut_ptr()) };
+        must_return(|| unsafe {
+            function(s, sm, g, gm, index, next_hop, count, entries.as_mut_ptr())
+        });
         // Only bIsEnabled is read back; changes of the interfaces' names are ignored.
         for (out, entry) in out.iter_mut().zip(&entries) {
             out.enabled = entry.bIsEnabled != 0;
@@ -141,58 +141,57 @@ impl Callbacks for CClient {
 
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
         let Some(function) = self.functions.pfnPruneAlertCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         let (index, next_hop) = (interface.index, dword(interface.next_hop));
         // SAFETY: see `CClient`; the timeout is a DWORD of ours, writable for the call.
-        unsafe { function(s, sm, g, gm, index, next_hop, BOOL::from(member), &raw mut timeout.0) };
+        must_return(|| unsafe {
+            function(s, sm, g, gm, index, next_hop, BOOL::from(member), &raw mut timeout.0)
+        });
     }
 
     fn join(&self, of: SourceGroup, member: bool) {
         let Some(function) = self.functions.pfnJoinAlertCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
-        unsafe { function(s, sm, g, gm, BOOL::from(member)) };
+        must_return(|| unsafe { function(s, sm, g, gm, BOOL::from(member)) });
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         let Some(function) = self.functions.pfnWrongIfCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, _, g, _) = words(flow);
         let (mut header, size) = copy_of(header);
         let (index, next_hop) = (arrival.index, dword(arrival.next_hop));
         // SAFETY: see `CClient`; the header is a copy of ours, writable for the call.
-        unsafe { function(s, g, index, next_hop, size, header.0.as_mut_ptr()) };
+        must_return(|| unsafe { function(s, g, index, next_hop, size, header.0.as_mut_ptr()) });
     }
 
     fn local_join(&self, of: SourceGroup, interface: IfKey) {
         let Some(function) = self.functions.pfnLocalJoinCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
-        unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
+        must_return(|| unsafe {
+            function(s, sm, g, gm, interface.index, dword(interface.next_hop))
+        });
     }
 
     fn local_leave(&self, of: SourceGroup, interface: IfKey) {
         let Some(function) = self.functions.pfnLocalLeaveCallback else { return };
-        let _in_program = InProgram::enter();
         let (s, sm, g, gm) = words(of);
         // SAFETY: see `CClient`.
-        unsafe { function(s, sm, g, gm, interface.index, dword(interface.next_hop)) };
+        must_return(|| unsafe {
+            function(s, sm, g, gm, interface.index, dword(interface.next_hop))
+        });
     }
 
     fn disable_igmp(&self, interface: IfKey) {
         let Some(function) = self.functions.pfnDisableIgmpCallback else { return };
-        let _in_program = InProgram::enter();
         // SAFETY: see `CClient`.
-        unsafe { function(interface.index, dword(interface.next_hop)) };
+        must_return(|| unsafe { function(interface.index, dword(interface.next_hop)) });
     }
 
     fn enable_igmp(&self, interface: IfKey) {
         let Some(function) = self.functions.pfnEnableIgmpCallback else { return };
-        let _in_program = InProgram::enter();
         // SAFETY: see `CClient`.
-        unsafe { function(interface.index, dword(interface.next_hop)) };
+        must_return(|| unsafe { function(interface.index, dword(interface.next_hop)) });
     }
 }

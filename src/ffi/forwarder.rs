@@ -2,6 +2,7 @@
 //! log and clock.
 
 use super::convert::{address, dword, interface, prefix_len};
+use super::returning::must_return;
 use super::types::{
     _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, _MGM_MFE_COUNTERS, _MGM_ROUTE, _MIB_IPMCAST_OIF, DWORD,
     PVOID,
@@ -39,10 +40,10 @@ impl<F> HostFn<F> {
     }
 }
 
-type RouteFn = unsafe extern "C" fn(PVOID, DWORD, *mut _MGM_ROUTE) -> DWORD;
-type TransmitFn = unsafe extern "C" fn(PVOID, DWORD, DWORD, *const u8, DWORD);
-type LogFn = unsafe extern "C" fn(PVOID, DWORD, *const std::ffi::c_char);
-type ClockFn = unsafe extern "C" fn(PVOID) -> u64;
+type RouteFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *mut _MGM_ROUTE) -> DWORD;
+type TransmitFn = unsafe extern "C-unwind" fn(PVOID, DWORD, DWORD, *const u8, DWORD);
+type LogFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *const std::ffi::c_char);
+type ClockFn = unsafe extern "C-unwind" fn(PVOID) -> u64;
 
 impl HostFn<RouteFn> {
     /// The route toward a source, or the host's code. A mask that is no prefix counts as far as
@@ -51,7 +52,7 @@ impl HostFn<RouteFn> {
         let mut route = _MGM_ROUTE::default();
         // SAFETY: see `HostFn`; the route is ours, writable for the call.
         let call = || unsafe { (self.function)(self.context, dword(source), &raw mut route) };
-        match self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND) {
+        match self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_NOT_FOUND) {
             code::NO_ERROR => {}
             code => return Err(code),
         }
@@ -76,7 +77,7 @@ impl HostFn<TransmitFn> {
         let call = || unsafe {
             (self.function)(self.context, to.index, next_hop, packet.as_ptr(), size);
         };
-        self.calls.call(call);
+        self.calls.call(|| must_return(call));
     }
 }
 
@@ -86,7 +87,7 @@ impl HostFn<LogFn> {
         let text = line.as_bytes_with_nul().as_ptr().cast();
         // SAFETY: see `HostFn`; the text ends with a NUL and lives for the call.
         let call = || unsafe { (self.function)(self.context, level as DWORD, text) };
-        if self.calls.call(call).is_none() && level == Level::Error {
+        if self.calls.call(|| must_return(call)).is_none() && level == Level::Error {
             to_stderr(level, format_args!("{}", line.as_str()));
         }
     }
@@ -96,7 +97,8 @@ impl HostFn<ClockFn> {
     /// 0 after the end of the run, when nothing is timed any more.
     pub(super) fn now(&self) -> Millis {
         // SAFETY: see `HostFn`.
-        Millis(self.calls.call(|| unsafe { (self.function)(self.context) }).unwrap_or(0))
+        let call = || unsafe { (self.function)(self.context) };
+        Millis(self.calls.call(|| must_return(call)).unwrap_or(0))
     }
 }
 
@@ -133,15 +135,16 @@ impl HostPlane for CPlane {
         let call = || unsafe {
             function(self.table.pvContext, interface.index, dword(interface.next_hop))
         };
-        self.calls.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
+        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn remove_interface(&self, interface: IfKey) {
         let Some(function) = self.table.pfnRemoveInterface else { return };
         // SAFETY: see `HostFn`.
-        self.calls.call(|| unsafe {
+        let call = || unsafe {
             function(self.table.pvContext, interface.index, dword(interface.next_hop));
-        });
+        };
+        self.calls.call(|| must_return(call));
     }
 
     fn set_mfe(&self, flow: SourceGroup, state: EntryState<'_>) -> u32 {
@@ -164,7 +167,7 @@ impl HostPlane for CPlane {
         let call = || unsafe {
             function(self.table.pvContext, source, group, index, next_hop, count, oifs.as_ptr())
         };
-        self.calls.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
+        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn delete_mfe(&self, flow: SourceGroup) -> u32 {
@@ -174,7 +177,7 @@ impl HostPlane for CPlane {
         // SAFETY: see `HostFn`.
         let call =
             || unsafe { function(self.table.pvContext, dword(flow.source()), dword(flow.group())) };
-        self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND)
+        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_NOT_FOUND)
     }
 
     fn counters(&self, flow: SourceGroup) -> Result<Counters, u32> {
@@ -185,7 +188,7 @@ impl HostPlane for CPlane {
         let (source, group) = (dword(flow.source()), dword(flow.group()));
         // SAFETY: see `HostFn`; the counters are ours, writable for the call.
         let call = || unsafe { function(self.table.pvContext, source, group, &raw mut counters) };
-        match self.calls.call(call).unwrap_or(code::ERROR_NOT_FOUND) {
+        match self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_NOT_FOUND) {
             code::NO_ERROR => Ok(Counters {
                 packets: counters.ulInPkts,
                 octets: counters.ulInOctets,
@@ -210,7 +213,7 @@ impl HostPlane for CPlane {
         let all_are_out = self.calls.close(PATIENCE);
         if let Some(function) = self.table.pfnStop {
             // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
-            unsafe { function(self.table.pvContext) };
+            must_return(|| unsafe { function(self.table.pvContext) });
         }
         all_are_out
     }

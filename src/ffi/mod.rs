@@ -20,6 +20,7 @@ mod fork;
 mod forwarder;
 mod guard;
 mod records;
+mod returning;
 
 use callbacks::CClient;
 

@@ -32,7 +32,7 @@ fn run_hook(client: usize, kind: &'static str) {
     }
 }
 
-unsafe extern "C" fn rpf<const C: usize>(
+unsafe extern "C-unwind" fn rpf<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -51,7 +51,7 @@ unsafe extern "C" fn rpf<const C: usize>(
     0
 }
 
-unsafe extern "C" fn creation<const C: usize>(
+unsafe extern "C-unwind" fn creation<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -76,7 +76,7 @@ unsafe extern "C" fn creation<const C: usize>(
     0
 }
 
-unsafe extern "C" fn prune<const C: usize>(
+unsafe extern "C-unwind" fn prune<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -93,7 +93,7 @@ unsafe extern "C" fn prune<const C: usize>(
     0
 }
 
-unsafe extern "C" fn join<const C: usize>(
+unsafe extern "C-unwind" fn join<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -105,7 +105,7 @@ unsafe extern "C" fn join<const C: usize>(
     0
 }
 
-unsafe extern "C" fn wrong_if<const C: usize>(
+unsafe extern "C-unwind" fn wrong_if<const C: usize>(
     s: DWORD,
     g: DWORD,
     on: DWORD,
@@ -118,7 +118,7 @@ unsafe extern "C" fn wrong_if<const C: usize>(
     0
 }
 
-unsafe extern "C" fn local_join<const C: usize>(
+unsafe extern "C-unwind" fn local_join<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -131,7 +131,7 @@ unsafe extern "C" fn local_join<const C: usize>(
     0
 }
 
-unsafe extern "C" fn local_leave<const C: usize>(
+unsafe extern "C-unwind" fn local_leave<const C: usize>(
     s: DWORD,
     _: DWORD,
     g: DWORD,
@@ -144,13 +144,13 @@ unsafe extern "C" fn local_leave<const C: usize>(
     0
 }
 
-unsafe extern "C" fn disable<const C: usize>(on: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn disable<const C: usize>(on: DWORD, _: DWORD) -> DWORD {
     note(format_args!("{C}: DISABLE_IGMP {on}"));
     run_hook(C, "DISABLE_IGMP");
     0
 }
 
-unsafe extern "C" fn enable<const C: usize>(on: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn enable<const C: usize>(on: DWORD, _: DWORD) -> DWORD {
     note(format_args!("{C}: ENABLE_IGMP {on}"));
     run_hook(C, "ENABLE_IGMP");
     0

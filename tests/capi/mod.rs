@@ -122,7 +122,7 @@ pub fn tick() -> u32 {
     MgmHostRouteChanged(net(Ipv4Addr::new(192, 0, 2, 0)), DWORD::MAX)
 }
 
-unsafe extern "C" fn find_route(_: PVOID, of: DWORD, route: *mut _MGM_ROUTE) -> DWORD {
+unsafe extern "C-unwind" fn find_route(_: PVOID, of: DWORD, route: *mut _MGM_ROUTE) -> DWORD {
     let octets = address(of).octets();
     let interface = match ROUTES[usize::from(octets[1])].load(SeqCst) {
         u32::MAX => u32::from(octets[1]),
@@ -144,13 +144,19 @@ unsafe extern "C" fn find_route(_: PVOID, of: DWORD, route: *mut _MGM_ROUTE) -> 
     NO_ERROR
 }
 
-unsafe extern "C" fn transmit(_: PVOID, to: DWORD, _: DWORD, packet: *const u8, size: DWORD) {
+unsafe extern "C-unwind" fn transmit(
+    _: PVOID,
+    to: DWORD,
+    _: DWORD,
+    packet: *const u8,
+    size: DWORD,
+) {
     // SAFETY: the library gives a packet of that size.
     let packet = unsafe { std::slice::from_raw_parts(packet, size as usize) };
     note(format_args!("sent {to} {:?} ttl {}", &packet[12..20], packet[8]));
 }
 
-unsafe extern "C" fn clock(_: PVOID) -> u64 {
+unsafe extern "C-unwind" fn clock(_: PVOID) -> u64 {
     CLOCK.load(SeqCst)
 }
 

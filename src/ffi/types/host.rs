@@ -75,13 +75,13 @@ pub type PMGM_MFE_COUNTERS = *mut _MGM_MFE_COUNTERS;
 /// Finds the route toward a source. *pRoute is all zero on entry. Returns NO_ERROR and fills it,
 /// or ERROR_NOT_FOUND: there is no route.
 pub type PMGM_HOST_ROUTE_CALLBACK = Option<
-    unsafe extern "C" fn(pvContext: PVOID, dwSourceAddr: DWORD, pRoute: PMGM_ROUTE) -> DWORD,
+    unsafe extern "C-unwind" fn(pvContext: PVOID, dwSourceAddr: DWORD, pRoute: PMGM_ROUTE) -> DWORD,
 >;
 
 /// One copy of a packet leaves an interface: the whole IP packet, its TTL decremented and its
 /// header checksum right. Valid until the callback returns.
 pub type PMGM_HOST_TRANSMIT_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         pvContext: PVOID,
         dwIfIndex: DWORD,
         dwIfNextHopAddr: DWORD,
@@ -91,29 +91,36 @@ pub type PMGM_HOST_TRANSMIT_CALLBACK = Option<
 >;
 
 /// A line for the log, without a line end, NUL-terminated, at most 511 octets of UTF-8; dwLevel
-/// is MGM_LOG_ERROR to MGM_LOG_TRACE. Valid until the callback returns.
-pub type PMGM_HOST_LOG_CALLBACK =
-    Option<unsafe extern "C" fn(pvContext: PVOID, dwLevel: DWORD, pszMessage: *const c_char)>;
+/// is MGM_LOG_ERROR to MGM_LOG_TRACE. Valid until the callback returns. May run on several threads at
+/// once, those of the library among them.
+pub type PMGM_HOST_LOG_CALLBACK = Option<
+    unsafe extern "C-unwind" fn(pvContext: PVOID, dwLevel: DWORD, pszMessage: *const c_char),
+>;
 
 /// The time in milliseconds since any fixed moment; must not go backwards.
-pub type PMGM_HOST_CLOCK_CALLBACK = Option<unsafe extern "C" fn(pvContext: PVOID) -> ULONGLONG>;
+pub type PMGM_HOST_CLOCK_CALLBACK =
+    Option<unsafe extern "C-unwind" fn(pvContext: PVOID) -> ULONGLONG>;
 
 /// Makes an interface usable. Anything but NO_ERROR refuses it: MgmTakeInterfaceOwnership then
 /// gives ERROR_CAN_NOT_COMPLETE (ERROR_NOT_ENOUGH_MEMORY where this function does). Doing it twice
 /// is no error.
 pub type PMGM_HOST_ADD_INTERFACE_CALLBACK = Option<
-    unsafe extern "C" fn(pvContext: PVOID, dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD,
+    unsafe extern "C-unwind" fn(
+        pvContext: PVOID,
+        dwIfIndex: DWORD,
+        dwIfNextHopAddr: DWORD,
+    ) -> DWORD,
 >;
 
 /// The interface is in no entry any more and no client is on it.
 pub type PMGM_HOST_REMOVE_INTERFACE_CALLBACK =
-    Option<unsafe extern "C" fn(pvContext: PVOID, dwIfIndex: DWORD, dwIfNextHopAddr: DWORD)>;
+    Option<unsafe extern "C-unwind" fn(pvContext: PVOID, dwIfIndex: DWORD, dwIfNextHopAddr: DWORD)>;
 
 /// Adds an entry, or replaces it in place. The incoming interface is never among the dwNumOutIf
 /// outgoing ones; none at all is a negative entry: packets are dropped and not reported. Returns
 /// NO_ERROR when the entry is as asked. pOutIf is valid until the callback returns.
 pub type PMGM_HOST_SET_MFE_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         pvContext: PVOID,
         dwSourceAddr: DWORD,
         dwGroupAddr: DWORD,
@@ -126,13 +133,13 @@ pub type PMGM_HOST_SET_MFE_CALLBACK = Option<
 
 /// Removes an entry. Returns NO_ERROR, or ERROR_NOT_FOUND where there is none.
 pub type PMGM_HOST_DELETE_MFE_CALLBACK = Option<
-    unsafe extern "C" fn(pvContext: PVOID, dwSourceAddr: DWORD, dwGroupAddr: DWORD) -> DWORD,
+    unsafe extern "C-unwind" fn(pvContext: PVOID, dwSourceAddr: DWORD, dwGroupAddr: DWORD) -> DWORD,
 >;
 
 /// Reads an entry's counters. *pCounters is all zero on entry. Returns NO_ERROR, or
 /// ERROR_NOT_FOUND where there is no such entry.
 pub type PMGM_HOST_GET_MFE_COUNTERS_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         pvContext: PVOID,
         dwSourceAddr: DWORD,
         dwGroupAddr: DWORD,
@@ -141,7 +148,7 @@ pub type PMGM_HOST_GET_MFE_COUNTERS_CALLBACK = Option<
 >;
 
 /// The end: the plane is to drop its entries and interfaces.
-pub type PMGM_HOST_STOP_CALLBACK = Option<unsafe extern "C" fn(pvContext: PVOID)>;
+pub type PMGM_HOST_STOP_CALLBACK = Option<unsafe extern "C-unwind" fn(pvContext: PVOID)>;
 
 /// A forwarding plane of the host's own: a switch chip, DPDK, eBPF.
 ///

@@ -41,9 +41,10 @@ pub type PMGM_IF_ENTRY = *mut _MGM_IF_ENTRY;
 /// address.
 ///
 /// pbPacketHdr is the packet's IP header, dwHdrSize >= 20 octets; pbRoute is an RTM_DEST_INFO
-/// with the prefix that matched. Both are copies, valid until the callback returns.
+/// with the prefix that matched. Both are copies, valid until the callback returns; what is written
+/// into them is not read.
 pub type PMGM_RPF_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -63,8 +64,12 @@ pub type PMGM_RPF_CALLBACK = Option<
 /// dwInIfIndex and dwInIfNextHopAddr name the incoming interface. To keep an interface out of the
 /// entry set its bIsEnabled to FALSE; everything else in the array is only read. The array is
 /// valid until the callback returns.
+///
+/// A member that comes when the entry is there raises no creation alert: its interface joins the
+/// entry at once. An owner that does not want it there deletes the membership with
+/// MGM_FORWARD_STATE_FLAG, which may be done inside its local-join callback.
 pub type PMGM_CREATION_ALERT_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -87,7 +92,7 @@ pub type PMGM_CREATION_ALERT_CALLBACK = Option<
 ///
 /// dwIfIndex and dwIfNextHopAddr name the interface that was removed.
 pub type PMGM_PRUNE_ALERT_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -105,7 +110,7 @@ pub type PMGM_PRUNE_ALERT_CALLBACK = Option<
 /// bMemberUpdate FALSE: an entry whose incoming interface the client owns has an outgoing
 /// interface, by another client's doing.
 pub type PMGM_JOIN_ALERT_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -120,7 +125,7 @@ pub type PMGM_JOIN_ALERT_CALLBACK = Option<
 /// pbPacketHdr is the packet's IP header, dwHdrSize >= 20 octets; valid until the callback
 /// returns.
 pub type PMGM_WRONG_IF_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwGroupAddr: DWORD,
         dwIfIndex: DWORD,
@@ -133,7 +138,7 @@ pub type PMGM_WRONG_IF_CALLBACK = Option<
 /// IGMP added a membership on an interface that the client owns. A client without this callback
 /// has IGMP's memberships counted like any client's.
 pub type PMGM_LOCAL_JOIN_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -145,7 +150,7 @@ pub type PMGM_LOCAL_JOIN_CALLBACK = Option<
 
 /// IGMP deleted a membership on an interface that the client owns.
 pub type PMGM_LOCAL_LEAVE_CALLBACK = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         dwSourceAddr: DWORD,
         dwSourceMask: DWORD,
         dwGroupAddr: DWORD,
@@ -158,12 +163,12 @@ pub type PMGM_LOCAL_LEAVE_CALLBACK = Option<
 /// To IGMP: a routing protocol is about to take or release this interface. Until the enable
 /// callback, IGMP's adds and deletes on it give ERROR_CAN_NOT_COMPLETE.
 pub type PMGM_DISABLE_IGMP_CALLBACK =
-    Option<unsafe extern "C" fn(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD>;
+    Option<unsafe extern "C-unwind" fn(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD>;
 
 /// To IGMP: the interface has its new owner and IGMP's memberships on it were dropped; they are
 /// to be added again, which may be done inside this callback.
 pub type PMGM_ENABLE_IGMP_CALLBACK =
-    Option<unsafe extern "C" fn(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD>;
+    Option<unsafe extern "C-unwind" fn(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD>;
 
 /// A client's callbacks. Any of them may be NULL. MgmRegisterMProtocol copies the structure.
 #[derive(Clone, Copy, Debug, Default)]

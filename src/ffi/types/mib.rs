@@ -50,7 +50,7 @@ pub struct _MIB_IPMCAST_MFE {
     pub dwRouteNetwork: DWORD,
     /// The mask of that prefix.
     pub dwRouteMask: DWORD,
-    /// Seconds since the entry was made.
+    /// Seconds since the entry was made. Goes on where its lifetime ends and it is made anew in place.
     pub ulUpTime: ULONG,
     /// Seconds until its lifetime ends, begun seconds counted as whole.
     pub ulExpiryTime: ULONG,
