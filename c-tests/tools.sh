@@ -8,6 +8,7 @@
 #   panics      the same from Rust
 #   unload      a client's code is unmapped while alerts for it are on their way (rule A8)
 #   leaving     callbacks that are left by a C++ exception or with their thread
+#   stack       what a call needs of it
 #   hangs       functions of the host's that do not return, while the run ends
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
 #   canaries    the sanitizers and valgrind, each with an error that it has to find
@@ -113,6 +114,11 @@ part_leaving() {
     check "leaving: a callback that does not return ends the process" timeout 600 "$OUT/leaving"
 }
 
+part_stack() {
+    check "stack: it compiles" program "$OUT/stack" "$LIB" c-tests/stack.c
+    check "stack: no call needs more than the manual promises" timeout 300 "$OUT/stack"
+}
+
 part_hangs() {
     check "hangs: it compiles" program "$OUT/hangs" "$LIB" c-tests/hangs.c
     check "hangs: a run ends without what hangs" timeout 300 "$OUT/hangs"
@@ -202,7 +208,7 @@ part_schedules() {
         "${CARGO:-cargo}" test --features shuttle --lib schedules
 }
 
-[ $# -gt 0 ] || set -- oom faults panics unload leaving hangs tsan canaries schedules
+[ $# -gt 0 ] || set -- oom faults panics unload leaving stack hangs tsan canaries schedules
 for part; do
     "part_$part"
 done
