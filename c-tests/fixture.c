@@ -66,6 +66,10 @@ static void header(client *who, DWORD source, DWORD group, DWORD size, PBYTE byt
     memcpy(&g, bytes + 16, 4);
     if ((bytes[0] >> 4) != 4 || s != source || g != group)
         append(who->lines, sizeof who->lines, "BAD packet header\n");
+    if (size != (DWORD)bytes[2] * 256 + bytes[3])
+        append(who->lines, sizeof who->lines, "BAD packet of %u octets\n", (unsigned)size);
+    who->packet_size = size;
+    memcpy(who->packet, bytes, size < sizeof who->packet ? size : sizeof who->packet);
 }
 
 static void finish(client *who, callback_kind kind, DWORD index)
@@ -94,6 +98,8 @@ static void on_rpf(client *who, DWORD s, DWORD sm, DWORD g, DWORD gm, PDWORD ind
     }
     if (who->rpf_index != 0)
         *index = who->rpf_index;
+    if (who->rpf_refuses)
+        *index = 0;
     if (who->rpf_upstream != 0)
         *upstream = who->rpf_upstream;
     finish(who, ON_RPF, *index);
@@ -373,6 +379,8 @@ void make_packet(BYTE *packet, const char *source, const char *group, unsigned t
     memcpy(packet + 12, &s, 4);
     memcpy(packet + 16, &g, 4);
     packet[25] = PACKET_SIZE - 20; /* the UDP length; no UDP checksum */
+    for (n = 28; n < PACKET_SIZE; n++)
+        packet[n] = (BYTE)n;
     for (n = 0; n < 20; n += 2)
         sum += ((unsigned long)packet[n] << 8) | packet[n + 1];
     while (sum >> 16)

@@ -49,10 +49,13 @@ typedef struct client {
     /* What its callbacks do besides writing a line; all zero: nothing. */
     DWORD veto;          /* creation alert: this interface gets bIsEnabled FALSE */
     DWORD rpf_index;     /* RPF: answers with this interface */
+    int rpf_refuses;     /* RPF: answers with interface 0 */
     DWORD rpf_upstream;  /* RPF: answers with this neighbour */
     DWORD prune_timeout; /* prune alert: what *pdwTimeout becomes */
     int prune_to_zero;   /* prune alert: *pdwTimeout becomes 0 */
     void (*hook)(struct client *client, callback_kind kind, DWORD index); /* last of all */
+    BYTE packet[128];    /* the beginning of the packet that it was last given (RPF, WRONG_IF) */
+    DWORD packet_size;   /* and how much that was */
     char lines[16384];   /* what was written down; guarded by a lock in fixture.c */
 } client;
 

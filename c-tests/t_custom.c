@@ -215,7 +215,7 @@ static DWORD wrong_if_at, rpf_upstream, rpf_bits;
 static DWORD on_wrong_if(DWORD source, DWORD group, DWORD index, DWORD next_hop, DWORD size,
                          PBYTE header)
 {
-    CHECK(source == SOURCE && group == GROUP && next_hop == 0 && size >= 20);
+    CHECK(source == SOURCE && group == GROUP && next_hop == 0 && size == 28); /* with its data */
     CHECK(memcmp(header + 12, &source, 4) == 0 && memcmp(header + 16, &group, 4) == 0);
     wrong_if_at = index;
     return NO_ERROR;
@@ -229,7 +229,9 @@ static DWORD on_rpf(DWORD source, DWORD source_mask, DWORD group, DWORD group_ma
     CHECK(source == SOURCE && source_mask == ALL_ONES);
     CHECK(group == GROUP && group_mask == ALL_ONES);
     CHECK(*index == 1 && *next_hop == 0);
-    CHECK(size >= 20 && header[0] >> 4 == 4);
+    /* With its data, or made where there was no packet. */
+    CHECK((size == 28 || size == 20) && header[0] >> 4 == 4);
+    CHECK(size == 20 || header[24] == 0x5a);
     /* Headers are read as 32-bit words. */
     CHECK((size_t)header % 4 == 0 && (size_t)route % sizeof(void *) == 0);
     CHECK(info.DestHandle == NULL && info.BelongsToViews == RTM_VIEW_MASK_MCAST);
@@ -279,6 +281,7 @@ static DWORD packet_on(DWORD index)
 {
     BYTE packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17};
     DWORD source = SOURCE, group = GROUP;
+    packet[24] = 0x5a;
     memcpy(packet + 12, &source, 4);
     memcpy(packet + 16, &group, 4);
     return MgmHostReceive(index, 0, packet, sizeof packet);

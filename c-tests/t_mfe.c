@@ -84,6 +84,61 @@ static void e2_rpf_may_choose_another_own_interface_and_neighbour(void)
     stop_host();
 }
 
+/* The header and all the data: ports can be read. */
+static void e2_e7_callbacks_get_the_whole_packet(void)
+{
+    BYTE sent[PACKET_SIZE];
+    start_host();
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_2);
+    make_packet(sent, S1, G1, 64);
+    sent[20] = 0x13, sent[21] = 0x88; /* from port 5000 */
+    CHECK_CODE(MgmHostReceive(1, 0, sent, PACKET_SIZE), NO_ERROR);
+    CHECK_EQ(A.packet_size, PACKET_SIZE);
+    CHECK(memcmp(A.packet, sent, PACKET_SIZE) == 0);
+    sent[22] = 0x17, sent[23] = 0x70; /* to port 6000 */
+    CHECK_CODE(MgmHostReceive(2, 0, sent, PACKET_SIZE), NO_ERROR);
+    CHECK_EQ(B.packet_size, PACKET_SIZE);
+    CHECK(memcmp(B.packet, sent, PACKET_SIZE) == 0);
+    /* Where there is no packet, a header is made. */
+    CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+    CHECK_CODE(later(900), NO_ERROR);
+    CHECK_EQ(A.packet_size, 20);
+    stop_host();
+}
+
+static void e2_interface_0_refuses_the_flow(void)
+{
+    MIB_IPMCAST_MFE mfe;
+    start_host();
+    enrol_with(&A, on_1);
+    enrol_with(&B, on_2);
+    CHECK_CODE(add(&B, "*", G1, 2, JOIN), NO_ERROR);
+    forget_all();
+    A.rpf_refuses = 1;
+    CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+    CHECK_LINES(A, "RPF (10.1.0.2,239.1.1.1) iif 1 upstream 10.1.0.2\n");
+    CHECK_LINES(B, "");
+    CHECK_OIFS(S1, G1, "");
+    CHECK(mfe_of(S1, G1, &mfe));
+    CHECK_EQ(mfe.ulTimeOut, 60);
+    CHECK_CODE(packet_in(1, S1, G1), NO_ERROR);
+    CHECK_CODE(add(&B, S1, G1, 2, JOIN | FORWARD), NO_ERROR); /* no membership changes it */
+    CHECK_OIFS(S1, G1, "");
+    CHECK_SENT("");
+    forget_all();
+    A.rpf_refuses = 0;
+    CHECK_CODE(later(60), NO_ERROR); /* one packet came in the meantime */
+    CHECK_LINES(A, "RPF (10.1.0.2,239.1.1.1) iif 1 upstream 10.1.0.2\n"
+                   "JOIN (10.1.0.2,239.1.1.1) flow\n");
+    CHECK_OIFS(S1, G1, "2");
+    A.rpf_refuses = 1;
+    CHECK_CODE(packet_in(1, S1B, G1), NO_ERROR);
+    CHECK_CODE(later(60), NO_ERROR); /* none did */
+    CHECK_OIFS(S1B, G1, "no entry");
+    stop_host();
+}
+
 static void e2_a10_rpf_naming_a_foreign_interface_is_ignored(void)
 {
     MIB_IPMCAST_MFE mfe;
@@ -370,6 +425,8 @@ int main(void)
     RUN(e1_every_creation_alert_comes_before_the_first_packet);
     RUN(e2_the_owner_toward_the_source_is_asked);
     RUN(e2_rpf_may_choose_another_own_interface_and_neighbour);
+    RUN(e2_e7_callbacks_get_the_whole_packet);
+    RUN(e2_interface_0_refuses_the_flow);
     RUN(e2_a10_rpf_naming_a_foreign_interface_is_ignored);
     RUN(e2_no_clients_no_callbacks);
     RUN(e3_creation_alerts_to_each_owner_with_its_interfaces);

@@ -679,11 +679,14 @@ typedef struct _MGM_IF_ENTRY *PMGM_IF_ENTRY;
  *
  * The three pointers hold the unicast route's answer and may be changed: the incoming interface
  * to another one that the client owns (any other is ignored), the upstream neighbour to any
- * address.
+ * address. With interface 0 it refuses the flow, whose packets are dropped for 60 seconds without
+ * another callback.
  *
- * pbPacketHdr is the packet's IP header, dwHdrSize >= 20 octets; pbRoute is an RTM_DEST_INFO
- * with the prefix that matched. Both are copies, valid until the callback returns; what is written
- * into them is not read.
+ * pbPacketHdr is the packet's IP header with its options, and as much of its data as the forwarder
+ * has: all of it, or none on the kernel forwarder; dwHdrSize >= 20 octets in all. Where an entry is
+ * made anew without a packet it is a header of 20 octets. pbRoute is an RTM_DEST_INFO with the
+ * prefix that matched. Both are copies, valid until the callback returns; what is written into them
+ * is not read.
  */
 typedef DWORD (*PMGM_RPF_CALLBACK)(DWORD dwSourceAddr,
                                    DWORD dwSourceMask,
@@ -755,8 +758,7 @@ typedef DWORD (*PMGM_JOIN_ALERT_CALLBACK)(DWORD dwSourceAddr,
  * A packet came in on an interface that is not its entry's incoming one. Goes to the client that
  * owns the interface it came in on, for one entry at most once in 3 seconds.
  *
- * pbPacketHdr is the packet's IP header, dwHdrSize >= 20 octets; valid until the callback
- * returns.
+ * pbPacketHdr and dwHdrSize are as in the RPF callback; valid until the callback returns.
  */
 typedef DWORD (*PMGM_WRONG_IF_CALLBACK)(DWORD dwSourceAddr,
                                         DWORD dwGroupAddr,

@@ -6,6 +6,8 @@ mod devices;
 mod lifetimes;
 #[path = "core/ownership.rs"]
 mod ownership;
+#[path = "core/packets.rs"]
+mod packets;
 #[path = "core/questions.rs"]
 mod questions;
 #[path = "core/routes.rs"]

@@ -1,7 +1,7 @@
 //! Changes of routes that the forwarding plane tells, over many entries (rule E9). What is walked is
 //! counted, so that no clock decides.
 
-use mgm::core::Header;
+use mgm::core::PacketHead;
 use mgm::forwarder::{
     Duties, Duty, EntryChange, Forwarder, ForwarderError, Next, Turn, Upcalls, calling,
 };
@@ -183,7 +183,7 @@ impl Stage {
         let upcalls = plane.upcalls.get().unwrap();
         for last in 1..=FLOWS {
             let (of, arrival) = (flow(last), interface(plane.index(last)));
-            upcalls.no_cache(of, arrival, Header::of_flow(of).as_bytes());
+            upcalls.no_cache(of, arrival, PacketHead::of_flow(of).as_bytes());
         }
         let stage = Self { mgm, plane, lines };
         assert!((1..=FLOWS).all(|last| stage.iif(last) == Some(stage.plane.index(last))));

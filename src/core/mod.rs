@@ -25,7 +25,7 @@ pub(crate) mod rules;
 pub mod state;
 
 pub use containers::slab::NONE;
-pub use rules::flow::{Admission, Header};
+pub use rules::flow::Admission;
 pub use rules::lifetime::{Concerned, Limits, Waiting};
 pub use rules::membership::Adding;
 pub use rules::ownership::Taking;
@@ -33,6 +33,7 @@ pub use rules::read::{
     ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals,
 };
 pub use rules::registration::ClientInfo;
+pub use state::packet::PacketHead;
 pub use state::route_changes::{Looked, RoutesAsOf};
 
 use crate::types::{IfKey, SourceGroup};
@@ -49,6 +50,7 @@ use state::interfaces::Interfaces;
 use state::members::Entry;
 use state::mfe::{self, Mfe};
 use state::outbox::{LifetimeAsk, Outbox};
+use state::packet::Kept;
 use state::plane::Plane;
 use state::route_changes;
 use state::sources::Sources;
@@ -139,7 +141,8 @@ pub struct Core {
     enumerations: Registry<Enumeration>,
     /// The slots of the enumerations that each client, by slot, has open.
     enumerations_of: OrderedMap<(u32, u32), ()>,
-    headers: Slab<Header>,
+    headers: Slab<PacketHead>,
+    kept: Kept,
     admissions: Admissions,
     /// See [`Core::bar_incoming_devices`].
     incoming_devices_barred: bool,
@@ -180,6 +183,7 @@ impl Core {
             enumerations: Registry::new(first_generation, last_generation),
             enumerations_of: OrderedMap::new(),
             headers: Slab::new(),
+            kept: Kept::default(),
             admissions: Admissions::new(limits),
             incoming_devices_barred: false,
             flows_given_up: 0,

@@ -21,25 +21,42 @@ pub(super) struct CClient {
     functions: _ROUTING_PROTOCOL_CONFIG,
 }
 
-/// The longest IPv4 header.
-const MAX_HEADER: usize = 60;
-
 impl CClient {
     pub(super) fn new(functions: _ROUTING_PROTOCOL_CONFIG) -> Self {
         Self { functions }
     }
 }
 
-/// A copy of a packet's header: C may write into it, and may read it as 32-bit words.
-#[repr(align(8))]
-struct Header([BYTE; MAX_HEADER]);
+/// A copy of a packet's beginning: C may write into it, and may read it as 32-bit words.
+struct Copied {
+    words: SmallVec<[u64; 8]>,
+    size: DWORD,
+}
 
-/// The copy and its size.
-fn copy_of(header: &[u8]) -> (Header, DWORD) {
-    let mut copy = Header([0; MAX_HEADER]);
-    let size = header.len().min(MAX_HEADER);
-    copy.0[..size].copy_from_slice(&header[..size]);
-    (copy, size as DWORD)
+impl Copied {
+    /// Where memory runs out it is the packet's header alone.
+    fn of(packet: &[u8]) -> Self {
+        const WORD: usize = size_of::<u64>();
+        let mut words = SmallVec::<[u64; 8]>::new();
+        let has_room = words.try_reserve_exact(packet.len().div_ceil(WORD)).is_ok();
+        let size = if has_room { packet.len() } else { header_len(packet).min(packet.len()) };
+        let packet = &packet[..size];
+        words.extend(packet.chunks(WORD).map(|octets| {
+            let mut word = [0; WORD];
+            word[..octets.len()].copy_from_slice(octets);
+            u64::from_ne_bytes(word)
+        }));
+        Self { words, size: size as DWORD }
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut BYTE {
+        self.words.as_mut_ptr().cast()
+    }
+}
+
+/// The length that a packet's header claims, at most 60 octets: so much fits without an allocation.
+fn header_len(packet: &[u8]) -> usize {
+    packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4)
 }
 
 /// What pbRoute of an RPF callback points at (rule E2).
@@ -78,10 +95,10 @@ impl Callbacks for CClient {
         self.functions.pfnLocalJoinCallback.is_some()
     }
 
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: &Route) {
         let Some(function) = self.functions.pfnRpfCallback else { return };
         let (s, sm, g, gm) = words(flow);
-        let (mut header, size) = copy_of(header);
+        let mut packet = Copied::of(packet);
         let mut route = dest_info(route);
         let mut index = answer.iif.index;
         let mut next_hop = dword(answer.iif.next_hop);
@@ -96,8 +113,8 @@ impl Callbacks for CClient {
                 &raw mut index,
                 &raw mut next_hop,
                 &raw mut upstream,
-                size,
-                header.0.as_mut_ptr(),
+                packet.size,
+                packet.as_mut_ptr(),
                 (&raw mut route).cast(),
             )
         });
@@ -156,13 +173,15 @@ impl Callbacks for CClient {
         must_return(|| unsafe { function(s, sm, g, gm, BOOL::from(member)) });
     }
 
-    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         let Some(function) = self.functions.pfnWrongIfCallback else { return };
         let (s, _, g, _) = words(flow);
-        let (mut header, size) = copy_of(header);
+        let mut packet = Copied::of(packet);
         let (index, next_hop) = (arrival.index, dword(arrival.next_hop));
-        // SAFETY: see `CClient`; the header is a copy of ours, writable for the call.
-        must_return(|| unsafe { function(s, g, index, next_hop, size, header.0.as_mut_ptr()) });
+        // SAFETY: see `CClient`; the packet is a copy of ours, writable for the call.
+        must_return(|| unsafe {
+            function(s, g, index, next_hop, packet.size, packet.as_mut_ptr())
+        });
     }
 
     fn local_join(&self, of: SourceGroup, interface: IfKey) {

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// How many packets wait in all. Further ones are dropped, as the kernel does when its socket
 /// buffer is full.
 const HELD_IN_ALL: usize = 65_536;
+/// How many octets these packets may have together.
+const HELD_OCTETS: usize = 128 << 20;
 
 /// The host's look-up of the route toward a source. The second argument is the packet's arrival
 /// interface, where there is a packet.
@@ -75,8 +77,9 @@ struct Held {
 struct Plane {
     entries: HashMap<SourceGroup, Entry>,
     waiting: HashMap<SourceGroup, SmallVec<[Held; 1]>>,
-    /// How many packets are waiting.
+    /// How many packets are waiting, and how many octets they have.
     held: usize,
+    held_octets: usize,
     /// Packets that waited and whose entries have been made.
     ready: VecDeque<Held>,
 }
@@ -226,7 +229,7 @@ impl Plane {
     }
 
     fn hold(&mut self, arrival: IfKey, flow: SourceGroup, bytes: Vec<u8>) -> Result<(), Error> {
-        if self.held >= HELD_IN_ALL {
+        if self.held >= HELD_IN_ALL || self.held_octets + bytes.len() > HELD_OCTETS {
             return Ok(());
         }
         self.waiting.try_reserve(1)?;
@@ -235,18 +238,25 @@ impl Plane {
         let waiting = self.waiting.entry(flow).or_default();
         if waiting.len() < MOST_WAITING as usize {
             waiting.try_reserve(1)?;
-            waiting.push(Held { arrival, bytes });
             self.held += 1;
+            self.held_octets += bytes.len();
+            waiting.push(Held { arrival, bytes });
         }
         Ok(())
+    }
+
+    /// The packets of a flow wait no longer.
+    fn release(&mut self, flow: SourceGroup) -> SmallVec<[Held; 1]> {
+        let released = self.waiting.remove(&flow).unwrap_or_default();
+        self.held -= released.len();
+        self.held_octets -= released.iter().map(|held| held.bytes.len()).sum::<usize>();
+        released
     }
 
     fn set(&mut self, change: &EntryChange<'_>) -> Result<(), ForwarderError> {
         let Some(state) = change.state else {
             self.entries.remove(&change.flow);
-            if let Some(waiting) = self.waiting.remove(&change.flow) {
-                self.held -= waiting.len();
-            }
+            self.release(change.flow);
             return Ok(());
         };
         let mut oifs = SmallVec::<[Oif; 4]>::new();
@@ -272,11 +282,9 @@ impl Plane {
                 self.entries.insert(change.flow, entry);
             }
         }
-        if let Some(waiting) = self.waiting.remove(&change.flow) {
-            self.held -= waiting.len();
-            // Room was made when the packets were put on hold.
-            self.ready.extend(waiting);
-        }
+        // Room was made when the packets were put on hold.
+        let released = self.release(change.flow);
+        self.ready.extend(released);
         Ok(())
     }
 }
@@ -308,10 +316,7 @@ impl Forwarder for MemoryForwarder {
     }
 
     fn refuse(&self, flow: SourceGroup) {
-        let mut plane = self.plane.lock();
-        if let Some(waiting) = plane.waiting.remove(&flow) {
-            plane.held -= waiting.len();
-        }
+        self.plane.lock().release(flow);
     }
 
     fn flush(&self) {
@@ -422,6 +427,37 @@ mod tests {
         });
         plane.count_each(FLOW, &mut oifs);
         oifs.map(|oif| (oif.packets, oif.ttl_too_low))
+    }
+
+    /// Packets of flows whose questions stay open: 128 MiB of them wait, and no more.
+    #[test]
+    fn packets_that_wait_take_bounded_memory() {
+        let plane = MemoryForwarder::new(MemoryConfig::default());
+        let mut packet = vec![0; 65_535];
+        packet[..20].copy_from_slice(&[
+            0x45, 0, 0xff, 0xff, 0, 0, 0, 0, 9, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1,
+        ]);
+        let whole = HELD_OCTETS / packet.len();
+        let flow = |n: usize| {
+            let group = Ipv4Addr::from_bits(0xe800_0000 + n as u32);
+            SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), group)
+        };
+        let mut come = |n| {
+            packet[16..20].copy_from_slice(&flow(n).group().octets());
+            assert!(matches!(plane.receive(interface(1), &packet), Ok(Received::NoEntry(_))));
+            plane.plane.lock().held
+        };
+        for n in 0..whole + 5 {
+            assert_eq!(come(n), (n + 1).min(whole));
+        }
+        plane.refuse(flow(0));
+        plane.program(&[EntryChange { flow: flow(1), state: None }], &mut |_, _| ());
+        assert_eq!((come(whole), come(whole + 1), come(whole + 2)), (whole - 1, whole, whole));
+        for n in 0..whole + 5 {
+            plane.refuse(flow(n));
+        }
+        let plane = plane.plane.lock();
+        assert_eq!((plane.held, plane.held_octets), (0, 0));
     }
 
     #[test]

@@ -190,13 +190,13 @@ pub trait CountsEach {
 /// What a forwarding plane reports. Must be called with no lock held, because client callbacks run
 /// inside.
 pub trait Upcalls: Sync {
-    /// A packet for which there is no entry came in on `arrival`; `header` is its IP header with
-    /// options, at least 20 octets. The plane keeps the packet and forwards it when the entry
-    /// comes.
-    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+    /// A packet for which there is no entry came in on `arrival`; `packet` is its IP header with
+    /// options, at least 20 octets, and as much of its data as the plane has. The plane keeps the
+    /// packet and forwards it when the entry comes.
+    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
 
-    /// A packet came in on `arrival`, which is not its entry's iif.
-    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+    /// A packet came in on `arrival`, which is not its entry's iif. `packet` is as above.
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
 
     /// Routes toward sources in `network`/`prefix_len` may have changed (rules E5, E9).
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8);

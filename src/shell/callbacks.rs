@@ -7,10 +7,18 @@ use std::net::Ipv4Addr;
 /// An RPF callback's proposal on entry, the client's answer on return (rule E2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpfAnswer {
-    /// The incoming interface. The client may name another one that it owns.
+    /// The incoming interface. The client may name another one that it owns, or one with the index
+    /// 0 to refuse the flow.
     pub iif: IfKey,
     /// The upstream neighbour. The client may name another.
     pub upstream: Ipv4Addr,
+}
+
+impl RpfAnswer {
+    /// Whether it refuses the flow: there is no interface 0.
+    pub const fn refuses(self) -> bool {
+        self.iif.index == 0
+    }
 }
 
 /// One outgoing interface in a creation alert (rule E3).
@@ -32,8 +40,9 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// client's interfaces count as any client's (rule D9).
     fn has_local_join(&self) -> bool;
 
-    /// A packet of a new source came in. `header` is its IP header, at least 20 octets.
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route);
+    /// A packet of a new source came in. `packet` is its IP header, at least 20 octets, and as much
+    /// of its data as the plane has.
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: &Route);
 
     /// An entry is about to be made whose outgoing interfaces include these of the client's.
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);
@@ -58,8 +67,9 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// outgoing interface (rules D7, E4).
     fn join(&self, of: SourceGroup, member: bool);
 
-    /// A packet came in on an interface other than its entry's iif (rule E7).
-    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]);
+    /// A packet came in on an interface other than its entry's iif (rule E7). `packet` is as for
+    /// [`Self::rpf`].
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
 
     /// IGMP has a receiver on an interface of the client's (rule D9).
     fn local_join(&self, of: SourceGroup, interface: IfKey);

@@ -277,14 +277,20 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
-        let mut looked = None;
         loop {
+            // Before the call, which performs whatever is to be done by then.
+            let needed =
+                of.has_source()
+                    && self.state.read().shared().is_some_and(|running| {
+                        running.core.needs_route(client, of, interface, flags)
+                    });
+            let looked = if needed { Some(self.look_toward(client, of.source())?) } else { None };
             let add = |core: &mut Core, now| {
                 core.add_membership(now, client, of, interface, flags, looked)
             };
-            match self.call(client, add)? {
-                Adding::Done => return Ok(()),
-                Adding::RouteNeeded => looked = Some(self.look_toward(client, of.source())?),
+            // The last other membership of the source may have gone in between.
+            if self.call(client, add)? == Adding::Done {
+                return Ok(());
             }
         }
     }

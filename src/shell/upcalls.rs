@@ -122,13 +122,13 @@ impl<C: Callbacks> Mgm<C> {
         call: &mut Call,
         flow: SourceGroup,
         arrival: IfKey,
-        header: &[u8],
+        packet: &[u8],
     ) -> Result<(), Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
         let admission = loop {
             let looked = self.look_for_new(call, flow, arrival)?;
             let asked =
-                self.ask_core(call, |core, now| core.packet(now, flow, arrival, header, looked));
+                self.ask_core(call, |core, now| core.packet(now, flow, arrival, packet, looked));
             // Its entry was deleted in between.
             if asked != Ok(Admission::RouteNeeded) {
                 break asked;
@@ -205,14 +205,14 @@ impl<C: Callbacks> Mgm<C> {
 }
 
 impl<C: Callbacks> Upcalls for &'static Mgm<C> {
-    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
-        self.unattended("new flow", |call| self.new_flow(call, flow, arrival, header));
+    fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
+        self.unattended("new flow", |call| self.new_flow(call, flow, arrival, packet));
     }
 
-    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
         self.unattended("wrong interface", |call| {
-            self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, header))
+            self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, packet))
         });
     }
 

@@ -1,6 +1,6 @@
 //! Model: what time, routes and interfaces do to entries (E5, E8, E9), lifetimes (E4).
 
-use super::flows::{Entry, header_made};
+use super::flows::{Entry, State, header_made};
 use super::members::PRUNE_TIMEOUT;
 use super::net::{RouteEntry, prefix_holds};
 use super::state::{Id, Model};
@@ -185,10 +185,11 @@ impl Model {
             let idle = entry.packets == entry.packets_then;
             // Decision 34.
             let chosen = entry.is_normal() && entry.route.map(|r| r.to) != Some(entry.iif);
-            let moved = if entry.is_normal() {
-                route.map(|r| r.to) != entry.route.map(|r| r.to) || chosen
-            } else {
-                has_owner || named.is_some_and(|r| r.to != entry.iif)
+            let moved = match entry.state {
+                State::Normal => route.map(|r| r.to) != entry.route.map(|r| r.to) || chosen,
+                State::Unresolved => has_owner || named.is_some_and(|r| r.to != entry.iif),
+                // The same client is not asked again.
+                State::Refused => !has_owner || route.map(|r| r.to) != Some(entry.iif),
             };
             match why {
                 Why::LifetimeEnds if !ended => {}

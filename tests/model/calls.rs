@@ -1,6 +1,7 @@
 //! Model: registration (B), interfaces (C), MgmSetMfe (E10).
 
 use super::deliver::Item;
+use super::flows::State;
 use super::state::{Id, Interface, Model, Registration};
 use super::words::*;
 use mgm::types::{IfKey, SourceGroup};
@@ -186,7 +187,7 @@ impl Model {
     /// Rule C4, decisions 5 and 6: entries with this iif go, marks of the owner end.
     /// With a take over IGMP those of rule E5 stay: nobody was asked about them.
     fn owner_goes(&mut self, on: IfKey, all: bool) {
-        self.mfes.retain(|_, e| e.iif != on || !(all || e.is_normal()));
+        self.mfes.retain(|_, e| e.iif != on || !(all || e.state != State::Unresolved));
         for entry in self.mfes.values_mut() {
             entry.vetoed.remove(&on);
             entry.forced.remove(&on);

@@ -22,6 +22,8 @@ pub enum State {
     Normal,
     /// Rule E5.
     Unresolved,
+    /// Rule E2: the owner of the interface toward the source refused it.
+    Refused,
 }
 
 /// A forwarding entry.
@@ -92,6 +94,8 @@ pub struct Pending {
     pub iif: IfKey,
     pub upstream: Ipv4Addr,
     pub upstream_chosen: bool,
+    /// The RPF callback named interface 0 (rule E2).
+    pub refused: bool,
     /// The entry is to be looked at again when the questions are answered.
     pub outdated: bool,
     /// Creation alerts not answered yet.
@@ -250,6 +254,7 @@ impl Model {
             iif,
             upstream,
             upstream_chosen: false,
+            refused: false,
             outdated: false,
             open: 0,
             asked: BTreeSet::new(),
@@ -281,6 +286,10 @@ impl Model {
         }
         let its = answer.iif.filter(|i| self.owner(*i) == Some(id));
         let Some(pending) = self.pending.get_mut(&flow) else { return };
+        if answer.iif.is_some_and(|iif| iif.index == 0) {
+            pending.refused = true;
+            return self.all_answered(flow);
+        }
         let iif = its.unwrap_or(pending.iif);
         let proposed = pending.named.map_or(pending.upstream, |r| r.upstream);
         if let Some(named) = answer.upstream.filter(|named| *named != proposed) {
@@ -351,7 +360,7 @@ impl Model {
                 self.build(flow, Some(on), header, route);
             }
         } else if self.owner(p.iif) == p.owner && toward == p.owner {
-            self.install(flow, State::Normal);
+            self.install(flow, if p.refused { State::Refused } else { State::Normal });
         } else {
             self.build_again(flow);
         }
@@ -363,15 +372,17 @@ impl Model {
         let now = self.now;
         let old = self.mfes.remove(&flow);
         let lifetime = if state == State::Normal { PRUNE_TIMEOUT } else { UNROUTED_LIFETIME };
-        // One that stays negative for want of a route or an owner keeps its place.
-        let stays = old.as_ref().filter(|e| state == State::Unresolved && e.oifs.is_empty());
+        // One that stays negative for want of a route or an owner, or that is refused, keeps its
+        // place.
+        let stays = old.as_ref().filter(|e| state != State::Normal && e.oifs.is_empty());
         let negative_since = stays.map(|e| e.negative_since);
         let negative_since = negative_since.unwrap_or_else(|| self.next_serial());
+        let proposed = p.named.map_or(p.upstream, |r| r.upstream);
         let entry = Entry {
             state,
             iif: p.iif,
-            upstream: p.upstream,
-            upstream_chosen: p.upstream_chosen,
+            upstream: if state == State::Refused { proposed } else { p.upstream },
+            upstream_chosen: p.upstream_chosen && state != State::Refused,
             route: p.route,
             vetoed: p.vetoed,
             forced: old.iter().flat_map(|e| e.forced.iter().copied()).collect(),
@@ -419,7 +430,10 @@ impl Model {
         let now = self.now;
         if let Some(old) = old {
             let moved = old.iif != iif || state != State::Normal;
-            if moved && let Some(before) = self.owner(old.iif).filter(|_| !had.is_empty()) {
+            // What the client that refuses brings about is its own doing.
+            let own = |id: &Id| state == State::Refused && self.owner(iif) == Some(*id);
+            let before = self.owner(old.iif).filter(|id| !had.is_empty() && !own(id));
+            if moved && let Some(before) = before {
                 let (of, on) = (flow, old.iif);
                 let prune = Callback::Prune { of, on, member: false, timeout: PRUNE_TIMEOUT };
                 self.alert(before, prune);
@@ -444,14 +458,14 @@ impl Model {
     }
 }
 
-/// The header of a packet, options included.
+/// What callbacks get of a packet: all of it (rule E2).
 fn header_of(packet: &Packet) -> Header {
-    let Packet { flow, options, .. } = *packet;
-    let octets = 20 + 4 * usize::from(options);
-    Header { octets, source: flow.source(), group: flow.group() }
+    let Packet { flow, options, octets, .. } = *packet;
+    let header = 20 + 4 * usize::from(options);
+    Header { header, octets: octets.into(), source: flow.source(), group: flow.group() }
 }
 
 /// Decision 16: the header that stands for one where there is no packet.
 pub fn header_made(flow: SourceGroup) -> Header {
-    Header { octets: 20, source: flow.source(), group: flow.group() }
+    Header { header: 20, octets: 20, source: flow.source(), group: flow.group() }
 }

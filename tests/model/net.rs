@@ -17,6 +17,9 @@ pub const IF4: IfKey = interface(4);
 pub const IF4_HOP: IfKey = IfKey::new(4, Ipv4Addr::new(10, 0, 4, 9));
 pub const IF5: IfKey = interface(5);
 
+/// What an RPF callback names to refuse a flow.
+pub const REFUSED: IfKey = interface(0);
+
 /// All of them, in order.
 pub const INTERFACES: [IfKey; 6] = [IF1, IF2, IF3, IF4, IF4_HOP, IF5];
 
@@ -98,7 +101,12 @@ impl Routes {
     }
 }
 
-/// An IPv4 header with a right checksum, and zeros.
+/// The data of a packet from the end of its header on.
+pub fn data_of(header: usize, octets: usize) -> Vec<u8> {
+    (header..octets).map(|at| at as u8).collect()
+}
+
+/// An IPv4 packet with a right checksum in its header.
 pub fn bytes_of(packet: &Packet) -> Vec<u8> {
     let Packet { flow, ttl, options, octets } = *packet;
     let mut p = vec![0; usize::from(octets)];
@@ -112,6 +120,7 @@ pub fn bytes_of(packet: &Packet) -> Vec<u8> {
     p[20..header].fill(1); // "no operation"
     let sum = checksum(&p[..header]);
     p[10..12].copy_from_slice(&sum.to_be_bytes());
+    p[header..].copy_from_slice(&data_of(header, usize::from(octets)));
     p
 }
 

@@ -139,7 +139,11 @@ fn script(level: Level) -> impl Strategy<Value = Script> {
         2 => subsequence(Kind::EVERY.to_vec(), 1..4),
     ];
     let veto = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(INTERFACES.to_vec(), 1..3)];
-    let iif = prop_oneof![5 => Just(None), 1 => interfaces().prop_map(Some)];
+    let iif = prop_oneof![
+        10 => Just(None),
+        2 => interfaces().prop_map(Some),
+        1 => Just(Some(REFUSED)),
+    ];
     let upstream = prop_oneof![5 => Just(None), 1 => Just(Some(Ipv4Addr::new(10, 8, 8, 8)))];
     let timeout = select(vec![None, None, Some(0), Some(7), Some(120), Some(90_000)]);
     let nested = prop_oneof![

@@ -467,5 +467,16 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "a membership of a new source, added inside a callback, comes before alerts that wait",
+            play(
+                level,
+                |w| {
+                    nest(w, 2, Kind::Join, join(2, FLOW, IF4));
+                    nest(w, 3, Kind::Join, packet(FLOW, IF1));
+                },
+                vec![route(IF3), Op::Take(h(2), IF4), Op::Take(h(0), IF3), join(0, any(G1), IF3)],
+            ),
+        ),
     ]
 }

@@ -33,12 +33,13 @@ impl TestClient {
     }
 }
 
-/// The fields of an IP header that callbacks are compared by.
+/// What callbacks are compared by, of a packet that they are given.
 pub fn header_seen(bytes: &[u8]) -> Header {
     let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
     assert_eq!(bytes[0] >> 4, 4, "an IPv4 header");
-    assert_eq!(usize::from(bytes[0] & 15) * 4, bytes.len(), "the whole header");
-    Header { octets: bytes.len(), source: address(12), group: address(16) }
+    let header = usize::from(bytes[0] & 15) * 4;
+    assert_eq!(bytes[header..], super::net::data_of(header, bytes.len()), "the packet's data");
+    Header { header, octets: bytes.len(), source: address(12), group: address(16) }
 }
 
 impl Callbacks for TestClient {

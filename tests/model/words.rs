@@ -204,6 +204,8 @@ pub struct World {
 /// header that the library made itself (rule E8) are nobody's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// Of the header with its options, and of all that was given.
+    pub header: usize,
     pub octets: usize,
     pub source: Ipv4Addr,
     pub group: Ipv4Addr,

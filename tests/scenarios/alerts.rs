@@ -297,7 +297,7 @@ pub fn d10_a_source_that_moves_tells_of_entries_after_memberships(on: On) {
     s.route(NET1, IF3).ok_calls(&[
         (A, prune(flow, IF1)),
         (C, join(flow)),
-        (C, rpf(flow, IF3)),
+        (C, rpf_anew(flow, IF3)),
         (B, creation(flow, IF3, &[IF2])),
         (A, flow_prune(flow, IF1)),
         (C, flow_join(flow)),

@@ -17,6 +17,11 @@ crate::scenarios!(
     e2_rpf_naming_a_foreign_interface_is_ignored,
     e2_rpf_may_change_the_upstream_neighbour,
     e2_without_rpf_callback_the_route_stands,
+    e2_interface_0_refuses_the_flow,
+    e2_a_refused_flow_is_taken_up_when_its_route_moves,
+    e2_a_refused_flow_is_taken_up_when_its_owner_changes,
+    e2_an_entry_can_be_refused_when_it_is_built_anew,
+    e2_callbacks_get_the_whole_packet,
     e3_creation_goes_to_each_owner_with_its_own_interfaces,
     e3_creation_tells_whether_igmp_is_there,
     e3_the_iif_owner_is_asked_about_its_other_interfaces,
@@ -119,13 +124,13 @@ pub fn e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded
         flow: FLOW,
         iif: IF2,
         upstream: upstream_of(IF2),
-        header: Header { octets: 24, ..header(FLOW) },
+        header: Header { header: 24, ..header(FLOW) },
         network: NET1,
         len: 24,
     };
     let asked = creation(FLOW, IF2, &[IF3]);
     done.ok_calls(&[
-        (B, rpf(FLOW, IF2)),
+        (B, rpf_anew(FLOW, IF2)),
         (C, asked.clone()),
         (B, its_own),
         (C, asked),
@@ -190,6 +195,109 @@ pub fn e2_without_rpf_callback_the_route_stands(on: On) {
         .sent(&[IF2])
         .ok_calls(&[(B, creation(FLOW, IF1, &[IF2])), (A, flow_join(FLOW))]);
     assert_eq!(s.mfe(FLOW).upstream, upstream_of(IF1));
+}
+
+/// Given: B has a member on IF2, and A refuses whatever comes from IF1.
+fn refused(on: On, change: impl FnOnce(&mut World)) -> Stage {
+    let mut s = Stage::new(on, |w| {
+        w.profiles[A].script.rpf_iif = Some(REFUSED);
+        change(w);
+    });
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    s.packet(FLOW, IF1).sent(&[]).ok_calls(&[(A, rpf(FLOW, IF1))]);
+    s
+}
+
+/// A negative entry for 60 s, which no membership turns positive, nor news that are none.
+pub fn e2_interface_0_refuses_the_flow(on: On) {
+    let mut s = refused(on, |w| w.profiles[A].script.rpf_upstream = Some(S2));
+    let m = s.mfe(FLOW);
+    assert_eq!((m.iif, m.lifetime, m.oifs), (IF1, 60, vec![]));
+    assert_eq!((m.upstream, m.route_network, m.route_len), (upstream_of(IF1), NET1, 24));
+    s.packet(FLOW, IF1).sent(&[]).ok_calls(&[]);
+    s.packet(FLOW, IF3).sent(&[]).ok_calls(&[]);
+    s.join(C, FLOW, IF3).ok_calls(&[(A, join(FLOW))]);
+    s.forward(C, FLOW, IF3).ok_calls(&[]);
+    assert_eq!(s.oifs(FLOW), []);
+    s.run(Op::RouteChanged { network: NET1, len: 24 }).ok_calls(&[]);
+    s.route(NET1, IF1).ok_calls(&[]);
+    s.take(C, IF4_HOP).ok_calls(&[]);
+    // It is asked about again when it ends, if packets come; one waited for it, one did not.
+    s.advance(59).ok_calls(&[]);
+    s.advance(1).ok_calls(&[(A, rpf_anew(FLOW, IF1))]);
+    assert_eq!(s.mfe(FLOW).expiry, 60);
+    s.advance(60).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None);
+}
+
+pub fn e2_a_refused_flow_is_taken_up_when_its_route_moves(on: On) {
+    let mut s = refused(on, |_| {});
+    s.route(NET1, IF3).ok_calls(&[
+        (C, rpf_anew(FLOW, IF3)),
+        (B, creation(FLOW, IF3, &[IF2])),
+        (C, flow_join(FLOW)),
+    ]);
+    assert_eq!(s.oifs(FLOW), [IF2]);
+    // And away: A refuses what C had.
+    s.route(NET1, IF1).ok_calls(&[(A, rpf_anew(FLOW, IF1)), (C, flow_prune(FLOW, IF3))]);
+    assert_eq!(s.oifs(FLOW), []);
+    // Without a route it is one of rule E5.
+    s.route(NET1, None).ok_calls(&[]);
+    s.route(NET1, IF1).ok_calls(&[(A, rpf_anew(FLOW, IF1))]);
+}
+
+pub fn e2_a_refused_flow_is_taken_up_when_its_owner_changes(on: On) {
+    let mut s = refused(on, |_| {});
+    s.release(A, IF1).ok_calls(&[]);
+    assert_eq!(s.find(FLOW), None, "the next packet asks");
+    s.packet(FLOW, IF1).ok_calls(&[]);
+    s.take(C, IF1).ok_calls(&[
+        (C, rpf_anew(FLOW, IF1)),
+        (B, creation(FLOW, IF1, &[IF2])),
+        (C, flow_join(FLOW)),
+    ]);
+    // IGMP refused what a protocol takes over.
+    let mut s = {
+        drop(s);
+        let mut s = Stage::new(on, |w| w.profiles[IGMP].script.rpf_iif = Some(REFUSED));
+        s.one_each();
+        s.route(NET1, IF4).ok();
+        s
+    };
+    s.packet(FLOW, IF4).ok_calls(&[(IGMP, rpf(FLOW, IF4))]);
+    s.take(C, IF4).ok();
+    assert_eq!(s.find(FLOW), None);
+    let done = s.packet(FLOW, IF4);
+    assert_eq!(done.of_kind(Kind::Rpf), [(C, rpf(FLOW, IF4))]);
+}
+
+/// What A's refusal brings about is its own doing.
+pub fn e2_an_entry_can_be_refused_when_it_is_built_anew(on: On) {
+    let mut s = refused(on, |w| w.profiles[A].script.nested = vec![]);
+    s.route(NET1, IF3).ok();
+    s.packet(FLOW, IF3).sent(&[IF2]).ok();
+    s.take(A, IF5).ok();
+    // C's packets move to A, which refuses: C hears that nobody wants them any more.
+    s.route(NET1, IF5).ok_calls(&[(A, rpf_anew(FLOW, IF5)), (C, flow_prune(FLOW, IF3))]);
+    assert_eq!((s.mfe(FLOW).iif, s.oifs(FLOW)), (IF5, vec![]));
+}
+
+/// RPF and wrong interface: header, options and data, however long.
+pub fn e2_callbacks_get_the_whole_packet(on: On) {
+    let mut s = Stage::new(on, |_| {});
+    s.one_each();
+    s.join(B, any(G1), IF2).ok();
+    for (nth, octets) in [20, 61, 64, 65, 1500, 65_535].into_iter().enumerate() {
+        let flow = sg(Ipv4Addr::new(10, 0, 1, nth as u8 + 1), G1);
+        let packet = Packet { flow, ttl: 64, options: 0, octets };
+        let whole = Header { octets: octets.into(), ..header(flow) };
+        let done = s.run(Op::Packet(IF1, packet));
+        let Callback::Rpf { header, .. } = done.of_kind(Kind::Rpf)[0].1 else { unreachable!() };
+        assert_eq!(header, whole);
+        let wanted = Callback::WrongIf { flow, on: IF3, header: whole };
+        s.run(Op::Packet(IF3, packet)).ok_calls(&[(C, wanted)]);
+    }
 }
 
 pub fn e3_creation_goes_to_each_owner_with_its_own_interfaces(on: On) {
@@ -384,7 +492,7 @@ pub fn e5_an_owner_takes_the_flow_up(on: On) {
     s.join(B, any(G1), IF2).ok();
     s.packet(FLOW, IF5).ok_calls(&[]);
     s.take(C, IF5).ok_calls(&[
-        (C, rpf(FLOW, IF5)),
+        (C, rpf_anew(FLOW, IF5)),
         (B, creation(FLOW, IF5, &[IF2])),
         (C, flow_join(FLOW)),
     ]);
@@ -399,7 +507,7 @@ pub fn e5_a_route_takes_the_flow_up(on: On) {
     s.route(NET1, None).ok();
     s.packet(FLOW, IF1).ok_calls(&[]);
     s.route(NET2, IF3).ok_calls(&[]);
-    s.route(NET1, IF1).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    s.route(NET1, IF1).ok_calls(&[(A, rpf_anew(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
     assert_eq!(s.mfe(FLOW).route_network, NET1);
 }
 
@@ -469,7 +577,7 @@ pub fn e7_headers_come_with_their_options(on: On) {
     for options in [1, 10] {
         let flow = sg(Ipv4Addr::new(10, 0, 1, options), G1);
         let packet = Packet { flow, ttl: 64, options, octets: 100 };
-        let whole = Header { octets: 20 + 4 * usize::from(options), ..header(flow) };
+        let whole = Header { header: 20 + 4 * usize::from(options), ..header(flow) };
         let done = s.run(Op::Packet(IF1, packet));
         let Callback::Rpf { header, .. } = done.of_kind(Kind::Rpf)[0].1 else { unreachable!() };
         assert_eq!(header, whole);

@@ -100,7 +100,7 @@ pub fn e8_a_prune_begins_a_new_count(on: On) {
     // A negative entry that is in use goes on, and is asked about again.
     let _ = s.packet(FLOW, IF1);
     let _ = s.packet(FLOW, IF1);
-    s.advance(60).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    s.advance(60).ok_calls(&[(A, rpf_anew(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
     s.advance(60).ok_calls(&[]);
     assert_eq!(s.find(FLOW), None);
 }
@@ -127,7 +127,7 @@ pub fn e8_an_entry_that_carried_packets_is_built_anew(on: On) {
     let mut s = positive(on, |_| {});
     s.advance(899).ok_calls(&[]);
     s.packet(FLOW, IF1).sent(&[IF2]).ok_calls(&[]);
-    s.advance(1).ok_calls(&[(A, rpf(FLOW, IF1)), (B, creation(FLOW, IF1, &[IF2]))]);
+    s.advance(1).ok_calls(&[(A, rpf_anew(FLOW, IF1)), (B, creation(FLOW, IF1, &[IF2]))]);
     let m = s.mfe(FLOW);
     assert_eq!((m.up, m.expiry, m.packets), (900, 900, 2), "decision 16: the age goes on");
     assert_eq!(sent(&m), [(IF2, 2)]);
@@ -159,7 +159,7 @@ pub fn e8_a_rebuild_without_oifs_prunes_again(on: On) {
     let _ = s.packet(FLOW, IF1);
     s.advance(10).ok();
     let _ = s.packet(FLOW, IF1);
-    s.advance(30).ok_calls(&[(A, rpf(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
+    s.advance(30).ok_calls(&[(A, rpf_anew(FLOW, IF1)), (A, flow_prune(FLOW, IF1))]);
     assert_eq!(s.mfe(FLOW).expiry, 40);
     s.advance(40).ok_calls(&[]);
     assert_eq!(s.find(FLOW), None);
@@ -183,12 +183,12 @@ fn pruned_and_built_anew(on: On, owner: Client) -> Done {
 
 pub fn e4_a_rebuild_with_only_own_oifs_alerts_nobody(on: On) {
     let done = pruned_and_built_anew(on, A);
-    done.ok_calls(&[(A, rpf(FLOW, IF1)), (A, creation(FLOW, IF1, &[IF5]))]);
+    done.ok_calls(&[(A, rpf_anew(FLOW, IF1)), (A, creation(FLOW, IF1, &[IF5]))]);
 }
 
 pub fn e4_a_rebuild_with_a_foreign_oif_joins_the_iif_owner(on: On) {
     let done = pruned_and_built_anew(on, B);
-    let asked = [(A, rpf(FLOW, IF1)), (B, creation(FLOW, IF1, &[IF5]))];
+    let asked = [(A, rpf_anew(FLOW, IF1)), (B, creation(FLOW, IF1, &[IF5]))];
     done.ok_calls(&[asked[0].clone(), asked[1].clone(), (A, flow_join(FLOW))]);
 }
 
@@ -212,7 +212,7 @@ pub fn e9_a_route_that_moves_rebuilds_the_entry(on: On) {
     let kinds: Vec<(Client, Kind)> =
         done.callbacks().iter().map(|(client, c)| (*client, c.kind())).collect();
     let joined = (C, flow_join(FLOW));
-    assert_eq!(done.of_kind(Kind::Rpf), [(C, rpf(FLOW, IF3))]);
+    assert_eq!(done.of_kind(Kind::Rpf), [(C, rpf_anew(FLOW, IF3))]);
     assert_eq!(done.of_kind(Kind::Creation), [(B, creation(FLOW, IF3, &[IF2]))]);
     assert_eq!(done.of_kind(Kind::Join), [joined]);
     assert!(kinds.contains(&(A, Kind::Prune)), "{kinds:?}");
@@ -226,7 +226,7 @@ pub fn e9_without_oifs_nobody_is_joined(on: On) {
     let mut s = Stage::new(on, |_| {});
     s.one_each();
     let _ = s.packet(FLOW, IF1);
-    s.route(NET1, IF3).ok_calls(&[(C, rpf(FLOW, IF3)), (C, flow_prune(FLOW, IF3))]);
+    s.route(NET1, IF3).ok_calls(&[(C, rpf_anew(FLOW, IF3)), (C, flow_prune(FLOW, IF3))]);
 }
 
 /// Decision 18.

@@ -274,10 +274,10 @@ pub fn creation(flow: SourceGroup, iif: IfKey, out: &[IfKey]) -> Callback {
 
 /// The header of a packet without options.
 pub fn header(flow: SourceGroup) -> Header {
-    Header { octets: 20, source: flow.source(), group: flow.group() }
+    Header { header: 20, octets: 100, source: flow.source(), group: flow.group() }
 }
 
-/// The RPF callback for S1 over the route to 10.0.1.0/24.
+/// The RPF callback for the first packet of S1's, by the route to 10.0.1.0/24.
 pub fn rpf(flow: SourceGroup, iif: IfKey) -> Callback {
     Callback::Rpf {
         flow,
@@ -287,6 +287,15 @@ pub fn rpf(flow: SourceGroup, iif: IfKey) -> Callback {
         network: Ipv4Addr::from_bits(flow.source().to_bits() & 0xffff_ff00),
         len: 24,
     }
+}
+
+/// The same where the entry is built anew without a packet (decision 16).
+pub fn rpf_anew(flow: SourceGroup, iif: IfKey) -> Callback {
+    let mut callback = rpf(flow, iif);
+    if let Callback::Rpf { header, .. } = &mut callback {
+        header.octets = 20;
+    }
+    callback
 }
 
 pub fn wrong_if(flow: SourceGroup, on: IfKey) -> Callback {

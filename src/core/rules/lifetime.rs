@@ -1,9 +1,10 @@
 //! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
 
 use crate::core::containers::slab::NONE;
-use crate::core::rules::flow::{Header, set_route};
+use crate::core::rules::flow::set_route;
 use crate::core::state::mfe::{LIFETIME, Mfe, WRONG_IF_SEEN};
 use crate::core::state::outbox::Action;
+use crate::core::state::packet::PacketHead;
 use crate::core::{Core, Looked, Relook};
 use crate::error::Error;
 use crate::types::{Counters, IfKey, MOST_WAITING, Millis, Seconds, SourceGroup, mask_of};
@@ -215,11 +216,18 @@ impl Core {
         let mfe = &self.mfes[id];
         let unresolved = mfe.is(Mfe::UNRESOLVED);
         let iif = self.interfaces[mfe.iif].key;
-        let stays = route.is_none_or(|route| route.interface == iif);
-        if unresolved && toward.is_none() && stays && !rebuild {
+        let stays = match toward {
+            None => route.is_none_or(|route| route.interface == iif) && !mfe.is(Mfe::REFUSED),
+            // The client that refused it is not asked again without need.
+            Some(toward) => mfe.is(Mfe::REFUSED) && toward == mfe.iif,
+        };
+        if unresolved && stays && !rebuild {
             if let Some(route) = route {
-                set_route(&mut self.mfes[id], &route);
-                self.mfes[id].upstream = route.upstream;
+                let mfe = &mut self.mfes[id];
+                set_route(mfe, &route);
+                if !mfe.is(Mfe::UPSTREAM_CHOSEN) {
+                    mfe.upstream = route.upstream;
+                }
             }
             return Ok(());
         }
@@ -233,7 +241,7 @@ impl Core {
                 }
                 Ok(())
             }
-            _ => self.begin(now, flow, iif, Header::of_flow(flow), route, true),
+            _ => self.begin(now, flow, iif, PacketHead::of_flow(flow), route, true),
         }
     }
 
@@ -312,7 +320,7 @@ impl Core {
         now: Millis,
         flow: SourceGroup,
         arrival: IfKey,
-        header: &[u8],
+        packet: &[u8],
     ) -> Result<(), Error> {
         let Some(id) = self.mfes.find(flow).filter(|id| !self.mfes[*id].is(Mfe::UNRESOLVED)) else {
             return Ok(());
@@ -327,14 +335,18 @@ impl Core {
         self.headers.reserve(1)?;
         self.outbox.reserve(1)?;
         self.mfes.beside_mut(id).wrong_if_at = now.0 as u32 | WRONG_IF_SEEN;
-        let header = self.headers.insert(Header::new(header));
+        let head = self.kept.head_of(packet);
+        self.kept.store(&head);
+        let header = self.headers.insert(head);
         self.outbox.push(owner, Action::WrongIf { flow, arrival, header });
         Ok(())
     }
 
-    /// Takes the header of a WRONG_IF action.
-    pub fn take_header(&mut self, header: u32) -> Option<Header> {
-        self.headers.remove(header)
+    /// Takes the head of the packet of a WRONG_IF action.
+    pub fn take_header(&mut self, header: u32) -> Option<PacketHead> {
+        let head = self.headers.remove(header)?;
+        self.kept.take(&head);
+        Some(head)
     }
 
     /// Whether an interface is down.

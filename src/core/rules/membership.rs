@@ -18,6 +18,40 @@ pub enum Adding {
 }
 
 impl Core {
+    /// Whether [`Self::add_membership`] needs the route toward the source.
+    pub fn needs_route(
+        &self,
+        client: ClientId,
+        of: SourceGroup,
+        key: IfKey,
+        flags: MembershipFlags,
+    ) -> bool {
+        flags.join && self.is_new_source(of) && self.check_add(client, of, key, flags).is_ok()
+    }
+
+    fn is_new_source(&self, of: SourceGroup) -> bool {
+        of.has_source() && !self.sources.knows(of.source())
+    }
+
+    /// The client's slot, the number of the interface, and the client's role on it, if it may add
+    /// this.
+    fn check_add(
+        &self,
+        client: ClientId,
+        of: SourceGroup,
+        key: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(u32, u32, Role), Error> {
+        let slot = self.slot_of(client)?;
+        check(of, flags)?;
+        let interface = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
+        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
+        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
+            return Err(Error::IgmpDisabled(key));
+        }
+        Ok((slot, interface, role))
+    }
+
     /// MgmAddGroupMembershipEntry. What was looked up, with no packet, counts only for a new source.
     pub fn add_membership(
         &mut self,
@@ -28,14 +62,8 @@ impl Core {
         flags: MembershipFlags,
         looked: Option<Looked>,
     ) -> Result<Adding, Error> {
-        let slot = self.slot_of(client)?;
-        check(of, flags)?;
-        let interface = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
-        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
-        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
-            return Err(Error::IgmpDisabled(key));
-        }
-        let new_source = flags.join && of.has_source() && !self.sources.knows(of.source());
+        let (slot, interface, role) = self.check_add(client, of, key, flags)?;
+        let new_source = flags.join && self.is_new_source(of);
         if new_source && looked.is_none() {
             return Ok(Adding::RouteNeeded);
         }

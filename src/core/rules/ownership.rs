@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::core::state::interfaces::ChangeKind;
 use crate::core::state::members::Role;
+use crate::core::state::mfe::Mfe;
 use crate::core::state::outbox::Action;
 use crate::core::state::plane::Stale;
 
@@ -326,9 +327,9 @@ impl Core {
         }
     }
 
-    /// Deletes the entries whose iif it is, because the interface's owner goes; with `released`
-    /// also those that have no owner toward their source (decision 37). Room must have been
-    /// reserved.
+    /// Deletes the entries whose iif it is, because the interface's owner goes, and those that it
+    /// refused; with `released` also those that have no owner toward their source (decision 37).
+    /// Room must have been reserved.
     pub(in crate::core) fn delete_entries_of(&mut self, id: u32, released: bool) {
         // Together with its last entry, an interface that nobody is on is forgotten.
         let key = self.interfaces[id].key;
@@ -336,12 +337,14 @@ impl Core {
         while let Some((entry, ())) = resolved(self) {
             self.delete_mfe(entry);
         }
-        let waiting = |core: &Self| core.waiting.next_from((key, 0));
-        while released
-            && let Some(((iif, entry), ())) = waiting(self)
+        let mut from = 0;
+        while let Some(((iif, entry), ())) = self.waiting.next_from((key, from))
             && iif == key
         {
-            self.delete_mfe(entry);
+            if released || self.mfes[entry].is(Mfe::REFUSED) {
+                self.delete_mfe(entry);
+            }
+            from = entry + 1;
         }
     }
 

@@ -149,7 +149,7 @@ impl Core {
     /// Loads entries into the cache together. Neighbours in order are far apart in memory, and
     /// their cache misses overlap when nothing waits for a single one.
     fn together<'a>(&self, ids: impl Iterator<Item = &'a u32>) -> [Option<&Mfe>; AHEAD] {
-        let (mut mfes, mut touched) = ([None; AHEAD], 0u8);
+        let (mut mfes, mut touched) = ([None; AHEAD], 0u16);
         for (place, id) in mfes.iter_mut().zip(ids) {
             let mfe = &self.mfes[*id];
             touched = touched.wrapping_add(mfe.touch());
@@ -246,7 +246,7 @@ impl Core {
             upstream: mfe.upstream,
             route_protocol: mfe.route_protocol,
             route_network: mfe.route_network(),
-            route_prefix_len: mfe.route_prefix_len,
+            route_prefix_len: mfe.route_prefix_len(),
             resolved: !mfe.is(Mfe::UNRESOLVED),
             up_time_ms: now.since(mfe.created()),
             expiry_ms: mfe.deadline().since(now),

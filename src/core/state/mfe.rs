@@ -91,8 +91,8 @@ pub(in crate::core) struct Mfe {
     pub oifs: SmallVec<[Oif; 2]>,
     /// Its list in the wheel. It is here because the cache line has room left.
     pub wheel_slot: u16,
-    pub route_prefix_len: u8,
-    marks: u8,
+    /// The prefix length of its route in the lower 6 bits, marks above.
+    packed: u16,
 }
 
 /// [`BesideMfe::wrong_if_at`] means something.
@@ -121,22 +121,25 @@ impl Mfe {
     /// In no list of the wheel.
     pub const NO_SLOT: u16 = u16::MAX;
     /// There is no route or no owner toward the source (rule E5).
-    pub const UNRESOLVED: u8 = 1;
+    pub const UNRESOLVED: u16 = 1 << 6;
     /// The plane has the entry.
-    pub const INSTALLED: u8 = 2;
+    pub const INSTALLED: u16 = 1 << 7;
     /// A client chose the upstream neighbour.
-    pub const UPSTREAM_CHOSEN: u8 = 4;
+    pub const UPSTREAM_CHOSEN: u16 = 1 << 8;
     /// A client chose the iif.
-    pub const IIF_CHOSEN: u8 = 8;
+    pub const IIF_CHOSEN: u16 = 1 << 9;
     /// Its lifetime has begun, and the plane is to be asked for the packets until then when the entry
     /// is programmed next.
-    pub const COUNT_BEGINS: u8 = 16;
+    pub const COUNT_BEGINS: u16 = 1 << 10;
     /// It is in the list of negative entries.
-    const LISTED_NEGATIVE: u8 = 32;
+    const LISTED_NEGATIVE: u16 = 1 << 11;
+    /// A client refused the flow (rule E2); it is [`Self::UNRESOLVED`] too.
+    pub const REFUSED: u16 = 1 << 14;
+    const PREFIX_LEN: u16 = (1 << 6) - 1;
     /// It could not be built anew because memory ran out; it is tried again when its lifetime ends.
-    pub const RETRY: u8 = 64;
+    pub const RETRY: u16 = 1 << 12;
     /// Some of the packets that it carried in its present lifetime may have waited for it.
-    pub const MAY_HAVE_WAITED: u8 = 128;
+    pub const MAY_HAVE_WAITED: u16 = 1 << 13;
 
     pub fn new(flow: SourceGroup, iif: u32, now: Millis) -> Self {
         Self {
@@ -149,8 +152,7 @@ impl Mfe {
             route_protocol: 0,
             oifs: SmallVec::new(),
             wheel_slot: Self::NO_SLOT,
-            route_prefix_len: 0,
-            marks: Self::MAY_HAVE_WAITED,
+            packed: Self::MAY_HAVE_WAITED,
         }
     }
 
@@ -192,23 +194,33 @@ impl Mfe {
         ask.number() != 0 && self.lifetime >> LIFETIME_BITS == ask.number() as u32
     }
 
+    /// The prefix length of its route.
+    pub const fn route_prefix_len(&self) -> u8 {
+        (self.packed & Self::PREFIX_LEN) as u8
+    }
+
+    /// Sets the prefix length of its route, 0 to 32.
+    pub const fn set_route_prefix_len(&mut self, len: u8) {
+        self.packed = self.packed & !Self::PREFIX_LEN | len as u16 & Self::PREFIX_LEN;
+    }
+
     /// The prefix of its route, which covers the source.
     pub const fn route_network(&self) -> Ipv4Addr {
-        let mask = mask_of(self.route_prefix_len).to_bits();
+        let mask = mask_of(self.route_prefix_len()).to_bits();
         Ipv4Addr::from_bits(self.flow().source().to_bits() & mask)
     }
 
     /// Reads one octet, so that the entry is in the cache when it is needed.
-    pub const fn touch(&self) -> u8 {
-        self.marks
+    pub const fn touch(&self) -> u16 {
+        self.packed
     }
 
-    pub const fn is(&self, mark: u8) -> bool {
-        self.marks & mark != 0
+    pub const fn is(&self, mark: u16) -> bool {
+        self.packed & mark != 0
     }
 
-    pub const fn set(&mut self, mark: u8, on: bool) {
-        if on { self.marks |= mark } else { self.marks &= !mark }
+    pub const fn set(&mut self, mark: u16, on: bool) {
+        if on { self.packed |= mark } else { self.packed &= !mark }
     }
 
     /// The outgoing interfaces, by number.

@@ -6,7 +6,7 @@
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
 use super::pump::{Place, Pump, Work};
 use super::{Plane, foreign, takeover};
-use crate::core::Header;
+use crate::core::PacketHead;
 use crate::sys::{self, Errno};
 use crate::types::SourceGroup;
 use hashbrown::HashMap;
@@ -101,7 +101,7 @@ impl Work for Notifications {
             News::Found { flow, vif } => {
                 let arrival = plane.vifs.read().arrival(vif.into());
                 if let Some(arrival) = arrival {
-                    let header = Header::of_flow(flow);
+                    let header = PacketHead::of_flow(flow);
                     plane.upcalls.no_cache(flow, arrival, header.as_bytes());
                 }
             }

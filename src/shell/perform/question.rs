@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::outbox::{Action, LifetimeAsk, Node};
-use crate::core::{Core, Header};
+use crate::core::{Core, PacketHead};
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::perform::Call;
@@ -13,12 +13,12 @@ use std::fmt;
 
 /// One call of a client: what it is told and asked, and room for its answer.
 pub(super) enum Question {
-    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, header: Header, route: Route },
+    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, head: PacketHead, route: Route },
     // `starved`: there was no memory to call the client.
     Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
     Prune { of: SourceGroup, interface: IfKey, member: bool, asks: LifetimeAsk, timeout: Seconds },
     Join { of: SourceGroup, member: bool },
-    WrongIf { of: SourceGroup, arrival: IfKey, header: Option<Header> },
+    WrongIf { of: SourceGroup, arrival: IfKey, head: Option<PacketHead> },
     LocalJoin { of: SourceGroup, interface: IfKey },
     LocalLeave { of: SourceGroup, interface: IfKey },
     DisableIgmp { interface: IfKey, change: u32 },
@@ -32,8 +32,8 @@ impl Question {
     pub(super) fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
         match action {
             Action::Rpf { flow } => {
-                let (of, answer, header, route) = core.rpf_question(flow);
-                Self::Rpf { id: flow, of, answer, header, route }
+                let (of, answer, head, route) = core.rpf_question(flow);
+                Self::Rpf { id: flow, of, answer, head, route }
             }
             Action::Creation { flow } => {
                 let mut out = SmallVec::new();
@@ -45,7 +45,7 @@ impl Question {
             }
             Action::Join { of, member } => Self::Join { of, member },
             Action::WrongIf { flow, arrival, header } => {
-                Self::WrongIf { of: flow, arrival, header: core.take_header(header) }
+                Self::WrongIf { of: flow, arrival, head: core.take_header(header) }
             }
             Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
             Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
@@ -71,8 +71,8 @@ impl Question {
     /// Calls the client.
     pub(super) fn put<C: Callbacks>(&mut self, client: &C) {
         match self {
-            Self::Rpf { of, answer, header, route, .. } => {
-                client.rpf(*of, answer, header.as_bytes(), route)
+            Self::Rpf { of, answer, head, route, .. } => {
+                client.rpf(*of, answer, head.as_bytes(), route)
             }
             Self::Creation { of, iif, out, starved, .. } => {
                 if !out.is_empty() {
@@ -83,9 +83,9 @@ impl Question {
                 client.prune(*of, *interface, *member, timeout)
             }
             Self::Join { of, member } => client.join(*of, *member),
-            Self::WrongIf { of, arrival, header } => {
-                if let Some(header) = header {
-                    client.wrong_interface(*of, *arrival, header.as_bytes());
+            Self::WrongIf { of, arrival, head } => {
+                if let Some(head) = head {
+                    client.wrong_interface(*of, *arrival, head.as_bytes());
                 }
             }
             Self::LocalJoin { of, interface } => client.local_join(*of, *interface),
@@ -105,9 +105,12 @@ impl Question {
     }
 
     /// Gives the answer to the core.
-    pub(super) fn answer(&self, core: &mut Core, now: Millis, client: u32) {
+    pub(super) fn answer(&mut self, core: &mut Core, now: Millis, client: u32) {
         match self {
-            Self::Rpf { id, answer, .. } => core.rpf_answered(now, *id, client, Some(*answer)),
+            Self::Rpf { id, answer, head, .. } => {
+                core.give_back_head(*id, std::mem::take(head));
+                core.rpf_answered(now, *id, client, Some(*answer));
+            }
             Self::Creation { id, out, starved, .. } => {
                 if *starved {
                     core.creation_starved(*id);

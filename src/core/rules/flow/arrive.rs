@@ -1,7 +1,8 @@
 //! Packets for which the plane has no entry (rule E1).
 
-use crate::core::rules::flow::{Came, Header};
+use crate::core::rules::flow::Came;
 use crate::core::state::mfe::by_source;
+use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
 use crate::core::{Core, Looked, Relook};
 use crate::error::Error;
@@ -36,7 +37,7 @@ impl Core {
         now: Millis,
         flow: SourceGroup,
         arrival: IfKey,
-        header: &[u8],
+        packet: &[u8],
         looked: Option<Looked>,
     ) -> Result<Admission, Error> {
         if self.mfes.find(flow).is_some() {
@@ -53,10 +54,10 @@ impl Core {
         if !outdated {
             self.source_seen(flow.source(), route.map(|route| route.interface))?;
         }
-        let header = Header::new(header);
+        let head = self.kept.head_of(packet);
         match pending {
-            Some(id) => self.packet_meanwhile(now, id, header, Came { arrival, route }, outdated),
-            None => self.packet_of_new(now, flow, header, Came { arrival, route }, outdated),
+            Some(id) => self.packet_meanwhile(now, id, head, Came { arrival, route }, outdated),
+            None => self.packet_of_new(now, flow, head, Came { arrival, route }, outdated),
         }
     }
 
@@ -64,7 +65,7 @@ impl Core {
         &mut self,
         now: Millis,
         flow: SourceGroup,
-        header: Header,
+        head: PacketHead,
         Came { arrival, route }: Came,
         outdated: bool,
     ) -> Result<Admission, Error> {
@@ -79,7 +80,7 @@ impl Core {
         if flow.is_link_local() || !self.admit(now, flow.source()) {
             return Ok(Admission::Refused);
         }
-        self.begin(now, flow, arrival, header, route, false)?;
+        self.begin(now, flow, arrival, head, route, false)?;
         match self.flows.find(flow) {
             Some(id) => {
                 self.flows[id].outdated = outdated;
@@ -100,7 +101,7 @@ impl Core {
         &mut self,
         now: Millis,
         id: u32,
-        header: Header,
+        head: PacketHead,
         came: Came,
         outdated: bool,
     ) -> Result<Admission, Error> {
@@ -114,7 +115,9 @@ impl Core {
         }
         self.by_source.insert(by_source(flow), ());
         let pending = &mut self.flows[id];
-        (pending.header, pending.came, pending.outdated) = (header, Some(came), outdated);
+        self.kept.take(&pending.head);
+        self.kept.store(&head);
+        (pending.head, pending.came, pending.outdated) = (head, Some(came), outdated);
         Ok(Admission::Pending)
     }
 }

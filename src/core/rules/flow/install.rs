@@ -33,8 +33,15 @@ impl Core {
         let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
         if !owns(iif) || !toward.is_some_and(owns) {
             // The interface has another owner now, who must be asked (decision 35).
-            let Flow { header, route, rebuild, .. } = pending;
-            if self.begin(now, flow, pinned, header, Some(route), rebuild).is_err() {
+            let Flow { head, route, rebuild, .. } = pending;
+            if self.begin(now, flow, pinned, head, Some(route), rebuild).is_err() {
+                self.give_up(now, flow);
+            }
+            return;
+        }
+        if pending.refused {
+            let by = Some(pending.owner.slot);
+            if self.make_unresolved(now, flow, pinned, Some(pending.route), by).is_err() {
                 self.give_up(now, flow);
             }
             return;
@@ -51,12 +58,12 @@ impl Core {
         if self.relook.try_reserve(1).is_err() {
             return self.drop_flow(now, id);
         }
-        let Some(Flow { flow, header, outdated, came, .. }) = self.take_flow(id) else { return };
+        let Some(Flow { flow, head, outdated, came, .. }) = self.take_flow(id) else { return };
         let Some(Came { arrival, route }) = came else { return };
         if outdated {
             self.look_later(Relook::Flow { flow, rebuild: false });
         }
-        if self.begin(now, flow, arrival, header, route, false).is_err() {
+        if self.begin(now, flow, arrival, head, route, false).is_err() {
             self.give_up(now, flow);
         }
     }
@@ -209,13 +216,15 @@ impl Core {
         }
     }
 
-    /// The negative entry of rule E5: no route, or no owner toward the source.
+    /// The negative entry of a flow without a route or an owner toward its source (rule E5), or of
+    /// one that a client refused (rule E2).
     pub(in crate::core) fn make_unresolved(
         &mut self,
         now: Millis,
         flow: SourceGroup,
         iif: IfKey,
         route: Option<Route>,
+        refused_by: Option<u32>,
     ) -> Result<(), Error> {
         self.outbox.reserve(1)?;
         let iif = self.interfaces.intern(iif)?;
@@ -225,7 +234,7 @@ impl Core {
         }
         let id = match self.mfes.find(flow) {
             Some(id) => {
-                self.turn_unresolved(id, iif);
+                self.turn_unresolved(id, iif, refused_by);
                 id
             }
             None => {
@@ -234,9 +243,12 @@ impl Core {
                 self.insert_mfe(mfe)
             }
         };
+        let mfe = &mut self.mfes[id];
+        mfe.set(Mfe::REFUSED, refused_by.is_some());
+        mfe.set(Mfe::UPSTREAM_CHOSEN | Mfe::IIF_CHOSEN, false);
         if let Some(route) = route {
-            set_route(&mut self.mfes[id], &route);
-            self.mfes[id].upstream = route.upstream;
+            set_route(mfe, &route);
+            mfe.upstream = route.upstream;
         }
         self.plane.push(Stale::entry_at(flow, id));
         self.begin_lifetime(now, id, UNRESOLVED_LIFETIME);
@@ -244,10 +256,10 @@ impl Core {
         Ok(())
     }
 
-    /// Makes an entry one without a route (decision 18). If there were oifs, the iif's owner gets a
-    /// prune alert.
-    fn turn_unresolved(&mut self, id: u32, iif: u32) {
-        let owner = self.iif_owner(id);
+    /// Makes an entry one without a route (decision 18), or one that a client refused. If there were
+    /// oifs, the iif's owner gets a prune alert, unless it is the one that refused.
+    fn turn_unresolved(&mut self, id: u32, iif: u32, cause: Option<u32>) {
+        let owner = self.iif_owner(id).filter(|owner| Some(*owner) != cause);
         let (of, interface) = (self.mfes[id].flow(), self.interfaces[self.mfes[id].iif].key);
         if !self.mfes[id].is_negative()
             && let Some(owner) = owner
@@ -261,6 +273,7 @@ impl Core {
 }
 
 fn take_route(mfe: &mut Mfe, pending: &Flow) {
+    mfe.set(Mfe::REFUSED, false);
     set_route(mfe, &pending.route);
     mfe.upstream = pending.upstream;
     mfe.set(Mfe::UPSTREAM_CHOSEN, pending.upstream_chosen);
@@ -270,5 +283,5 @@ fn take_route(mfe: &mut Mfe, pending: &Flow) {
 /// Copies what an entry shows of its route.
 pub(in crate::core) fn set_route(mfe: &mut Mfe, route: &Route) {
     mfe.route_protocol = route.protocol;
-    mfe.route_prefix_len = route.prefix_len;
+    mfe.set_route_prefix_len(route.prefix_len);
 }

@@ -16,46 +16,13 @@ use crate::core::containers::table::Keyed;
 use crate::core::state::interfaces::Interface;
 use crate::core::state::mfe::by_source;
 use crate::core::state::outbox::Action;
+use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
 use crate::error::Error;
 use crate::shell::callbacks::{OutInterface, RpfAnswer};
 use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
-
-/// An IPv4 header with options, without payload.
-#[derive(Clone, Copy)]
-pub struct Header {
-    len: u8,
-    bytes: [u8; 60],
-}
-
-impl Header {
-    /// The first 20 to 60 octets of a packet. A shorter packet is filled up with zeros.
-    pub fn new(packet: &[u8]) -> Self {
-        let mut bytes = [0; 60];
-        let claimed = packet.first().map_or(20, |first| usize::from(first & 0x0f) * 4);
-        let len = claimed.clamp(20, 60);
-        let there = len.min(packet.len());
-        bytes[..there].copy_from_slice(&packet[..there]);
-        Self { len: len as u8, bytes }
-    }
-
-    /// The header of a flow that is built anew without a packet: source and group, no more.
-    pub fn of_flow(flow: SourceGroup) -> Self {
-        let mut bytes = [0; 60];
-        bytes[0] = 0x45;
-        bytes[3] = 20;
-        bytes[12..16].copy_from_slice(&flow.source().octets());
-        bytes[16..20].copy_from_slice(&flow.group().octets());
-        Self { len: 20, bytes }
-    }
-
-    /// The header's octets.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
 
 /// An interface that a creation alert asks about, or that its owner pruned meanwhile.
 #[derive(Clone, Copy)]
@@ -74,7 +41,7 @@ struct Asked {
 /// A flow whose questions are open.
 pub(in crate::core) struct Flow {
     flow: SourceGroup,
-    header: Header,
+    head: PacketHead,
     route: Route,
     iif: u32,
     /// The client that owned the interface toward the source and was asked. (Another client may
@@ -91,12 +58,14 @@ pub(in crate::core) struct Flow {
     open: u32,
     /// An entry exists, and stays in place while it is built anew.
     rebuild: bool,
+    /// The RPF callback refused it (rule E2).
+    refused: bool,
     /// The route changed meanwhile.
     outdated: bool,
     /// Memory ran out for one of its questions.
     starved: bool,
     /// A packet that came after the entry that is built anew was deleted. Its flow begins when the
-    /// open questions are answered. `header` is this packet's then.
+    /// open questions are answered. `head` is this packet's then.
     came: Option<Came>,
 }
 
@@ -182,14 +151,15 @@ impl Core {
         now: Millis,
         flow: SourceGroup,
         arrival: IfKey,
-        header: Header,
+        head: PacketHead,
         route: Option<Route>,
         rebuild: bool,
     ) -> Result<(), Error> {
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
         let owner = toward.and_then(|id| self.owner_of(id));
         let (Some(route), Some(iif), Some(owner)) = (route, toward, owner) else {
-            return self.make_unresolved(now, flow, route.map_or(arrival, |r| r.interface), route);
+            let iif = route.map_or(arrival, |route| route.interface);
+            return self.make_unresolved(now, flow, iif, route, None);
         };
         self.flows.reserve_one()?;
         self.outbox.reserve(1)?;
@@ -199,9 +169,10 @@ impl Core {
             self.by_source.insert(by_source(flow), ());
         }
         self.interfaces[iif].iif_users += 1;
+        self.kept.store(&head);
         let id = self.flows.insert(Flow {
             flow,
-            header,
+            head,
             route,
             iif,
             owner,
@@ -212,6 +183,7 @@ impl Core {
             asked: SmallVec::new(),
             open: 1,
             rebuild,
+            refused: false,
             outdated: false,
             starved: false,
             came: None,
@@ -221,18 +193,34 @@ impl Core {
         Ok(())
     }
 
-    /// What the RPF callback is asked.
-    pub fn rpf_question(&self, id: u32) -> (SourceGroup, RpfAnswer, Header, Route) {
-        let pending = &self.flows[id];
+    /// What the RPF callback is asked. The packet's head is given back with [`Self::give_back_head`].
+    pub fn rpf_question(&mut self, id: u32) -> (SourceGroup, RpfAnswer, PacketHead, Route) {
+        let pending = &mut self.flows[id];
         let iif = self.interfaces[pending.iif].key;
         let answer = RpfAnswer { iif, upstream: pending.route.upstream };
-        let header = if pending.rebuild { Header::of_flow(pending.flow) } else { pending.header };
-        (pending.flow, answer, header, pending.route)
+        let mut head = PacketHead::of_flow(pending.flow);
+        if !pending.rebuild {
+            std::mem::swap(&mut head, &mut pending.head);
+        }
+        (pending.flow, answer, head, pending.route)
+    }
+
+    /// Gives the head of a pending flow's packet back, before the RPF callback's answer.
+    pub fn give_back_head(&mut self, id: u32, head: PacketHead) {
+        let pending = &mut self.flows[id];
+        if !pending.rebuild {
+            pending.head = head;
+        }
     }
 
     /// The RPF callback's answer (rule E2); None: the client has gone.
     pub fn rpf_answered(&mut self, now: Millis, id: u32, client: u32, answer: Option<RpfAnswer>) {
         self.count_question(client, false);
+        if answer.is_some_and(RpfAnswer::refuses) {
+            let pending = &mut self.flows[id];
+            (pending.open, pending.asks_rpf, pending.refused) = (0, false, true);
+            return self.install(now, id);
+        }
         let pending = &self.flows[id];
         let (flow, proposed, mut iif) =
             (pending.flow, self.interfaces[pending.iif].key, pending.iif);
@@ -457,6 +445,7 @@ impl Core {
         if !pending.rebuild || pending.came.is_some() {
             self.by_source.remove(by_source(pending.flow));
         }
+        self.kept.take(&pending.head);
         self.interfaces[pending.iif].iif_users -= 1;
         self.interfaces.forget_unused(pending.iif);
         Some(pending)
