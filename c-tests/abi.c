@@ -354,7 +354,7 @@ static void host_types(void)
     AT(MGM_ROUTE, dwRouteMask, 20);
     SIZE(MGM_MFE_COUNTERS, 12);
     SIZE(MGM_HOST_FORWARDER, 9 * sizeof(void *));
-    SIZE(MGM_HOST_CONFIG, WIDE_NARROW(96u, 64u));
+    SIZE(MGM_HOST_CONFIG, WIDE_NARROW(112u, 72u));
     AT(MGM_HOST_CONFIG, dwSize, 0);
     AT(MGM_HOST_CONFIG, dwForwarder, 4);
     AT(MGM_HOST_CONFIG, dwTableId, 8);
@@ -363,6 +363,8 @@ static void host_types(void)
     AT(MGM_HOST_CONFIG, pForwarder, WIDE_NARROW(48u, 32u));
     AT(MGM_HOST_CONFIG, dwFlags, WIDE_NARROW(84u, 56u));
     AT(MGM_HOST_CONFIG, dwMulticastSocket, WIDE_NARROW(88u, 60u));
+    AT(MGM_HOST_CONFIG, pszServePath, WIDE_NARROW(96u, 64u));
+    AT(MGM_HOST_CONFIG, dwHoldSeconds, WIDE_NARROW(104u, 68u));
     CHECK_EQ(MGM_FORWARDER_MEMORY, 0);
     CHECK_EQ(MGM_FORWARDER_KERNEL, 1);
     CHECK_EQ(MGM_FORWARDER_CUSTOM, 2);

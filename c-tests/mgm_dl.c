@@ -80,3 +80,5 @@ FORWARD(MgmHostReceive, (DWORD index, DWORD next_hop, const BYTE *packet, DWORD 
 FORWARD(MgmHostRouteChanged, (DWORD network, DWORD mask), (network, mask))
 FORWARD(MgmHostInterfaceDown, (DWORD index, DWORD next_hop), (index, next_hop))
 FORWARD(MgmHostGetState, (PDWORD size, PBYTE buffer), (size, buffer))
+FORWARD(MgmHostGetClientFd, (HANDLE handle, int *fd), (handle, fd))
+FORWARD(MgmHostDispatch, (HANDLE handle), (handle))

@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")"
 CARGO=${CARGO:-cargo}
-TARGETS="api packets kernel setup calls"
+TARGETS="api packets kernel setup calls remote"
 HOST=$(rustc -vV | sed -n 's/^host: //p')
 DIR=${CARGO_TARGET_DIR:-target}
 BIN=$DIR/$HOST/release

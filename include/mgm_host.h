@@ -251,6 +251,17 @@ struct _MGM_HOST_CONFIG {
      * and entries are taken over, and after 20 seconds what no client wants is removed.
      */
     DWORD dwMulticastSocket;
+    /**
+     * The path of the socket to serve clients in other processes at, or NULL: a UNIX SOCK_SEQPACKET
+     * socket with mode 0660. A process that has MGM_HOST set to this path is a client of this host.
+     */
+    const char *pszServePath;
+    /**
+     * Seconds: how long the entries and memberships of a client go on after its process has ended.
+     * Whoever registers the same protocol and component meanwhile takes its place. 0: not at all.
+     * Without pszServePath: 0.
+     */
+    DWORD dwHoldSeconds;
 };
 
 /** What MgmHostStart is told. */
@@ -270,6 +281,13 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 
 /** dwForwarder: the functions that pForwarder points at. */
 #define MGM_FORWARDER_CUSTOM 2
+
+/**
+ * dwCallbackFlags of ROUTING_PROTOCOL_CONFIG: the client's callbacks run inside MgmHostDispatch
+ * alone, on the thread that calls it. Flags count only where the upper 16 bits of the field are 0x4D47;
+ * anything else in it is ignored.
+ */
+#define MGM_DISPATCHED 1296498689
 
 /** dwLogLevel: as MGM_LOG_ERROR. */
 #define MGM_LOG_DEFAULT 0
@@ -411,6 +429,45 @@ DWORD MgmHostInterfaceDown(DWORD dwIfIndex, DWORD dwIfNextHopAddr);
  * @pre pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
  */
 DWORD MgmHostGetState(PDWORD pdwBufferSize, PBYTE pbBuffer);
+
+/**
+ * The descriptor that tells a program's poll loop that callbacks wait for a client with MGM_DISPATCHED:
+ * readable (poll, select, epoll; level-triggered) exactly while there are some. It is the library's, the
+ * same each time, and ends with the registration. In a client process (MGM_HOST) it has an error condition
+ * (POLLHUP) when the host has ended.
+ *
+ * @param hProtocol the client's handle.
+ * @param pFd gets the descriptor.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
+ *   MGM_DISPATCHED; pFd is NULL.
+ * - ERROR_CAN_NOT_COMPLETE: the host of this client process has gone.
+ *
+ * @pre @pre pFd is NULL or points at an int that can be written.
+ */
+DWORD MgmHostGetClientFd(HANDLE hProtocol,
+                         int *pFd);
+
+/**
+ * Calls the callbacks that wait for a client with MGM_DISPATCHED, on this thread: what waited when it
+ * began and what this causes, but at most 256; where there are more the descriptor stays readable. It
+ * never blocks. Where none waits it returns at once.
+ *
+ * No call of another client waits for these callbacks; what a new flow is asked waits for them, as for a
+ * slow client.
+ *
+ * @param hProtocol the client's handle.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
+ *   MGM_DISPATCHED.
+ * - ERROR_CAN_NOT_COMPLETE: another thread is dispatching this client's callbacks, or the call is made
+ *   inside one of them; or the host of this client process has gone.
+ */
+DWORD MgmHostDispatch(HANDLE hProtocol);
 
 #ifdef __cplusplus
 }

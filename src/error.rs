@@ -1,6 +1,7 @@
 //! What can go wrong, and the Win32 code C sees for each: one exhaustive match.
 
 use crate::forwarder::ForwarderError;
+use crate::log::Level;
 use crate::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -152,9 +153,9 @@ pub enum Error {
     /// The library could not start.
     #[error("{0}")]
     Start(StartError),
-    /// The control socket cannot be served, so the library could not start.
+    /// A socket cannot be served, so the library could not start.
     #[error("{reason}: {path:?}")]
-    ControlSocket {
+    SocketNotServed {
         /// Where it was to be served.
         path: PathBuf,
         /// Why not.
@@ -199,6 +200,58 @@ pub enum Error {
     /// A fault inside the library closed it (rule A5).
     #[error("the library met an internal fault earlier and is closed")]
     Broken,
+    /// No host serves at the path that MGM_HOST names (rules P).
+    #[error("no host serves at the path in MGM_HOST ({}); start one there, mgmd for example", os_text(*.0))]
+    NoHost(i32),
+    /// The host has ended while this process was its client (rule P5).
+    #[error("the host has gone; MgmRegisterMProtocol connects again when one is back")]
+    HostGone,
+    /// The host is another version of the library (rule P7).
+    #[error(
+        "this library speaks versions {} to {} with its host and the host {} to {}, or their records \
+         differ; use the same libmgm for both",
+        .ours.0, .ours.1, .theirs.0, .theirs.1
+    )]
+    OtherHostVersion {
+        /// The oldest and the newest version that this library speaks.
+        ours: (u16, u16),
+        /// Those of the host.
+        theirs: (u16, u16),
+    },
+    /// What the host of this client process says.
+    #[error("{}", .0.text)]
+    FromHost(FromHost),
+    /// A function for clients with MGM_DISPATCHED (rules H).
+    #[error("the client did not register with MGM_DISPATCHED")]
+    NotDispatched,
+    /// Rule H7.
+    #[error("another thread dispatches this client's callbacks, or the call is inside one of them")]
+    Dispatching,
+    /// A function for hosts in a process that is a client of one.
+    #[error("MGM_HOST is set: this process is a client of a host and cannot be one")]
+    ClientOfHost,
+}
+
+/// Why a host refused a call: its code for C, how important its line is, and that line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromHost {
+    /// The code.
+    pub code: u32,
+    /// How important.
+    pub level: Level,
+    /// The line.
+    pub text: String,
+}
+
+impl FromHost {
+    /// What a host said. Where there is no memory for its line, that stays empty.
+    pub fn new(code: u32, level: Level, said: &str) -> Self {
+        let mut text = String::new();
+        if text.try_reserve_exact(said.len()).is_ok() {
+            text.push_str(said);
+        }
+        Self { code, level, text }
+    }
 }
 
 /// Why the library could not start.
@@ -215,9 +268,24 @@ pub enum StartError {
     /// The forwarding plane could not start.
     #[error("forwarder: {0}")]
     Forwarder(ForwarderError),
-    /// The control socket cannot be served.
-    #[error("control socket: {0}")]
-    Control(&'static str),
+    /// A socket cannot be served.
+    #[error("{name}: {reason}")]
+    Socket {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The same, with what the system said.
+    #[error("{name}: {doing}: {}", os_text(*.errno))]
+    SocketOs {
+        /// Which.
+        name: &'static str,
+        /// What was tried.
+        doing: &'static str,
+        /// The error number.
+        errno: i32,
+    },
     /// A thread or a socket of the library's own could not be made.
     #[error("{what}: errno {errno}")]
     Os {
@@ -242,7 +310,8 @@ impl Error {
             | E::SourceWithoutGroup(_)
             | E::BadPacket { .. }
             | E::NotOnInterface(_)
-            | E::NotIifOwner(_) => code::ERROR_INVALID_PARAMETER,
+            | E::NotIifOwner(_)
+            | E::NotDispatched => code::ERROR_INVALID_PARAMETER,
             E::AlreadyRegistered { .. } | E::AlreadyOwned(_) | E::AlreadyRunning => {
                 code::ERROR_ALREADY_EXISTS
             }
@@ -251,29 +320,54 @@ impl Error {
             {
                 code::ERROR_NOT_ENOUGH_MEMORY
             }
-            E::Start(StartError::Os { errno, .. })
-            | E::ControlSocket { reason: StartError::Os { errno, .. }, .. }
-                if is_memory_errno(*errno) =>
-            {
-                code::ERROR_NOT_ENOUGH_MEMORY
-            }
+            E::Start(StartError::Os { errno, .. } | StartError::SocketOs { errno, .. })
+            | E::SocketNotServed {
+                reason: StartError::Os { errno, .. } | StartError::SocketOs { errno, .. },
+                ..
+            } if is_memory_errno(*errno) => code::ERROR_NOT_ENOUGH_MEMORY,
             E::Told(code) => *code,
             E::StillOwns(_)
             | E::WouldDeadlock
             | E::IgmpDisabled(_)
             | E::Forwarder { .. }
             | E::Start(_)
-            | E::ControlSocket { .. }
+            | E::SocketNotServed { .. }
             | E::Changing
             | E::NotRunning
             | E::OtherForwarder(_)
             | E::InsideForwarder
             | E::NotWritten(_)
             | E::Forked
-            | E::Broken => code::ERROR_CAN_NOT_COMPLETE,
+            | E::Broken
+            | E::NoHost(_)
+            | E::HostGone
+            | E::Dispatching
+            | E::OtherHostVersion { .. }
+            | E::ClientOfHost => code::ERROR_CAN_NOT_COMPLETE,
+            E::FromHost(host) => host.code,
             E::UnknownInterface(_) | E::NoSuchMfe(_) => code::ERROR_NOT_FOUND,
             E::InsufficientBuffer { .. } => code::ERROR_INSUFFICIENT_BUFFER,
             E::OutOfMemory | E::TooMany(_) => code::ERROR_NOT_ENOUGH_MEMORY,
+        }
+    }
+}
+
+/// The system's words for an error number.
+fn os_text(errno: i32) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno)
+}
+
+impl Error {
+    /// How important the log's line about a call that failed so is.
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::InsufficientBuffer { .. }
+            | Self::NoSuchMfe(_)
+            | Self::BadPacket { .. }
+            | Self::HostGone => Level::Debug,
+            Self::UnknownInterface(_) => Level::Warn,
+            Self::FromHost(host) => host.level,
+            _ => Level::Error,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`ffi`] | the C functions and types, as thin as can be |
+//! | [`remote`] | clients in other processes: the host's side and theirs |
 //! | [`shell`] | the group manager at work: lock, ask the core, unlock, perform |
 //! | [`forwarder`] | the forwarding planes: memory, kernel, custom |
 //! | `control` | the socket that serves the state to administrators |
@@ -24,7 +25,11 @@ pub mod ffi;
 pub mod forwarder;
 pub mod handle;
 pub mod log;
+pub mod remote;
 pub mod shell;
+#[cfg(not(feature = "fuzzing"))]
 mod sys;
+#[cfg(feature = "fuzzing")]
+pub mod sys;
 mod throttle;
 pub mod types;

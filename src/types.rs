@@ -3,6 +3,7 @@
 //! Addresses are [`Ipv4Addr`] everywhere inside the library; network byte order exists only at
 //! the C border (`ffi/convert.rs`).
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An interface as clients name it: an index and, on a multi-access or point-to-multipoint
 /// device, a next hop. Two next hops on one index are two interfaces.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IfKey {
     /// The interface index; on the kernel forwarder the Linux ifindex.
     pub index: u32,
@@ -47,7 +48,7 @@ impl fmt::Display for IfKey {
 ///
 /// The group stands in the upper half and the source in the lower, so that the natural order is
 /// the order of rule E11: by group, then by source, by numeric value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SourceGroup(u64);
 
 impl SourceGroup {
@@ -137,7 +138,7 @@ impl fmt::Display for SourceGroup {
 }
 
 /// The unicast route toward a source, as the forwarder found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// The interface toward the source. The forwarder may leave the next hop as the route gives
     /// it; the core picks the registered interface that fits best.
@@ -194,12 +195,14 @@ impl Stamp {
 }
 
 /// A length of time in whole seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Seconds(pub u32);
 
 /// Names a registered client. A slot that was used again has another generation, so an old id finds
 /// nothing (rule A3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClientId {
     /// The place in the table of clients.
     pub slot: u32,
@@ -208,7 +211,7 @@ pub struct ClientId {
 }
 
 /// Names an open group enumeration, as [`ClientId`] names a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EnumId {
     /// The place in the table of enumerations.
     pub slot: u32,
@@ -217,7 +220,7 @@ pub struct EnumId {
 }
 
 /// dwFlags of the membership functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembershipFlags {
     /// MGM_JOIN_STATE_FLAG: the membership as such (rule D4).
     pub join: bool,
@@ -229,7 +232,7 @@ pub struct MembershipFlags {
 pub const MOST_WAITING: u32 = 4;
 
 /// What the forwarding plane counted for one entry. 32-bit counters wrap (rule E13).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Packets that arrived on the iif and were handed to the oifs, if any.
     pub packets: u32,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -178,8 +179,8 @@ fn a_live_one_is_left_alone() {
     let first = started(serving(&path));
     let second = leak();
     let error = second.start(serving(&path)).unwrap_err();
-    let reason = StartError::Control("another process serves it");
-    assert_eq!(error, Error::ControlSocket { path: path.clone(), reason });
+    let reason = StartError::Socket { name: "control socket", reason: "another process serves it" };
+    assert_eq!(error, Error::SocketNotServed { path: path.clone(), reason });
     assert_eq!(error.code(), 1003);
     assert_eq!(second.write_state(&mut Vec::new()), Err(Error::NotRunning));
     assert_eq!(ask(&path, "clients"), json!({ "clients": [] }), "the first still answers");
@@ -198,8 +199,9 @@ fn files_that_are_no_sockets_stay() {
     let mgm = leak();
     let refused = |what: &str| {
         let error = mgm.start(serving(&path)).unwrap_err();
-        let reason = StartError::Control("there is a file at its path that is no socket");
-        assert_eq!(error, Error::ControlSocket { path: path.clone(), reason }, "{what}");
+        let reason = "there is a file at its path that is no socket";
+        let reason = StartError::Socket { name: "control socket", reason };
+        assert_eq!(error, Error::SocketNotServed { path: path.clone(), reason }, "{what}");
         assert_eq!(directory.names(), ["mgm"], "{what}");
     };
     fs::write(&path, "text").unwrap();
@@ -219,15 +221,22 @@ fn places_where_no_socket_can_be() {
     let mgm = leak();
     for path in [directory.0.join("no/mgm"), directory.0.join("x".repeat(200)), "".into()] {
         let error = mgm.start(serving(&path)).unwrap_err();
-        assert!(matches!(error, Error::ControlSocket { .. }), "{error}");
+        assert!(matches!(error, Error::SocketNotServed { .. }), "{error}");
         assert!(error.to_string().starts_with("control socket: "), "{error}");
     }
     let deep = directory.0.join("d".repeat(100));
     fs::create_dir(&deep).unwrap();
     let error = mgm.start(serving(&deep.join("mgm"))).unwrap_err();
-    let reason = StartError::Control("the path is too long");
-    assert_eq!(error, Error::ControlSocket { path: deep.join("mgm"), reason });
+    assert!(error.to_string().contains("the path is too long"), "{error}");
     assert!(fs::read_dir(&deep).unwrap().next().is_none());
+}
+
+/// Whether the other side has ended a connection, whatever is left to read.
+fn is_ended(client: &UnixStream) -> bool {
+    let mut polled = libc::pollfd { fd: client.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one structure.
+    unsafe { libc::poll(&raw mut polled, 1, 10) };
+    polled.revents & libc::POLLHUP != 0
 }
 
 /// Waits for the end of a connection that nothing is sent on; gives what came.
@@ -242,6 +251,30 @@ fn rest_of(mut client: UnixStream) -> Vec<u8> {
 }
 
 #[test]
+fn nobody_waits_for_clients_that_are_silent() {
+    let directory = Directory::new();
+    let path = directory.socket();
+    let mgm = started(serving(&path));
+    // Served one after the other, the answer would come when all that were silent have been cut off.
+    // A machine that is as slow as that shows nothing, and is asked again.
+    let answered_before = (0..5).any(|_| {
+        let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        assert_eq!(ask(&path, "clients"), json!({ "clients": [] }));
+        silent.iter().all(|client| {
+            client.set_nonblocking(true).unwrap();
+            let mut client = client;
+            client.read(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        })
+    });
+    assert!(answered_before);
+    // More of them than there are places for at one time: the answer comes all the same.
+    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    assert_eq!(ask(&path, "clients"), json!({ "clients": [] }));
+    drop(silent);
+    mgm.stop().unwrap();
+}
+
+#[test]
 fn who_is_silent_is_cut_off() {
     let directory = Directory::new();
     let path = directory.socket();
@@ -250,10 +283,8 @@ fn who_is_silent_is_cut_off() {
     let silent = UnixStream::connect(&path).unwrap();
     let mut half = UnixStream::connect(&path).unwrap();
     half.write_all(b"sta").unwrap();
-    // Behind both of them.
-    assert_eq!(ask(&path, "clients"), json!({ "clients": [] }));
-    assert!(begun.elapsed() >= Duration::from_secs(2), "each had its second");
     assert!(rest_of(silent).is_empty() && rest_of(half).is_empty());
+    assert!(begun.elapsed() >= Duration::from_millis(900), "each had its second");
     mgm.stop().unwrap();
 }
 
@@ -296,7 +327,10 @@ fn who_does_not_read_holds_up_neither_the_library_nor_others_for_long() {
     mgm.deregister(other).unwrap();
     let begun = Instant::now();
     assert_eq!(ask(&path, "clients")["clients"].as_array().unwrap().len(), 1);
-    assert!(begun.elapsed() < Duration::from_secs(10), "it had a second without progress");
+    // It has a second without progress.
+    while !is_ended(&lazy) {
+        assert!(begun.elapsed() < LONG);
+    }
     let rest = rest_of(lazy);
     assert!(!rest.ends_with(b"}\n"), "half an answer does not look like a whole one");
     mgm.stop().unwrap();

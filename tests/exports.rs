@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const FUNCTIONS: [&str; 23] = [
+const FUNCTIONS: [&str; 25] = [
     "MgmAddGroupMembershipEntry",
     "MgmDeRegisterMProtocol",
     "MgmDeleteGroupMembershipEntry",
@@ -17,6 +17,8 @@ const FUNCTIONS: [&str; 23] = [
     "MgmGroupEnumerationEnd",
     "MgmGroupEnumerationGetNext",
     "MgmGroupEnumerationStart",
+    "MgmHostDispatch",
+    "MgmHostGetClientFd",
     "MgmHostGetState",
     "MgmHostInterfaceDown",
     "MgmHostReceive",

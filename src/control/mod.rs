@@ -6,22 +6,22 @@
 
 #![forbid(unsafe_code)]
 
-mod socket_file;
+mod part;
+pub(crate) mod socket_file;
+
+pub use part::Part;
 
 use crate::error::{Error, StartError};
 use crate::log::Level;
-use crate::shell::callbacks::Callbacks;
-use crate::shell::manager::Mgm;
-use crate::shell::report::Part;
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
-use crate::sys::{Body, Thread};
+use crate::sys::unix::{self, Kind};
+use crate::sys::{Body, Errno, Thread};
 use crate::types::PATIENCE;
 use serde::Serialize;
-use socket_file::{SocketFile, bind, os};
+use socket_file::{SocketFile, Wanted};
 use std::io::{self, ErrorKind, Read, Write};
-use std::marker::PhantomData;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -32,24 +32,37 @@ use std::time::{Duration, Instant};
 const MAX_REQUEST: usize = 64;
 /// How long a client may take for its request, and how long it may read nothing of the answer.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Clients at one time; more wait until one of these is done.
+const MAX_CLIENTS: usize = 16;
 /// How long a client may take to read the whole answer, because others wait behind it.
 const WHOLE_ANSWER: Duration = Duration::from_secs(10);
+
+/// What is asked for.
+pub(crate) trait Source: Send + Sync {
+    /// Writes a part of the state.
+    fn write(&self, part: Part, out: &mut dyn Write) -> Result<(), Error>;
+    /// Writes a line to the log.
+    fn log(&self, level: Level, line: std::fmt::Arguments<'_>);
+    /// A thread of ours has met a fault (rule A5).
+    fn fault(&self);
+}
 
 /// A control socket that is served.
 pub(crate) struct Control {
     file: SocketFile,
     shared: Arc<Shared>,
-    thread: Thread,
 }
 
-/// A control socket that is not served yet. Dropping it removes the socket and its file.
+/// A control socket that is not served yet. Goes with its file when this is dropped.
 pub(crate) struct Bound {
     listener: UnixListener,
     file: SocketFile,
 }
 
-/// What the thread and the end of the run share.
+/// What the threads and the end of the run share.
 struct Shared {
+    source: &'static dyn Source,
+    listener: UnixListener,
     now: Mutex<Now>,
     changed: Condvar,
 }
@@ -57,124 +70,148 @@ struct Shared {
 #[derive(Default)]
 struct Now {
     stopping: bool,
+    /// The one that accepts, and one for each connection.
+    threads: Vec<Worker>,
+}
+
+/// A thread.
+struct Worker {
+    thread: Thread,
+    /// Its connection: the end shuts it down, so that the thread waits for nothing any more.
+    client: Option<Arc<UnixStream>>,
     ended: bool,
-    /// The listening socket, or the present connection. The end shuts it down, so that the thread
-    /// does not wait for it any more.
-    listener: Option<UnixStream>,
-    connection: Option<UnixStream>,
 }
 
 impl Control {
     /// Makes the socket of a path. A socket file that a dead process left there is replaced;
     /// nothing else is.
     pub fn bind(path: PathBuf) -> Result<Bound, StartError> {
-        let (listener, file) = bind(path)?;
-        Ok(Bound { listener, file })
+        let wanted = Wanted { name: "control socket", kind: Kind::Stream, mode: 0o600 };
+        let (listener, file) = wanted.bind(&path)?;
+        Ok(Bound { listener: listener.into(), file })
     }
 
     /// Serves it.
-    pub fn start<C: Callbacks>(mgm: &'static Mgm<C>, bound: Bound) -> Result<Self, StartError> {
+    pub fn start(source: &'static dyn Source, bound: Bound) -> Result<Self, StartError> {
         let Bound { listener, file } = bound;
-        let handle = listener.try_clone().map_err(os("control socket: duplicating it"))?;
-        let now = Now { listener: Some(OwnedFd::from(handle).into()), ..Now::default() };
-        let shared = Arc::new(Shared { now: Mutex::new(now), changed: Condvar::new() });
-        let server = Arc::new(Server { mgm, listener, shared: Arc::clone(&shared) });
-        let thread = Thread::spawn::<Serving<C>>(c"mgm-control", server)
+        let (now, changed) = (Mutex::new(Now::default()), Condvar::new());
+        let shared = Arc::new(Shared { source, listener, now, changed });
+        spawn(&shared, None)
             .map_err(|errno| StartError::Os { what: "the control socket's thread", errno })?;
-        Ok(Self { file, shared, thread })
+        Ok(Self { file, shared })
     }
 
-    /// Removes the socket and ends the thread, cutting off a client. False: the thread is inside
-    /// a function of the host's that does not return.
+    /// Removes the socket and ends the threads, cutting clients off. False: one of them is inside a
+    /// function of the host's that does not return.
     pub fn stop(self) -> bool {
         drop(self.file);
         let mut now = self.shared.now.lock();
         now.stopping = true;
-        for socket in [now.listener.take(), now.connection.take()].into_iter().flatten() {
+        unix::shut_down(self.shared.listener.as_fd());
+        for client in now.threads.iter().filter_map(|worker| worker.client.as_ref()) {
             // It may have been shut down by the other side.
-            let _ = socket.shutdown(Shutdown::Both);
+            let _ = client.shutdown(Shutdown::Both);
         }
         self.shared.changed.notify_all();
-        let own = self.thread.is_self();
+        // The call may be made by one of them, inside the host's log.
+        let over = |now: &Now| now.threads.iter().all(|one| one.ended || one.thread.is_self());
         let deadline = Instant::now() + PATIENCE;
-        while !own && !now.ended {
+        while !over(&now) {
             if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
                 break;
             }
         }
-        let ended = now.ended;
+        let over = over(&now);
+        let threads = std::mem::take(&mut now.threads);
         drop(now);
-        if ended {
-            self.thread.join();
-        } else {
-            self.thread.detach();
+        for worker in threads {
+            if worker.ended { worker.thread.join() } else { worker.thread.detach() }
         }
-        ended || own
+        over
     }
 }
 
-/// What the thread works on.
-struct Server<C: 'static> {
-    mgm: &'static Mgm<C>,
-    listener: UnixListener,
-    shared: Arc<Shared>,
+/// Starts the thread of a connection, or without one that which accepts.
+fn spawn(shared: &Arc<Shared>, client: Option<Arc<UnixStream>>) -> Result<(), Errno> {
+    let mut now = shared.now.lock();
+    now.threads.try_reserve(1).map_err(|_| libc::ENOMEM)?;
+    let on = Arc::new((Arc::clone(shared), client.clone()));
+    let thread = Thread::spawn::<Serving>(c"mgm-control", on)?;
+    now.threads.push(Worker { thread, client, ended: false });
+    Ok(())
 }
 
-/// The thread's life.
-struct Serving<C>(PhantomData<C>);
+/// A thread's life.
+struct Serving;
 
-impl<C: Callbacks> Body for Serving<C> {
-    type On = Server<C>;
+impl Body for Serving {
+    type On = (Arc<Shared>, Option<Arc<UnixStream>>);
 
-    // All signals are blocked on this thread, so that a client that goes away does not kill the
-    // process with SIGPIPE.
-    fn run(on: Arc<Server<C>>) {
-        if catch_unwind(AssertUnwindSafe(|| on.serve())).is_err() {
-            on.mgm.mark_broken();
+    // All signals are blocked on it, so that a client that goes away does not kill the process with
+    // SIGPIPE.
+    fn run(on: Arc<Self::On>) {
+        let (shared, client) = &*on;
+        let work =
+            || client.as_ref().map_or_else(|| shared.accept(), |client| shared.answer(client));
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            shared.source.fault();
         }
-        on.shared.now.lock().ended = true;
-        on.shared.changed.notify_all();
+        if let Some(client) = client {
+            // Its end shows to the client now, and not when the thread is joined.
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        let mut now = shared.now.lock();
+        if let Some(own) = now.threads.iter_mut().find(|worker| worker.thread.is_self()) {
+            (own.ended, own.client) = (true, None);
+        }
+        shared.changed.notify_all();
     }
 }
 
-impl<C: Callbacks> Server<C> {
-    fn serve(&self) {
-        loop {
-            match self.listener.accept() {
-                Ok((client, _)) => {
-                    if !self.admit(&client) {
-                        return;
-                    }
-                    self.answer(&client);
-                    self.shared.now.lock().connection = None;
-                }
-                Err(error) => {
-                    if self.stopping_within(Duration::ZERO) {
-                        return;
-                    }
-                    self.mgm.log(Level::Warn, format_args!("control socket: accept: {error}"));
-                    // Most likely there are no descriptors left, and it would fail again at once.
-                    if self.stopping_within(SILENCE) {
-                        return;
-                    }
+impl Shared {
+    fn accept(self: &Arc<Self>) {
+        while self.has_room() {
+            let accepted = self.listener.accept();
+            if self.now.lock().stopping {
+                return;
+            }
+            let served = accepted.and_then(|(client, _)| {
+                spawn(self, Some(Arc::new(client))).map_err(io::Error::from_raw_os_error)
+            });
+            if let Err(error) = served {
+                self.source.log(Level::Warn, format_args!("control socket: accept: {error}"));
+                // Most likely there are no descriptors left, and it would fail again at once.
+                if self.stopping_within(SILENCE) {
+                    return;
                 }
             }
         }
     }
 
-    /// Notes the connection, so that the end can cut the client off. False: the end has come.
-    fn admit(&self, client: &UnixStream) -> bool {
-        let mut now = self.shared.now.lock();
-        // Where no second descriptor can be had, the end waits until the client's time is up.
-        now.connection = client.try_clone().ok();
-        !now.stopping
+    /// Waits until there is room for a connection more. False: the end has come.
+    fn has_room(&self) -> bool {
+        let mut now = self.now.lock();
+        loop {
+            let mut at = 0;
+            while at < now.threads.len() {
+                if now.threads[at].ended {
+                    now.threads.swap_remove(at).thread.join();
+                } else {
+                    at += 1;
+                }
+            }
+            if now.stopping || now.threads.len() <= MAX_CLIENTS {
+                return !now.stopping;
+            }
+            self.changed.wait(&mut now);
+        }
     }
 
     fn stopping_within(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
-        let mut now = self.shared.now.lock();
+        let mut now = self.now.lock();
         while !now.stopping {
-            if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
+            if self.changed.wait_until(&mut now, deadline).timed_out() {
                 return now.stopping;
             }
         }
@@ -190,8 +227,7 @@ impl<C: Callbacks> Server<C> {
         };
         let mut out = Answer { client, deadline: Instant::now() + WHOLE_ANSWER };
         let written = match request.and_then(Part::from_name) {
-            Some(part) if !self.mgm.is_broken() => self.mgm.write_part(part, &mut out),
-            Some(_) => Err(Error::Broken),
+            Some(part) => self.source.write(part, &mut out),
             None => {
                 // It does not matter if the client does not read this.
                 let _ = refuse(&mut out, "unknown request");
@@ -204,10 +240,11 @@ impl<C: Callbacks> Server<C> {
             }
             // The answer ends in the middle of the line, so that nobody takes it for whole.
             Err(Error::NotWritten(kind)) => {
-                self.mgm.log(Level::Debug, format_args!("control socket: client cut off: {kind}"));
+                self.source
+                    .log(Level::Debug, format_args!("control socket: client cut off: {kind}"));
             }
             Err(error) => {
-                self.mgm.log(Level::Warn, format_args!("control socket: {error}"));
+                self.source.log(Level::Warn, format_args!("control socket: {error}"));
             }
         }
     }

@@ -4,10 +4,11 @@ use super::convert::{address, dword, interface, mask_with};
 use super::returning::must_return;
 use super::types::{
     _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
-    BOOL, BYTE, DWORD, FILETIME, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
+    BOOL, BYTE, DWORD, FILETIME, MGM_DISPATCHED, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
 };
 use crate::error::Error;
-use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::remote::server::Proxy;
+use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -24,6 +25,14 @@ pub(super) struct CClient {
 impl CClient {
     pub(super) fn new(functions: _ROUTING_PROTOCOL_CONFIG) -> Self {
         Self { functions }
+    }
+
+    /// Whether dwCallbackFlags has a flag of ours: those count only where the upper 16 bits are
+    /// 0x4D47. What programs written for Windows left there is ignored.
+    fn has_flag(&self, flag: DWORD) -> bool {
+        const OURS: DWORD = 0xffff_0000;
+        let flags = self.functions.dwCallbackFlags;
+        flags & OURS == flag & OURS && flags & flag & !OURS != 0
     }
 }
 
@@ -93,6 +102,10 @@ fn words(of: SourceGroup) -> (DWORD, DWORD, DWORD, DWORD) {
 impl Callbacks for CClient {
     fn has_local_join(&self) -> bool {
         self.functions.pfnLocalJoinCallback.is_some()
+    }
+
+    fn lane(&self) -> Lane {
+        if self.has_flag(MGM_DISPATCHED) { Lane::Dispatched } else { Lane::Anywhere }
     }
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: &Route) {
@@ -212,5 +225,89 @@ impl Callbacks for CClient {
         let Some(function) = self.functions.pfnEnableIgmpCallback else { return };
         // SAFETY: see `CClient`.
         must_return(|| unsafe { function(interface.index, dword(interface.next_hop)) });
+    }
+}
+
+/// A client: C functions of this process, or a client of another process.
+#[derive(Clone)]
+pub(super) enum Client {
+    Here(CClient),
+    Elsewhere(Proxy),
+}
+
+impl From<CClient> for Client {
+    fn from(client: CClient) -> Self {
+        Self::Here(client)
+    }
+}
+
+impl From<Proxy> for Client {
+    fn from(client: Proxy) -> Self {
+        Self::Elsewhere(client)
+    }
+}
+
+/// Whichever of the two it is.
+macro_rules! either {
+    ($client:expr, $to:ident => $call:expr) => {
+        match $client {
+            Client::Here($to) => $call,
+            Client::Elsewhere($to) => $call,
+        }
+    };
+}
+
+impl Callbacks for Client {
+    fn has_local_join(&self) -> bool {
+        either!(self, to => to.has_local_join())
+    }
+
+    fn lane(&self) -> Lane {
+        either!(self, to => to.lane())
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+        either!(self, to => to.rpf(flow, answer, header, route));
+    }
+
+    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
+        either!(self, to => to.creation(flow, iif, out));
+    }
+
+    fn try_creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
+        either!(self, to => to.try_creation(flow, iif, out))
+    }
+
+    fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
+        either!(self, to => to.prune(of, interface, member, timeout));
+    }
+
+    fn join(&self, of: SourceGroup, member: bool) {
+        either!(self, to => to.join(of, member));
+    }
+
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        either!(self, to => to.wrong_interface(flow, arrival, header));
+    }
+
+    fn local_join(&self, of: SourceGroup, interface: IfKey) {
+        either!(self, to => to.local_join(of, interface));
+    }
+
+    fn local_leave(&self, of: SourceGroup, interface: IfKey) {
+        either!(self, to => to.local_leave(of, interface));
+    }
+
+    fn disable_igmp(&self, interface: IfKey) {
+        either!(self, to => to.disable_igmp(interface));
+    }
+
+    fn enable_igmp(&self, interface: IfKey) {
+        either!(self, to => to.enable_igmp(interface));
     }
 }

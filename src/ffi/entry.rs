@@ -6,11 +6,12 @@
 use super::buffer::OutBuffer;
 use super::callbacks::CClient;
 use super::convert::{self, required};
+use super::manager::manager;
 use super::records;
 use super::types::{
     DWORD, HANDLE, MGM_ENUM_TYPES, PBYTE, PDWORD, PMIB_IPMCAST_MFE, PROUTING_PROTOCOL_CONFIG,
 };
-use super::{MGM, fork, guard};
+use super::{fork, guard};
 use crate::handle;
 
 /// Registers a client: a routing protocol, or IGMP.
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn MgmRegisterMProtocol(
         fork::watch()?;
         // SAFETY: the caller's promise about prpiInfo.
         let client = CClient::new(unsafe { config.read_unaligned() });
-        let id = MGM.register(client, dwProtocolId, dwComponentId)?;
+        let id = manager()?.register(client.into(), (dwProtocolId, dwComponentId))?;
         // SAFETY: the caller's promise about phProtocol.
         unsafe { out.write_unaligned(convert::handle_of(handle::from_client(id))) };
         Ok(())
@@ -68,7 +69,7 @@ pub unsafe extern "C" fn MgmRegisterMProtocol(
 ///   callback) waiting for the client's running callback would never end.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmDeRegisterMProtocol(hProtocol: HANDLE) -> DWORD {
-    guard::call("MgmDeRegisterMProtocol", || MGM.deregister(convert::client(hProtocol)?))
+    guard::call("MgmDeRegisterMProtocol", || manager()?.deregister(convert::client(hProtocol)?))
 }
 
 /// Takes an interface: the client will run multicast routing on it.
@@ -96,7 +97,7 @@ pub extern "C" fn MgmTakeInterfaceOwnership(
 ) -> DWORD {
     guard::call("MgmTakeInterfaceOwnership", || {
         let client = convert::client(hProtocol)?;
-        MGM.take_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
+        manager()?.take_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
     })
 }
 
@@ -118,7 +119,7 @@ pub extern "C" fn MgmReleaseInterfaceOwnership(
 ) -> DWORD {
     guard::call("MgmReleaseInterfaceOwnership", || {
         let client = convert::client(hProtocol)?;
-        MGM.release_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
+        manager()?.release_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
     })
 }
 
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn MgmGetProtocolOnInterface(
         let protocol_out = required(pdwIfProtocolId, "pdwIfProtocolId")?;
         let component_out = required(pdwIfComponentId, "pdwIfComponentId")?;
         let interface = convert::interface(dwIfIndex, dwIfNextHopAddr);
-        let (protocol, component) = MGM.protocol_on_interface(interface)?;
+        let (protocol, component) = manager()?.protocol_on_interface(interface)?;
         // SAFETY: the caller's promise about both pointers.
         unsafe {
             protocol_out.write_unaligned(protocol);
@@ -196,7 +197,12 @@ pub extern "C" fn MgmAddGroupMembershipEntry(
         let client = convert::client(hProtocol)?;
         let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
         let flags = convert::membership_flags(dwFlags)?;
-        MGM.add_membership(client, of, convert::interface(dwIfIndex, dwIfNextHopIPAddr), flags)
+        manager()?.add_membership(
+            client,
+            of,
+            convert::interface(dwIfIndex, dwIfNextHopIPAddr),
+            flags,
+        )
     })
 }
 
@@ -228,7 +234,12 @@ pub extern "C" fn MgmDeleteGroupMembershipEntry(
         let client = convert::client(hProtocol)?;
         let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
         let flags = convert::membership_flags(dwFlags)?;
-        MGM.delete_membership(client, of, convert::interface(dwIfIndex, dwIfNextHopIPAddr), flags)
+        manager()?.delete_membership(
+            client,
+            of,
+            convert::interface(dwIfIndex, dwIfNextHopIPAddr),
+            flags,
+        )
     })
 }
 
@@ -254,7 +265,7 @@ pub unsafe extern "C" fn MgmSetMfe(hProtocol: HANDLE, pmimm: PMIB_IPMCAST_MFE) -
         // SAFETY: the caller's promise about pmimm.
         let (flow, upstream) =
             unsafe { (convert::flow(pmimm, "pmimm")?, convert::upstream(pmimm, "pmimm")?) };
-        MGM.set_upstream(client, flow, upstream)
+        manager()?.set_upstream(client, flow, upstream)
     })
 }
 
@@ -287,7 +298,7 @@ pub unsafe extern "C" fn MgmGroupEnumerationStart(
         let client = convert::client(hProtocol)?;
         let all_sources = convert::enum_type(metEnumType)?;
         let out = required(phEnumHandle, "phEnumHandle")?;
-        let id = MGM.start_enumeration(client, all_sources)?;
+        let id = manager()?.start_enumeration(client, all_sources)?;
         // SAFETY: the caller's promise about phEnumHandle.
         unsafe { out.write_unaligned(convert::handle_of(handle::from_enumeration(id))) };
         Ok(())
@@ -335,5 +346,7 @@ pub unsafe extern "C" fn MgmGroupEnumerationGetNext(
 /// - ERROR_CAN_NOT_COMPLETE
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmGroupEnumerationEnd(hEnum: HANDLE) -> DWORD {
-    guard::call("MgmGroupEnumerationEnd", || MGM.end_enumeration(convert::enumeration(hEnum)?))
+    guard::call("MgmGroupEnumerationEnd", || {
+        manager()?.end_enumeration(convert::enumeration(hEnum)?)
+    })
 }

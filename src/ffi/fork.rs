@@ -4,6 +4,7 @@
 //! function does anything (decision 68).
 
 use super::MGM;
+use super::manager::is_connected;
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,7 +39,7 @@ pub(super) fn watch() -> Result<(), Error> {
 }
 
 unsafe extern "C" fn in_child() {
-    if MGM.is_active() {
+    if MGM.is_active() || is_connected() {
         IS_CHILD.store(true, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,6 @@
 use super::{MGM, fork};
 use crate::core::state::record::Rest;
 use crate::error::{Error, code};
-use crate::log::Level;
 use crate::shell::context;
 use crate::sys::cancel::InLibrary;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,7 +88,7 @@ fn failed(name: &str, error: &Error) -> u32 {
     }
     // A panic while the line is formatted or logged must not unwind into C either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        MGM.log(level(error), format_args!("{name}: {}: {error}", code::name(code)));
+        MGM.log(error.level(), format_args!("{name}: {}: {error}", code::name(code)));
     }));
     code
 }
@@ -108,18 +107,6 @@ fn listed(name: &str, code: u32) -> u32 {
         code::ERROR_CAN_NOT_COMPLETE
     } else {
         code
-    }
-}
-
-/// The level of a failure's log line. Failures that a correct program meets in its normal course
-/// have a quieter level than error.
-fn level(error: &Error) -> Level {
-    match error {
-        Error::InsufficientBuffer { .. } | Error::NoSuchMfe(_) | Error::BadPacket { .. } => {
-            Level::Debug
-        }
-        Error::UnknownInterface(_) => Level::Warn,
-        _ => Level::Error,
     }
 }
 

@@ -6,13 +6,14 @@
 use super::buffer::OutBuffer;
 use super::convert::{self, required};
 use super::forwarder::{CPlane, HostFn};
+use super::manager::{hosting, manager};
 use super::types::{
-    _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, BYTE, DWORD, MGM_FORWARDER_CUSTOM, MGM_FORWARDER_KERNEL,
-    MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_HOST_USE_ENVIRONMENT, MGM_LOG_DEBUG,
-    MGM_LOG_DEFAULT, MGM_LOG_ERROR, MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE, MGM_LOG_WARN, PBYTE,
-    PDWORD,
+    _MGM_HOST_CONFIG, _MGM_HOST_FORWARDER, BYTE, DWORD, HANDLE, MGM_FORWARDER_CUSTOM,
+    MGM_FORWARDER_KERNEL, MGM_FORWARDER_MEMORY, MGM_HOST_CONFIG, MGM_HOST_USE_ENVIRONMENT,
+    MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR, MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE,
+    MGM_LOG_WARN, PBYTE, PDWORD,
 };
-use super::{MGM, fork, guard};
+use super::{fork, guard};
 use crate::error::Error;
 use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
@@ -20,12 +21,13 @@ use crate::log::Level;
 use crate::shell::host_calls::HostCalls;
 use crate::shell::settings::{ForwarderChoice, LogSink, MAX_TABLE, Settings};
 use crate::shell::start_stop::start_failed;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Starts the group manager with a configuration of the program's own. Must be called before the
 /// first MgmRegisterMProtocol, which otherwise starts it from the environment.
@@ -56,7 +58,7 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
         let config = unsafe { sized(pConfig, ["pConfig", "pConfig->dwSize"], least)? };
         // SAFETY: the caller's promise about pConfig.
         match unsafe { settings(&config) } {
-            Ok(settings) => MGM.start(settings).map_err(|error| match error {
+            Ok(settings) => hosting()?.start(settings).map_err(|error| match error {
                 Error::AlreadyRunning | Error::Changing => error,
                 // The host's log function has heard of it.
                 error if config.pfnLog.is_some() => Error::Told(error.code()),
@@ -88,7 +90,7 @@ pub unsafe extern "C" fn MgmHostStart(pConfig: *const MGM_HOST_CONFIG) -> DWORD 
 ///   for this callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostStop() -> DWORD {
-    guard::call("MgmHostStop", || MGM.stop())
+    guard::call("MgmHostStop", || hosting()?.stop())
 }
 
 /// Memory: a packet came in. When this returns, every callback that the packet caused has run and
@@ -121,7 +123,7 @@ pub unsafe extern "C" fn MgmHostReceive(
         let packet = required(pbPacket.cast_mut(), "pbPacket")?;
         // SAFETY: not null, and the caller's promise.
         let packet = unsafe { std::slice::from_raw_parts(packet.as_ptr(), dwPacketSize as usize) };
-        MGM.receive(convert::interface(dwIfIndex, dwIfNextHopAddr), packet)
+        hosting()?.receive(convert::interface(dwIfIndex, dwIfNextHopAddr), packet)
     })
 }
 
@@ -139,7 +141,7 @@ pub unsafe extern "C" fn MgmHostReceive(
 pub extern "C" fn MgmHostRouteChanged(dwNetwork: DWORD, dwMask: DWORD) -> DWORD {
     guard::call("MgmHostRouteChanged", || {
         let prefix_len = convert::prefix_len(dwMask, "dwMask")?;
-        MGM.routes_changed(convert::address(dwNetwork), prefix_len)
+        hosting()?.routes_changed(convert::address(dwNetwork), prefix_len)
     })
 }
 
@@ -154,7 +156,7 @@ pub extern "C" fn MgmHostRouteChanged(dwNetwork: DWORD, dwMask: DWORD) -> DWORD 
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostInterfaceDown(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD) -> DWORD {
     guard::call("MgmHostInterfaceDown", || {
-        MGM.interface_down(convert::interface(dwIfIndex, dwIfNextHopAddr))
+        hosting()?.interface_down(convert::interface(dwIfIndex, dwIfNextHopAddr))
     })
 }
 
@@ -180,11 +182,11 @@ pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE)
         let mut out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, None)? };
         // Measured first: a call that fails writes nothing (rule A2).
         let mut measured = StateText { size: 0, out: None };
-        MGM.write_state(&mut measured)?;
+        manager()?.write_state(&mut measured)?;
         let mut needed = measured.size + 1;
         if needed <= out.left() {
             let mut text = StateText { size: 0, out: Some(&mut out) };
-            MGM.write_state(&mut text)?;
+            manager()?.write_state(&mut text)?;
             // The state may have grown in between.
             needed = text.size + 1;
             if out.used() + 1 == needed && out.left() > 0 {
@@ -194,6 +196,53 @@ pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE)
         }
         Err(out.insufficient(needed))
     })
+}
+
+/// The descriptor that tells a program's poll loop that callbacks wait for a client with MGM_DISPATCHED:
+/// readable (poll, select, epoll; level-triggered) exactly while there are some. It is the library's, the
+/// same each time, and ends with the registration. In a client process (MGM_HOST) it has an error condition
+/// (POLLHUP) when the host has ended.
+///
+/// @param hProtocol the client's handle.
+/// @param pFd gets the descriptor.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
+///   MGM_DISPATCHED; pFd is NULL.
+/// - ERROR_CAN_NOT_COMPLETE: the host of this client process has gone.
+///
+/// # Safety
+/// @pre pFd is NULL or points at an int that can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn MgmHostGetClientFd(hProtocol: HANDLE, pFd: *mut c_int) -> DWORD {
+    guard::call("MgmHostGetClientFd", || {
+        let out = required(pFd, "pFd")?;
+        let descriptor = manager()?.client_descriptor(convert::client(hProtocol)?)?;
+        // SAFETY: the caller's promise about pFd.
+        unsafe { out.write_unaligned(descriptor) };
+        Ok(())
+    })
+}
+
+/// Calls the callbacks that wait for a client with MGM_DISPATCHED, on this thread: what waited when it
+/// began and what this causes, but at most 256; where there are more the descriptor stays readable. It
+/// never blocks. Where none waits it returns at once.
+///
+/// No call of another client waits for these callbacks; what a new flow is asked waits for them, as for a
+/// slow client.
+///
+/// @param hProtocol the client's handle.
+///
+/// @return
+/// - NO_ERROR
+/// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
+///   MGM_DISPATCHED.
+/// - ERROR_CAN_NOT_COMPLETE: another thread is dispatching this client's callbacks, or the call is made
+///   inside one of them; or the host of this client process has gone.
+#[unsafe(no_mangle)]
+pub extern "C" fn MgmHostDispatch(hProtocol: HANDLE) -> DWORD {
+    guard::call("MgmHostDispatch", || manager()?.dispatch(convert::client(hProtocol)?))
 }
 
 /// A writer that counts all octets, and stores those that fit where there is a buffer.
@@ -285,6 +334,8 @@ fn environment(config: &mut _MGM_HOST_CONFIG) -> Result<Settings, Error> {
         "MGM_LOG" => config.dwLogLevel == MGM_LOG_DEFAULT,
         "MGM_MAX_MFES" => config.dwMaxMfes == 0,
         "MGM_CONTROL" => config.pszControlPath.is_null(),
+        "MGM_SERVE" => config.pszServePath.is_null(),
+        "MGM_HOLD" => config.dwHoldSeconds == 0,
         _ => true,
     })?;
     if let ForwarderChoice::Kernel { table } = settings.forwarder {
@@ -301,17 +352,20 @@ fn environment(config: &mut _MGM_HOST_CONFIG) -> Result<Settings, Error> {
 unsafe fn settings(config: &_MGM_HOST_CONFIG) -> Result<Settings, Error> {
     let mut config = *config;
     let environment = environment(&mut config)?;
-    let control_path = if config.pszControlPath.is_null() {
-        environment.control_path
-    } else {
-        // SAFETY: not null, so the caller's promise of a NUL-terminated string.
-        let path = unsafe { CStr::from_ptr(config.pszControlPath) };
-        if path.is_empty() {
-            let allowed = "the path of a UNIX socket to serve, or NULL";
-            return Err(Error::BadText { name: "pszControlPath", allowed });
-        }
-        Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
+    // SAFETY: the caller's promise about its strings.
+    let (control_path, serve_path) = unsafe {
+        (path(config.pszControlPath, "pszControlPath")?, path(config.pszServePath, "pszServePath")?)
     };
+    let serve = serve_path.or(environment.serve);
+    let hold = match config.dwHoldSeconds {
+        0 => environment.hold,
+        seconds => Duration::from_secs(seconds.into()),
+    };
+    if !hold.is_zero() && serve.is_none() {
+        let (value, allowed) =
+            (config.dwHoldSeconds, "0 where nothing is served: pszServePath is NULL");
+        return Err(Error::BadValue { name: "dwHoldSeconds", value, allowed });
+    }
     let host_calls = Arc::new(HostCalls::new());
     let log = match HostFn::new(config.pfnLog, config.pvContext, &host_calls) {
         Some(log) => LogSink::Host(Arc::new(move |level, line| log.log(level, line))),
@@ -331,7 +385,7 @@ unsafe fn settings(config: &_MGM_HOST_CONFIG) -> Result<Settings, Error> {
         },
         log,
         clock: clock.map(|clock| Arc::new(move || clock.now()) as _),
-        control_path,
+        control_path: control_path.or(environment.control_path),
         multicast_socket: match config.dwMulticastSocket {
             0 => environment.multicast_socket,
             // A number that is no descriptor is refused when it is used.
@@ -344,7 +398,26 @@ unsafe fn settings(config: &_MGM_HOST_CONFIG) -> Result<Settings, Error> {
             && config.dwForwarder == MGM_FORWARDER_MEMORY
             && config.pfnTransmit.is_none(),
         host_calls,
+        serve,
+        hold,
     })
+}
+
+/// A path, or none for NULL.
+///
+/// # Safety
+/// `text` is null or a NUL-terminated string.
+unsafe fn path(text: *const c_char, name: &'static str) -> Result<Option<PathBuf>, Error> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not null, so the caller's promise of a NUL-terminated string.
+    let path = unsafe { CStr::from_ptr(text) };
+    if path.is_empty() {
+        let allowed = "the path of a UNIX socket to serve, or NULL";
+        return Err(Error::BadText { name, allowed });
+    }
+    Ok(Some(PathBuf::from(OsStr::from_bytes(path.to_bytes()))))
 }
 
 fn log_level(value: DWORD) -> Result<Level, Error> {

@@ -19,10 +19,12 @@ mod convert;
 mod fork;
 mod forwarder;
 mod guard;
+mod manager;
 mod records;
 mod returning;
 
-use callbacks::CClient;
+use callbacks::Client;
 
 /// The one group manager of the process.
-static MGM: crate::shell::manager::Mgm<CClient> = crate::shell::manager::Mgm::new();
+static MGM: crate::shell::manager::Mgm<Client> =
+    crate::shell::manager::Mgm::with_service(Some(manager::serve));

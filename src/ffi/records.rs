@@ -1,14 +1,15 @@
 //! Converts the core's records to those of C.
 
-use super::MGM;
 use super::buffer::{OutBuffer, Words};
 use super::convert::{ONE_ADDRESS, dword, mask_with};
+use super::manager::manager;
 use super::types::{
     _MIB_IPMCAST_MFE, _MIB_IPMCAST_MFE_STATS, _MIB_IPMCAST_MFE_STATS_EX, _MIB_IPMCAST_OIF,
     _MIB_IPMCAST_OIF_STATS, _SOURCE_GROUP_ENTRY, DWORD, MGM_MFE_STATS_0, MGM_MFE_STATS_1,
 };
 use crate::core::state::record::{MfeRecord, OifRecord, Rest};
 use crate::error::Error;
+use crate::remote::wire::RecordSizes;
 use crate::types::{EnumId, SourceGroup, mask_of};
 use std::mem::offset_of;
 use std::ops::ControlFlow;
@@ -40,6 +41,14 @@ pub(super) enum MfeKind {
 const PLAIN_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo);
 const STATS_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats);
 const STATS_EX_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats);
+
+/// The sizes of the records, which another process's library must have as well (rule P7).
+pub(super) const SIZES: RecordSizes = RecordSizes {
+    mfe: PLAIN_HEAD as u16,
+    mfe_stats: STATS_HEAD as u16,
+    mfe_stats_ex: STATS_EX_HEAD as u16,
+    source_group: size_of::<_SOURCE_GROUP_ENTRY>() as u16,
+};
 
 impl MfeKind {
     /// Checks dwFlags of the statistics functions (rule E13).
@@ -81,7 +90,7 @@ impl MfeKind {
 
 /// Reads the entry of one flow.
 pub(super) fn one_mfe(kind: MfeKind, mut out: OutBuffer, flow: SourceGroup) -> Result<(), Error> {
-    MGM.read_mfe(flow, kind.has_counters(), &mut |record| {
+    manager()?.read_mfe(flow, kind.has_counters(), &mut |record| {
         kind.put(record, &mut out);
     })?;
     out.finish(Rest::End).map(|_| ())
@@ -100,7 +109,8 @@ pub(super) fn mfes_after(
         left -= if fits { size } else { 0 };
         fits
     };
-    let rest = MGM.read_mfes(start, kind.has_counters(), has_room, &mut |record| {
+    let room = out.left();
+    let rest = manager()?.read_mfes(start, kind.has_counters(), room, has_room, &mut |record| {
         if kind.put(record, &mut out) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     match rest {
@@ -114,7 +124,7 @@ pub(super) fn mfes_after(
 pub(super) fn next_groups(id: EnumId, mut out: OutBuffer) -> Result<Rest, Error> {
     const SIZE: usize = size_of::<_SOURCE_GROUP_ENTRY>();
     let max = out.left() / SIZE;
-    let rest = MGM.next_groups(id, max, &mut |row| {
+    let rest = manager()?.next_groups(id, max, &mut |row| {
         out.put::<SIZE, _, _, _>(&group_row(row), &[], |row: &_SOURCE_GROUP_ENTRY| *row);
     })?;
     match rest {

@@ -2,10 +2,11 @@
 
 use crate::error::Error;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 /// An RPF callback's proposal on entry, the client's answer on return (rule E2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpfAnswer {
     /// The incoming interface. The client may name another one that it owns, or one with the index
     /// 0 to refuse the flow.
@@ -22,7 +23,7 @@ impl RpfAnswer {
 }
 
 /// One outgoing interface in a creation alert (rule E3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutInterface {
     /// The interface, one that the client owns.
     pub interface: IfKey,
@@ -32,6 +33,18 @@ pub struct OutInterface {
     pub enabled: bool,
 }
 
+/// Which threads a client's callbacks run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// On whichever thread comes first.
+    Anywhere,
+    /// Inside its own dispatch alone, which a thread of the library makes. Calls wait for it as for
+    /// any client (rule A7).
+    OwnThread,
+    /// Inside its own dispatch alone, which the client's program makes. No call waits for it (rules H).
+    Dispatched,
+}
+
 /// A client's callbacks. They are called one at a time for one client, on any thread, with no
 /// lock held; they may call any function of the library (rules A6 to A8). A missing callback is
 /// a method that does nothing (rule A9).
@@ -39,6 +52,11 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// Whether the client has a local-join callback; without one, IGMP's memberships on the
     /// client's interfaces count as any client's (rule D9).
     fn has_local_join(&self) -> bool;
+
+    /// Which threads its callbacks run on.
+    fn lane(&self) -> Lane {
+        Lane::Anywhere
+    }
 
     /// A packet of a new source came in. `packet` is its IP header, at least 20 octets, and as much
     /// of its data as the plane has.

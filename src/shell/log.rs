@@ -91,6 +91,11 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
+    /// Sets what is logged to standard error, in a process that is a client of a host.
+    pub(crate) fn set_level(&self, level: Level) {
+        self.set_log(level, LogSink::Stderr);
+    }
+
     pub(crate) fn set_log(&self, level: Level, sink: LogSink) {
         self.level.store(level as u32, Ordering::Relaxed);
         *self.sink.write() = sink;

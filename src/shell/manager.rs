@@ -10,11 +10,13 @@ use crate::log::Level;
 use crate::shell::bells::{Bells, Event};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
+use crate::shell::deliver::Own;
 use crate::shell::log::KeptLine;
 pub(crate) use crate::shell::log::LastLog;
 use crate::shell::perform::Call;
 use crate::shell::run::Locked;
 pub(crate) use crate::shell::run::{Moment, Running, State};
+use crate::shell::service::Serve;
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -47,6 +49,8 @@ pub struct Mgm<C: 'static> {
     pub(crate) active: AtomicBool,
     /// The library's own threads.
     pub(crate) pool: Pool,
+    /// Starts what serves clients in other processes.
+    pub(crate) serve: Option<Serve<C>>,
 }
 
 /// Milliseconds of the system's monotonic clock, as it was at the kernel's last tick.
@@ -57,6 +61,11 @@ pub(crate) fn system_now() -> Millis {
 impl<C: Callbacks> Mgm<C> {
     /// A group manager that does not run yet.
     pub const fn new() -> Self {
+        Self::with_service(None)
+    }
+
+    /// The same, with what serves clients in other processes.
+    pub const fn with_service(serve: Option<Serve<C>>) -> Self {
         Self {
             this: OnceLock::new(),
             state: RwLock::new(State::new()),
@@ -71,6 +80,7 @@ impl<C: Callbacks> Mgm<C> {
             latest: AtomicU64::new(0),
             active: AtomicBool::new(false),
             pool: Pool::new(),
+            serve,
         }
     }
 
@@ -92,13 +102,14 @@ impl<C: Callbacks> Mgm<C> {
                 Err(error) => return Err(error),
             }
         }
+        let own = Own::of(callbacks.lane())?;
         let info = ClientInfo { protocol, component, has_local_join: callbacks.has_local_join() };
         let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
         let slot = running.core.next_client_slot()?;
         running.delivery.reserve_lane(slot)?;
         let id = running.core.register(info)?;
-        running.delivery.open(id.slot, callbacks);
+        running.delivery.open(id.slot, callbacks, own);
         drop(state);
         self.log(
             Level::Info,

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `manager` | the functions of mgm.h in safe Rust |
+//! | `group_manager` | those functions as a trait, which a connection to a host has as well |
 //! | `reads` | those that read |
 //! | `run` | what the lock protects |
 //! | `log` | the log's lines, and the fault that closes the library |
@@ -16,6 +17,7 @@
 //! | `walks` | looks at the routes toward many sources |
 //! | `duties` | what the library's own threads do |
 //! | `start_stop`, `settings` | starting and stopping |
+//! | `service` | what serves clients in other processes, as a trait |
 //! | `callbacks` | a client's nine callbacks as a safe trait |
 //! | `report` | the state as JSON |
 //! | `fault`, `schedules` | for tests alone: faults on purpose, threads under a scheduler |
@@ -29,6 +31,7 @@ pub(crate) mod deliver;
 pub(crate) mod duties;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod fault;
+pub mod group_manager;
 pub(crate) mod host_calls;
 pub(crate) mod log;
 pub mod manager;
@@ -38,6 +41,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
+pub mod service;
 pub mod settings;
 pub(crate) mod start_stop;
 pub(crate) mod upcalls;

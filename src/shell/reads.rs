@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::MAX_ROWS;
 use crate::core::state::record::{Counted, GroupRow, MfeRecord, OifRecord, Rest};
+use crate::core::{MAX_ROWS, MemberPlace};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::{Mgm, Moment, stale};
-use crate::types::{ClientId, Counters, EnumId, SourceGroup};
+use crate::types::{ClientId, Counters, EnumId, IfKey, SourceGroup};
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
@@ -156,4 +156,52 @@ fn is_same(epoch: u64, first: &mut Option<u64>) -> bool {
 fn stale_enumeration(id: EnumId) -> Error {
     let value = crate::handle::from_enumeration(id);
     Error::BadHandle { name: "hEnum", value, kind: "group enumeration" }
+}
+
+impl<C: Callbacks> Mgm<C> {
+    /// Some of the interfaces that a client is on, by its protocol and component ids, and where to go
+    /// on after them.
+    pub(crate) fn interfaces_of(
+        &self,
+        pair: (u32, u32),
+        after: Option<IfKey>,
+    ) -> (SmallVec<[IfKey; READ_CHUNK]>, Option<IfKey>) {
+        let (mut found, mut next) = (SmallVec::new(), None);
+        let state = self.state.read();
+        if let Some(running) = state.shared() {
+            for (key, row) in running.core.interface_rows(after).take(READ_CHUNK) {
+                next = Some(key);
+                if row.protocol == Some(pair) || row.igmp == Some(pair) {
+                    found.push(key);
+                }
+            }
+        }
+        (found, next)
+    }
+
+    /// Whether a client is on an interface.
+    pub(crate) fn is_on(&self, pair: (u32, u32), interface: IfKey) -> bool {
+        let state = self.state.read();
+        let row = state.shared().and_then(|running| running.core.interface_row(interface));
+        row.is_some_and(|row| row.protocol == Some(pair) || row.igmp == Some(pair))
+    }
+
+    /// Some of the memberships of a client, likewise.
+    pub(crate) fn memberships_of(
+        &self,
+        pair: (u32, u32),
+        after: Option<MemberPlace>,
+    ) -> (SmallVec<[(SourceGroup, IfKey); READ_CHUNK]>, Option<MemberPlace>) {
+        let (mut found, mut next) = (SmallVec::new(), None);
+        let state = self.state.read();
+        if let Some(running) = state.shared() {
+            for (place, member) in running.core.membership_rows(after).take(READ_CHUNK) {
+                next = Some(place);
+                if member.client == Some(pair) {
+                    found.push((member.of, member.interface));
+                }
+            }
+        }
+        (found, next)
+    }
 }

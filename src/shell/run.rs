@@ -9,6 +9,7 @@ use crate::shell::bells::{Bells, Events};
 use crate::shell::deliver::Delivery;
 use crate::shell::host_calls::HostCalls;
 use crate::shell::perform::Batch;
+use crate::shell::service::Service;
 use crate::shell::settings::ClockFn;
 use crate::shell::waits::Waits;
 use crate::shell::walks::Walks;
@@ -31,6 +32,8 @@ pub(crate) struct Running<C> {
     pub clock: Option<ClockFn>,
     pub host_calls: Arc<HostCalls>,
     pub control: Option<Control>,
+    /// What serves clients in other processes.
+    pub service: Option<Box<dyn Service>>,
     /// When the run began.
     pub started: Millis,
     /// Entries that could not be programmed.

@@ -12,6 +12,7 @@ use crate::types::Millis;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The host's function for log lines.
 pub type LogFn = Arc<dyn Fn(Level, &Line) + Send + Sync>;
@@ -70,6 +71,10 @@ pub struct Settings {
     pub forwarder_by_default: bool,
     /// Counts the threads inside the host's functions that are given here.
     pub host_calls: Arc<HostCalls>,
+    /// Serve clients in other processes (rules P).
+    pub serve: Option<PathBuf>,
+    /// How long what an ended process leaves behind goes on (rule P3). Without `serve` zero.
+    pub hold: Duration,
 }
 
 impl Default for Settings {
@@ -86,6 +91,8 @@ impl Default for Settings {
             multicast_socket: None,
             forwarder_by_default: false,
             host_calls: Arc::new(HostCalls::new()),
+            serve: None,
+            hold: Duration::ZERO,
         }
     }
 }
@@ -106,7 +113,11 @@ impl Settings {
     /// socket that it passes. They are ignored where they are meant for another process or name no
     /// `mgm`.
     pub fn from_env() -> Result<Self, Error> {
-        Self::from_env_where(|_| true)
+        let settings = Self::from_env_where(|_| true)?;
+        if !settings.hold.is_zero() && settings.serve.is_none() {
+            return Err(bad("MGM_HOLD", "0 without MGM_SERVE"));
+        }
+        Ok(settings)
     }
 
     /// The same without the variables that `read` denies: they are not looked at.
@@ -146,7 +157,45 @@ impl Settings {
             }
             settings.control_path = Some(value.into());
         }
+        if let Some(value) = get("MGM_HOLD") {
+            let seconds = number(text(&value)).ok_or(bad("MGM_HOLD", HOLD_ALLOWED))?;
+            settings.hold = Duration::from_secs(seconds.into());
+        }
+        if let Some(value) = get("MGM_SERVE") {
+            if value.is_empty() {
+                return Err(bad("MGM_SERVE", "the path of a UNIX socket to serve"));
+            }
+            settings.serve = Some(value.into());
+        }
         Ok(settings)
+    }
+
+    /// The host that this process is a client of, and the log's level: MGM_HOST and MGM_LOG. With any
+    /// other variable of ours MGM_HOST is an error.
+    pub fn host_from_env() -> Result<Option<(PathBuf, Level)>, Error> {
+        Self::host_from_variables(|name| std::env::var_os(name))
+    }
+
+    fn host_from_variables(
+        get: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<(PathBuf, Level)>, Error> {
+        let Some(path) = get("MGM_HOST") else { return Ok(None) };
+        if path.is_empty() {
+            return Err(bad("MGM_HOST", "the path of a host's UNIX socket"));
+        }
+        let others = ["MGM_FORWARDER", "MGM_MAX_MFES", "MGM_CONTROL", "MGM_SERVE", "MGM_HOLD"];
+        if others.iter().any(|name| get(name).is_some()) {
+            return Err(bad(
+                "MGM_HOST",
+                "none beside MGM_FORWARDER, MGM_MAX_MFES, MGM_CONTROL, MGM_SERVE, MGM_HOLD: a \
+                 client of a host is no host",
+            ));
+        }
+        let level = match get("MGM_LOG") {
+            Some(value) => Level::from_name(text(&value)).ok_or(bad("MGM_LOG", Level::ALLOWED))?,
+            None => Level::Error,
+        };
+        Ok(Some((path.into(), level)))
     }
 
     /// The limits of rule G1.
@@ -158,6 +207,9 @@ impl Settings {
         }
     }
 }
+
+/// What MGM_HOLD may be.
+const HOLD_ALLOWED: &str = "a number of seconds";
 
 /// The descriptor called "mgm" that a service manager passed (sd_listen_fds: LISTEN_PID,
 /// LISTEN_FDS, LISTEN_FDNAMES), if there is one and it is meant for this process.

@@ -17,6 +17,7 @@ use crate::shell::context;
 use crate::shell::deliver::Delivery;
 use crate::shell::manager::{LastLog, Mgm, Running, system_now};
 use crate::shell::perform::{Batch, Call};
+use crate::shell::service::{ServeSettings, Service};
 use crate::shell::settings::{ForwarderChoice, Settings};
 use crate::shell::walks::Walks;
 use crate::sys::sync::{Instant, Mutex};
@@ -28,6 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long it waits for each kind of thread at the least, where others have used that time up.
+/// What serves others while a run lasts.
+type Served = (Option<Control>, Option<Box<dyn Service>>);
+
 const LEAST_WAIT: Duration = Duration::from_millis(500);
 
 /// Counts the runs of all managers.
@@ -141,6 +145,7 @@ impl<C: Callbacks> Mgm<C> {
                 walks: Walks::new(),
                 refusal_logged: None,
                 control: None,
+                service: None,
             });
         }
         self.latest.store(started.0, Relaxed);
@@ -150,16 +155,19 @@ impl<C: Callbacks> Mgm<C> {
             self.take_down(PATIENCE);
             return Err(Error::Start(StartError::Forwarder(reason)));
         }
-        let control = match self.start_threads_and_control(host_clock, &*forwarder, bound) {
-            Ok(control) => control,
+        let serve = settings.serve.map(|path| ServeSettings { path, hold: settings.hold });
+        let started =
+            self.start_threads_and_control(host_clock, &*forwarder, bound, serve.as_ref());
+        let (control, service) = match started {
+            Ok(started) => started,
             Err(reason) => {
                 forwarder.abandon();
                 self.take_down(PATIENCE);
-                return Err(Error::Start(reason));
+                return Err(reason);
             }
         };
         if let Some(running) = self.lock().whole() {
-            (running.control, running.closed) = (control, false);
+            (running.control, running.service, running.closed) = (control, service, false);
         }
         self.pool.go();
         if let Some(path) = settings.control_path {
@@ -169,7 +177,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn bind_control(path: PathBuf) -> Result<Bound, Error> {
-        Control::bind(path.clone()).map_err(|reason| Error::ControlSocket { path, reason })
+        Control::bind(path.clone()).map_err(|reason| Error::SocketNotServed { path, reason })
     }
 
     fn start_threads_and_control(
@@ -177,10 +185,23 @@ impl<C: Callbacks> Mgm<C> {
         host_clock: bool,
         forwarder: &dyn Forwarder,
         bound: Option<Bound>,
-    ) -> Result<Option<Control>, StartError> {
-        let os = |errno| StartError::Os { what: "starting a thread", errno };
+        serve: Option<&ServeSettings>,
+    ) -> Result<Served, Error> {
+        let os = |errno| Error::Start(StartError::Os { what: "starting a thread", errno });
         self.start_threads(host_clock, forwarder).map_err(os)?;
-        bound.map(|bound| Control::start(self, bound)).transpose()
+        let control = bound.map(|bound| Control::start(self, bound)).transpose();
+        let control = control.map_err(Error::Start)?;
+        let service = match (serve, self.serve) {
+            (Some(settings), Some(serve)) => serve(self, settings).map(Some),
+            _ => Ok(None),
+        };
+        match (service, control) {
+            (Ok(service), control) => Ok((control, service)),
+            (Err(error), control) => {
+                control.map(Control::stop);
+                Err(error)
+            }
+        }
     }
 
     /// MgmHostStop: clients get no more callbacks, and the forwarder is left empty. Inside a
@@ -200,7 +221,7 @@ impl<C: Callbacks> Mgm<C> {
 
     fn stop_locked(&'static self) -> Result<LastLog, Error> {
         let me = context::token();
-        let (forwarder, control, host_calls) = {
+        let (forwarder, control, service, host_calls) = {
             let mut state = self.lock();
             let (running, waits) = state.with_waits();
             let running = running.ok_or(Error::NotRunning)?;
@@ -208,9 +229,14 @@ impl<C: Callbacks> Mgm<C> {
                 return Err(Error::WouldDeadlock);
             }
             running.closed = true;
-            (running.forwarder.clone(), running.control.take(), running.host_calls.clone())
+            let (control, service) = (running.control.take(), running.service.take());
+            (running.forwarder.clone(), control, service, running.host_calls.clone())
         };
         self.wake_all();
+        if service.is_some_and(|service| !service.stop()) {
+            let what = "a thread that serves clients in other processes is stuck";
+            self.log(Level::Error, format_args!("{what}; stopping without it"));
+        }
         if control.is_some_and(|control| !control.stop()) {
             self.log(
                 Level::Error,

@@ -110,7 +110,7 @@ mod tests {
         let (mut delivery, mut outbox) = (Delivery::new(), Outbox::new());
         for (slot, thread) in (0..).zip(THREADS) {
             delivery.reserve_lane(slot).unwrap();
-            delivery.open(slot, 'c');
+            delivery.open(slot, 'c', None);
             outbox.reserve(1).unwrap();
             outbox.push(slot, Action::Join { of: SourceGroup::ALL, member: true });
             delivery.post(&mut outbox, thread);

@@ -10,9 +10,12 @@ pub(crate) mod cancel;
 mod lock;
 mod mroute;
 pub(crate) mod pool;
+mod readiness;
+pub mod seqpacket;
 pub(crate) mod stderr;
 pub(crate) mod sync;
 mod thread;
+pub mod unix;
 
 #[cfg(not(all(test, feature = "shuttle")))]
 pub use lock::ShardedRwLock;
@@ -22,6 +25,7 @@ pub use mroute::{
     mrt_flush, mrt_init, mrt_pim, mrt_table, same_namespace, sg_count, take_igmp_socket,
     vif_exists,
 };
+pub use readiness::Readiness;
 pub use thread::{Body, Thread, share_one_arena};
 
 use std::ffi::c_int;

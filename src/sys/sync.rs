@@ -100,7 +100,7 @@ mod scheduled {
 
     /// Always the same moment; what is later comes after it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub(crate) struct Instant {
+    pub struct Instant {
         later: bool,
     }
 

@@ -2,6 +2,7 @@
 
 use crate::core::Core;
 use crate::core::rules::lifetime::Limits;
+use crate::core::state::interfaces::Interface;
 use crate::core::state::members::Role;
 use crate::core::state::mfe::Mfe;
 use crate::core::state::record::{Counted, MfeRecord, OifRecord};
@@ -278,16 +279,25 @@ impl Core {
         &self,
         after: Option<IfKey>,
     ) -> impl Iterator<Item = (IfKey, InterfaceRow)> + use<'_> {
-        self.interfaces.iter_after(after).filter(|interface| interface.in_use()).map(|interface| {
-            let row = InterfaceRow {
-                key: interface.key,
-                protocol: interface.protocol.and_then(|slot| self.name_of(slot)),
-                igmp: interface.igmp.and_then(|slot| self.name_of(slot)),
-                up: interface.up,
-                memberships: interface.memberships.len(),
-            };
-            (interface.key, row)
-        })
+        self.interfaces
+            .iter_after(after)
+            .filter(|interface| interface.in_use())
+            .map(|interface| (interface.key, self.row_of(interface)))
+    }
+
+    /// One interface that a client is on.
+    pub fn interface_row(&self, key: IfKey) -> Option<InterfaceRow> {
+        self.interfaces.find_used(key).map(|id| self.row_of(&self.interfaces[id]))
+    }
+
+    fn row_of(&self, interface: &Interface) -> InterfaceRow {
+        InterfaceRow {
+            key: interface.key,
+            protocol: interface.protocol.and_then(|slot| self.name_of(slot)),
+            igmp: interface.igmp.and_then(|slot| self.name_of(slot)),
+            up: interface.up,
+            memberships: interface.memberships.len(),
+        }
     }
 
     /// The memberships after a place, by group, source and interface.

@@ -84,6 +84,11 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a handle is a registered client's (rule A3).
+    pub fn is_registered(&self, id: ClientId) -> Result<(), Error> {
+        self.slot_of(id).map(|_| ())
+    }
+
     /// Lets the slot of a client that deregistered be used again.
     pub fn free_client_slot(&mut self, slot: u32) {
         self.clients.free_slot(slot);

@@ -1,10 +1,11 @@
 //! A forwarding entry as readers see it.
 
 use crate::types::{Counters, IfKey, Seconds, SourceGroup};
+use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
 /// One outgoing interface of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OifRecord {
     /// The interface.
     pub interface: IfKey,
@@ -70,7 +71,7 @@ pub struct MfeRecord<'a> {
 pub type GroupRow = SourceGroup;
 
 /// Whether a read stopped because it reached the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rest {
     /// There are more rows.
     More,

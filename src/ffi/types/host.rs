@@ -13,6 +13,11 @@ pub const MGM_FORWARDER_KERNEL: DWORD = 1;
 /// dwForwarder: the functions that pForwarder points at.
 pub const MGM_FORWARDER_CUSTOM: DWORD = 2;
 
+/// dwCallbackFlags of ROUTING_PROTOCOL_CONFIG: the client's callbacks run inside MgmHostDispatch
+/// alone, on the thread that calls it. Flags count only where the upper 16 bits of the field are 0x4D47;
+/// anything else in it is ignored.
+pub const MGM_DISPATCHED: DWORD = 0x4d47_0001;
+
 /// dwLogLevel: as MGM_LOG_ERROR.
 pub const MGM_LOG_DEFAULT: DWORD = 0;
 /// dwLogLevel and dwLevel: a call failed, or the library could not do what it was asked.
@@ -240,6 +245,13 @@ pub struct _MGM_HOST_CONFIG {
     /// table, and has ended without MgmHostStop, the kernel has gone on forwarding: its interfaces
     /// and entries are taken over, and after 20 seconds what no client wants is removed.
     pub dwMulticastSocket: DWORD,
+    /// The path of the socket to serve clients in other processes at, or NULL: a UNIX SOCK_SEQPACKET
+    /// socket with mode 0660. A process that has MGM_HOST set to this path is a client of this host.
+    pub pszServePath: *const c_char,
+    /// Seconds: how long the entries and memberships of a client go on after its process has ended.
+    /// Whoever registers the same protocol and component meanwhile takes its place. 0: not at all.
+    /// Without pszServePath: 0.
+    pub dwHoldSeconds: DWORD,
 }
 /// What MgmHostStart is told.
 pub type MGM_HOST_CONFIG = _MGM_HOST_CONFIG;
@@ -256,10 +268,10 @@ layout!(_MGM_HOST_FORWARDER, (72 / 36), {
     pfnSetMfe (32 / 16), pfnDeleteMfe (40 / 20), pfnGetMfeCounters (48 / 24),
     pfnRoute (56 / 28), pfnStop (64 / 32),
 });
-layout!(_MGM_HOST_CONFIG, (96 / 64), {
+layout!(_MGM_HOST_CONFIG, (112 / 72), {
     dwSize 0, dwForwarder 4, dwTableId 8, dwMaxMfes 12, pvContext 16,
     pfnRoute (24 / 20), pfnTransmit (32 / 24), pfnLog (40 / 28), pForwarder (48 / 32),
     pszControlPath (56 / 36), pfnClock (64 / 40), dwMaxNewMfesPerSecond (72 / 44),
     dwMaxNewMfesPerSource (76 / 48), dwLogLevel (80 / 52), dwFlags (84 / 56),
-    dwMulticastSocket (88 / 60),
+    dwMulticastSocket (88 / 60), pszServePath (96 / 64), dwHoldSeconds (104 / 68),
 });

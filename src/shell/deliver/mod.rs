@@ -30,6 +30,8 @@ use crate::core::NONE;
 use crate::core::state::outbox::{Chain, Node, Outbox};
 use crate::error::Error;
 use crate::shell::bells::{Event, Events};
+use crate::shell::callbacks::Lane as Where;
+use crate::sys::Readiness;
 use crate::sys::sync::Instant;
 use jobs::Jobs;
 
@@ -66,6 +68,26 @@ struct Lane<C> {
     leaving: bool,
     /// The slot is in use by a client, or its last call has not ended.
     in_use: bool,
+    /// Where it is run by its own dispatch alone: readable while actions wait for that.
+    own: Option<Own>,
+}
+
+/// A lane that its own dispatch runs, and nobody else.
+pub struct Own {
+    waiting: Readiness,
+    /// No call waits for it (rule H4).
+    is_loop: bool,
+}
+
+impl Own {
+    /// One for a client of this kind, if it needs one.
+    pub fn of(lane: Where) -> Result<Option<Self>, Error> {
+        if lane == Where::Anywhere {
+            return Ok(None);
+        }
+        let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
+        Ok(Some(Self { waiting, is_loop: lane == Where::Dispatched }))
+    }
 }
 
 impl<C> Lane<C> {
@@ -111,15 +133,20 @@ impl<C: Clone> Delivery<C> {
                 kept: false,
                 leaving: false,
                 in_use: false,
+                own: None,
             });
         }
         Ok(())
     }
 
     /// A client has this slot now. Room must have been reserved.
-    pub fn open(&mut self, slot: u32, callbacks: C) {
+    ///
+    /// With `own` only [`Self::run_own`] runs the lane.
+    pub fn open(&mut self, slot: u32, callbacks: C, own: Option<Own>) {
         let lane = &mut self.lanes[slot as usize];
-        lane.callbacks = Some(callbacks);
+        // Nobody ever waits for a loop: it is as a client that hangs, for ever.
+        lane.hangs = own.as_ref().is_some_and(|own| own.is_loop);
+        (lane.callbacks, lane.own) = (Some(callbacks), own);
         lane.in_use = true;
     }
 
@@ -175,6 +202,10 @@ impl<C: Clone> Delivery<C> {
 
     fn make_ready(&mut self, slot: u32, by: Token) {
         let lane = &mut self.lanes[slot as usize];
+        if let Some(own) = &mut lane.own {
+            own.waiting.set(true);
+            return;
+        }
         if std::mem::replace(&mut lane.ready, true) {
             return;
         }
@@ -202,6 +233,40 @@ impl<C: Clone> Delivery<C> {
             self.ready.1 = before.unwrap_or(NONE);
         }
         Some(slot)
+    }
+
+    /// What is readable while actions wait in a lane that its own dispatch runs.
+    pub fn own(&self, slot: u32) -> Option<&Readiness> {
+        Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
+    }
+
+    /// Whether no call waits for a lane (rule H4).
+    fn is_loop(&self, slot: u32) -> bool {
+        let lane = self.lanes.get(slot as usize);
+        lane.and_then(|lane| lane.own.as_ref()).is_some_and(|own| own.is_loop)
+    }
+
+    /// Makes the thread the runner of a lane that its own dispatch runs. False: nothing waits there.
+    pub fn run_own(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
+        let lane = self.lanes.get_mut(slot as usize).ok_or(Error::NotDispatched)?;
+        let Some(own) = &mut lane.own else { return Err(Error::NotDispatched) };
+        if lane.runner.is_some() || lane.kept {
+            return Err(Error::Dispatching);
+        }
+        if lane.queue.is_empty() {
+            own.waiting.set(false);
+            return Ok(false);
+        }
+        lane.runner = Some(me);
+        Ok(true)
+    }
+
+    /// An action that was taken out of a lane has been performed.
+    pub fn performed(&mut self, slot: u32, job: u32) {
+        if self.is_loop(slot) {
+            self.jobs.set_apart(job, false);
+        }
+        self.done(job);
     }
 
     /// Whether [`Self::run_next`] would find one.
@@ -277,6 +342,11 @@ impl<C: Clone> Delivery<C> {
         self.moves(slot, outbox);
         let first = self.ready.0;
         let lane = &mut self.lanes[slot as usize];
+        if let Some(own) = &mut lane.own {
+            own.waiting.set(true);
+            (lane.runner, lane.kept) = (None, false);
+            return;
+        }
         (lane.runner, lane.kept, lane.ready) = (None, false, true);
         (lane.next_ready, lane.ready_by) = (first, to);
         self.ready.0 = slot;
@@ -312,7 +382,11 @@ impl<C: Clone> Delivery<C> {
     /// slot may be used again.
     pub fn stop_running(&mut self, slot: u32, outbox: &Outbox) -> bool {
         self.moves(slot, outbox);
-        self.lanes[slot as usize].runner = None;
+        let lane = &mut self.lanes[slot as usize];
+        lane.runner = None;
+        if let Some(own) = &mut lane.own {
+            own.waiting.set(!lane.queue.is_empty());
+        }
         self.left(slot);
         self.retire(slot)
     }
@@ -336,6 +410,10 @@ impl<C: Clone> Delivery<C> {
     pub fn close(&mut self, slot: u32) {
         let lane = &mut self.lanes[slot as usize];
         (lane.callbacks, lane.leaving) = (None, true);
+        // A thread that waits for its actions sees that it has gone.
+        if let Some(mut own) = lane.own.take() {
+            own.waiting.set(true);
+        }
     }
 
     /// The client has gone. True: its slot may be used again at once.
@@ -364,7 +442,9 @@ impl<C: Clone> Delivery<C> {
     pub fn others_running(&self, me: Token) -> (bool, bool) {
         let others = |hangs: bool| {
             let runs = |lane: &Lane<C>| lane.runner.is_some_and(|runner| runner != me);
-            self.lanes.iter().any(|lane| lane.hangs == hangs && runs(lane))
+            let is_loop = |lane: &Lane<C>| lane.own.as_ref().is_some_and(|own| own.is_loop);
+            let fits = |lane: &Lane<C>| (lane.hangs && !is_loop(lane)) == hangs;
+            self.lanes.iter().any(|lane| fits(lane) && runs(lane))
         };
         (others(false), others(true))
     }

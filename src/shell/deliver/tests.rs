@@ -14,7 +14,7 @@ fn setup(clients: u32) -> (Delivery<char>, Outbox) {
     let mut delivery = Delivery::new();
     for slot in 0..clients {
         delivery.reserve_lane(slot).unwrap();
-        delivery.open(slot, 'c');
+        delivery.open(slot, 'c', None);
     }
     (delivery, Outbox::new())
 }
@@ -139,7 +139,7 @@ fn a_slot_is_free_when_its_last_call_has_ended() {
     assert!(delivery.take_orphan(0, &mut outbox).is_some());
     assert!(!delivery.stop_running(0, &outbox), "its queue is still being looked at");
     assert!(delivery.vacate(0));
-    delivery.open(0, 'd');
+    delivery.open(0, 'd', None);
     assert_eq!(delivery.run_next(&outbox, None, ME), None);
     delivery.close(0);
     assert!(delivery.vacate(0), "nobody is calling it");

@@ -18,16 +18,21 @@ use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here, JobOf};
 use crate::shell::deliver::NOBODY;
 use crate::shell::duties::TICKING;
-use crate::shell::manager::{Mgm, Running};
+use crate::shell::manager::{Mgm, Running, stale};
+use crate::sys::Readiness;
 use crate::sys::sync::Instant;
-use crate::types::{IfKey, Millis, PATIENCE, SourceGroup};
+use crate::types::{ClientId, IfKey, Millis, PATIENCE, SourceGroup};
 use question::Question;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// How many actions of other jobs a call performs in addition to its own, at the most, so that a
 /// flood of new flows does not hold it up. (The scheduler's tests are to come to the end of it.)
 const FAVOURS: u32 = if cfg!(all(test, feature = "shuttle")) { 1 } else { 32 };
+
+/// The most callbacks of one dispatch (rule H3).
+const MOST_DISPATCHED: u32 = 256;
 
 /// A call from outside, an upcall, or a call from inside a callback.
 pub(crate) struct Call {
@@ -55,6 +60,8 @@ pub(crate) struct Call {
     kept: Option<u32>,
     /// How many actions of other jobs it has performed.
     favours: u32,
+    /// It dispatches a lane that nobody else runs, and so many actions more at most.
+    dispatches: Option<u32>,
     /// Everything it caused was performed, and its job is over.
     ended: bool,
 }
@@ -184,7 +191,7 @@ impl<C: Callbacks> Mgm<C> {
             #[cfg(feature = "fault-injection")]
             crate::shell::fault::point("answer");
             running.post(call);
-            running.delivery.done(ask.job);
+            running.delivery.performed(ask.slot, ask.job);
             *asked = None;
         }
         running.choose(call, asked)
@@ -272,6 +279,46 @@ impl<C: Callbacks> Mgm<C> {
             running.look_all |= running.core.source_rerouted(source, looked).is_err();
             running.post(call);
         });
+    }
+
+    /// A duplicate of what is readable while callbacks wait for a client that dispatches them (rule H2).
+    pub fn client_event(&self, client: ClientId) -> Result<OwnedFd, Error> {
+        self.own_of(client, |own| own.duplicate().map_err(|_| Error::OutOfMemory))?
+    }
+
+    /// The number of the descriptor itself: it is the library's, and ends with the registration.
+    pub fn client_descriptor(&self, client: ClientId) -> Result<RawFd, Error> {
+        self.own_of(client, |own| own.descriptor().as_raw_fd())
+    }
+
+    fn own_of<R>(&self, client: ClientId, of: impl FnOnce(&Readiness) -> R) -> Result<R, Error> {
+        let asked = self.with(|running| {
+            running.core.is_registered(client)?;
+            running.delivery.own(client.slot).map(of).ok_or(Error::NotDispatched)
+        });
+        asked.unwrap_or_else(|| Err(stale(client)))
+    }
+
+    /// Calls what waits for a client that dispatches its callbacks, on this thread (rules H1, H3, H7).
+    pub fn dispatch(&'static self, client: ClientId) -> Result<(), Error> {
+        let mut call = self.enter().map_err(|error| match error {
+            Error::NotRunning => stale(client),
+            other => other,
+        })?;
+        // Its callbacks are calls from outside any callback to others, even inside one.
+        call.waits = false;
+        let me = call.here.token;
+        let begun = self.with_in(call.epoch, |running| {
+            running.core.is_registered(client)?;
+            running.delivery.run_own(client.slot, me)
+        });
+        let begun = begun.and_then(|begun| begun);
+        if begun == Ok(true) {
+            (call.lane, call.dispatches) = (Some(client.slot), Some(MOST_DISPATCHED));
+            self.settle(&mut call);
+        }
+        self.leave(call);
+        begun.map(drop)
     }
 
     /// Waits until everything that a job caused has been performed (rule A7), except for what goes
@@ -407,6 +454,7 @@ impl<C: Callbacks> Running<C> {
             lane: None,
             kept: None,
             favours: 0,
+            dispatches: None,
             ended: false,
         })
     }
@@ -476,7 +524,10 @@ impl<C: Callbacks> Running<C> {
         }
         while let Some(slot) = self.lane_for(call) {
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
-                call.favours += u32::from(node.job != call.job);
+                match &mut call.dispatches {
+                    Some(left) => *left -= 1,
+                    None => call.favours += u32::from(node.job != call.job),
+                }
                 let question = Question::prepare(&mut self.core, slot, node.action);
                 *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
                 return Work::Ask;
@@ -499,7 +550,13 @@ impl<C: Callbacks> Running<C> {
         if let Some(slot) = call.lane {
             // Actions of other jobs in the same lane are performed too, but not for ever.
             let others = |job| job != call.job && call.favours >= FAVOURS;
-            if call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others) {
+            let goes_on = match call.dispatches {
+                Some(left) => left > 0,
+                None => {
+                    call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others)
+                }
+            };
+            if goes_on {
                 return Some(slot);
             }
             call.lane = None;

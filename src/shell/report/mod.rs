@@ -9,9 +9,11 @@
 mod json;
 mod rows;
 
+use crate::control::{Part, Source};
 use crate::core::Core;
 use crate::core::state::record::Rest;
 use crate::error::Error;
+use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::Mgm;
 use crate::types::SourceGroup;
@@ -19,43 +21,17 @@ use json::Json;
 use std::io::Write;
 use std::ops::ControlFlow;
 
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Everything.
-    State,
-    /// The forwarding entries with their counters.
-    Mfes,
-    /// The memberships.
-    Groups,
-    /// The interfaces and who is on them.
-    Interfaces,
-    /// The clients.
-    Clients,
-    /// How much there is of everything.
-    Counters,
-}
-
-impl Part {
-    /// The names of all parts, as the control socket knows them.
-    pub const NAMES: [&'static str; 6] =
-        ["state", "mfes", "groups", "interfaces", "clients", "counters"];
-
-    /// The part with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "state" => Self::State,
-            "mfes" => Self::Mfes,
-            "groups" => Self::Groups,
-            "interfaces" => Self::Interfaces,
-            "clients" => Self::Clients,
-            "counters" => Self::Counters,
-            _ => return None,
-        })
+impl<C: Callbacks> Source for Mgm<C> {
+    fn write(&self, part: Part, out: &mut dyn Write) -> Result<(), Error> {
+        if self.is_broken() { Err(Error::Broken) } else { self.write_part(part, out) }
     }
 
-    fn wants(self, part: Self) -> bool {
-        self == Self::State || self == part
+    fn log(&self, level: Level, line: std::fmt::Arguments<'_>) {
+        self.log(level, line);
+    }
+
+    fn fault(&self) {
+        self.mark_broken();
     }
 }
 

@@ -1,0 +1,185 @@
+//! Messages of another process, both ways (rules P6): a peer that sends what it likes to a host, and
+//! a host that sends what it likes to a client.
+//!
+//! The octets become messages on the connection itself, on a call channel and on a client's callback
+//! channel. Whatever they are: nothing panics, nothing is read or written beside its memory, the
+//! connection ends or goes on, and a host has no client of it when it has ended.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mgm::log::Level;
+use mgm::remote::client::Client;
+use mgm::remote::server::{Proxy, Server};
+use mgm::remote::wire::{
+    Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome,
+};
+use mgm::shell::group_manager::GroupManager;
+use mgm::shell::manager::{Mgm, Settings};
+use mgm::shell::service::Service;
+use mgm::sys::seqpacket;
+use mgm::sys::unix::{self, Kind};
+use mgm::types::{IfKey, MembershipFlags, SourceGroup};
+use serde::Serialize;
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const SIZES: RecordSizes =
+    RecordSizes { mfe: 60, mfe_stats: 64, mfe_stats_ex: 84, source_group: 16 };
+const WAIT: Duration = Duration::from_secs(10);
+const INTERFACE: IfKey = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
+const GROUP: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, 1));
+
+fn path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("mgm-fuzz-{name}-{}", std::process::id()))
+}
+
+fn send<T: Serialize>(socket: &OwnedFd, message: &T, attached: Option<&OwnedFd>) -> bool {
+    let mut room = vec![0; MAX_MESSAGE];
+    let octets = postcard::to_slice(message, &mut room).unwrap();
+    seqpacket::send(socket, octets, attached.map(AsFd::as_fd)).is_ok()
+}
+
+/// The next message's place and octets: one octet says where it goes, one how long it is.
+fn message<'a>(data: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let [place, length, rest @ ..] = *data else { return None };
+    let (octets, rest) = rest.split_at(rest.len().min(usize::from(*length)));
+    *data = rest;
+    Some((*place, octets))
+}
+
+/// The host that peers connect to, with a client of its own.
+fn host() -> &'static Mgm<Proxy> {
+    static HOST: OnceLock<&'static Mgm<Proxy>> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let host: &'static Mgm<Proxy> =
+            Box::leak(Box::new(Mgm::with_service(Some(|mgm, settings| {
+                Ok(Box::new(Server::start(mgm, settings, SIZES)?) as Box<dyn Service>)
+            }))));
+        let serve = path("host");
+        let settings =
+            Settings { serve: Some(serve), log_level: Level::Off, ..Settings::default() };
+        host.start(settings).unwrap();
+        host
+    })
+}
+
+fn state(host: &Mgm<Proxy>) -> String {
+    let mut text = Vec::new();
+    host.write_state(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn receive(socket: &OwnedFd, room: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
+    seqpacket::set_receive_timeout(socket, Duration::from_millis(20)).unwrap();
+    seqpacket::receive_attached(socket, room).ok().filter(|(size, _)| *size > 0)
+}
+
+fn to_a_host(mut data: &[u8]) {
+    let host = host();
+    let main = seqpacket::connect(&path("host"), WAIT).unwrap();
+    let mut room = vec![0; MAX_MESSAGE];
+    let first = message(&mut data);
+    match first {
+        Some((place, octets)) if place % 8 == 0 => drop(seqpacket::send(&main, octets, None)),
+        _ => {
+            let (oldest, newest) = VERSIONS;
+            send(&main, &Hello { magic: MAGIC, oldest, newest, sizes: SIZES }, None);
+        }
+    }
+    let _ = receive(&main, &mut room);
+    send(&main, &ToHost::Request(Request::Channel), None);
+    let channel = receive(&main, &mut room).and_then(|(_, attached)| attached);
+    let mut callbacks = None;
+    while let Some((place, octets)) = message(&mut data) {
+        let socket = match (place % 4, &channel, &callbacks) {
+            (0, ..) => &main,
+            (1, _, Some(callbacks)) => callbacks,
+            (_, Some(channel), _) => channel,
+            _ => break,
+        };
+        if seqpacket::send(socket, octets, None).is_err() {
+            break;
+        }
+        if place % 4 > 1
+            && let Some((_, Some(attached))) = receive(socket, &mut room)
+        {
+            callbacks = Some(attached);
+        }
+    }
+    drop((main, channel, callbacks));
+    let deadline = Instant::now() + WAIT;
+    while !state(host).contains("\"clients\":0") {
+        assert!(Instant::now() < deadline, "clients are left: {}", state(host));
+        std::thread::yield_now();
+    }
+}
+
+fn no_log(_: Level, _: std::fmt::Arguments<'_>) {}
+
+/// A client of a host that sends these messages, whatever it is asked.
+fn from_a_host(mut data: &[u8]) {
+    let path = path("client");
+    let _ = std::fs::remove_file(&path);
+    let listener = unix::listen(&path, Kind::Seqpacket, 0o600).unwrap();
+    let client: &'static Client<Proxy> = Box::leak(Box::new(Client::new(no_log, SIZES)));
+    client.set_path(path);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let _ = client.protocol_on_interface(INTERFACE);
+            let _ = client
+                .read_mfes(None, true, 4096, &mut |_| true, &mut |_| ControlFlow::Continue(()));
+            let _ = client.read_mfe(GROUP, false, &mut |_| {});
+            let mut text = Vec::new();
+            let _ = client.write_state(&mut text);
+            let kind = mgm::remote::wire::ClientKind {
+                has_local_join: true,
+                dispatched: false,
+            };
+            let Ok(id) = client.register(Proxy::new(kind).unwrap(), (1, 1)) else { return };
+            let _ = client.take_interface(id, INTERFACE);
+            let flags = MembershipFlags { join: true, forward: false };
+            let _ = client.add_membership(id, GROUP, INTERFACE, flags);
+            if let Ok(all) = client.start_enumeration(id, true) {
+                let _ = client.next_groups(all, 100, &mut |_| {});
+                let _ = client.end_enumeration(all);
+            }
+            let _ = client.deregister(id);
+        });
+        let main = seqpacket::accept(&listener).unwrap();
+        let mut room = vec![0; MAX_MESSAGE];
+        let _ = receive(&main, &mut room);
+        let (oldest, newest) = VERSIONS;
+        send(&main, &Welcome { magic: MAGIC, oldest, newest, chosen: newest, sizes: SIZES }, None);
+        let _ = receive(&main, &mut room);
+        let (ours, theirs) = seqpacket::pair().unwrap();
+        let (callbacks, their_callbacks) = seqpacket::pair().unwrap();
+        send(&main, &ToClient::Reply(Reply::Channel), Some(&theirs));
+        while let Some((place, octets)) = message(&mut data) {
+            let sent = match place % 4 {
+                0 => seqpacket::send(&callbacks, octets, None),
+                1 => seqpacket::send(&ours, octets, Some(their_callbacks.as_fd())),
+                _ => seqpacket::send(&ours, octets, None),
+            };
+            if sent.is_err() || receive(&ours, &mut room).is_none() {
+                break;
+            }
+        }
+        for socket in [&ours, &callbacks, &main] {
+            seqpacket::shut_down(socket);
+        }
+        drop((theirs, their_callbacks));
+        asking.join().unwrap();
+    });
+}
+
+fuzz_target!(|data: &[u8]| {
+    match data {
+        [first, data @ ..] if first % 2 == 0 => to_a_host(data),
+        [_, data @ ..] => from_a_host(data),
+        [] => {}
+    }
+});

@@ -1,0 +1,44 @@
+//! What can be asked for over the control socket.
+
+#![forbid(unsafe_code)]
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    State,
+    /// The forwarding entries with their counters.
+    Mfes,
+    /// The memberships.
+    Groups,
+    /// The interfaces and who is on them.
+    Interfaces,
+    /// The clients.
+    Clients,
+    /// How much there is of everything.
+    Counters,
+}
+
+impl Part {
+    /// The names of all parts, as the control socket knows them.
+    pub const NAMES: [&'static str; 6] =
+        ["state", "mfes", "groups", "interfaces", "clients", "counters"];
+
+    /// The part with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "state" => Self::State,
+            "mfes" => Self::Mfes,
+            "groups" => Self::Groups,
+            "interfaces" => Self::Interfaces,
+            "clients" => Self::Clients,
+            "counters" => Self::Counters,
+            _ => return None,
+        })
+    }
+
+    /// Whether a part belongs to what was asked for.
+    pub fn wants(self, part: Self) -> bool {
+        self == Self::State || self == part
+    }
+}

@@ -1,0 +1,201 @@
+//! Calling the program's callbacks: on a thread of the library, or inside MgmHostDispatch.
+
+use super::done;
+use super::inside;
+use super::session::{Channel, Session};
+use crate::error::{Error, StartError};
+use crate::remote::channel::{Buffer, Ended, receive, send};
+use crate::remote::wire::{Answer, Question, Reply, Request, ToClient, ToHost, Unpacker};
+use crate::shell::callbacks::{Callbacks, OutInterface};
+use crate::sys::sync::unscheduled::{Condvar, Mutex};
+use crate::sys::{Body, Thread, seqpacket};
+use crate::types::ClientId;
+use smallvec::SmallVec;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// A client of this process.
+pub(super) struct Entry<C: 'static> {
+    pub session: Arc<Session>,
+    /// The host's name for it.
+    pub id: ClientId,
+    callbacks: C,
+    socket: Arc<OwnedFd>,
+    /// What calls inside its callbacks go over: the same socket.
+    channel: Arc<Mutex<Channel>>,
+    /// Readable while callbacks wait, for one with MGM_DISPATCHED.
+    event: Option<OwnedFd>,
+    /// Held while one of its callbacks is read and called; memory for that.
+    calling: Mutex<Buffer>,
+    thread: Mutex<Option<Thread>>,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl<C: Callbacks> Entry<C> {
+    /// A client that the host has just registered, and what calls its callbacks.
+    pub(super) fn begin(
+        session: &Arc<Session>,
+        id: ClientId,
+        callbacks: C,
+        socket: OwnedFd,
+        dispatched: bool,
+    ) -> Result<Arc<Self>, Error> {
+        let event = if dispatched {
+            let asked = session.call(Request::Event(id), |reply, attached| {
+                (reply == Reply::Channel).then_some(attached.ok_or(Error::OutOfMemory))
+            })?;
+            Some(asked)
+        } else {
+            None
+        };
+        let socket = Arc::new(socket);
+        let channel =
+            Channel { socket: Arc::clone(&socket), input: Buffer::new()?, output: Buffer::new()? };
+        let entry = Arc::new(Self {
+            session: Arc::clone(session),
+            id,
+            callbacks,
+            socket,
+            channel: Arc::new(Mutex::new(channel)),
+            event,
+            calling: Mutex::new(Buffer::new()?),
+            thread: Mutex::new(None),
+            ended: Mutex::new(dispatched),
+            end: Condvar::new(),
+        });
+        if !dispatched {
+            let mut thread = entry.thread.lock();
+            let made = Thread::spawn::<Calling<C>>(c"mgm-callbacks", Arc::clone(&entry));
+            *thread = Some(made.map_err(|errno| {
+                Error::Start(StartError::Os { what: "the callbacks' thread", errno })
+            })?);
+        }
+        Ok(entry)
+    }
+
+    /// The descriptor of rule H2.
+    pub(super) fn descriptor(&self) -> Result<RawFd, Error> {
+        self.event.as_ref().map(AsRawFd::as_raw_fd).ok_or(Error::NotDispatched)
+    }
+
+    /// Calls what waits, on this thread (rules H1, H3, H7).
+    pub(super) fn dispatch(&self) -> Result<(), Error> {
+        self.descriptor()?;
+        if self.session.is_dead() {
+            return Err(Error::HostGone);
+        }
+        let mut memory = self.calling.try_lock().ok_or(Error::Dispatching)?;
+        let done = self.dispatch_with(&mut memory);
+        done.map_err(|reason| self.session.end(reason))?
+    }
+
+    fn dispatch_with(&self, memory: &mut Buffer) -> Result<Result<(), Error>, Ended> {
+        let request = ToHost::Request(Request::Dispatch(self.id));
+        send(&self.socket, self.channel.lock().output.room()?, &request, None)?;
+        loop {
+            match receive(&self.socket, memory.room()?)? {
+                ToClient::Question(question) => self.call(question)?,
+                ToClient::Reply(Reply::Failed(code, level, text)) => {
+                    return Ok(Err(super::session::failed(code, level, text)));
+                }
+                ToClient::Reply(reply) => {
+                    return done(reply, None).ok_or(Ended::OutOfTurn("a reply that does not fit"));
+                }
+            }
+        }
+    }
+
+    /// Calls what comes until the client ends.
+    fn call_all(&self) -> Result<(), Ended> {
+        let mut memory = self.calling.lock();
+        loop {
+            match receive(&self.socket, memory.room()?)? {
+                ToClient::Question(question) => self.call(question)?,
+                ToClient::Reply(_) => {
+                    return Err(Ended::OutOfTurn("a reply to what nobody asked"));
+                }
+            }
+        }
+    }
+
+    /// One callback and its answer.
+    fn call(&self, question: Question<'_>) -> Result<(), Ended> {
+        let answer = |answer: Answer<'_>| {
+            let mut channel = self.channel.lock();
+            send(&self.socket, channel.output.room()?, &ToHost::Answer(answer), None)
+        };
+        let inside = |run: &mut dyn FnMut()| inside::callback(&self.session, &self.channel, run);
+        let callbacks = &self.callbacks;
+        match question {
+            Question::Rpf(flow, mut rpf, header, route) => {
+                inside(&mut || callbacks.rpf(flow, &mut rpf, header, &route.unwrap()));
+                return answer(Answer::Rpf(rpf));
+            }
+            Question::Creation(flow, iif, packed) => {
+                let mut out = SmallVec::<[OutInterface; 16]>::new();
+                let mut unpacker = Unpacker::new(packed);
+                for _ in 0..packed.count {
+                    out.try_reserve(1).map_err(|_| Ended::Os(libc::ENOMEM))?;
+                    out.push(unpacker.take().ok_or(Ended::BadMessage)?);
+                }
+                let mut enabled = SmallVec::<[u8; 64]>::new();
+                enabled.try_reserve(out.len()).map_err(|_| Ended::Os(libc::ENOMEM))?;
+                // For want of memory it is as if the callback had vetoed nothing.
+                inside(&mut || drop(callbacks.try_creation(flow, iif, &mut out)));
+                enabled.extend(out.iter().map(|out| u8::from(out.enabled)));
+                return answer(Answer::Creation(&enabled));
+            }
+            Question::Prune(of, interface, member, mut timeout) => {
+                inside(&mut || callbacks.prune(of, interface, member, &mut timeout));
+                return answer(Answer::Prune(timeout));
+            }
+            Question::Join(of, member) => inside(&mut || callbacks.join(of, member)),
+            Question::WrongInterface(flow, arrival, header) => {
+                inside(&mut || callbacks.wrong_interface(flow, arrival, header));
+            }
+            Question::LocalJoin(of, interface) => {
+                inside(&mut || callbacks.local_join(of, interface));
+            }
+            Question::LocalLeave(of, interface) => {
+                inside(&mut || callbacks.local_leave(of, interface));
+            }
+            Question::DisableIgmp(interface) => inside(&mut || callbacks.disable_igmp(interface)),
+            Question::EnableIgmp(interface) => inside(&mut || callbacks.enable_igmp(interface)),
+        }
+        answer(Answer::Returned)
+    }
+
+    /// The client has been deregistered: waits for its thread, unless this is it.
+    pub(super) fn end(&self) {
+        let Some(thread) = self.thread.lock().take() else { return };
+        if thread.is_self() {
+            thread.detach();
+            return;
+        }
+        seqpacket::shut_down(&self.socket);
+        let mut ended = self.ended.lock();
+        while !*ended {
+            self.end.wait(&mut ended);
+        }
+        drop(ended);
+        thread.join();
+    }
+}
+
+struct Calling<C>(PhantomData<C>);
+
+impl<C: Callbacks> Body for Calling<C> {
+    type On = Entry<C>;
+
+    fn run(on: Arc<Entry<C>>) {
+        match on.call_all() {
+            // The client has ended, or its host has, which the next call tells as well.
+            Ok(()) | Err(Ended::Gone) => on.session.look(),
+            Err(reason) => drop(on.session.end(reason)),
+        }
+        *on.ended.lock() = true;
+        on.end.notify_all();
+    }
+}

@@ -1,0 +1,431 @@
+//! The client process's side: the functions of mgm.h, done by the host that serves at MGM_HOST.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | here | the functions |
+//! | `session` | one connection to a host, its call channels, its end |
+//! | `inside` | what a thread is inside of: calls made there go over that callback's channel |
+//! | `callbacks` | calling the program's callbacks, by a thread of the library or by its own |
+
+mod callbacks;
+mod inside;
+mod session;
+
+use crate::core::containers::registry::Registry;
+use crate::core::state::record::{GroupRow, MfeRecord, OifRecord, Rest};
+use crate::error::Error;
+use crate::handle;
+use crate::log::Level;
+use crate::remote::wire::{
+    ClientKind, MfeHead, Packed, RecordSizes, Reply, Request, Unpacker, unpack_oifs,
+};
+use crate::shell::callbacks::{Callbacks, Lane};
+use crate::shell::group_manager::GroupManager;
+use crate::sys::sync::unscheduled::Mutex;
+use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, SourceGroup};
+use callbacks::Entry;
+use session::Session;
+use std::fmt::Arguments;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+/// The most clients, and the most enumerations, of this process.
+const MAX_SLOTS: u32 = 1 << 12;
+
+/// A group manager in another process. It must live for ever, as threads of its own refer to it.
+pub struct Client<C: 'static> {
+    log: fn(Level, Arguments<'_>),
+    sizes: RecordSizes,
+    path: OnceLock<PathBuf>,
+    known: Mutex<Known<C>>,
+}
+
+/// What this process has got from its host.
+struct Known<C: 'static> {
+    session: Option<Arc<Session>>,
+    /// By our own handles: those of a host that has ended are not those of the next (rule A3).
+    clients: Registry<Arc<Entry<C>>>,
+    enumerations: Registry<Enumeration>,
+}
+
+/// An enumeration that is open.
+#[derive(Clone)]
+struct Enumeration {
+    session: Arc<Session>,
+    id: EnumId,
+    of: ClientId,
+}
+
+impl<C: Callbacks> Client<C> {
+    /// No connection yet.
+    pub const fn new(log: fn(Level, Arguments<'_>), sizes: RecordSizes) -> Self {
+        let last = handle::MAX_GENERATION;
+        let known = Known {
+            session: None,
+            clients: Registry::new(1, last),
+            enumerations: Registry::new(1, last),
+        };
+        Self { log, sizes, path: OnceLock::new(), known: Mutex::new(known) }
+    }
+
+    /// Where the host serves; the first word counts.
+    pub fn set_path(&self, path: PathBuf) {
+        let _ = self.path.set(path);
+    }
+
+    /// Whether there is, or was, a connection.
+    pub fn is_connected(&self) -> bool {
+        self.known.try_lock().is_none_or(|known| known.session.is_some())
+    }
+
+    /// The connection to the host, made where there is none that works.
+    fn session(&self) -> Result<Arc<Session>, Error> {
+        let path = self.path.get().ok_or(Error::NotRunning)?;
+        let mut known = self.known.lock();
+        if let Some(session) = known.session.as_ref().filter(|session| !session.is_dead()) {
+            return Ok(Arc::clone(session));
+        }
+        let session = Arc::new(Session::connect(path, self.sizes, self.log)?);
+        known.forget();
+        known.session = Some(Arc::clone(&session));
+        drop(known);
+        (self.log)(Level::Info, format_args!("connected to the host at {}", path.display()));
+        Ok(session)
+    }
+
+    /// The connection that there is. A read needs no client, so it may be the first call.
+    fn for_reading(&self) -> Result<Arc<Session>, Error> {
+        self.session()
+    }
+
+    fn client(&self, id: ClientId) -> Result<Arc<Entry<C>>, Error> {
+        let known = self.known.lock();
+        let entry = known.clients.get(id.slot, id.generation).ok_or_else(|| stale(id))?;
+        Ok(Arc::clone(entry))
+    }
+
+    /// A call of a client whose reply says that it is done.
+    fn done(&self, id: ClientId, request: impl FnOnce(ClientId) -> Request) -> Result<(), Error> {
+        let entry = self.client(id)?;
+        entry.session.call(request(entry.id), done)
+    }
+
+    fn enumeration(&self, id: EnumId) -> Result<Enumeration, Error> {
+        let known = self.known.lock();
+        let value = handle::from_enumeration(id);
+        let bad = Error::BadHandle { name: "hEnum", value, kind: "group enumeration" };
+        known.enumerations.get(id.slot, id.generation).cloned().ok_or(bad)
+    }
+}
+
+fn done(reply: Reply<'_>, _: Option<OwnedFd>) -> Option<Result<(), Error>> {
+    (reply == Reply::Done).then_some(Ok(()))
+}
+
+fn stale(id: ClientId) -> Error {
+    let value = handle::from_client(id);
+    Error::BadHandle { name: "hProtocol", value, kind: "registered client" }
+}
+
+impl<C> Known<C> {
+    /// The handles of a host that has ended are stale.
+    fn forget(&mut self) {
+        for slot in 0..self.clients.slots() {
+            if self.clients.remove_in_slot(slot).is_some() {
+                self.clients.free_slot(slot);
+            }
+        }
+        self.end_enumerations(|_| true);
+    }
+
+    fn end_enumerations(&mut self, which: impl Fn(&Enumeration) -> bool) {
+        for slot in 0..self.enumerations.slots() {
+            if self.enumerations.in_slot(slot).is_some_and(&which) {
+                self.enumerations.remove_in_slot(slot);
+                self.enumerations.free_slot(slot);
+            }
+        }
+    }
+}
+
+impl<C: Callbacks> GroupManager<C> for Client<C> {
+    fn register(&'static self, callbacks: C, pair: (u32, u32)) -> Result<ClientId, Error> {
+        self.known.lock().clients.reserve_one(MAX_SLOTS)?;
+        let kind = ClientKind {
+            has_local_join: callbacks.has_local_join(),
+            dispatched: callbacks.lane() == Lane::Dispatched,
+        };
+        let (protocol, component) = pair;
+        let request = Request::Register { protocol, component, kind };
+        let ask = |session: Arc<Session>| {
+            let registered = session.call(request, |reply, attached| match (reply, attached) {
+                (Reply::Client(id), Some(channel)) => Some(Ok((id, channel))),
+                _ => None,
+            });
+            registered.map(|(id, channel)| (session, id, channel))
+        };
+        // That a host has gone may show only now, when another one is there already.
+        let registered = match ask(self.session()?) {
+            Err(Error::HostGone) => ask(self.session()?),
+            registered => registered,
+        };
+        let (session, id, channel) = registered?;
+        let entry = match Entry::begin(&session, id, callbacks, channel, kind.dispatched) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let _ = session.call(Request::Deregister(id), done);
+                return Err(error);
+            }
+        };
+        let mut known = self.known.lock();
+        if known.clients.reserve_one(MAX_SLOTS).is_err() {
+            drop(known);
+            let _ = session.call(Request::Deregister(id), done);
+            return Err(Error::OutOfMemory);
+        }
+        let (slot, generation) = known.clients.insert(entry);
+        Ok(ClientId { slot, generation })
+    }
+
+    fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
+        let entry = self.client(client)?;
+        entry.session.call(Request::Deregister(entry.id), done)?;
+        {
+            let mut known = self.known.lock();
+            known.end_enumerations(|open| {
+                open.of == entry.id && Arc::ptr_eq(&open.session, &entry.session)
+            });
+            if known.clients.remove(client.slot, client.generation).is_some() {
+                known.clients.free_slot(client.slot);
+            }
+        }
+        // The host has waited for the last callback to return (rule A8); this is its thread.
+        entry.end();
+        Ok(())
+    }
+
+    fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
+        self.done(client, |id| Request::Take(id, interface))
+    }
+
+    fn release_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
+        self.done(client, |id| Request::Release(id, interface))
+    }
+
+    fn protocol_on_interface(&self, interface: IfKey) -> Result<(u32, u32), Error> {
+        let request = Request::ProtocolOn(interface);
+        self.for_reading()?.call(request, |reply, _| match reply {
+            Reply::Protocol(protocol, component) => Some(Ok((protocol, component))),
+            _ => None,
+        })
+    }
+
+    fn add_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.done(client, |id| Request::Add(id, of, interface, flags))
+    }
+
+    fn delete_membership(
+        &'static self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<(), Error> {
+        self.done(client, |id| Request::Delete(id, of, interface, flags))
+    }
+
+    fn set_upstream(
+        &'static self,
+        client: ClientId,
+        flow: SourceGroup,
+        upstream: Ipv4Addr,
+    ) -> Result<(), Error> {
+        self.done(client, |id| Request::SetUpstream(id, flow, upstream))
+    }
+
+    fn start_enumeration(&self, client: ClientId, all_sources: bool) -> Result<EnumId, Error> {
+        let entry = self.client(client)?;
+        self.known.lock().enumerations.reserve_one(MAX_SLOTS)?;
+        let request = Request::StartEnumeration(entry.id, all_sources);
+        let id = entry.session.call(request, |reply, _| match reply {
+            Reply::Enumeration(id) => Some(Ok(id)),
+            _ => None,
+        })?;
+        let session = Arc::clone(&entry.session);
+        let mut known = self.known.lock();
+        if known.enumerations.reserve_one(MAX_SLOTS).is_err() {
+            drop(known);
+            let _ = session.call(Request::EndEnumeration(id), done);
+            return Err(Error::OutOfMemory);
+        }
+        let open = Enumeration { session, id, of: entry.id };
+        let (slot, generation) = known.enumerations.insert(open);
+        Ok(EnumId { slot, generation })
+    }
+
+    fn next_groups(
+        &self,
+        id: EnumId,
+        max: usize,
+        give: &mut dyn FnMut(GroupRow),
+    ) -> Result<Rest, Error> {
+        let Enumeration { session, id, .. } = self.enumeration(id)?;
+        let mut left = max;
+        loop {
+            let request = Request::NextGroups(id, left.try_into().unwrap_or(u32::MAX));
+            let (rest, count) = session.call(request, |reply, _| {
+                let Reply::Groups(packed, rest) = reply else { return None };
+                let mut rows = Unpacker::new(packed);
+                let count = (packed.count as usize <= left).then_some(packed.count as usize)?;
+                for _ in 0..count {
+                    give(rows.take()?);
+                }
+                Some(Ok((rest, count)))
+            })?;
+            left -= count;
+            if rest == Rest::End || left == 0 || count == 0 {
+                return Ok(rest);
+            }
+        }
+    }
+
+    fn end_enumeration(&self, id: EnumId) -> Result<(), Error> {
+        let open = self.enumeration(id)?;
+        open.session.call(Request::EndEnumeration(open.id), done)?;
+        let mut known = self.known.lock();
+        if known.enumerations.remove(id.slot, id.generation).is_some() {
+            known.enumerations.free_slot(id.slot);
+        }
+        Ok(())
+    }
+
+    fn read_mfe(
+        &self,
+        flow: SourceGroup,
+        stats: bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>),
+    ) -> Result<(), Error> {
+        self.for_reading()?.call(Request::ReadMfe(flow, stats), |reply, _| {
+            let Reply::Mfes(packed, _) = reply else { return None };
+            let mut given = false;
+            let read = read_packed(packed, |record| {
+                // One was asked for.
+                if record.flow == flow && !std::mem::replace(&mut given, true) {
+                    give(record);
+                }
+                ControlFlow::Continue(())
+            });
+            match read {
+                Ok(Some(_)) if given => Some(Ok(())),
+                Err(error) => Some(Err(error)),
+                _ => None,
+            }
+        })
+    }
+
+    fn read_mfes(
+        &self,
+        after: Option<SourceGroup>,
+        stats: bool,
+        room: usize,
+        _has_room: &mut dyn FnMut(usize) -> bool,
+        give: &mut dyn FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Rest, Error> {
+        let session = self.for_reading()?;
+        let room = room.try_into().unwrap_or(u32::MAX);
+        let mut next = after.map_or(Some(SourceGroup::ALL), SourceGroup::next);
+        while let Some(from) = next {
+            let read = session.call(Request::ReadMfes(from, stats, room), |reply, _| {
+                let Reply::Mfes(packed, rest) = reply else { return None };
+                let (mut last, mut full) = (None, false);
+                let read = read_packed(packed, |record| {
+                    // Whatever the host sends, a read goes on and comes to an end.
+                    if record.flow < from || last.is_some_and(|last| record.flow <= last) {
+                        return ControlFlow::Break(());
+                    }
+                    full = give(record).is_break();
+                    last = Some(record.flow);
+                    if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                match read {
+                    Err(error) => Some(Err(error)),
+                    Ok(_) if full => Some(Ok((Rest::More, None))),
+                    Ok(Some(true)) => match (rest, last) {
+                        (Rest::End, _) => Some(Ok((Rest::End, None))),
+                        (Rest::More, Some(last)) => Some(Ok((Rest::End, last.next()))),
+                        (Rest::More, None) => None,
+                    },
+                    Ok(_) => None,
+                }
+            })?;
+            match read {
+                (rest, None) => return Ok(rest),
+                (_, more) => next = more,
+            }
+        }
+        Ok(Rest::End)
+    }
+
+    fn write_state(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let mut written = Ok(());
+        self.for_reading()?.call_pieces(Request::State, |text| {
+            // What comes after a failure is read all the same, so that the channel is free again.
+            if written.is_ok() {
+                written = out.write_all(text);
+            }
+        })?;
+        written.map_err(|error| Error::NotWritten(error.kind()))
+    }
+
+    fn client_descriptor(&self, client: ClientId) -> Result<RawFd, Error> {
+        self.client(client)?.descriptor()
+    }
+
+    fn dispatch(&'static self, client: ClientId) -> Result<(), Error> {
+        self.client(client)?.dispatch()
+    }
+}
+
+/// Gives the entries of a message one by one. True: all were given; none: the message makes no sense.
+fn read_packed(
+    packed: Packed<'_>,
+    mut give: impl FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
+) -> Result<Option<bool>, Error> {
+    let mut unpacker = Unpacker::new(packed);
+    let mut oifs: Vec<OifRecord> = Vec::new();
+    for _ in 0..packed.count {
+        let Some(head) = unpacker.take::<MfeHead>() else { return Ok(None) };
+        if !unpack_oifs(&mut unpacker, head.oifs, &mut oifs)? {
+            return Ok(None);
+        }
+        let record = MfeRecord {
+            flow: head.flow,
+            iif: head.iif,
+            iif_protocol: head.iif_protocol,
+            upstream: head.upstream,
+            route_protocol: head.route_protocol,
+            route_network: head.route_network,
+            route_prefix_len: head.route_prefix_len.min(32),
+            resolved: head.resolved,
+            up_time_ms: head.up_time_ms,
+            expiry_ms: head.expiry_ms,
+            lifetime: head.lifetime,
+            counters: head.counters,
+            oifs: &oifs,
+        };
+        if give(&record).is_break() {
+            return Ok(Some(false));
+        }
+    }
+    Ok(unpacker.is_at_end().then_some(true))
+}

@@ -1,0 +1,317 @@
+//! One client process: its channels, its clients, its end.
+
+use super::hold::Held;
+use super::proxy::{Line, Performer, Proxy};
+use super::{Shared, Task, spawn};
+use crate::error::Error;
+use crate::log::Level;
+use crate::remote::channel::{Buffer, Ended, Work, patience, receive, send};
+use crate::remote::wire::{
+    ClientKind, Hello, MAGIC, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, common_version,
+};
+use crate::shell::callbacks::Callbacks;
+use crate::sys::sync::unscheduled::Mutex;
+use crate::sys::{Errno, seqpacket, wait_readable};
+use crate::types::{ClientId, EnumId};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Channels of one process: as many of its threads can be inside calls at once.
+const MAX_CHANNELS: usize = 64;
+
+/// Clients of one process.
+const MAX_CLIENTS: usize = 64;
+
+/// Open enumerations of one process.
+pub(super) const MAX_ENUMERATIONS: usize = 1024;
+
+/// How long a process that has connected may take to say so.
+const HELLO_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a process may leave a reply unread that it has no room for.
+const REPLY_WAIT: Duration = Duration::from_secs(10);
+
+/// A client process that is connected.
+pub(super) struct Connection<C: 'static> {
+    pub(super) shared: Arc<Shared<C>>,
+    /// The connection itself: its end is the process's.
+    main: OwnedFd,
+    /// Readable when the process has ended, though a child of it may have inherited the connection.
+    process: Option<OwnedFd>,
+    pid: i32,
+    pub(super) state: Mutex<State>,
+}
+
+/// What the process has.
+pub(super) struct State {
+    /// Why it ends; the first reason counts.
+    ended: Option<Ended>,
+    channels: Vec<Arc<OwnedFd>>,
+    pub clients: Vec<Registered>,
+    pub enumerations: Vec<(EnumId, ClientId)>,
+}
+
+/// A client of the process.
+pub(super) struct Registered {
+    pub id: ClientId,
+    pub pair: (u32, u32),
+    pub proxy: Proxy,
+    /// What the process before left behind, until its time is over (rule P3).
+    pub held: Option<Arc<Held>>,
+}
+
+impl<C: Callbacks + From<Proxy>> Connection<C> {
+    pub(super) fn new(shared: &Arc<Shared<C>>, main: OwnedFd) -> Result<Arc<Self>, Error> {
+        let (pid, _) = seqpacket::peer(&main).unwrap_or((0, 0));
+        // Without it the end of the connection is all there is to see.
+        let process = (pid > 0).then(|| seqpacket::process(pid).ok()).flatten();
+        let state = State {
+            ended: None,
+            channels: Vec::new(),
+            clients: Vec::new(),
+            enumerations: Vec::new(),
+        };
+        let shared = Arc::clone(shared);
+        Ok(Arc::new(Self { shared, main, process, pid, state: Mutex::new(state) }))
+    }
+
+    /// Starts the thread that greets the process and waits for its end.
+    pub(super) fn begin(self: &Arc<Self>) -> Result<(), Errno> {
+        spawn(&self.shared, c"mgm-process", Watching(Arc::clone(self)))
+    }
+
+    /// It is none of the server's any more.
+    pub(super) fn forget(self: &Arc<Self>) {
+        self.shared.now.lock().connections.retain(|other| !Arc::ptr_eq(self, other));
+    }
+
+    /// Ends all its sockets; the threads that wait on them come out.
+    pub(super) fn shut_down(&self, reason: Ended) {
+        let mut state = self.state.lock();
+        // Before the end shows on any of the sockets: whoever sees that there asks why.
+        state.ended.get_or_insert(reason);
+        seqpacket::shut_down(&self.main);
+        for channel in &state.channels {
+            seqpacket::shut_down(channel);
+        }
+        for client in &state.clients {
+            client.proxy.set_line(None);
+        }
+    }
+
+    pub(super) fn log(&self, level: Level, what: std::fmt::Arguments<'_>) {
+        self.shared.mgm.log(level, format_args!("client process {}: {what}", self.pid));
+    }
+
+    /// Says which versions there are. None: there is none in common.
+    fn greet(&self) -> Result<Option<u16>, Ended> {
+        let mut memory = Buffer::EMPTY;
+        let room = memory.room()?;
+        seqpacket::set_receive_timeout(&self.main, HELLO_WAIT).map_err(Ended::Os)?;
+        patience(&self.main, REPLY_WAIT)?;
+        let hello: Hello = receive(&self.main, room)?;
+        if hello.magic != MAGIC {
+            return Err(Ended::BadMessage);
+        }
+        let sizes = self.shared.sizes;
+        let common = common_version(VERSIONS, (hello.oldest, hello.newest));
+        let chosen = common.filter(|_| hello.sizes == sizes);
+        let (oldest, newest) = VERSIONS;
+        let welcome = Welcome { magic: MAGIC, oldest, newest, chosen: chosen.unwrap_or(0), sizes };
+        send(&self.main, room, &welcome, None)?;
+        if chosen.is_none() {
+            self.log(
+                Level::Warn,
+                format_args!(
+                    "it speaks the versions {} to {} and this host {oldest} to {newest}, records \
+                     {:?} and {sizes:?}: the two libraries do not fit together; use the same \
+                     version of libmgm for both",
+                    hello.oldest, hello.newest, hello.sizes
+                ),
+            );
+        }
+        seqpacket::set_receive_timeout(&self.main, Duration::ZERO).map_err(Ended::Os)?;
+        Ok(chosen)
+    }
+
+    /// Waits for the end, and gives call channels meanwhile.
+    fn watch(self: &Arc<Self>) -> Result<(), Ended> {
+        let mut input = Buffer::EMPTY;
+        let mut work = Work::EMPTY;
+        loop {
+            let process = self.process.as_ref().unwrap_or(&self.main);
+            let [_, over] = wait_readable([&self.main, process], None).map_err(Ended::Os)?;
+            if over && self.process.is_some() {
+                return Err(Ended::Gone);
+            }
+            match receive(&self.main, input.room()?)? {
+                ToHost::Request(Request::Channel) => self.give_channel(&mut work)?,
+                _ => return Err(Ended::OutOfTurn("something else than a request for a channel")),
+            }
+        }
+    }
+
+    fn give_channel(self: &Arc<Self>, work: &mut Work) -> Result<(), Ended> {
+        let (ours, theirs) = seqpacket::pair().map_err(Ended::Os)?;
+        let ours = Arc::new(ours);
+        patience(&ours, REPLY_WAIT)?;
+        {
+            let mut state = self.state.lock();
+            if state.ended.is_some() {
+                return Err(Ended::Gone);
+            }
+            if state.channels.len() >= MAX_CHANNELS {
+                return Err(Ended::OutOfTurn(
+                    "a request for more channels than a process may have",
+                ));
+            }
+            state.channels.try_reserve(1).map_err(|_| Ended::Os(libc::ENOMEM))?;
+            state.channels.push(Arc::clone(&ours));
+        }
+        spawn(&self.shared, c"mgm-calls", Calling(Arc::clone(self), ours)).map_err(Ended::Os)?;
+        let reply = ToClient::Reply(Reply::Channel);
+        send(&self.main, work.output.room()?, &reply, Some(theirs.as_fd()))
+    }
+
+    /// The end: what its clients have goes, or is held for a while (rules P2, P3).
+    fn finish(self: &Arc<Self>, reason: Ended) {
+        self.shut_down(reason);
+        let (reason, clients, enumerations) = {
+            let mut state = self.state.lock();
+            state.channels.clear();
+            let clients = std::mem::take(&mut state.clients);
+            (state.ended.unwrap_or(reason), clients, std::mem::take(&mut state.enumerations))
+        };
+        if reason == Ended::Gone {
+            self.log(Level::Info, format_args!("it has gone"));
+        } else {
+            self.log(Level::Warn, format_args!("{reason}; its connection ends"));
+        }
+        for (id, _) in enumerations {
+            // It may have ended with its client.
+            let _ = self.shared.mgm.end_enumeration(id);
+        }
+        for client in clients {
+            self.shared.leave_or_hold(client);
+        }
+        self.forget();
+    }
+
+    /// Registers a client and gives the other end of its callback channel.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        pair: (u32, u32),
+        kind: ClientKind,
+    ) -> Result<(ClientId, OwnedFd), Error> {
+        let (ours, theirs) = seqpacket::pair().map_err(|_| Error::OutOfMemory)?;
+        let performer = Arc::new(Peer(Arc::clone(self)));
+        let line = Arc::new(Line::new(ours, performer)?);
+        {
+            let mut state = self.state.lock();
+            if state.clients.len() >= MAX_CLIENTS {
+                return Err(Error::TooMany(MAX_CLIENTS as u32));
+            }
+            state.clients.try_reserve(1)?;
+        }
+        let client = match self.shared.take_up(pair, kind) {
+            Some(held) => {
+                Registered { id: held.id, pair, proxy: held.proxy.clone(), held: Some(held) }
+            }
+            None => {
+                let proxy = Proxy::new(kind)?;
+                let id = self.shared.mgm.register(C::from(proxy.clone()), pair.0, pair.1)?;
+                let client = Registered { id, pair, proxy, held: None };
+                if let Err(error) = self.shared.deliver_to(&client) {
+                    self.shared.leave(id, pair, &client.proxy);
+                    return Err(error);
+                }
+                client
+            }
+        };
+        let id = client.id;
+        let mut state = self.state.lock();
+        if state.ended.is_some() {
+            drop(state);
+            self.shared.leave_or_hold(client);
+            return Err(Error::NotRunning);
+        }
+        client.proxy.set_line(Some(line));
+        // There is room, but for what another thread of the process has registered meanwhile.
+        if state.clients.len() >= state.clients.capacity() {
+            drop(state);
+            self.shared.leave_or_hold(client);
+            return Err(Error::OutOfMemory);
+        }
+        state.clients.push(client);
+        Ok((id, theirs))
+    }
+}
+
+impl Registered {
+    /// What the process before left behind is none of its concern any more.
+    pub(super) fn end_hold(&self) {
+        if let Some(held) = &self.held {
+            held.end();
+        }
+    }
+}
+
+/// The process as whoever does the calls inside its callbacks.
+pub(super) struct Peer<C: 'static>(pub Arc<Connection<C>>);
+
+impl<C: Callbacks + From<Proxy>> Performer for Peer<C> {
+    fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
+        self.0.perform(on, work, request)
+    }
+
+    fn end(&self, reason: Ended) {
+        self.0.shut_down(reason);
+    }
+}
+
+/// Greets the process, gives it channels, waits for its end.
+struct Watching<C: 'static>(Arc<Connection<C>>);
+
+impl<C: Callbacks + From<Proxy>> Task for Watching<C> {
+    fn run(&self) {
+        let connection = &self.0;
+        let ended = match connection.greet() {
+            Ok(Some(_)) => connection.watch(),
+            Ok(None) => Err(Ended::OtherVersion),
+            Err(reason) => Err(reason),
+        };
+        connection.finish(ended.err().unwrap_or(Ended::Gone));
+    }
+}
+
+/// Does the calls that come on one channel, one after the other.
+struct Calling<C: 'static>(Arc<Connection<C>>, Arc<OwnedFd>);
+
+impl<C: Callbacks + From<Proxy>> Calling<C> {
+    fn serve(&self) -> Result<(), Ended> {
+        let Self(connection, channel) = self;
+        let (mut input, mut work) = (Buffer::EMPTY, Work::EMPTY);
+        loop {
+            match receive(channel, input.room()?)? {
+                ToHost::Request(request) => connection.perform(channel, &mut work, request)?,
+                ToHost::Answer(_) => {
+                    return Err(Ended::OutOfTurn("an answer to a question that nobody asked"));
+                }
+            }
+        }
+    }
+}
+
+impl<C: Callbacks + From<Proxy>> Task for Calling<C> {
+    fn run(&self) {
+        match self.serve() {
+            // The process closes channels that it needs no more.
+            Err(Ended::Gone) | Ok(()) => {
+                let mut state = self.0.state.lock();
+                state.channels.retain(|channel| !Arc::ptr_eq(channel, &self.1));
+            }
+            Err(reason) => self.0.shut_down(reason),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The thread of one client that delivers its callbacks.
+
+use super::connection::Registered;
+use super::proxy::{Line, Proxy};
+use super::requests::send_reply;
+use super::{Shared, Task, spawn};
+use crate::error::{Error, StartError};
+use crate::remote::channel::{Buffer, Ended, receive};
+use crate::remote::wire::{Reply, Request, ToHost};
+use crate::shell::callbacks::Callbacks;
+use crate::sys::{clear, wait_readable};
+use crate::types::ClientId;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Delivers to one client from its registration to its end, whichever process it is in.
+struct Delivering<C: 'static> {
+    shared: Arc<Shared<C>>,
+    proxy: Proxy,
+    id: ClientId,
+    /// Readable while callbacks wait.
+    waiting: OwnedFd,
+}
+
+impl<C: Callbacks + From<Proxy>> Shared<C> {
+    /// Starts the thread of a client.
+    pub(super) fn deliver_to(self: &Arc<Self>, client: &Registered) -> Result<(), Error> {
+        let delivering = Delivering {
+            shared: Arc::clone(self),
+            proxy: client.proxy.clone(),
+            id: client.id,
+            waiting: self.mgm.client_event(client.id)?,
+        };
+        let os = |errno| Error::Start(StartError::Os { what: "a client's thread", errno });
+        spawn(self, c"mgm-client", delivering).map_err(os)
+    }
+}
+
+impl<C: Callbacks + From<Proxy>> Delivering<C> {
+    /// The client says itself when its callbacks are to be called (rules H).
+    fn obey(&self, line: &Line) -> Result<(), Ended> {
+        let (mut input, mut output) = (Buffer::EMPTY, Buffer::EMPTY);
+        loop {
+            match receive(&line.socket, input.room()?)? {
+                ToHost::Request(Request::Dispatch(id)) if id == self.id => {
+                    let dispatched = self.shared.mgm.dispatch(id).map(|()| Reply::Done);
+                    send_reply(&line.socket, &mut output, dispatched)?;
+                }
+                _ => return Err(Ended::OutOfTurn("something else than a request to dispatch")),
+            }
+        }
+    }
+}
+
+impl<C: Callbacks + From<Proxy>> Task for Delivering<C> {
+    fn run(&self) {
+        while !self.proxy.has_ended() {
+            clear(self.proxy.changed());
+            match self.proxy.line() {
+                Some(line) if self.proxy.kind().dispatched => {
+                    if let Err(reason) = self.obey(&line) {
+                        line.end(reason);
+                    }
+                    self.proxy.leave_line(&line);
+                }
+                // While its process is away the callbacks of either kind do nothing.
+                _ => {
+                    if self.shared.mgm.dispatch(self.id).is_err() {
+                        return;
+                    }
+                    // A failed wait is tried again; it has paused.
+                    let _ = wait_readable([&self.waiting, self.proxy.changed()], None);
+                }
+            }
+        }
+    }
+}

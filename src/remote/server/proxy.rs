@@ -1,0 +1,256 @@
+//! A client of another process as the group manager sees it: its callbacks are questions on its
+//! callback channel.
+
+use crate::error::Error;
+use crate::remote::channel::{Buffer, Ended, Work, receive, send};
+use crate::remote::wire::{
+    Answer, ClientKind, MAX_PACKET, Packer, Question, Request, ToClient, ToHost,
+};
+use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use crate::sys::sync::unscheduled::Mutex;
+use crate::sys::{event, seqpacket, signal};
+use crate::types::{IfKey, Route, Seconds, SourceGroup};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// Whoever does the calls that a client makes inside its callbacks.
+pub(super) trait Performer: Send + Sync {
+    /// Does one, and replies on the socket.
+    fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended>;
+
+    /// Ends the connection.
+    fn end(&self, reason: Ended);
+}
+
+/// The client as [`Callbacks`]. While its process is away (rule P3) its callbacks do nothing.
+#[derive(Clone)]
+pub struct Proxy(Arc<Client>);
+
+struct Client {
+    kind: ClientKind,
+    line: Mutex<Option<Arc<Line>>>,
+    /// Readable when the line has changed, for the thread that delivers.
+    changed: OwnedFd,
+    /// The client is deregistered.
+    ended: AtomicBool,
+}
+
+/// The way to the process that a client lives in.
+pub(super) struct Line {
+    /// The host's end of its callback channel.
+    pub socket: OwnedFd,
+    performer: Arc<dyn Performer>,
+    memory: Mutex<Memory>,
+}
+
+struct Memory {
+    input: Buffer,
+    work: Work,
+}
+
+impl Line {
+    pub(super) fn new(socket: OwnedFd, performer: Arc<dyn Performer>) -> Result<Self, Error> {
+        let work = Work { output: Buffer::new()?, list: Buffer::EMPTY };
+        let memory = Mutex::new(Memory { input: Buffer::new()?, work });
+        Ok(Self { socket, performer, memory })
+    }
+
+    /// Asks, does what the process asks before it answers, and takes the answer. None: there is none,
+    /// since the process has ended, or the connection has because of what it sent.
+    fn ask<R>(
+        &self,
+        question: Question<'_>,
+        take: impl FnOnce(Answer<'_>) -> Option<R>,
+    ) -> Option<R> {
+        // One callback of a client runs at a time (rule A7), so nobody else has it.
+        let mut memory = self.memory.try_lock()?;
+        let asked = self.put(&mut memory.work.output, question);
+        match asked.and_then(|()| self.answer(&mut memory, take)) {
+            Ok(answer) => Some(answer),
+            Err(reason) => {
+                self.end(reason);
+                None
+            }
+        }
+    }
+
+    /// Ends the connection that it belongs to.
+    pub(super) fn end(&self, reason: Ended) {
+        self.performer.end(reason);
+    }
+
+    fn put(&self, output: &mut Buffer, question: Question<'_>) -> Result<(), Ended> {
+        send(&self.socket, output.room()?, &ToClient::Question(question), None)
+    }
+
+    fn answer<R>(
+        &self,
+        Memory { input, work }: &mut Memory,
+        take: impl FnOnce(Answer<'_>) -> Option<R>,
+    ) -> Result<R, Ended> {
+        loop {
+            match receive(&self.socket, input.room()?)? {
+                ToHost::Request(request) => self.performer.perform(&self.socket, work, request)?,
+                ToHost::Answer(answer) => {
+                    let bad = Ended::OutOfTurn("an answer that does not fit its question");
+                    return take(answer).ok_or(bad);
+                }
+            }
+        }
+    }
+}
+
+impl Proxy {
+    /// A client whose process is away.
+    pub fn new(kind: ClientKind) -> Result<Self, Error> {
+        let changed = event().map_err(|_| Error::OutOfMemory)?;
+        Ok(Self(Arc::new(Client {
+            kind,
+            line: Mutex::new(None),
+            changed,
+            ended: AtomicBool::new(false),
+        })))
+    }
+
+    /// What is known of the client's callbacks.
+    pub fn kind(&self) -> ClientKind {
+        self.0.kind
+    }
+
+    /// Its process has come back, or has gone.
+    pub(super) fn set_line(&self, line: Option<Arc<Line>>) {
+        self.replace_line(line, None);
+    }
+
+    /// The client is deregistered: its thread comes to an end. The call may have been made inside one
+    /// of its callbacks, whose answer is still to come on that socket.
+    pub(super) fn end(&self, inside: Option<&OwnedFd>) {
+        self.0.ended.store(true, SeqCst);
+        self.replace_line(None, inside);
+    }
+
+    /// Whether it is deregistered.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ended.load(SeqCst)
+    }
+
+    /// The process at the other end of this line has gone, if another has not come yet.
+    pub(super) fn leave_line(&self, line: &Arc<Line>) {
+        let mut now = self.0.line.lock();
+        if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, line)) {
+            *now = None;
+        }
+    }
+
+    fn replace_line(&self, line: Option<Arc<Line>>, inside: Option<&OwnedFd>) {
+        let old = std::mem::replace(&mut *self.0.line.lock(), line);
+        if let Some(old) = old
+            && !inside.is_some_and(|socket| std::ptr::eq(socket, &raw const old.socket))
+        {
+            seqpacket::shut_down(&old.socket);
+        }
+        signal(&self.0.changed);
+    }
+
+    /// The way to its process, if that is there.
+    pub(super) fn line(&self) -> Option<Arc<Line>> {
+        self.0.line.lock().clone()
+    }
+
+    /// Readable when the line has changed since it was cleared last.
+    pub(super) fn changed(&self) -> &OwnedFd {
+        &self.0.changed
+    }
+
+    fn ask<R>(
+        &self,
+        question: Question<'_>,
+        take: impl FnOnce(Answer<'_>) -> Option<R>,
+    ) -> Option<R> {
+        self.line()?.ask(question, take)
+    }
+
+    fn tell(&self, question: Question<'_>) {
+        let _ = self.ask(question, |answer| (answer == Answer::Returned).then_some(()));
+    }
+}
+
+impl Callbacks for Proxy {
+    fn has_local_join(&self) -> bool {
+        self.0.kind.has_local_join
+    }
+
+    fn lane(&self) -> Lane {
+        if self.0.kind.dispatched { Lane::Dispatched } else { Lane::OwnThread }
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+        let header = &header[..header.len().min(MAX_PACKET)];
+        let asked = self.ask(Question::Rpf(flow, *answer, header, Some(*route)), |answer| {
+            if let Answer::Rpf(answer) = answer { Some(answer) } else { None }
+        });
+        *answer = asked.unwrap_or(*answer);
+    }
+
+    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
+        let _ = self.try_creation(flow, iif, out);
+    }
+
+    fn try_creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
+        let mut room = Buffer::new()?;
+        let mut list = Packer::new(room.room()?);
+        if !out.iter().all(|out| list.add::<_, ()>(out, &[])) {
+            // More interfaces than a message holds: the client is not asked, and vetoes none.
+            return Ok(());
+        }
+        self.ask(Question::Creation(flow, iif, list.packed()), |answer| {
+            let Answer::Creation(enabled) = answer else { return None };
+            if enabled.len() != out.len() {
+                return None;
+            }
+            for (out, enabled) in out.iter_mut().zip(enabled) {
+                out.enabled = *enabled != 0;
+            }
+            Some(())
+        });
+        Ok(())
+    }
+
+    fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
+        let asked = self.ask(Question::Prune(of, interface, member, *timeout), |answer| {
+            if let Answer::Prune(timeout) = answer { Some(timeout) } else { None }
+        });
+        *timeout = asked.unwrap_or(*timeout);
+    }
+
+    fn join(&self, of: SourceGroup, member: bool) {
+        self.tell(Question::Join(of, member));
+    }
+
+    fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
+        let header = &header[..header.len().min(MAX_PACKET)];
+        self.tell(Question::WrongInterface(flow, arrival, header));
+    }
+
+    fn local_join(&self, of: SourceGroup, interface: IfKey) {
+        self.tell(Question::LocalJoin(of, interface));
+    }
+
+    fn local_leave(&self, of: SourceGroup, interface: IfKey) {
+        self.tell(Question::LocalLeave(of, interface));
+    }
+
+    fn disable_igmp(&self, interface: IfKey) {
+        self.tell(Question::DisableIgmp(interface));
+    }
+
+    fn enable_igmp(&self, interface: IfKey) {
+        self.tell(Question::EnableIgmp(interface));
+    }
+}

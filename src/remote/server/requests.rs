@@ -1,0 +1,318 @@
+//! Doing what a client process asks: each request is one call of the group manager.
+
+use super::connection::{Connection, MAX_ENUMERATIONS};
+use super::hold::Held;
+use super::proxy::Proxy;
+use crate::core::state::record::{MfeRecord, Rest};
+use crate::error::Error;
+use crate::log::{Level, Line};
+use crate::remote::channel::{Buffer, Ended, Work, send};
+use crate::remote::wire::{MfeHead, Packer, Reply, Request, ToClient};
+use crate::shell::callbacks::Callbacks;
+use crate::types::{ClientId, EnumId, SourceGroup};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// The octets of a forwarding entry's fixed part and of one of its interfaces in a C record, at
+/// least: what does not fit the caller's buffer need not be sent.
+const LEAST_RECORD: usize = 60;
+const LEAST_OIF: usize = 16;
+
+/// The most octets of a list in one reply; the rest of the message is for what is around it.
+const MOST_LIST: usize = crate::remote::wire::MAX_MESSAGE - 64;
+
+/// A piece of the state's text.
+const PIECE: usize = 32 * 1024;
+
+impl<C: Callbacks + From<Proxy>> Connection<C> {
+    /// Does a request and replies.
+    pub(super) fn perform(
+        self: &Arc<Self>,
+        on: &OwnedFd,
+        work: &mut Work,
+        request: Request,
+    ) -> Result<(), Ended> {
+        let done = match request {
+            Request::Register { protocol, component, kind } => {
+                match self.register((protocol, component), kind) {
+                    Ok((id, channel)) => {
+                        let reply = ToClient::Reply(Reply::Client(id));
+                        return send(on, work.output.room()?, &reply, Some(channel.as_fd()));
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Request::Event(id) => match self.own(id).and_then(|_| self.shared.mgm.client_event(id))
+            {
+                Ok(event) => {
+                    let reply = ToClient::Reply(Reply::Channel);
+                    return send(on, work.output.room()?, &reply, Some(event.as_fd()));
+                }
+                Err(error) => Err(error),
+            },
+            Request::ReadMfe(..) | Request::ReadMfes(..) | Request::NextGroups(..) => {
+                return self.read(on, work, request);
+            }
+            Request::State => return self.write_state(on, work),
+            Request::Channel | Request::Dispatch(_) => {
+                return Err(Ended::OutOfTurn("a request that does not belong on this channel"));
+            }
+            request => self.change(on, request),
+        };
+        self.reply(on, work, done)
+    }
+
+    fn reply(
+        &self,
+        on: &OwnedFd,
+        work: &mut Work,
+        reply: Result<Reply<'_>, Error>,
+    ) -> Result<(), Ended> {
+        if let Err(error) = &reply {
+            self.log(Level::Debug, format_args!("a call failed: {error}"));
+        }
+        send_reply(on, &mut work.output, reply)
+    }
+
+    /// The requests that change something and have a short reply.
+    fn change(self: &Arc<Self>, on: &OwnedFd, request: Request) -> Result<Reply<'static>, Error> {
+        let mgm = self.shared.mgm;
+        match request {
+            Request::Deregister(id) => self.deregister(on, id)?,
+            Request::Take(id, interface) => {
+                let held = self.own(id)?;
+                match (mgm.take_interface(id, interface), held) {
+                    (Ok(()), Some(held)) => held.note_taken(interface)?,
+                    (Err(Error::AlreadyOwned(_)), Some(held))
+                        if held.waits_for(interface) && mgm.is_on(held.pair, interface) =>
+                    {
+                        held.note_taken(interface)?;
+                    }
+                    (taken, _) => taken?,
+                }
+            }
+            Request::Release(id, interface) => {
+                self.own(id)?;
+                mgm.release_interface(id, interface)?;
+            }
+            Request::ProtocolOn(interface) => {
+                let (protocol, component) = mgm.protocol_on_interface(interface)?;
+                return Ok(Reply::Protocol(protocol, component));
+            }
+            Request::Add(id, of, interface, flags) => {
+                if let Some(held) = self.own(id)?.filter(|_| flags.join) {
+                    held.note_added(of, interface)?;
+                }
+                mgm.add_membership(id, of, interface, flags)?;
+            }
+            Request::Delete(id, of, interface, flags) => {
+                self.own(id)?;
+                mgm.delete_membership(id, of, interface, flags)?;
+            }
+            Request::SetUpstream(id, flow, upstream) => {
+                self.own(id)?;
+                mgm.set_upstream(id, flow, upstream)?;
+            }
+            Request::StartEnumeration(id, all_sources) => {
+                return Ok(Reply::Enumeration(self.start_enumeration(id, all_sources)?));
+            }
+            Request::EndEnumeration(id) => {
+                self.own_enumeration(id)?;
+                self.state.lock().enumerations.retain(|(other, _)| *other != id);
+                mgm.end_enumeration(id)?;
+            }
+            _ => return Err(Error::NotRunning),
+        }
+        Ok(Reply::Done)
+    }
+
+    /// A handle is valid on the connection that got it (rule P6). Gives what the client's process
+    /// before left behind.
+    fn own(&self, id: ClientId) -> Result<Option<Arc<Held>>, Error> {
+        if let Some(client) = self.state.lock().clients.iter().find(|client| client.id == id) {
+            return Ok(client.held.clone());
+        }
+        // What it sent may be no number that a handle can have.
+        Err(Error::BadHandle { name: "hProtocol", value: 0, kind: "client of this process" })
+    }
+
+    fn own_enumeration(&self, id: EnumId) -> Result<(), Error> {
+        if self.state.lock().enumerations.iter().any(|(other, _)| *other == id) {
+            return Ok(());
+        }
+        Err(Error::BadHandle { name: "hEnum", value: 0, kind: "enumeration of this process" })
+    }
+
+    fn deregister(&self, on: &OwnedFd, id: ClientId) -> Result<(), Error> {
+        self.own(id)?;
+        self.shared.mgm.deregister(id)?;
+        let gone = {
+            let mut state = self.state.lock();
+            state.enumerations.retain(|(_, client)| *client != id);
+            let at = state.clients.iter().position(|client| client.id == id);
+            at.map(|at| state.clients.swap_remove(at))
+        };
+        if let Some(client) = gone {
+            client.end_hold();
+            client.proxy.end(Some(on));
+        }
+        Ok(())
+    }
+
+    fn start_enumeration(&self, id: ClientId, all_sources: bool) -> Result<EnumId, Error> {
+        self.own(id)?;
+        {
+            let mut state = self.state.lock();
+            if state.enumerations.len() >= MAX_ENUMERATIONS {
+                return Err(Error::TooMany(MAX_ENUMERATIONS as u32));
+            }
+            state.enumerations.try_reserve(1)?;
+        }
+        let started = self.shared.mgm.start_enumeration(id, all_sources)?;
+        let mut state = self.state.lock();
+        if state.enumerations.len() == state.enumerations.capacity() {
+            drop(state);
+            self.shared.mgm.end_enumeration(started)?;
+            return Err(Error::OutOfMemory);
+        }
+        state.enumerations.push((started, id));
+        Ok(started)
+    }
+
+    /// The requests whose reply is a list.
+    fn read(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
+        let mgm = self.shared.mgm;
+        let Work { output, list } = work;
+        let mut packer = Packer::new(&mut list.room()?[..MOST_LIST]);
+        let rest = match request {
+            Request::ReadMfe(flow, stats) => mgm
+                .read_mfe(flow, stats, &mut |record| {
+                    add_mfe(&mut packer, record);
+                })
+                .map(|()| Rest::End),
+            Request::ReadMfes(from, stats, room) => {
+                let mut left = room as usize;
+                let mut has_room = |oifs: usize| {
+                    let size = LEAST_RECORD + LEAST_OIF * oifs;
+                    let fits = left >= size || left == room as usize;
+                    left = left.saturating_sub(size);
+                    fits
+                };
+                let mut wanted = room as usize;
+                mgm.read_mfes(before(from), stats, &mut has_room, &mut |record| {
+                    let size = LEAST_RECORD + LEAST_OIF * record.oifs.len();
+                    // One that does not fit is sent as well: its size is told to the caller.
+                    let first = wanted == room as usize;
+                    if (wanted < size && !first) || !add_mfe(&mut packer, record) {
+                        return ControlFlow::Break(());
+                    }
+                    wanted = wanted.saturating_sub(size);
+                    ControlFlow::Continue(())
+                })
+            }
+            Request::NextGroups(id, most) => self.own_enumeration(id).and_then(|()| {
+                let most = (most as usize).min(MOST_LIST / 16);
+                mgm.next_groups(id, most, &mut |row| {
+                    packer.add::<_, ()>(&row, &[]);
+                })
+            }),
+            _ => return Err(Ended::OutOfTurn("a request that reads nothing")),
+        };
+        let reply = rest.map(|rest| match request {
+            Request::NextGroups(..) => Reply::Groups(packer.packed(), rest),
+            _ => Reply::Mfes(packer.packed(), rest),
+        });
+        send_reply(on, output, reply)
+    }
+
+    fn write_state(&self, on: &OwnedFd, work: &mut Work) -> Result<(), Ended> {
+        let Work { output, list } = work;
+        let room = list.room()?;
+        let mut pieces = Pieces { on, output: output.room()?, text: &mut room[..PIECE], used: 0 };
+        let written = self.shared.mgm.write_state(&mut pieces);
+        let ended = pieces.flush_out().and_then(|()| match written {
+            Ok(()) => send(on, pieces.output, &ToClient::Reply(Reply::Text(&[])), None),
+            Err(_) => Ok(()),
+        });
+        ended?;
+        written.or_else(|error| self.reply(on, work, Err(error)))
+    }
+}
+
+/// Sends a reply, or why there is none.
+pub(super) fn send_reply(
+    on: &OwnedFd,
+    output: &mut Buffer,
+    reply: Result<Reply<'_>, Error>,
+) -> Result<(), Ended> {
+    match reply {
+        Ok(reply) => send(on, output.room()?, &ToClient::Reply(reply), None),
+        Err(error) => {
+            let line = Line::new(format_args!("{error}"));
+            let failed = Reply::Failed(error.code(), error.level() as u8, line.as_str());
+            send(on, output.room()?, &ToClient::Reply(failed), None)
+        }
+    }
+}
+
+/// The flow before one, for reads that begin after a flow.
+fn before(from: SourceGroup) -> Option<SourceGroup> {
+    from.to_bits().checked_sub(1).map(SourceGroup::from_bits)
+}
+
+/// Adds an entry; false: it has no room.
+fn add_mfe(packer: &mut Packer<'_>, record: &MfeRecord<'_>) -> bool {
+    let head = MfeHead {
+        flow: record.flow,
+        iif: record.iif,
+        iif_protocol: record.iif_protocol,
+        upstream: record.upstream,
+        route_protocol: record.route_protocol,
+        route_network: record.route_network,
+        route_prefix_len: record.route_prefix_len,
+        resolved: record.resolved,
+        up_time_ms: record.up_time_ms,
+        expiry_ms: record.expiry_ms,
+        lifetime: record.lifetime,
+        counters: record.counters,
+        oifs: record.oifs.len() as u32,
+    };
+    packer.add(&head, record.oifs)
+}
+
+/// The state's text in pieces.
+struct Pieces<'a> {
+    on: &'a OwnedFd,
+    output: &'a mut [u8],
+    text: &'a mut [u8],
+    used: usize,
+}
+
+impl Pieces<'_> {
+    fn flush_out(&mut self) -> Result<(), Ended> {
+        if self.used > 0 {
+            let piece = Reply::Text(&self.text[..self.used]);
+            send(self.on, self.output, &ToClient::Reply(piece), None)?;
+            self.used = 0;
+        }
+        Ok(())
+    }
+}
+
+impl io::Write for Pieces<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.used == self.text.len() {
+            self.flush_out().map_err(io::Error::other)?;
+        }
+        let size = text.len().min(self.text.len() - self.used);
+        self.text[self.used..self.used + size].copy_from_slice(&text[..size]);
+        self.used += size;
+        Ok(size)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

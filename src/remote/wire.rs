@@ -1,0 +1,386 @@
+//! The messages between a host and a client process. Both are on one machine: words have its byte
+//! order, which postcard's own encoding hides in any case.
+//!
+//! Nothing that is read here is trusted: a message that does not fit is an error for whoever reads it,
+//! lists are read element by element, and nothing is allocated for what a message claims.
+
+use crate::core::state::record::{OifRecord, Rest};
+use crate::log::Level;
+use crate::shell::callbacks::RpfAnswer;
+use crate::types::{
+    ClientId, Counters, EnumId, IfKey, MembershipFlags, Route, Seconds, SourceGroup,
+};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// The first word of a connection: somebody else's socket does not begin with it.
+pub const MAGIC: u32 = 0x6d67_6d31;
+
+/// The versions of these messages that this library speaks, from the oldest to the newest.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// The most octets of one message. A packet of 65,535 octets fits with everything around it.
+pub const MAX_MESSAGE: usize = 80 * 1024;
+
+/// The most octets of a packet that go to a callback.
+pub const MAX_PACKET: usize = 65_535;
+
+/// The first message of a client process. It never changes, so that every version can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// The oldest version that the process speaks.
+    pub oldest: u16,
+    /// The newest one.
+    pub newest: u16,
+    /// The sizes of the ABI's records there: [`crate::remote::wire::RecordSizes`].
+    pub sizes: RecordSizes,
+}
+
+/// The sizes in octets of mgm.h's fixed records, as one library was built. Two libraries that differ in
+/// one of them have not the same mgm.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSizes {
+    /// SIZEOF_BASIC_MIB_MFE.
+    pub mfe: u16,
+    /// SIZEOF_BASIC_MIB_MFE_STATS.
+    pub mfe_stats: u16,
+    /// SIZEOF_BASIC_MIB_MFE_STATS_EX.
+    pub mfe_stats_ex: u16,
+    /// sizeof(SOURCE_GROUP_ENTRY).
+    pub source_group: u16,
+}
+
+/// The host's answer to [`Hello`]. It never changes either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// The oldest version that the host speaks.
+    pub oldest: u16,
+    /// The newest one.
+    pub newest: u16,
+    /// The version that both speak from now on; 0: there is none, and the connection ends.
+    pub chosen: u16,
+    /// The sizes of the ABI's records in the host.
+    pub sizes: RecordSizes,
+}
+
+/// The newest version that both sides speak.
+pub fn common_version(one: (u16, u16), other: (u16, u16)) -> Option<u16> {
+    let (oldest, newest) = (one.0.max(other.0), one.1.min(other.1));
+    (oldest <= newest && newest > 0).then_some(newest)
+}
+
+/// What a client process asks. `room` is always the octets of the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// A call channel more.
+    Channel,
+    /// MgmRegisterMProtocol.
+    Register {
+        /// dwProtocolId.
+        protocol: u32,
+        /// dwComponentId.
+        component: u32,
+        /// What the host must know of the callbacks.
+        kind: ClientKind,
+    },
+    /// MgmDeRegisterMProtocol.
+    Deregister(ClientId),
+    /// MgmTakeInterfaceOwnership.
+    Take(ClientId, IfKey),
+    /// MgmReleaseInterfaceOwnership.
+    Release(ClientId, IfKey),
+    /// MgmGetProtocolOnInterface.
+    ProtocolOn(IfKey),
+    /// MgmAddGroupMembershipEntry.
+    Add(ClientId, SourceGroup, IfKey, MembershipFlags),
+    /// MgmDeleteGroupMembershipEntry.
+    Delete(ClientId, SourceGroup, IfKey, MembershipFlags),
+    /// MgmSetMfe.
+    SetUpstream(ClientId, SourceGroup, Ipv4Addr),
+    /// MgmGroupEnumerationStart; true: ALL_SOURCES.
+    StartEnumeration(ClientId, bool),
+    /// MgmGroupEnumerationGetNext, at most so many rows.
+    NextGroups(EnumId, u32),
+    /// MgmGroupEnumerationEnd.
+    EndEnumeration(EnumId),
+    /// MgmGetMfe and MgmGetMfeStats; true: with counters.
+    ReadMfe(SourceGroup, bool),
+    /// The functions that read many entries: the first flow that may be given, whether counters are
+    /// wanted, the octets of the caller's buffer.
+    ReadMfes(SourceGroup, bool, u32),
+    /// MgmHostGetState: answered by as many [`Reply::Text`] as it takes.
+    State,
+    /// MgmHostGetClientFd: replied to by [`Reply::Channel`] with the descriptor.
+    Event(ClientId),
+    /// MgmHostDispatch, on the client's callback channel.
+    Dispatch(ClientId),
+}
+
+/// What a host must know of a client's callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKind {
+    /// It has a local-join callback (rule D9).
+    pub has_local_join: bool,
+    /// MGM_DISPATCHED (rules H).
+    pub dispatched: bool,
+}
+
+/// What the host replies. Each request has one reply, but for [`Request::State`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply<'a> {
+    /// It is done.
+    Done,
+    /// A channel; its socket is attached.
+    Channel,
+    /// A client; its callback channel is attached.
+    Client(ClientId),
+    /// An enumeration.
+    Enumeration(EnumId),
+    /// The protocol and component ids of an owner.
+    Protocol(u32, u32),
+    /// Rows of a group enumeration, and whether there are more.
+    Groups(#[serde(borrow)] Packed<'a>, Rest),
+    /// Forwarding entries, each followed by its outgoing interfaces, and whether there are more.
+    Mfes(#[serde(borrow)] Packed<'a>, Rest),
+    /// A piece of the state; an empty one is the last.
+    Text(&'a [u8]),
+    /// It failed: the code for C, how important the host's line about it is, and that line.
+    Failed(u32, u8, &'a str),
+}
+
+/// One forwarding entry, followed by `oifs` times [`OifRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MfeHead {
+    /// Its source and group.
+    pub flow: SourceGroup,
+    /// Its incoming interface.
+    pub iif: IfKey,
+    /// The protocol id of that interface's owner.
+    pub iif_protocol: u32,
+    /// Its upstream neighbour.
+    pub upstream: Ipv4Addr,
+    /// Its route's protocol.
+    pub route_protocol: u32,
+    /// Its route's network.
+    pub route_network: Ipv4Addr,
+    /// The length in bits of the route's prefix.
+    pub route_prefix_len: u8,
+    /// It has a route and an owner toward its source.
+    pub resolved: bool,
+    /// How long it has been there, in milliseconds.
+    pub up_time_ms: u64,
+    /// How long it has left, in milliseconds.
+    pub expiry_ms: u64,
+    /// Its lifetime.
+    pub lifetime: Seconds,
+    /// What it has counted.
+    pub counters: Counters,
+    /// How many outgoing interfaces follow.
+    pub oifs: u32,
+}
+
+/// What the host asks or tells a client: one callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question<'a> {
+    /// The RPF callback: the flow, the answer that stands without it, the packet, the route.
+    Rpf(SourceGroup, RpfAnswer, #[serde(borrow)] &'a [u8], Option<Route>),
+    /// The creation alert: the flow, its incoming interface, the outgoing ones.
+    Creation(SourceGroup, IfKey, #[serde(borrow)] Packed<'a>),
+    /// The prune alert.
+    Prune(SourceGroup, IfKey, bool, Seconds),
+    /// The join alert.
+    Join(SourceGroup, bool),
+    /// The wrong-interface callback.
+    WrongInterface(SourceGroup, IfKey, #[serde(borrow)] &'a [u8]),
+    /// The local-join callback.
+    LocalJoin(SourceGroup, IfKey),
+    /// The local-leave callback.
+    LocalLeave(SourceGroup, IfKey),
+    /// The disable-IGMP callback.
+    DisableIgmp(IfKey),
+    /// The enable-IGMP callback.
+    EnableIgmp(IfKey),
+}
+
+/// What a client answers when its callback has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer<'a> {
+    /// The callback has returned, and its answer does not matter.
+    Returned,
+    /// To [`Question::Rpf`].
+    Rpf(RpfAnswer),
+    /// To [`Question::Creation`]: for each interface in turn whether it is enabled.
+    Creation(#[serde(borrow)] &'a [u8]),
+    /// To [`Question::Prune`]: the timeout.
+    Prune(Seconds),
+}
+
+/// What goes from a client process to the host on a callback channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToHost<'a> {
+    /// A call.
+    Request(Request),
+    /// The callback that was asked for has returned.
+    #[serde(borrow)]
+    Answer(Answer<'a>),
+}
+
+/// What goes from the host to a client process on a callback channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToClient<'a> {
+    /// The reply to a call.
+    #[serde(borrow)]
+    Reply(Reply<'a>),
+    /// A callback.
+    #[serde(borrow)]
+    Question(Question<'a>),
+}
+
+/// Several values, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed<'a> {
+    /// How many.
+    pub count: u32,
+    /// Themselves, encoded.
+    pub octets: &'a [u8],
+}
+
+/// Writes values for a [`Packed`].
+pub struct Packer<'a> {
+    room: &'a mut [u8],
+    used: usize,
+    count: u32,
+}
+
+impl<'a> Packer<'a> {
+    /// Writes into this room.
+    pub const fn new(room: &'a mut [u8]) -> Self {
+        Self { room, used: 0, count: 0 }
+    }
+
+    /// Adds a value, with what belongs to it; false: there was no room, and nothing has changed.
+    pub fn add<T: Serialize, U: Serialize>(&mut self, value: &T, parts: &[U]) -> bool {
+        let mut at = self.used;
+        let mut put = |room: &mut [u8], used: &dyn Fn(&mut [u8]) -> Option<usize>| {
+            let written = used(&mut room[at..]);
+            at += written.unwrap_or(0);
+            written.is_some()
+        };
+        let written = put(self.room, &|room| postcard::to_slice(value, room).ok().map(|w| w.len()))
+            && parts.iter().all(|part| {
+                put(self.room, &|room| postcard::to_slice(part, room).ok().map(|w| w.len()))
+            });
+        if written {
+            (self.used, self.count) = (at, self.count + 1);
+        }
+        written
+    }
+
+    /// What was added.
+    pub fn packed(&self) -> Packed<'_> {
+        Packed { count: self.count, octets: &self.room[..self.used] }
+    }
+}
+
+/// Reads the values of a [`Packed`] one by one.
+pub struct Unpacker<'a>(&'a [u8]);
+
+impl<'a> Unpacker<'a> {
+    /// Reads these.
+    pub const fn new(packed: Packed<'a>) -> Self {
+        Self(packed.octets)
+    }
+
+    /// The next value; none: there is none, or it makes no sense.
+    pub fn take<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        let (value, rest) = postcard::take_from_bytes(self.0).ok()?;
+        self.0 = rest;
+        Some(value)
+    }
+
+    /// Whether all has been read.
+    pub const fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A level as [`Reply::Failed`] carries it.
+pub const fn level(number: u8) -> Level {
+    match number {
+        2 => Level::Warn,
+        3 => Level::Info,
+        4 => Level::Debug,
+        5 => Level::Trace,
+        _ => Level::Error,
+    }
+}
+
+/// The outgoing interfaces of a [`MfeHead`], into memory that is used again; false: the message
+/// makes no sense or there is no memory.
+pub fn unpack_oifs(
+    unpacker: &mut Unpacker<'_>,
+    count: u32,
+    into: &mut Vec<OifRecord>,
+) -> Result<bool, std::collections::TryReserveError> {
+    into.clear();
+    for _ in 0..count {
+        let Some(oif) = unpacker.take() else { return Ok(false) };
+        into.try_reserve(1)?;
+        into.push(oif);
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: SourceGroup =
+        SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(239, 1, 1, 1));
+
+    #[test]
+    fn p7_the_newest_version_that_both_speak() {
+        assert_eq!(common_version((1, 1), (1, 1)), Some(1));
+        assert_eq!(common_version((1, 3), (2, 5)), Some(3));
+        assert_eq!(common_version((4, 5), (2, 4)), Some(4));
+        assert_eq!(common_version((1, 2), (3, 4)), None);
+        assert_eq!(common_version((0, 0), (0, 0)), None);
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_and_what_has_no_room_is_left_out() {
+        let oif = OifRecord {
+            interface: IfKey::new(7, Ipv4Addr::UNSPECIFIED),
+            packets: 9,
+            ttl_too_low: 0,
+        };
+        let mut room = [0; 40];
+        let mut packer = Packer::new(&mut room);
+        assert!(packer.add(&FLOW, &[oif]));
+        let used = packer.packed().octets.len();
+        assert!(!packer.add(&FLOW, &[oif; 4]));
+        let packed = packer.packed();
+        assert_eq!((packed.count, packed.octets.len()), (1, used));
+        let mut unpacker = Unpacker::new(packed);
+        assert_eq!(unpacker.take(), Some(FLOW));
+        let mut oifs = Vec::new();
+        assert_eq!(unpack_oifs(&mut unpacker, 1, &mut oifs), Ok(true));
+        assert_eq!((&oifs[..], unpacker.is_at_end()), (&[oif][..], true));
+        assert_eq!(unpack_oifs(&mut unpacker, 4_000_000_000, &mut oifs), Ok(false));
+    }
+
+    #[test]
+    fn p6_a_message_that_claims_more_than_it_has_is_refused() {
+        let mut buffer = [0; 256];
+        let question = Question::WrongInterface(FLOW, IfKey::new(1, Ipv4Addr::LOCALHOST), &[7; 20]);
+        let size = postcard::to_slice(&question, &mut buffer).unwrap().len();
+        assert_eq!(postcard::from_bytes::<Question<'_>>(&buffer[..size]).unwrap(), question);
+        for cut in 0..size {
+            assert!(postcard::from_bytes::<Question<'_>>(&buffer[..cut]).is_err(), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What serves others while a host runs, beside the control socket: clients in other processes. The
+//! group manager starts and stops it and knows no more of it.
+
+use crate::error::Error;
+use crate::shell::manager::Mgm;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where and how clients in other processes are served (rules P).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// The path of the socket.
+    pub path: PathBuf,
+    /// How long what an ended process leaves behind goes on (rule P3).
+    pub hold: Duration,
+}
+
+/// A service that runs.
+pub trait Service: Send + Sync {
+    /// Ends it. False: a thread of it is stuck.
+    fn stop(self: Box<Self>) -> bool;
+}
+
+/// Starts one.
+pub type Serve<C> = fn(&'static Mgm<C>, &ServeSettings) -> Result<Box<dyn Service>, Error>;

@@ -1,0 +1,190 @@
+//! Event loops (rules H) through the safe Rust API: clients whose callbacks run inside their own dispatch
+//! alone.
+
+use mgm::error::Error;
+use mgm::log::Level;
+use mgm::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use mgm::shell::manager::{Mgm, Settings};
+use mgm::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+
+const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const IGMP: u32 = 10;
+
+/// Writes down what it is called for; a dispatch is tried inside each join.
+#[derive(Clone)]
+struct Client {
+    name: &'static str,
+    lane: Lane,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Client {
+    fn tell(&self, what: String) {
+        self.told.lock().unwrap().push(format!("{} {what}", self.name));
+    }
+}
+
+impl Callbacks for Client {
+    fn has_local_join(&self) -> bool {
+        true
+    }
+    fn lane(&self) -> Lane {
+        self.lane
+    }
+    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+        self.tell("rpf".into());
+    }
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
+        self.tell("creation".into());
+    }
+    fn prune(&self, of: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
+        self.tell(format!("prune {of}"));
+    }
+    fn join(&self, of: SourceGroup, _: bool) {
+        self.tell(format!("join {of}"));
+    }
+    fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}
+    fn local_join(&self, _: SourceGroup, _: IfKey) {}
+    fn local_leave(&self, _: SourceGroup, _: IfKey) {}
+    fn disable_igmp(&self, _: IfKey) {
+        self.tell("disable".into());
+    }
+    fn enable_igmp(&self, _: IfKey) {
+        self.tell("enable".into());
+    }
+}
+
+struct Stage {
+    mgm: &'static Mgm<Client>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mgm: &'static Mgm<Client> = Box::leak(Box::new(Mgm::new()));
+        mgm.start(Settings { log_level: Level::Off, ..Settings::default() }).unwrap();
+        Self { mgm, told: Arc::default() }
+    }
+
+    /// A client that owns an interface.
+    fn client(&self, name: &'static str, protocol: u32, on: u32, lane: Lane) -> ClientId {
+        let client = Client { name, lane, told: Arc::clone(&self.told) };
+        let id = self.mgm.register(client, protocol, 1).unwrap();
+        self.mgm.take_interface(id, interface(on)).unwrap();
+        id
+    }
+
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    fn receive(&self, source: u8, group: SourceGroup) {
+        let mut packet = [0; 28];
+        (packet[0], packet[3], packet[8], packet[9]) = (0x45, 28, 16, 17);
+        packet[12..16].copy_from_slice(&[10, 0, 0, source]);
+        packet[16..20].copy_from_slice(&group.group().octets());
+        self.mgm.receive(interface(1), &packet).unwrap();
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.mgm.stop().unwrap();
+    }
+}
+
+const fn interface(index: u32) -> IfKey {
+    IfKey::new(index, Ipv4Addr::UNSPECIFIED)
+}
+
+const fn group(n: u8) -> SourceGroup {
+    SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, n))
+}
+
+#[test]
+fn h4_calls_wait_for_other_clients_and_not_for_a_loop() {
+    let stage = Stage::new();
+    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
+    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    let _other = stage.client("other", 3, 3, Lane::Anywhere);
+    stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
+    assert_eq!(stage.told(), ["other join (*,239.1.1.1)"]);
+    stage.mgm.dispatch(looping).unwrap();
+    assert_eq!(stage.told(), ["loop join (*,239.1.1.1)"]);
+    // A take over IGMP with a loop: as where IGMP cannot be called.
+    let igmp = stage.client("igmp", IGMP, 4, Lane::Dispatched);
+    stage.mgm.take_interface(caller, interface(4)).unwrap();
+    assert_eq!(stage.mgm.protocol_on_interface(interface(4)), Ok((2, 1)));
+    assert!(stage.told().is_empty());
+    stage.mgm.dispatch(igmp).unwrap();
+    assert_eq!(stage.told(), ["igmp join (*,239.1.1.1)", "igmp disable", "igmp enable"][1..]);
+}
+
+#[test]
+fn h5_a_new_flow_waits_for_the_dispatch_and_others_do_not() {
+    let stage = Stage::new();
+    let looping = stage.client("loop", 1, 2, Lane::Dispatched);
+    let owner = stage.client("owner", 2, 1, Lane::Anywhere);
+    let other = stage.client("other", 3, 3, Lane::Anywhere);
+    stage.mgm.add_membership(looping, group(1), interface(2), JOIN).unwrap();
+    stage.mgm.add_membership(other, group(2), interface(3), JOIN).unwrap();
+    stage.told();
+    stage.receive(1, group(1));
+    assert_eq!(stage.told(), ["owner rpf"]);
+    let flow = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), group(1).group());
+    let is_there = || stage.mgm.read_mfe(flow, false, &mut |_| {}).is_ok();
+    assert!(!is_there());
+    // Another flow, which asks no loop, is resolved meanwhile.
+    stage.receive(1, group(2));
+    assert!(stage.told().contains(&"other creation".to_string()));
+    stage.mgm.dispatch(looping).unwrap();
+    assert!(stage.told().contains(&"loop creation".to_string()));
+    assert!(is_there());
+    let _ = owner;
+}
+
+#[test]
+fn h6_a_loop_that_deregisters_is_not_called_again() {
+    let stage = Stage::new();
+    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
+    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
+    stage.mgm.release_interface(looping, interface(1)).unwrap();
+    stage.mgm.deregister(looping).unwrap();
+    assert!(matches!(stage.mgm.dispatch(looping), Err(Error::BadHandle { .. })));
+    assert!(matches!(stage.mgm.client_descriptor(looping), Err(Error::BadHandle { .. })));
+    assert!(stage.told().is_empty());
+}
+
+#[test]
+fn h7_a_client_without_a_loop_has_no_dispatch() {
+    let stage = Stage::new();
+    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    assert_eq!(stage.mgm.dispatch(caller), Err(Error::NotDispatched));
+    assert_eq!(stage.mgm.client_descriptor(caller), Err(Error::NotDispatched));
+}
+
+#[test]
+fn h8_the_last_alert_tells_the_state() {
+    let stage = Stage::new();
+    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
+    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    for _ in 0..100 {
+        stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
+        stage.mgm.add_membership(caller, group(2), interface(2), JOIN).unwrap();
+        stage.mgm.delete_membership(caller, group(1), interface(2), JOIN).unwrap();
+        stage.mgm.delete_membership(caller, group(2), interface(2), JOIN).unwrap();
+        stage.mgm.add_membership(caller, group(2), interface(2), JOIN).unwrap();
+        stage.mgm.delete_membership(caller, group(2), interface(2), JOIN).unwrap();
+    }
+    stage.mgm.add_membership(caller, group(2), interface(2), JOIN).unwrap();
+    for _ in 0..10 {
+        stage.mgm.dispatch(looping).unwrap();
+    }
+    let told = stage.told();
+    let last = |of: SourceGroup| told.iter().rfind(|line| line.ends_with(&of.to_string())).cloned();
+    assert_eq!(last(group(2)), Some(format!("loop join {}", group(2))));
+    assert!(last(group(1)).is_none_or(|line| line == format!("loop prune {}", group(1))));
+}

@@ -1,0 +1,177 @@
+//! Calls and callbacks across processes are those of one process (rule P1).
+
+use crate::stage::{Puppet, path, until};
+
+const A: &str = "2147418113 1"; // PROTOCOL_ID(1, 0x3fff, 1)
+const B: &str = "2147418114 1";
+const IGMP: &str = "10 1";
+
+#[test]
+fn p1_codes_and_outputs() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let a = Puppet::client(&path);
+    let b = Puppet::client(&path);
+    assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    assert_eq!(b.ask(&format!("register {A}")), "183 0");
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!(a.ask("take 0 1"), "0");
+    assert_eq!(b.ask("take 0 1"), "183");
+    assert_eq!(b.ask("owner 1"), "0 2147418113 1");
+    assert_eq!(b.ask("owner 2"), "1168 0 0");
+    assert_eq!(b.ask("release 0 1"), "87");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 1"), "87");
+    assert_eq!(a.ask("deregister 0"), "1003");
+    assert_eq!(a.ask("many 0 1000 1"), "0");
+    assert_eq!(b.ask("groups 0"), "259 1000");
+    assert!(b.ask("state").contains("\"groups\":1000"));
+    assert!(host.ask("state").contains("\"clients\":2"));
+    assert_eq!(a.ask("release 0 1"), "0");
+    assert_eq!(a.ask("deregister 0"), "0");
+    assert_eq!(a.ask("deregister 0"), "87");
+    assert_eq!(b.ask("groups 0"), "259 0");
+    assert_eq!(a.ask("stop"), "1003");
+    assert_eq!(a.ask("receive 1 10.0.0.1 239.1.1.1"), "1003");
+}
+
+#[test]
+fn p1_a_flow_asks_its_owners_and_its_packet_goes_on() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A}"));
+    b.ask(&format!("register {B}"));
+    assert_eq!((a.ask("take 0 1"), b.ask("take 0 2")), ("0".into(), "0".into()));
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(host.ask("receive 1 10.0.0.1 239.1.1.1"), "0");
+    assert_eq!(host.wait_for("sent"), "sent 2 28");
+    assert_eq!(
+        a.callbacks(),
+        ["join 0.0.0.0 239.1.1.1 1", "rpf 10.0.0.1 239.1.1.1 1 28", "join 10.0.0.1 239.1.1.1 0"]
+    );
+    assert_eq!(b.callbacks(), ["creation 10.0.0.1 239.1.1.1 1 2"]);
+    assert_eq!(b.ask("mfe 10.0.0.1 239.1.1.1"), "0 1 1");
+    // Rule E4: B takes the last interface away, and A says for how long.
+    assert_eq!(b.ask("delete 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(
+        a.callbacks(),
+        ["prune 0.0.0.0 239.1.1.1 2 1 900", "prune 10.0.0.1 239.1.1.1 2 0 900"]
+    );
+}
+
+#[test]
+fn p1_calls_inside_callbacks() {
+    let path = path();
+    let _host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A}"));
+    b.ask(&format!("register {B}"));
+    assert_eq!((a.ask("take 0 1"), b.ask("take 0 2")), ("0".into(), "0".into()));
+    // A's join alert makes A add a group, of which B hears before its own call has returned.
+    a.ask("nested add 0 0.0.0.0 239.9.9.9 1");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(b.callbacks(), ["join 0.0.0.0 239.9.9.9 1"]);
+    assert_eq!(a.callbacks(), ["join 0.0.0.0 239.1.1.1 1", "nested 0"]);
+    // Every function inside a callback.
+    let inside = [
+        ("owner 2", "nested 0 2147418114 1"),
+        ("groups 0", "nested 259 4"),
+        ("mfe 10.0.0.1 239.1.1.1", "nested 1168 0 0"),
+        ("take 0 7", "nested 0"),
+        ("release 0 7", "nested 0"),
+        ("register 2147418199 1", "nested 0 1"),
+        ("delete 0 0.0.0.0 239.9.9.9 1", "nested 0"),
+        ("dispatch 0", "nested 87"),
+    ];
+    for (n, (call, answer)) in inside.into_iter().enumerate() {
+        a.ask(&format!("nested {call}"));
+        assert_eq!(b.ask(&format!("add 0 0.0.0.0 239.2.2.{n} 2")), "0");
+        assert!(a.callbacks().contains(&answer.to_string()), "{call}: {answer}");
+    }
+}
+
+#[test]
+fn p1_a_client_deregisters_inside_its_callback() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A}"));
+    b.ask(&format!("register {B}"));
+    b.ask("take 0 2");
+    a.ask("nested deregister 0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(a.callbacks(), ["join 0.0.0.0 239.1.1.1 1", "nested 0"]);
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.2 2"), "0");
+    assert_eq!(a.callbacks(), [""; 0]);
+    assert!(host.ask("state").contains("\"clients\":1"));
+    // Its pair is free, and its process can register again.
+    assert_eq!(a.ask(&format!("register {A}")), "0 1");
+}
+
+#[test]
+fn p1_igmp_is_told_across_processes() {
+    let path = path();
+    let _host = Puppet::host(&path, 0);
+    let (igmp, a) = (Puppet::client(&path), Puppet::client(&path));
+    igmp.ask(&format!("register {IGMP}"));
+    a.ask(&format!("register {A}"));
+    igmp.ask("take 0 1");
+    assert_eq!(a.ask("take 0 1"), "0");
+    assert_eq!(igmp.callbacks(), ["disable 1", "enable 1"]);
+    assert_eq!(igmp.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
+    assert_eq!(a.callbacks(), ["local_join 0.0.0.0 239.1.1.1 1"]);
+    // C3: adding memberships inside the enable callback works.
+    igmp.ask("nested add 0 0.0.0.0 239.1.1.2 1");
+    assert_eq!(a.ask("release 0 1"), "0");
+    let told = igmp.callbacks();
+    assert_eq!(told[0], "disable 1");
+    assert!(told.contains(&"enable 1".to_string()), "{told:?}");
+}
+
+#[test]
+fn p1_many_threads_and_clients_of_one_process() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let a = Puppet::client(&path);
+    for n in 1..=10 {
+        assert_eq!(a.ask(&format!("register {} 1", 2147418112u32 + n)), format!("0 {}", n - 1));
+        assert_eq!(a.ask(&format!("take {} {n}", n - 1)), "0");
+    }
+    // Each of the others hears, over a callback channel of its own.
+    assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
+    assert_eq!(a.callbacks().len(), 9);
+    assert!(host.ask("state").contains("\"clients\":10"));
+}
+
+#[test]
+fn h1_h2_h3_a_client_with_a_loop_in_another_process() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    assert_eq!(a.ask(&format!("register {A} dispatched")), "0 0");
+    b.ask(&format!("register {B}"));
+    a.ask("take 0 1");
+    b.ask("take 0 2");
+    assert_eq!(a.ask("poll 0"), "0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.2 2"), "0");
+    // It waits, and nothing has been called.
+    assert_eq!(a.ask("poll 0"), "0 in");
+    assert_eq!(a.callbacks(), [""; 0]);
+    a.ask("nested add 0 0.0.0.0 239.9.9.9 1");
+    assert_eq!(a.ask("dispatch 0"), "0");
+    assert_eq!(a.callbacks(), ["join 0.0.0.0 239.1.1.1 1", "nested 0", "join 0.0.0.0 239.1.1.2 1"]);
+    assert_eq!(a.ask("poll 0"), "0");
+    assert_eq!(a.ask("dispatch 0"), "0");
+    // Rule H7: not inside a callback of the same client.
+    a.ask("nested dispatch 0");
+    b.ask("add 0 0.0.0.0 239.1.1.3 2");
+    assert_eq!(a.ask("dispatch 0"), "0");
+    assert_eq!(a.callbacks(), ["join 0.0.0.0 239.1.1.3 1", "nested 1003"]);
+    // Without the flag: rules H.
+    assert_eq!((b.ask("poll 0"), b.ask("dispatch 0")), ("87".into(), "87".into()));
+    // Rule P5: the descriptor tells that the host has gone.
+    drop(host);
+    until(|| a.ask("poll 0").ends_with("end"), "no error condition");
+    assert_eq!(a.ask("dispatch 0"), "1003");
+}

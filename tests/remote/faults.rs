@@ -1,0 +1,188 @@
+//! What a process does to others when it ends, stops or hangs (rules P2, P4, P5).
+
+use crate::stage::{Puppet, path, until};
+use std::time::{Duration, Instant};
+
+const A: &str = "2147418113 1";
+const B: &str = "2147418114 1";
+
+/// A host, and two clients with an interface each: A on 1, B on 2.
+fn two() -> (std::path::PathBuf, Puppet, Puppet, Puppet) {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!((a.ask("take 0 1"), b.ask("take 0 2")), ("0".into(), "0".into()));
+    (path, host, a, b)
+}
+
+#[test]
+fn p2_a_killed_process_leaves_with_its_alerts() {
+    let (_path, host, mut a, b) = two();
+    assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
+    assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.2 1"), "0");
+    b.callbacks();
+    a.kill();
+    let killed = Instant::now();
+    b.wait_for("prune 0.0.0.0 239.1.1.1 1 1 900");
+    b.wait_for("prune 0.0.0.0 239.1.1.2 1 1 900");
+    println!("alerts {:?} after the kill", killed.elapsed());
+    until(|| b.ask("owner 1").starts_with("1168"), "the interface is still owned");
+    assert!(host.ask("state").contains("\"clients\":1"));
+    assert_eq!(b.ask("take 0 1"), "0");
+}
+
+#[test]
+fn p2_a_process_that_ends_holding_10000_memberships() {
+    let (_path, host, mut a, b) = two();
+    assert_eq!(a.ask("many 0 10000 1"), "0");
+    a.kill();
+    until(|| host.ask("state").contains("\"groups\":0"), "memberships are left");
+    until(|| b.ask("groups 0") == "259 0", "groups are left");
+    let mut prunes = 0;
+    let all_told = || {
+        prunes += b.callbacks().iter().filter(|line| line.starts_with("prune")).count();
+        prunes == 10_000
+    };
+    until(all_told, "alerts are missing");
+}
+
+#[test]
+fn p2_killed_inside_a_callback() {
+    let (_path, host, mut a, b) = two();
+    a.ask("hang");
+    b.tell("add 0 0.0.0.0 239.1.1.1 2");
+    a.wait_for("join 0.0.0.0 239.1.1.1 1");
+    a.kill();
+    // The call that waited for it returns.
+    assert_eq!(b.answer(), "0");
+    until(|| host.ask("state").contains("\"clients\":1"), "it is still registered");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.2 2"), "0");
+}
+
+#[test]
+fn p2_killed_inside_a_call() {
+    let (_path, host, mut a, b) = two();
+    b.ask("hang");
+    a.tell("add 0 0.0.0.0 239.1.1.1 1");
+    b.wait_for("join 0.0.0.0 239.1.1.1 1");
+    a.kill();
+    until(|| host.ask("state").contains("\"clients\":1"), "it is still registered");
+}
+
+#[test]
+fn p2_killed_while_the_host_asks_it_about_a_flow() {
+    let (_path, host, mut a, b) = two();
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    a.callbacks();
+    a.ask("hang");
+    host.tell("receive 1 10.0.0.1 239.1.1.1");
+    a.wait_for("rpf 10.0.0.1 239.1.1.1");
+    a.kill();
+    assert_eq!(host.answer(), "0");
+    until(|| b.ask("owner 1").starts_with("1168"), "the interface is still owned");
+    assert_eq!(b.ask("take 0 1"), "0");
+    assert_eq!(host.ask("receive 1 10.0.0.2 239.1.1.1"), "0");
+    host.wait_for("sent 2");
+}
+
+#[test]
+fn p4_a_stopped_process_hangs_and_others_go_on() {
+    let (path, host, a, b) = two();
+    let c = Puppet::client(&path);
+    c.ask("register 2147418115 1");
+    c.ask("take 0 3");
+    a.signal(libc::SIGSTOP);
+    let begun = Instant::now();
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    let first = begun.elapsed();
+    assert!(first < Duration::from_secs(9), "{first:?}");
+    c.wait_for("join 0.0.0.0 239.1.1.1 1");
+    // Rule A7: it is waited for once.
+    let begun = Instant::now();
+    for n in 2..100 {
+        assert_eq!(b.ask(&format!("add 0 0.0.0.0 239.1.1.{n} 2")), "0");
+        c.wait_for(&format!("join 0.0.0.0 239.1.1.{n} 1"));
+    }
+    // Others' flows resolve, and their packets go.
+    assert_eq!(host.ask("receive 3 10.0.0.1 239.1.1.50"), "0");
+    host.wait_for("sent 2");
+    println!("98 adds and a flow beside a stopped process: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    a.signal(libc::SIGCONT);
+    // All that waited comes, in order.
+    a.wait_for("join 0.0.0.0 239.1.1.99 1");
+    let joins: Vec<_> = a.callbacks();
+    let expected: Vec<_> = (1..99).map(|n| format!("join 0.0.0.0 239.1.1.{n} 1")).collect();
+    assert_eq!(joins, expected);
+}
+
+#[test]
+fn p5_the_host_ends_and_comes_back() {
+    let (path, mut host, a, b) = two();
+    host.kill();
+    a.wait_for("the host");
+    for call in ["take 0 5", "add 0 0.0.0.0 239.1.1.1 1", "release 0 1", "deregister 0", "groups 0"]
+    {
+        let code = a.ask(call);
+        assert!(code.starts_with("1003"), "{call}: {code}");
+    }
+    // Rule P5: it is said once.
+    let told = a.ask("threads");
+    assert!(!told.is_empty());
+    let host = Puppet::host(&path, 0);
+    assert_eq!(a.ask(&format!("register {A}")), "0 1");
+    assert_eq!(a.ask("take 1 1"), "0");
+    // The handle from before is not the new one (rule A3).
+    assert_eq!(a.ask("take 0 5"), "87");
+    assert_eq!(b.ask(&format!("register {B}")), "0 1");
+    assert!(host.ask("state").contains("\"clients\":2"));
+}
+
+#[test]
+fn p5_the_host_ends_inside_each_call() {
+    let calls = [
+        "register 2147418119 1",
+        "take 0 5",
+        "release 0 1",
+        "add 0 0.0.0.0 239.7.7.7 1",
+        "delete 0 0.0.0.0 239.1.1.1 1",
+        "owner 1",
+        "groups 0",
+        "mfe 10.0.0.1 239.1.1.1",
+        "deregister 0",
+    ];
+    for call in calls {
+        let (_path, mut host, a, _b) = two();
+        assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
+        host.signal(libc::SIGSTOP);
+        a.tell(call);
+        host.kill();
+        let code = a.answer();
+        assert!(code.starts_with("1003"), "{call}: {code}");
+    }
+}
+
+#[test]
+fn p5_mgmhoststop_ends_the_connections() {
+    let (_path, host, a, b) = two();
+    assert_eq!(host.ask("stop"), "0");
+    for puppet in [&a, &b] {
+        puppet.wait_for("the host");
+        assert_eq!(puppet.ask("take 0 5"), "1003");
+    }
+    until(|| a.ask("threads").parse::<u32>().unwrap() <= 3, "threads are left");
+}
+
+#[test]
+fn p2_a_child_that_inherited_the_connection_keeps_nothing_alive() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let mut a = Puppet::client(&path);
+    a.ask(&format!("register {A}"));
+    a.ask("take 0 1");
+    assert_eq!(a.ask("fork"), "1003");
+    a.kill();
+    until(|| host.ask("state").contains("\"clients\":0"), "the child keeps it alive");
+}

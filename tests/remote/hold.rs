@@ -1,0 +1,103 @@
+//! What a process leaves behind goes on for a while (rule P3).
+
+use crate::stage::{Puppet, path, until};
+
+const A: &str = "2147418113 1";
+const B: &str = "2147418114 1";
+
+fn two(hold: u32) -> (std::path::PathBuf, Puppet, Puppet, Puppet) {
+    let path = path();
+    let host = Puppet::host(&path, hold);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!((a.ask("take 0 1"), b.ask("take 0 2")), ("0".into(), "0".into()));
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.2 2"), "0");
+    assert_eq!(host.ask("receive 1 10.0.0.1 239.1.1.1"), "0");
+    host.wait_for("sent 2");
+    a.callbacks();
+    (path, host, a, b)
+}
+
+#[test]
+fn p3_killed_and_started_again_a_client_loses_nothing() {
+    let (path, host, a, mut b) = two(30);
+    b.kill();
+    // Its entries go on forwarding meanwhile, those of new sources as well.
+    for n in 1..20 {
+        assert_eq!(host.ask(&format!("receive 1 10.0.0.{n} 239.1.1.1")), "0");
+        host.wait_for("sent 2");
+    }
+    let b = Puppet::client(&path);
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!(b.ask("take 0 2"), "0");
+    assert_eq!(b.ask("take 0 2"), "183");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(host.ask("receive 1 10.0.0.1 239.1.1.1"), "0");
+    host.wait_for("sent 2");
+    // Nobody else has heard of it, but of the flows that came meanwhile.
+    let alerts = a.callbacks();
+    assert!(
+        alerts.iter().all(|line| line.starts_with("rpf") || line.ends_with(" 0")),
+        "{alerts:?}"
+    );
+    // It is asked again from now on.
+    assert_eq!(host.ask("receive 1 10.0.0.77 239.1.1.1"), "0");
+    b.wait_for("creation 10.0.0.77 239.1.1.1 1 2");
+}
+
+#[test]
+fn p3_what_is_not_asked_for_again_goes_when_the_time_is_over() {
+    let (path, host, a, mut b) = two(2);
+    assert_eq!(b.ask("take 0 3"), "0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.3.3.3 3"), "0");
+    a.callbacks();
+    b.kill();
+    let b = Puppet::client(&path);
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!(b.ask("take 0 2"), "0");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    a.wait_for("prune 0.0.0.0 239.1.1.2 2 1 900");
+    a.wait_for("prune 0.0.0.0 239.3.3.3 3 1 900");
+    until(|| a.ask("owner 3").starts_with("1168"), "interface 3 is still owned");
+    assert_eq!(a.ask("owner 2"), "0 2147418114 1");
+    assert_eq!(b.ask("groups 0"), "259 1");
+    assert!(a.callbacks().iter().all(|line| !line.contains("239.1.1.1 2 1")));
+    assert!(host.ask("state").contains("\"clients\":2"));
+}
+
+#[test]
+fn p3_a_client_that_does_not_come_back_leaves_after_the_time() {
+    let (_path, host, a, mut b) = two(1);
+    b.kill();
+    a.wait_for("prune 0.0.0.0 239.1.1.1 2 1 900");
+    a.wait_for("prune 0.0.0.0 239.1.1.2 2 1 900");
+    until(|| host.ask("state").contains("\"clients\":1"), "it is still registered");
+}
+
+#[test]
+fn p3_killed_again_within_the_time() {
+    let (path, host, a, mut b) = two(3);
+    for _ in 0..3 {
+        b.kill();
+        b = Puppet::client(&path);
+        assert_eq!(b.ask(&format!("register {B}")), "0 0");
+        assert_eq!(b.ask("take 0 2"), "0");
+        assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    }
+    a.wait_for("prune 0.0.0.0 239.1.1.2 2 1 900");
+    assert_eq!(host.ask("receive 1 10.0.0.1 239.1.1.1"), "0");
+    host.wait_for("sent 2");
+    assert_eq!(a.ask("owner 2"), "0 2147418114 1");
+}
+
+#[test]
+fn p3_another_kind_of_client_takes_no_place() {
+    let (path, _host, a, mut b) = two(30);
+    b.kill();
+    let b = Puppet::client(&path);
+    assert_eq!(b.ask(&format!("register {B} nolocal")), "0 0");
+    a.wait_for("prune 0.0.0.0 239.1.1.1 2 1 900");
+    assert_eq!(a.ask("owner 2"), "1168 0 0");
+}
