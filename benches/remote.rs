@@ -130,12 +130,12 @@ impl Drop for Process {
 
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
-unsafe extern "C" fn join(_: DWORD, _: DWORD, _: DWORD, _: DWORD, _: BOOL) -> DWORD {
+unsafe extern "C-unwind" fn join(_: DWORD, _: DWORD, _: DWORD, _: DWORD, _: BOOL) -> DWORD {
     HEARD.store(now(), SeqCst);
     0
 }
 
-unsafe extern "C" fn rpf(
+unsafe extern "C-unwind" fn rpf(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -150,7 +150,7 @@ unsafe extern "C" fn rpf(
     0
 }
 
-unsafe extern "C" fn creation(
+unsafe extern "C-unwind" fn creation(
     _: DWORD,
     _: DWORD,
     _: DWORD,
@@ -298,7 +298,9 @@ fn calls(path: &str) {
         check(unsafe { MgmGetProtocolOnInterface(1, 0, &raw mut protocol, &raw mut component) });
         now() - begun
     };
-    (0..CALLS / 10).for_each(|_| drop(one()));
+    (0..CALLS / 10).for_each(|_| {
+        one();
+    });
     let times = (0..CALLS).map(|_| one()).collect();
     let _ = path;
     percentiles("a call and its answer", "mgm", times);

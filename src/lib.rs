@@ -27,9 +27,6 @@ pub mod handle;
 pub mod log;
 pub mod remote;
 pub mod shell;
-#[cfg(not(feature = "fuzzing"))]
 mod sys;
-#[cfg(feature = "fuzzing")]
-pub mod sys;
 mod throttle;
 pub mod types;

@@ -9,15 +9,15 @@
 use libfuzzer_sys::fuzz_target;
 use mgm::log::Level;
 use mgm::remote::client::Client;
+use mgm::remote::seqpacket;
 use mgm::remote::server::{Proxy, Server};
+use mgm::remote::unix::{self, Kind};
 use mgm::remote::wire::{
     Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome,
 };
 use mgm::shell::group_manager::GroupManager;
 use mgm::shell::manager::{Mgm, Settings};
 use mgm::shell::service::Service;
-use mgm::sys::seqpacket;
-use mgm::sys::unix::{self, Kind};
 use mgm::types::{IfKey, MembershipFlags, SourceGroup};
 use serde::Serialize;
 use std::net::Ipv4Addr;

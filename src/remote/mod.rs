@@ -26,3 +26,7 @@ mod channel;
 pub mod client;
 pub mod server;
 pub mod wire;
+
+/// For the fuzzer, which plays the other side.
+#[cfg(feature = "fuzzing")]
+pub use crate::sys::{seqpacket, unix};

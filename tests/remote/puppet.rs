@@ -65,7 +65,7 @@ fn called(line: std::fmt::Arguments<'_>) {
     }
 }
 
-unsafe extern "C" fn rpf(
+unsafe extern "C-unwind" fn rpf(
     source: DWORD,
     _: DWORD,
     group: DWORD,
@@ -83,7 +83,7 @@ unsafe extern "C" fn rpf(
     0
 }
 
-unsafe extern "C" fn creation(
+unsafe extern "C-unwind" fn creation(
     source: DWORD,
     _: DWORD,
     group: DWORD,
@@ -100,7 +100,7 @@ unsafe extern "C" fn creation(
     0
 }
 
-unsafe extern "C" fn prune(
+unsafe extern "C-unwind" fn prune(
     source: DWORD,
     _: DWORD,
     group: DWORD,
@@ -116,12 +116,18 @@ unsafe extern "C" fn prune(
     0
 }
 
-unsafe extern "C" fn join(source: DWORD, _: DWORD, group: DWORD, _: DWORD, member: BOOL) -> DWORD {
+unsafe extern "C-unwind" fn join(
+    source: DWORD,
+    _: DWORD,
+    group: DWORD,
+    _: DWORD,
+    member: BOOL,
+) -> DWORD {
     called(format_args!("join {} {} {member}", text(source), text(group)));
     0
 }
 
-unsafe extern "C" fn wrong(
+unsafe extern "C-unwind" fn wrong(
     source: DWORD,
     group: DWORD,
     index: DWORD,
@@ -133,7 +139,7 @@ unsafe extern "C" fn wrong(
     0
 }
 
-unsafe extern "C" fn local_join(
+unsafe extern "C-unwind" fn local_join(
     source: DWORD,
     _: DWORD,
     group: DWORD,
@@ -145,7 +151,7 @@ unsafe extern "C" fn local_join(
     0
 }
 
-unsafe extern "C" fn local_leave(
+unsafe extern "C-unwind" fn local_leave(
     source: DWORD,
     _: DWORD,
     group: DWORD,
@@ -157,17 +163,17 @@ unsafe extern "C" fn local_leave(
     0
 }
 
-unsafe extern "C" fn disable(index: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn disable(index: DWORD, _: DWORD) -> DWORD {
     called(format_args!("disable {index}"));
     0
 }
 
-unsafe extern "C" fn enable(index: DWORD, _: DWORD) -> DWORD {
+unsafe extern "C-unwind" fn enable(index: DWORD, _: DWORD) -> DWORD {
     called(format_args!("enable {index}"));
     0
 }
 
-unsafe extern "C" fn sent(_: PVOID, index: DWORD, _: DWORD, _: *const BYTE, size: DWORD) {
+unsafe extern "C-unwind" fn sent(_: PVOID, index: DWORD, _: DWORD, _: *const BYTE, size: DWORD) {
     say(format_args!("sent {index} {size}"));
 }
 
