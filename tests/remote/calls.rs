@@ -47,7 +47,7 @@ fn p1_a_flow_asks_its_owners_and_its_packet_goes_on() {
     assert_eq!(host.wait_for("sent"), "sent 2 28");
     assert_eq!(
         a.callbacks(),
-        ["join 0.0.0.0 239.1.1.1 1", "rpf 10.0.0.1 239.1.1.1 1 20", "join 10.0.0.1 239.1.1.1 0"]
+        ["join 0.0.0.0 239.1.1.1 1", "rpf 10.0.0.1 239.1.1.1 1 28", "join 10.0.0.1 239.1.1.1 0"]
     );
     assert_eq!(b.callbacks(), ["creation 10.0.0.1 239.1.1.1 1 2"]);
     assert_eq!(b.ask("mfe 10.0.0.1 239.1.1.1"), "0 1 1");
