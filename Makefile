@@ -9,6 +9,9 @@ PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR  ?= $(PREFIX)/share/man
+SBINDIR ?= $(PREFIX)/sbin
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 INSTALL ?= install
 
 # Where cargo puts what it builds, and where the finished pieces are laid out as they will be used.
@@ -24,7 +27,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs demo test test-all nightly soak fuzz check header install clean \
+.PHONY: all help bench bench-peers build lib programs daemon install-lib demo test test-all nightly soak fuzz check header install clean \
     deps-demo deps-test deps-test-all
 all: build
 
@@ -55,6 +58,12 @@ lib:
 	@ln -sfn libmgm.so.1 $(BUILD)/lib/libmgm.so
 
 programs: $(PROGRAMS)
+
+# mgmd, a host for clients in other processes.
+daemon:
+	$(CARGO) build --profile daemon -p mgm-daemon
+	@mkdir -p $(BUILD)/bin
+	@cmp -s $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd || cp -f $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd
 
 HEADERS := $(wildcard include/*.h c-tests/*.h)
 $(BUILD)/bin/startup: c-tests/startup.c $(HEADERS) | lib
@@ -105,7 +114,15 @@ header:
 
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
 # `make && sudo make install`: root need not have cargo.
-install: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
+install: install-lib $(if $(wildcard $(BUILD)/bin/mgmd),,daemon)
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 755 $(BUILD)/bin/mgmd $(DESTDIR)$(SBINDIR)/mgmd
+	sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' daemon/units/mgmd.service.in \
+	    > $(DESTDIR)$(UNITDIR)/mgmd.service
+	$(INSTALL) -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8
+
+# The library alone.
+install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
 	$(INSTALL) -m 755 $(BUILD)/lib/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
 	$(INSTALL) -m 644 $(BUILD)/lib/libmgm.a $(DESTDIR)$(LIBDIR)/libmgm.a

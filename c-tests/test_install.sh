@@ -52,3 +52,8 @@ grep -o 'Mgm[A-Za-z]*(' include/mgm.h include/mgm_host.h -h | tr -d '(' | sort -
 [ -e "$T/usr/share/man/man7/mgm.7" ]
 [ ! -e "$T/usr/include/windows.h" ] # would hide a real one
 [ "$(pkg-config --modversion libmgm)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" ]
+# The daemon, its unit and its page.
+[ -x "$T/usr/sbin/mgmd" ]
+"$T/usr/sbin/mgmd" --version | grep -q mgmd
+grep -q "ExecStart=/usr/sbin/mgmd" "$T/usr/lib/systemd/system/mgmd.service"
+[ -e "$T/usr/share/man/man8/mgmd.8" ]

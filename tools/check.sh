@@ -7,10 +7,10 @@ step() {
     printf '== %s\n' "$*"
     "$@"
 }
-step "$CARGO" fmt --check
+step "$CARGO" fmt --all --check
 step "$CARGO" fmt --check --manifest-path fuzz/Cargo.toml
-step "$CARGO" clippy --all-targets -- -D warnings
-step "$CARGO" clippy --all-targets --all-features -- -D warnings
+step "$CARGO" clippy --workspace --all-targets -- -D warnings
+step "$CARGO" clippy --workspace --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
 if command -v shellcheck >/dev/null; then

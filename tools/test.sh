@@ -88,7 +88,7 @@ rust_tests() {
     local status=0 log skipped
     log=$(mktemp "$WORK/log.XXXXXX")
     skipped=$(mktemp "$WORK/skips.XXXXXX")
-    MGM_SKIPPED=$skipped "$CARGO" test --no-fail-fast -- "$@" 2>&1 | tee "$log"
+    MGM_SKIPPED=$skipped "$CARGO" test --workspace --no-fail-fast -- "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     echo
     sed 's/^/skipped: /' "$skipped"

@@ -342,6 +342,13 @@ impl Core {
         Ok(())
     }
 
+    /// An alert is not delivered, because a later one tells as much (rule H8).
+    pub fn left_out(&mut self, alert: Action) {
+        if let Action::WrongIf { header, .. } = alert {
+            drop(self.take_header(header));
+        }
+    }
+
     /// Takes the head of the packet of a WRONG_IF action.
     pub fn take_header(&mut self, header: u32) -> Option<PacketHead> {
         let head = self.headers.remove(header)?;

@@ -77,6 +77,63 @@ pub enum Action {
     },
 }
 
+/// What alerts are about that need not all be delivered while they wait (rule H8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// The memberships of others (bMemberUpdate, bMemberDelete).
+    Membership(SourceGroup),
+    /// An entry whose iif is the client's.
+    Entry(SourceGroup),
+    /// What IGMP has on an interface of the client's.
+    Local(SourceGroup, IfKey),
+    /// Packets on the wrong interface.
+    WrongIf(SourceGroup),
+}
+
+/// What becomes of an alert that waits, and of a later one about the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// Neither is delivered: things are again as the client knows them.
+    Neither,
+    /// The later one alone tells how things are.
+    Later,
+}
+
+impl Action {
+    /// What it is about, if it can merge with others.
+    pub const fn topic(&self) -> Option<Topic> {
+        Some(match *self {
+            Self::Join { of, member: true } | Self::Prune { of, member: true, .. } => {
+                Topic::Membership(of)
+            }
+            Self::Join { of, member: false } | Self::Prune { of, member: false, .. } => {
+                Topic::Entry(of)
+            }
+            Self::LocalJoin { of, interface } | Self::LocalLeave { of, interface } => {
+                Topic::Local(of, interface)
+            }
+            Self::WrongIf { flow, .. } => Topic::WrongIf(flow),
+            // Each of these is delivered: an answer is waited for, or IGMP adds its memberships.
+            Self::Rpf { .. }
+            | Self::Creation { .. }
+            | Self::DisableIgmp { .. }
+            | Self::EnableIgmp { .. } => return None,
+        })
+    }
+
+    /// What becomes of this alert, which waits, and of a later one about the same.
+    pub const fn merge(&self, later: &Self) -> Merge {
+        match (self, later) {
+            (Self::Join { member: true, .. }, Self::Prune { .. })
+            | (Self::Prune { member: true, .. }, Self::Join { .. })
+            | (Self::LocalJoin { .. }, Self::LocalLeave { .. })
+            | (Self::LocalLeave { .. }, Self::LocalJoin { .. }) => Merge::Neither,
+            // Of an entry the client may never have heard, so the last alert is always delivered.
+            _ => Merge::Later,
+        }
+    }
+}
+
 /// Names the prune alert that sets an entry's lifetime (rule E4): the last one that asked, and none
 /// once the entry has changed. A later answer does not count. The numbers repeat after 32,767, as
 /// an entry has room for no more. Only an answer that is so late, about the same entry, could be
@@ -111,6 +168,8 @@ pub struct Node {
     pub job: u32,
     /// The next node of the same chain.
     pub next: u32,
+    /// The one before it.
+    pub prev: u32,
 }
 
 /// A chain of nodes, first in, first out.
@@ -188,7 +247,7 @@ impl Outbox {
 
     /// Adds an action. Room must have been reserved.
     pub fn push(&mut self, client: u32, action: Action) {
-        let id = self.nodes.insert(Node { client, action, job: self.job, next: NONE });
+        let id = self.nodes.insert(Node { client, action, job: self.job, next: NONE, prev: NONE });
         let mut fresh = self.fresh;
         self.append(&mut fresh, id);
         self.fresh = fresh;
@@ -209,7 +268,7 @@ impl Outbox {
 
     /// Puts a node at the end of a chain.
     pub fn append(&mut self, chain: &mut Chain, id: u32) {
-        self.nodes[id].next = NONE;
+        (self.nodes[id].next, self.nodes[id].prev) = (NONE, chain.tail);
         if chain.tail == NONE {
             chain.head = id;
         } else {
@@ -221,11 +280,36 @@ impl Outbox {
     /// Takes the first node out of a chain; it stays in the pool.
     pub fn detach(&mut self, chain: &mut Chain) -> Option<u32> {
         let id = (chain.head != NONE).then_some(chain.head)?;
-        chain.head = self.nodes[id].next;
-        if chain.head == NONE {
-            chain.tail = NONE;
-        }
+        self.unlink(chain, id);
         Some(id)
+    }
+
+    fn unlink(&mut self, chain: &mut Chain, id: u32) {
+        let Node { prev, next, .. } = self.nodes[id];
+        match prev {
+            NONE => chain.head = next,
+            _ => self.nodes[prev].next = next,
+        }
+        match next {
+            NONE => chain.tail = prev,
+            _ => self.nodes[next].prev = prev,
+        }
+    }
+
+    /// Takes a node out of its chain, wherever it stands, and out of the pool.
+    pub fn remove(&mut self, chain: &mut Chain, id: u32) -> Option<Node> {
+        self.unlink(chain, id);
+        self.nodes.remove(id)
+    }
+
+    /// Takes a node that is in no chain out of the pool.
+    pub fn discard(&mut self, id: u32) -> Option<Node> {
+        self.nodes.remove(id)
+    }
+
+    /// The number of the first node of a chain.
+    pub fn first_id(&self, chain: &Chain) -> Option<u32> {
+        (chain.head != NONE).then_some(chain.head)
     }
 
     /// The first node of a chain.
@@ -289,5 +373,46 @@ mod tests {
         outbox.release();
         outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
         assert_eq!(outbox.queued(), 2);
+    }
+
+    #[test]
+    fn a_node_goes_from_anywhere() {
+        let mut outbox = Outbox::new();
+        outbox.reserve(4).unwrap();
+        let mut lane = Chain::EMPTY;
+        for client in 0..4 {
+            outbox.push(client, Action::Join { of: SourceGroup::ALL, member: true });
+        }
+        let ids: Vec<u32> = std::iter::from_fn(|| outbox.take_fresh()).collect();
+        ids.iter().for_each(|id| outbox.append(&mut lane, *id));
+        for (at, left) in [(2, vec![0, 1, 3]), (0, vec![1, 3]), (3, vec![1]), (1, vec![])] {
+            assert!(outbox.remove(&mut lane, ids[at]).is_some());
+            let mut rest = lane;
+            let clients = std::iter::from_fn(|| {
+                let id = outbox.first_id(&rest)?;
+                let client = outbox.node(id).client;
+                rest = Chain { head: outbox.node(id).next, ..rest };
+                Some(client)
+            });
+            assert_eq!(clients.collect::<Vec<_>>(), left);
+        }
+        assert!(lane.is_empty() && outbox.queued() == 0);
+    }
+
+    #[test]
+    fn h8_what_becomes_of_two() {
+        let (of, interface) = (SourceGroup::ALL, IfKey::new(1, std::net::Ipv4Addr::UNSPECIFIED));
+        let join = |member| Action::Join { of, member };
+        let prune = |member| Action::Prune { of, interface, member, asks: LifetimeAsk::NONE };
+        assert_eq!(join(true).topic(), prune(true).topic());
+        assert_eq!(join(false).topic(), prune(false).topic());
+        assert_ne!(join(false).topic(), join(true).topic());
+        assert_eq!(join(true).merge(&prune(true)), Merge::Neither);
+        assert_eq!(prune(true).merge(&join(true)), Merge::Neither);
+        assert_eq!(prune(true).merge(&prune(true)), Merge::Later);
+        assert_eq!(join(false).merge(&prune(false)), Merge::Later);
+        assert_eq!(prune(false).merge(&join(false)), Merge::Later);
+        assert!(Action::DisableIgmp { interface, change: 1 }.topic().is_none());
+        assert!(Action::Rpf { flow: 1 }.topic().is_none());
     }
 }

@@ -27,12 +27,13 @@ mod jobs;
 mod tests;
 
 use crate::core::NONE;
-use crate::core::state::outbox::{Chain, Node, Outbox};
+use crate::core::state::outbox::{Action, Chain, Merge, Node, Outbox, Topic};
 use crate::error::Error;
 use crate::shell::bells::{Event, Events};
 use crate::shell::callbacks::Lane as Where;
 use crate::sys::Readiness;
 use crate::sys::sync::Instant;
+use hashbrown::HashMap;
 use jobs::Jobs;
 
 /// Names a thread.
@@ -77,6 +78,9 @@ pub struct Own {
     waiting: Readiness,
     /// No call waits for it (rule H4).
     is_loop: bool,
+    /// The alert that waits about each topic, in a lane that no call waits for: a later one may merge
+    /// with it (rule H8).
+    topics: HashMap<Topic, u32>,
 }
 
 impl Own {
@@ -86,7 +90,7 @@ impl Own {
             return Ok(None);
         }
         let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
-        Ok(Some(Self { waiting, is_loop: lane == Where::Dispatched }))
+        Ok(Some(Self { waiting, is_loop: lane == Where::Dispatched, topics: HashMap::new() }))
     }
 }
 
@@ -183,9 +187,16 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// Puts the core's new actions into their clients' lanes. Lanes without a runner become ready.
-    pub fn post(&mut self, outbox: &mut Outbox, me: Token) {
+    ///
+    /// Gives an alert that is not delivered since it merged with another one (rule H8); the caller calls
+    /// again then.
+    pub fn post(&mut self, outbox: &mut Outbox, me: Token) -> Option<Action> {
         while let Some(id) = outbox.take_fresh() {
             let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
+            let (merged, is_left_out) = self.merge(slot, id, outbox);
+            if is_left_out {
+                return merged;
+            }
             let lane = &mut self.lanes[slot as usize];
             outbox.append(&mut lane.queue, id);
             self.count(job);
@@ -197,7 +208,39 @@ impl<C: Clone> Delivery<C> {
             if !is_held {
                 self.make_ready(slot, me);
             }
+            if merged.is_some() {
+                return merged;
+            }
         }
+        None
+    }
+
+    /// Looks whether a new alert for a loop merges with one that waits. Gives the one that is not
+    /// delivered, and whether that is the new one.
+    fn merge(&mut self, slot: u32, id: u32, outbox: &mut Outbox) -> (Option<Action>, bool) {
+        let lane = &mut self.lanes[slot as usize];
+        let Some(own) = lane.own.as_mut().filter(|own| own.is_loop) else { return (None, false) };
+        let action = outbox.node(id).action;
+        let Some(topic) = action.topic() else { return (None, false) };
+        let earlier = own.topics.remove(&topic);
+        let earlier = earlier.and_then(|earlier| outbox.remove(&mut lane.queue, earlier));
+        let is_left_out =
+            earlier.as_ref().is_some_and(|earlier| earlier.action.merge(&action) == Merge::Neither);
+        if is_left_out {
+            outbox.discard(id);
+            own.waiting.set(!lane.queue.is_empty());
+        } else if own.topics.try_reserve(1).is_ok() {
+            // Without memory it does not merge.
+            own.topics.insert(topic, id);
+        }
+        if let Some(earlier) = &earlier {
+            self.performed(slot, earlier.job);
+        }
+        // Of the two that cancel each other out the earlier one needs no more than this.
+        (
+            if is_left_out { Some(action) } else { earlier.map(|earlier| earlier.action) },
+            is_left_out,
+        )
     }
 
     fn make_ready(&mut self, slot: u32, by: Token) {
@@ -343,7 +386,7 @@ impl<C: Clone> Delivery<C> {
         let first = self.ready.0;
         let lane = &mut self.lanes[slot as usize];
         if let Some(own) = &mut lane.own {
-            own.waiting.set(true);
+            own.waiting.set(!lane.queue.is_empty());
             (lane.runner, lane.kept) = (None, false);
             return;
         }
@@ -373,8 +416,14 @@ impl<C: Clone> Delivery<C> {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
         let callbacks = lane.callbacks.as_ref()?;
+        let id = outbox.first_id(&lane.queue)?;
         let node = outbox.pop(&mut lane.queue)?;
         lane.performed = node.job;
+        if let (Some(own), Some(topic)) = (&mut lane.own, node.action.topic())
+            && own.topics.get(&topic) == Some(&id)
+        {
+            own.topics.remove(&topic);
+        }
         Some((node, callbacks))
     }
 

@@ -60,8 +60,8 @@ pub(crate) struct Call {
     kept: Option<u32>,
     /// How many actions of other jobs it has performed.
     favours: u32,
-    /// It dispatches a lane that nobody else runs, and so many actions more at most.
-    dispatches: Option<u32>,
+    /// It dispatches this lane, which nobody else runs, and so many actions of it more at most.
+    dispatches: Option<(u32, u32)>,
     /// Everything it caused was performed, and its job is over.
     ended: bool,
 }
@@ -314,7 +314,8 @@ impl<C: Callbacks> Mgm<C> {
         });
         let begun = begun.and_then(|begun| begun);
         if begun == Ok(true) {
-            (call.lane, call.dispatches) = (Some(client.slot), Some(MOST_DISPATCHED));
+            (call.lane, call.dispatches) =
+                (Some(client.slot), Some((client.slot, MOST_DISPATCHED)));
             self.settle(&mut call);
         }
         self.leave(call);
@@ -485,7 +486,9 @@ impl<C: Callbacks> Running<C> {
 
     /// Puts the core's new actions into their clients' lanes, and notes what is to be programmed.
     pub(crate) fn post(&mut self, call: &mut Call) {
-        self.delivery.post(&mut self.core.outbox, call.here.token);
+        while let Some(merged) = self.delivery.post(&mut self.core.outbox, call.here.token) {
+            self.core.left_out(merged);
+        }
         for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
             due.counted = true;
             self.delivery.count(due.job);
@@ -525,8 +528,8 @@ impl<C: Callbacks> Running<C> {
         while let Some(slot) = self.lane_for(call) {
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
                 match &mut call.dispatches {
-                    Some(left) => *left -= 1,
-                    None => call.favours += u32::from(node.job != call.job),
+                    Some((own, left)) if *own == slot => *left -= 1,
+                    _ => call.favours += u32::from(node.job != call.job),
                 }
                 let question = Question::prepare(&mut self.core, slot, node.action);
                 *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
@@ -551,10 +554,8 @@ impl<C: Callbacks> Running<C> {
             // Actions of other jobs in the same lane are performed too, but not for ever.
             let others = |job| job != call.job && call.favours >= FAVOURS;
             let goes_on = match call.dispatches {
-                Some(left) => left > 0,
-                None => {
-                    call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others)
-                }
+                Some((own, left)) if own == slot => left > 0,
+                _ => call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others),
             };
             if goes_on {
                 return Some(slot);
@@ -568,6 +569,13 @@ impl<C: Callbacks> Running<C> {
         }
         let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));
         call.lane = self.delivery.run_next(outbox, seeker, call.here.token);
+        // What its callbacks caused for itself, by others' answers (rule H3).
+        if let Some((own, 1..)) = call.dispatches
+            && call.lane.is_none()
+            && self.delivery.run_own(own, call.here.token) == Ok(true)
+        {
+            call.lane = Some(own);
+        }
         call.lane
     }
 }
