@@ -29,7 +29,8 @@ const INTERFACE: IfKey = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
 /// A core with one client, which owns an interface.
 fn core() -> (Core, ClientId) {
     let mut core = Core::new(Limits::default(), 1, u32::MAX);
-    let info = ClientInfo { protocol: 1, component: 1, has_local_join: false };
+    let info =
+        ClientInfo { protocol: 1, component: 1, has_local_join: false, takes_routeless: false };
     let client = core.register(info).unwrap();
     core.take(Millis(1), client, INTERFACE).unwrap();
     (core, client)
@@ -157,7 +158,13 @@ fn e13_rows_that_changed_meanwhile() {
 fn c4_there_is_room_for_the_alerts_of_an_owner_and_igmp() {
     let (mut core, owner) = core();
     let mut register = |protocol, component| {
-        core.register(ClientInfo { protocol, component, has_local_join: false }).unwrap()
+        core.register(ClientInfo {
+            protocol,
+            component,
+            has_local_join: false,
+            takes_routeless: false,
+        })
+        .unwrap()
     };
     let igmp = register(10, 0);
     for component in 0..15 {

@@ -48,7 +48,7 @@ impl Callbacks for Client {
     fn has_local_join(&self) -> bool {
         false
     }
-    fn rpf(&self, of: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+    fn rpf(&self, of: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.hears(of);
     }
     fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}

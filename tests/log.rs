@@ -87,7 +87,7 @@ impl Callbacks for Foreign {
     fn has_local_join(&self) -> bool {
         false
     }
-    fn rpf(&self, _: SourceGroup, answer: &mut RpfAnswer, _: &[u8], _: &Route) {
+    fn rpf(&self, _: SourceGroup, answer: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         answer.iif = interface(2, 0);
     }
     fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}

@@ -33,7 +33,7 @@ impl Callbacks for Client {
     fn lane(&self) -> Lane {
         self.lane
     }
-    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.tell("rpf".into());
     }
     fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {

@@ -30,7 +30,7 @@ impl Callbacks for Slow {
     fn has_local_join(&self) -> bool {
         false
     }
-    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {}
+    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {}
     fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
         Self::called();

@@ -31,7 +31,7 @@ impl Callbacks for Client {
     fn has_local_join(&self) -> bool {
         false
     }
-    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+    fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.hanging.fetch_add(1, SeqCst);
         while self.hangs.load(SeqCst) {
             thread::sleep(Duration::from_millis(1));

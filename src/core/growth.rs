@@ -53,7 +53,13 @@ impl World {
     fn new() -> Self {
         let mut core = Core::new(Limits::default(), 1, u32::MAX);
         let mut register = |protocol| {
-            core.register(ClientInfo { protocol, component: 0, has_local_join: false }).unwrap()
+            core.register(ClientInfo {
+                protocol,
+                component: 0,
+                has_local_join: false,
+                takes_routeless: false,
+            })
+            .unwrap()
         };
         let (owner, members) = (register(1), register(2));
         let mut world = Self { core, owner, members, now: Millis(1_000) };
@@ -129,7 +135,12 @@ impl World {
 
     /// IGMP registers.
     fn igmp(&mut self) -> ClientId {
-        let info = ClientInfo { protocol: 10, component: 0, has_local_join: false };
+        let info = ClientInfo {
+            protocol: 10,
+            component: 0,
+            has_local_join: false,
+            takes_routeless: false,
+        };
         self.core.register(info).unwrap()
     }
 

@@ -25,7 +25,7 @@ pub(crate) mod rules;
 pub mod state;
 
 pub use containers::slab::NONE;
-pub use rules::flow::Admission;
+pub use rules::flow::{Admission, Reason};
 pub use rules::lifetime::{Concerned, Limits, Waiting};
 pub use rules::membership::Adding;
 pub use rules::ownership::Taking;
@@ -42,7 +42,7 @@ use containers::registry::Registry;
 use containers::slab::Slab;
 use containers::table::Table;
 use rules::enumerate::Enumeration;
-use rules::flow::Flow;
+use rules::flow::{Flow, Noted};
 use rules::lifetime::Admissions;
 use rules::ownership::Change;
 use rules::registration::Client;
@@ -72,6 +72,21 @@ pub enum Note {
         "{1} wants {0}, but shares its device with the incoming interface: Linux sends nothing back"
     )]
     SameDevice(SourceGroup, IfKey),
+    /// Rules E2, E5.
+    #[error(
+        "nothing of {flow}, which comes in on {arrival}, is forwarded: {reason} ({others} others \
+         since the last such line)"
+    )]
+    NotForwarded {
+        /// The flow.
+        flow: SourceGroup,
+        /// Where it came in.
+        arrival: IfKey,
+        /// Why.
+        reason: Reason,
+        /// How many flows it was so with and not noted.
+        others: u64,
+    },
     /// Rule A4.
     #[error("out of memory: the flow {0} is given up until its next packet")]
     FlowGivenUp(SourceGroup),
@@ -132,6 +147,11 @@ pub struct Core {
     /// The forwarding entries without a route or an owner toward their source (rule E5), by their
     /// iif, then by number.
     waiting: OrderedMap<(IfKey, u32), ()>,
+    /// Those of them whose packets came in on another interface, by the name of that one, and these
+    /// names by number.
+    waiting_at: OrderedMap<(IfKey, u32), ()>,
+    arrivals: hashbrown::HashMap<u32, IfKey>,
+    noted: Noted,
     lifetimes: Wheel,
     /// The last prune alert that asked for a lifetime.
     last_ask: LifetimeAsk,
@@ -176,6 +196,9 @@ impl Core {
             mfes: Table::new(),
             by_source: OrderedMap::new(),
             waiting: OrderedMap::new(),
+            waiting_at: OrderedMap::new(),
+            arrivals: hashbrown::HashMap::new(),
+            noted: Noted::default(),
             lifetimes: Wheel::new(),
             last_ask: LifetimeAsk::NONE,
             negatives: mfe::NegativeList::EMPTY,

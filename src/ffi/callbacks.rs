@@ -4,7 +4,8 @@ use super::convert::{address, dword, interface, mask_with};
 use super::returning::must_return;
 use super::types::{
     _MGM_IF_ENTRY, _ROUTING_PROTOCOL_CONFIG, _RTM_DEST_INFO, _RTM_DEST_VIEW_INFO, _RTM_NET_ADDRESS,
-    BOOL, BYTE, DWORD, FILETIME, MGM_DISPATCHED, RTM_VIEW_ID_MCAST, RTM_VIEW_MASK_MCAST,
+    BOOL, BYTE, DWORD, FILETIME, MGM_DISPATCHED, MGM_ROUTELESS_FLOWS, RTM_VIEW_ID_MCAST,
+    RTM_VIEW_MASK_MCAST,
 };
 use crate::error::Error;
 use crate::remote::server::Proxy;
@@ -25,14 +26,6 @@ pub(super) struct CClient {
 impl CClient {
     pub(super) fn new(functions: _ROUTING_PROTOCOL_CONFIG) -> Self {
         Self { functions }
-    }
-
-    /// Whether dwCallbackFlags has a flag of ours: those count only where the upper 16 bits are
-    /// 0x4D47. What programs written for Windows left there is ignored.
-    fn has_flag(&self, flag: DWORD) -> bool {
-        const OURS: DWORD = 0xffff_0000;
-        let flags = self.functions.dwCallbackFlags;
-        flags & OURS == flag & OURS && flags & flag & !OURS != 0
     }
 }
 
@@ -66,6 +59,13 @@ impl Copied {
 /// The length that a packet's header claims, at most 60 octets: so much fits without an allocation.
 fn header_len(packet: &[u8]) -> usize {
     packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4)
+}
+
+/// Whether dwCallbackFlags has one of the library's own flags. They count only where the upper half
+/// is theirs: a program that was written for Windows may have left anything in the field.
+const fn has_flag(flags: DWORD, flag: DWORD) -> bool {
+    const OWN: DWORD = 0xffff_0000;
+    flags & OWN == flag & OWN && flags & flag & !OWN != 0
 }
 
 /// What pbRoute of an RPF callback points at (rule E2).
@@ -105,14 +105,23 @@ impl Callbacks for CClient {
     }
 
     fn lane(&self) -> Lane {
-        if self.has_flag(MGM_DISPATCHED) { Lane::Dispatched } else { Lane::Anywhere }
+        if has_flag(self.functions.dwCallbackFlags, MGM_DISPATCHED) {
+            Lane::Dispatched
+        } else {
+            Lane::Anywhere
+        }
     }
 
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: &Route) {
+    fn takes_routeless(&self) -> bool {
+        has_flag(self.functions.dwCallbackFlags, MGM_ROUTELESS_FLOWS)
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: Option<&Route>) {
         let Some(function) = self.functions.pfnRpfCallback else { return };
         let (s, sm, g, gm) = words(flow);
         let mut packet = Copied::of(packet);
-        let mut route = dest_info(route);
+        let mut route = route.map(dest_info);
+        let route = route.as_mut().map_or(null_mut(), |route| (&raw mut *route).cast());
         let mut index = answer.iif.index;
         let mut next_hop = dword(answer.iif.next_hop);
         let mut upstream = dword(answer.upstream);
@@ -128,7 +137,7 @@ impl Callbacks for CClient {
                 &raw mut upstream,
                 packet.size,
                 packet.as_mut_ptr(),
-                (&raw mut route).cast(),
+                route,
             )
         });
         // The core checks whether the client owns that interface (rule A10).
@@ -262,11 +271,15 @@ impl Callbacks for Client {
         either!(self, to => to.has_local_join())
     }
 
+    fn takes_routeless(&self) -> bool {
+        either!(self, to => to.takes_routeless())
+    }
+
     fn lane(&self) -> Lane {
         either!(self, to => to.lane())
     }
 
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         either!(self, to => to.rpf(flow, answer, header, route));
     }
 
@@ -309,5 +322,18 @@ impl Callbacks for Client {
 
     fn enable_igmp(&self, interface: IfKey) {
         either!(self, to => to.enable_igmp(interface));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_count_where_the_upper_half_is_ours() {
+        let has = |flags| has_flag(flags, MGM_ROUTELESS_FLOWS);
+        assert!(has(0x4d47_0002) && has(0x4d47_0003) && has(0x4d47_ffff));
+        let others = [0, 2, 0x4d47_0000, 0x4d47_0001, 0x4d47_0004, 0xffff_ffff, 0x0002_4d47];
+        assert!(!others.into_iter().any(has));
     }
 }

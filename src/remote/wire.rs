@@ -127,6 +127,8 @@ pub struct ClientKind {
     pub has_local_join: bool,
     /// MGM_DISPATCHED (rules H).
     pub dispatched: bool,
+    /// MGM_ROUTELESS_FLOWS (rule E5).
+    pub takes_routeless: bool,
 }
 
 /// What the host replies. Each request has one reply, but for [`Request::State`].

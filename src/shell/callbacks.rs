@@ -58,9 +58,16 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
         Lane::Anywhere
     }
 
+    /// Whether the client asks for flows that come in on its interfaces without a route or an owner
+    /// toward their source (rule E5).
+    fn takes_routeless(&self) -> bool {
+        false
+    }
+
     /// A packet of a new source came in. `packet` is its IP header, at least 20 octets, and as much
-    /// of its data as the plane has.
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: &Route);
+    /// of its data as the plane has. No route: nobody owns the interface toward the source, and the
+    /// packet came in on the one proposed (rule E5).
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: Option<&Route>);
 
     /// An entry is about to be made whose outgoing interfaces include these of the client's.
     fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);

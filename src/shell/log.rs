@@ -76,6 +76,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             Note::SameDevice(..) => self.flow_lines.same_device.log(&self, Level::Warn, message),
             Note::FlowGivenUp(_) => self.flow_lines.given_up.log(&self, Level::Warn, message),
+            Note::NotForwarded { .. } => self.log(Level::Warn, message),
             Note::ForwardByIgmp(_) => self.log(Level::Warn, message),
         }
     }

@@ -103,7 +103,12 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         let own = Own::of(callbacks.lane())?;
-        let info = ClientInfo { protocol, component, has_local_join: callbacks.has_local_join() };
+        let info = ClientInfo {
+            protocol,
+            component,
+            has_local_join: callbacks.has_local_join(),
+            takes_routeless: callbacks.takes_routeless(),
+        };
         let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
         let slot = running.core.next_client_slot()?;

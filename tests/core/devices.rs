@@ -25,7 +25,8 @@ fn oifs(
     if barred {
         core.bar_incoming_devices();
     }
-    let info = ClientInfo { protocol: 1, component: 1, has_local_join: false };
+    let info =
+        ClientInfo { protocol: 1, component: 1, has_local_join: false, takes_routeless: false };
     let client = core.register(info).unwrap();
     for interface in [SOURCE, SPOKE, OTHER] {
         core.take(NOW, client, interface).unwrap();

@@ -20,7 +20,8 @@ impl World {
     fn new() -> Self {
         let mut core = Core::new(Limits::default(), 1, u32::MAX);
         let mut register = |protocol, component| {
-            let info = ClientInfo { protocol, component, has_local_join: false };
+            let info =
+                ClientInfo { protocol, component, has_local_join: false, takes_routeless: false };
             core.register(info).unwrap()
         };
         let [igmp, other, owner] = [(10, 1), (10, 2), (1, 1)].map(|(p, c)| register(p, c));

@@ -45,7 +45,8 @@ impl World {
     }
 
     fn register(&mut self, protocol: u32) -> ClientId {
-        let info = ClientInfo { protocol, component: 1, has_local_join: false };
+        let info =
+            ClientInfo { protocol, component: 1, has_local_join: false, takes_routeless: false };
         self.core.register(info).unwrap()
     }
 

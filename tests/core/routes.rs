@@ -81,7 +81,12 @@ fn told(core: &mut Core) -> (Vec<Relook>, Vec<(u32, Action)>) {
 #[test]
 fn d10_a_membership_that_a_change_overtook() {
     let (mut core, first) = core();
-    let info = |protocol| ClientInfo { protocol, component: 0, has_local_join: false };
+    let info = |protocol| ClientInfo {
+        protocol,
+        component: 0,
+        has_local_join: false,
+        takes_routeless: false,
+    };
     let (second, member) = (core.register(info(2)).unwrap(), core.register(info(3)).unwrap());
     let on = |index| IfKey::new(index, Ipv4Addr::UNSPECIFIED);
     core.take(Millis(1), second, on(2)).unwrap();

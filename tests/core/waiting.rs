@@ -30,7 +30,8 @@ fn look(core: &Core, of: SourceGroup, toward: IfKey) -> Looked {
 /// Flows 1 and 2 wait, each with an iif of its own, when a client takes interface 3.
 fn two_wait() -> Core {
     let mut core = Core::new(Limits::default(), 1, u32::MAX);
-    let info = ClientInfo { protocol: 100, component: 1, has_local_join: false };
+    let info =
+        ClientInfo { protocol: 100, component: 1, has_local_join: false, takes_routeless: false };
     let client = core.register(info).unwrap();
     for n in [1, 2] {
         let looked = look(&core, flow(n), hop(n));

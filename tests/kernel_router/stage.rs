@@ -72,7 +72,7 @@ impl Callbacks for Protocol {
     fn has_local_join(&self) -> bool {
         true
     }
-    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, header: &[u8], _: &Route) {
+    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, header: &[u8], _: Option<&Route>) {
         assert!(header.len() >= 20);
         self.tell(Told::Rpf(flow));
     }

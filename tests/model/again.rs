@@ -110,7 +110,8 @@ impl Model {
 
     /// Rule E5: an ownership that concerns it.
     pub fn owner_came(&mut self, on: IfKey) {
-        let waits = |e: &Entry| !e.is_normal() && e.iif.index == on.index;
+        let here = |e: &Entry| e.iif.index == on.index || e.arrival.index == on.index;
+        let waits = |e: &Entry| !e.is_normal() && here(e);
         let flows: Vec<SourceGroup> =
             self.mfes.iter().filter(|(_, e)| waits(e)).map(|(flow, _)| *flow).collect();
         self.look_again(flows.into_iter().map(|flow| (flow, Why::OwnerCame)));
@@ -180,15 +181,21 @@ impl Model {
         let route = named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
         let now = self.now;
         let has_owner = route.is_some_and(|r| self.owner(r.to).is_some());
+        let asks = self.arrival_of(flow).and_then(|arrival| self.asks(route, arrival));
+        let comes_in = self.arrival_of(flow);
         if let Some(entry) = self.mfes.get_mut(&flow) {
             let ended = entry.lifetime_began + u64::from(entry.lifetime) <= now;
             let idle = entry.packets == entry.packets_then;
-            // Decision 34.
-            let chosen = entry.is_normal() && entry.route.map(|r| r.to) != Some(entry.iif);
+            let leads_elsewhere = named.is_some_and(|r| r.to != entry.iif);
             let moved = match entry.state {
-                State::Normal => route.map(|r| r.to) != entry.route.map(|r| r.to) || chosen,
-                State::Unresolved => has_owner || named.is_some_and(|r| r.to != entry.iif),
+                _ if entry.iif_chosen => true, // decision 34
+                State::Normal if entry.routeless => has_owner,
+                State::Normal => route.map(|r| r.to) != entry.route.map(|r| r.to),
+                State::Unresolved => asks.is_some() || leads_elsewhere,
                 // The same client is not asked again.
+                State::Refused if entry.routeless => {
+                    !asks.is_some_and(|(.., routeless)| routeless) || leads_elsewhere
+                }
                 State::Refused => !has_owner || route.map(|r| r.to) != Some(entry.iif),
             };
             match why {
@@ -197,7 +204,8 @@ impl Model {
                 Why::OwnerCame if !moved || entry.is_normal() => {}
                 Why::RouteChanged | Why::Outdated if !moved => {
                     entry.route = route.or(entry.route);
-                    if let Some(named) = named.filter(|_| !entry.upstream_chosen) {
+                    let own = entry.upstream_chosen || (entry.is_normal() && entry.routeless);
+                    if let Some(named) = named.filter(|_| !own) {
                         entry.upstream = named.upstream;
                     }
                 }
@@ -206,7 +214,8 @@ impl Model {
                         entry.packets_then = entry.packets;
                         entry.begin_lifetime(now, PRUNE_TIMEOUT); // decision 41
                     }
-                    self.build(flow, None, header_made(flow), named);
+                    let comes_in = comes_in.expect("there is an entry");
+                    self.build(flow, comes_in, header_made(flow), named);
                 }
             }
         }

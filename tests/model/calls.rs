@@ -1,7 +1,7 @@
 //! Model: registration (B), interfaces (C), MgmSetMfe (E10).
 
 use super::deliver::Item;
-use super::flows::State;
+use super::flows::{Entry, State};
 use super::state::{Id, Interface, Model, Registration};
 use super::words::*;
 use mgm::types::{IfKey, SourceGroup};
@@ -168,7 +168,8 @@ impl Model {
         self.update_all(Some(id));
         if let Some(igmp) = igmp {
             self.enqueue(igmp, Item::Enable { on });
-        } else if matches!(change, Change::Take(_)) {
+        }
+        if igmp.is_some() || matches!(change, Change::Take(_)) {
             self.owner_came(on);
         }
         self.forget_unused(on);
@@ -188,6 +189,8 @@ impl Model {
     /// With a take over IGMP those of rule E5 stay: nobody was asked about them.
     fn owner_goes(&mut self, on: IfKey, all: bool) {
         self.mfes.retain(|_, e| e.iif != on || !(all || e.state != State::Unresolved));
+        let refused_here = |e: &Entry| e.state == State::Refused && e.routeless && e.arrival == on;
+        self.mfes.retain(|_, e| !refused_here(e));
         for entry in self.mfes.values_mut() {
             entry.vetoed.remove(&on);
             entry.forced.remove(&on);

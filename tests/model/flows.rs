@@ -30,7 +30,13 @@ pub enum State {
 #[derive(Clone)]
 pub struct Entry {
     pub state: State,
+    /// The owner of the arrival interface was asked (rule E5).
+    pub routeless: bool,
+    /// Where its packets come in, if it is not a normal one.
+    pub arrival: IfKey,
     pub iif: IfKey,
+    /// A client chose it.
+    pub iif_chosen: bool,
     pub upstream: Ipv4Addr,
     /// A client named it, in its RPF callback or with MgmSetMfe: a route does not change it.
     pub upstream_chosen: bool,
@@ -85,12 +91,16 @@ pub struct Pending {
     pub serial: u64,
     /// In place of an entry.
     pub rebuild: bool,
-    pub arrival: Option<IfKey>,
+    pub arrival: IfKey,
     pub header: Header,
     /// As looked up, and leading to the interface it means.
     pub named: Option<RouteEntry>,
     pub route: Option<RouteEntry>,
+    /// Who is asked; for want of an owner toward the source, that of the arrival interface.
     pub owner: Option<Id>,
+    pub routeless: bool,
+    /// What the RPF callback is told.
+    pub proposed: (IfKey, Ipv4Addr),
     pub iif: IfKey,
     pub upstream: Ipv4Addr,
     pub upstream_chosen: bool,
@@ -173,7 +183,7 @@ impl Model {
         } else if pending.is_none() {
             if self.room_for_one(flow.source()) {
                 let route = self.route_named(flow.source(), Some(on));
-                self.build(flow, Some(on), header_of(&packet), route);
+                self.build(flow, on, header_of(&packet), route);
             } else {
                 self.held.remove(&flow);
             }
@@ -222,35 +232,50 @@ impl Model {
         }
     }
 
+    /// Who is asked about a flow, with what as its iif: the owner of the interface toward the source,
+    /// or that of the arrival interface, if it asks for such flows (rule E5).
+    pub fn asks(&self, route: Option<RouteEntry>, arrival: IfKey) -> Option<(Id, IfKey, bool)> {
+        let toward = route.and_then(|r| Some((self.owner(r.to)?, r.to, false)));
+        let here = self.owner(arrival).filter(|id| self.profile(*id).routeless);
+        toward.or(here.map(|id| (id, arrival, true)))
+    }
+
+    /// Where the packets of an entry come in.
+    pub fn arrival_of(&self, flow: SourceGroup) -> Option<IfKey> {
+        self.mfes.get(&flow).map(|e| if e.is_normal() { e.iif } else { e.arrival })
+    }
+
     /// Rule E1 from its start, for a new flow or in place of an entry (rules E5, E8, E9).
     pub fn build(
         &mut self,
         flow: SourceGroup,
-        arrival: Option<IfKey>,
+        arrival: IfKey,
         header: Header,
         named: Option<RouteEntry>,
     ) {
         let route = named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
         let serial = self.next_serial();
         let there = self.mfes.get(&flow);
-        let iif = route.map(|r| r.to).or(arrival).or(there.map(|e| e.iif));
-        let Some(iif) = iif else { return };
-        let owner = route.and_then(|r| self.owner(r.to));
-        let upstream = named.map_or(flow.source(), |r| r.upstream);
-        // Where a route went away the record shows the last one there was.
-        let (shown, upstream) = match (route, there) {
-            (None, Some(entry)) => (entry.route, entry.upstream),
-            _ => (route, upstream),
+        let asks = self.asks(route, arrival);
+        let routeless = asks.is_some_and(|(_, _, routeless)| routeless);
+        let upstream = match (route, there) {
+            _ if routeless => flow.source(),
+            (Some(route), _) => route.upstream,
+            // Where a route went away the record shows the last one there was.
+            (None, Some(entry)) => entry.upstream,
+            (None, None) => flow.source(),
         };
-        let vetoed = BTreeSet::new();
+        let iif = asks.map(|(_, iif, _)| iif).or(route.map(|r| r.to)).unwrap_or(arrival);
         let pending = Pending {
             serial,
             rebuild: there.is_some(),
             arrival,
             header,
             named,
-            route: shown,
-            owner,
+            route: route.or(there.and_then(|entry| entry.route)),
+            owner: asks.map(|(id, ..)| id),
+            routeless,
+            proposed: (iif, upstream),
             iif,
             upstream,
             upstream_chosen: false,
@@ -258,18 +283,14 @@ impl Model {
             outdated: false,
             open: 0,
             asked: BTreeSet::new(),
-            vetoed,
+            vetoed: BTreeSet::new(),
             came: None,
         };
         self.pending.insert(flow, pending);
-        match (route, owner) {
-            (Some(route), Some(owner)) => {
-                let RouteEntry { network, len, .. } = route;
-                let question = Callback::Rpf { flow, iif, upstream, header, network, len };
-                self.enqueue(owner, Item::Rpf { question, flow, pending: serial });
-            }
-            _ => self.install(flow, State::Unresolved),
-        }
+        let Some((owner, ..)) = asks else { return self.install(flow, State::Unresolved) };
+        let route = route.filter(|_| !routeless).map(|r| (r.network, r.len));
+        let question = Callback::Rpf { flow, iif, upstream, header, route };
+        self.enqueue(owner, Item::Rpf { question, flow, pending: serial });
     }
 
     /// Asks again (decision 35), because what was answered is no longer true.
@@ -291,7 +312,7 @@ impl Model {
             return self.all_answered(flow);
         }
         let iif = its.unwrap_or(pending.iif);
-        let proposed = pending.named.map_or(pending.upstream, |r| r.upstream);
+        let proposed = pending.proposed.1;
         if let Some(named) = answer.upstream.filter(|named| *named != proposed) {
             pending.upstream = named;
             pending.upstream_chosen = true;
@@ -352,14 +373,16 @@ impl Model {
             self.look_again([(flow, Why::Outdated)].into_iter());
         }
         let Some(p) = self.pending.get(&flow) else { return };
-        let toward = p.named.and_then(|r| self.owner(self.meant(r.to)));
+        let route = p.named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
+        let asks = self.asks(route, p.arrival).map(|(id, _, routeless)| (id, routeless));
+        let same = asks == p.owner.map(|id| (id, p.routeless));
         if p.rebuild && !self.mfes.contains_key(&flow) {
             // It was deleted meanwhile: the packet that has come since makes it anew, or the next.
             let came = self.pending.remove(&flow).and_then(|p| p.came);
             if let Some((on, header, route)) = came {
-                self.build(flow, Some(on), header, route);
+                self.build(flow, on, header, route);
             }
-        } else if self.owner(p.iif) == p.owner && toward == p.owner {
+        } else if same && self.owner(p.iif) == p.owner {
             self.install(flow, if p.refused { State::Refused } else { State::Normal });
         } else {
             self.build_again(flow);
@@ -377,12 +400,23 @@ impl Model {
         let stays = old.as_ref().filter(|e| state != State::Normal && e.oifs.is_empty());
         let negative_since = stays.map(|e| e.negative_since);
         let negative_since = negative_since.unwrap_or_else(|| self.next_serial());
-        let proposed = p.named.map_or(p.upstream, |r| r.upstream);
+        // What a refusal says besides counts for nothing.
+        let refused = state == State::Refused;
+        let last = old.as_ref().map_or(flow.source(), |e| e.upstream);
+        let named = p.named.map(|r| RouteEntry { to: self.meant(r.to), ..r });
+        let iif = match named {
+            _ if !refused => p.iif,
+            Some(route) if p.routeless => route.to,
+            _ => p.proposed.0,
+        };
         let entry = Entry {
             state,
-            iif: p.iif,
-            upstream: if state == State::Refused { proposed } else { p.upstream },
-            upstream_chosen: p.upstream_chosen && state != State::Refused,
+            routeless: p.routeless,
+            arrival: p.arrival,
+            iif,
+            iif_chosen: state == State::Normal && p.iif != p.proposed.0,
+            upstream: if refused { named.map_or(last, |r| r.upstream) } else { p.upstream },
+            upstream_chosen: p.upstream_chosen && !refused,
             route: p.route,
             vetoed: p.vetoed,
             forced: old.iter().flat_map(|e| e.forced.iter().copied()).collect(),
@@ -403,7 +437,7 @@ impl Model {
         if let Some(entry) = self.mfes.get_mut(&flow) {
             entry.set_oifs(&wanted);
         }
-        self.tell_built(flow, old.as_ref(), &wanted);
+        self.tell_built(flow, old.as_ref(), &wanted, p.owner.filter(|_| refused));
         self.keep_limits();
         self.ready.extend(self.held.remove(&flow).unwrap_or_default());
         self.pass_ready();
@@ -421,7 +455,14 @@ impl Model {
     }
 
     /// Rule E4 for a new entry, decisions 16 to 18 for one made anew.
-    fn tell_built(&mut self, flow: SourceGroup, old: Option<&Entry>, wanted: &BTreeSet<IfKey>) {
+    /// What the client that refused a flow brings about is its own doing.
+    fn tell_built(
+        &mut self,
+        flow: SourceGroup,
+        old: Option<&Entry>,
+        wanted: &BTreeSet<IfKey>,
+        refused_by: Option<Id>,
+    ) {
         let (iif, state) = (self.mfes[&flow].iif, self.mfes[&flow].state);
         let owner = self.owner(iif).filter(|_| state == State::Normal);
         let old = old.filter(|e| e.is_normal());
@@ -430,9 +471,8 @@ impl Model {
         let now = self.now;
         if let Some(old) = old {
             let moved = old.iif != iif || state != State::Normal;
-            // What the client that refuses brings about is its own doing.
-            let own = |id: &Id| state == State::Refused && self.owner(iif) == Some(*id);
-            let before = self.owner(old.iif).filter(|id| !had.is_empty() && !own(id));
+            let told = |id: &Id| !had.is_empty() && refused_by != Some(*id);
+            let before = self.owner(old.iif).filter(told);
             if moved && let Some(before) = before {
                 let (of, on) = (flow, old.iif);
                 let prune = Callback::Prune { of, on, member: false, timeout: PRUNE_TIMEOUT };

@@ -224,6 +224,7 @@ pub fn world(level: Level) -> World {
     let profile = |(protocol, component): &(u32, u32)| Profile {
         protocol: *protocol,
         component: *component,
+        routeless: false,
         script: Script::default(),
     };
     World {
@@ -277,28 +278,29 @@ pub fn program(level: Level) -> impl Strategy<Value = Program> {
     let rates = select(vec![(0, 0), (0, 0), (0, 0), (3, 0), (0, 1)]);
     let null_route = select(vec![false, false, false, false, false, false, true]);
     let settings = (select(vec![0, 0, 0, 0, 4, 8]), rates, null_route);
-    let all = (settings, scripts, beginning(), vec(op(level), 1..40));
-    all.prop_map(
-        move |((max_mfes, (max_new, max_new_of_source), null_route), scripts, mut ops, more)| {
-            ops.extend(more);
-            let profiles = CLIENTS.iter().zip(scripts);
-            let profile = |((protocol, component), script): (&(u32, u32), Script)| Profile {
-                protocol: *protocol,
-                component: *component,
-                script,
-            };
-            let profiles = profiles.map(profile).collect();
-            Program {
-                world: World {
-                    profiles,
-                    max_mfes,
-                    max_new,
-                    max_new_of_source,
-                    null_route,
-                    seen_from_c: level == Level::C,
-                },
-                ops,
-            }
-        },
-    )
+    let routeless = vec(select(vec![false, false, true]), CLIENTS.len());
+    let all = (settings, (scripts, routeless), beginning(), vec(op(level), 1..40));
+    all.prop_map(move |(settings, (scripts, routeless), mut ops, more)| {
+        let (max_mfes, (max_new, max_new_of_source), null_route) = settings;
+        ops.extend(more);
+        let profiles = CLIENTS.into_iter().zip(scripts.into_iter().zip(routeless));
+        let profile = |((protocol, component), (script, routeless))| Profile {
+            protocol,
+            component,
+            routeless,
+            script,
+        };
+        let profiles = profiles.map(profile).collect();
+        Program {
+            world: World {
+                profiles,
+                max_mfes,
+                max_new,
+                max_new_of_source,
+                null_route,
+                seen_from_c: level == Level::C,
+            },
+            ops,
+        }
+    })
 }

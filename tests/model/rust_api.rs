@@ -18,6 +18,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct TestClient {
     client: Client,
+    routeless: bool,
     nulls: Vec<Kind>,
 }
 
@@ -47,15 +48,18 @@ impl Callbacks for TestClient {
         self.has(Kind::LocalJoin)
     }
 
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+    fn takes_routeless(&self) -> bool {
+        self.routeless
+    }
+
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         if !self.has(Kind::Rpf) {
             return;
         }
         let RpfAnswer { iif, upstream } = *answer;
-        let (network, len) = (route.network, route.prefix_len);
+        let route = route.map(|route| (route.network, route.prefix_len));
         let header = header_seen(header);
-        let given =
-            called_back(self.client, Callback::Rpf { flow, iif, upstream, header, network, len });
+        let given = called_back(self.client, Callback::Rpf { flow, iif, upstream, header, route });
         answer.iif = given.iif.unwrap_or(iif);
         answer.upstream = given.upstream.unwrap_or(upstream);
     }
@@ -196,7 +200,11 @@ impl Subject for RustApi {
     }
 
     fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32> {
-        let callbacks = TestClient { client, nulls: profile.script.nulls.clone() };
+        let callbacks = TestClient {
+            client,
+            routeless: profile.routeless,
+            nulls: profile.script.nulls.clone(),
+        };
         let id = self.0.register(callbacks, profile.protocol, profile.component);
         id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())
     }

@@ -182,6 +182,8 @@ impl World {
 pub struct Profile {
     pub protocol: u32,
     pub component: u32,
+    /// It asks for flows without a route (rule E5).
+    pub routeless: bool,
     pub script: Script,
 }
 
@@ -219,9 +221,8 @@ pub enum Callback {
         iif: IfKey,
         upstream: Ipv4Addr,
         header: Header,
-        /// The prefix of pbRoute.
-        network: Ipv4Addr,
-        len: u8,
+        /// The prefix of pbRoute, if that is not null.
+        route: Option<(Ipv4Addr, u8)>,
     },
     /// `out`: interface, bIGMP, bIsEnabled; sorted, since no rule orders them.
     Creation {

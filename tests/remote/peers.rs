@@ -133,7 +133,7 @@ impl Peer {
 
     /// A client, and its callback channel.
     fn register(&self, protocol: u32) -> (ClientId, Self) {
-        let kind = ClientKind { has_local_join: true, dispatched: false };
+        let kind = ClientKind { has_local_join: true, dispatched: false, takes_routeless: false };
         self.request(Request::Register { protocol, component: 1, kind });
         let mut room = vec![0; MAX_MESSAGE];
         let (reply, channel) = self.receive_attached::<ToClient<'_>>(&mut room).unwrap();
@@ -286,7 +286,7 @@ fn p6_each_connection_has_its_bounds() {
     let mut channels: Vec<_> = (0..64).map(|_| peer.channel()).collect();
     let channel = channels.pop().unwrap();
     let clients: Vec<_> = (0..64).map(|n| channel.register(1000 + n)).collect();
-    let kind = ClientKind { has_local_join: true, dispatched: false };
+    let kind = ClientKind { has_local_join: true, dispatched: false, takes_routeless: false };
     assert_eq!(channel.code(Request::Register { protocol: 99, component: 1, kind }), Some(8));
     let (id, _) = clients[0];
     for _ in 0..1024 {

@@ -125,8 +125,7 @@ pub fn e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded
         iif: IF2,
         upstream: upstream_of(IF2),
         header: Header { header: 24, ..header(FLOW) },
-        network: NET1,
-        len: 24,
+        route: Some((NET1, 24)),
     };
     let asked = creation(FLOW, IF2, &[IF3]);
     done.ok_calls(&[

@@ -50,6 +50,7 @@ impl Stage {
         let profile = |protocol: &u32| Profile {
             protocol: *protocol,
             component: 1,
+            routeless: false,
             script: Script::default(),
         };
         let profiles = IDS.iter().map(profile).collect();
@@ -284,8 +285,7 @@ pub fn rpf(flow: SourceGroup, iif: IfKey) -> Callback {
         iif,
         upstream: upstream_of(iif),
         header: header(flow),
-        network: Ipv4Addr::from_bits(flow.source().to_bits() & 0xffff_ff00),
-        len: 24,
+        route: Some((Ipv4Addr::from_bits(flow.source().to_bits() & 0xffff_ff00), 24)),
     }
 }
 

@@ -107,9 +107,14 @@ pub enum Concerned {
     Flow(SourceGroup),
 }
 
-/// A place in a walk through waiting flows.
+/// A place in a walk through waiting flows: first those that wait for an owner of their iif, then
+/// those whose packets come in on another interface, for an owner of that.
 #[derive(Clone, Copy, Debug)]
-pub struct Waiting(IfKey, u32);
+pub struct Waiting {
+    at_arrival: bool,
+    interface: IfKey,
+    id: u32,
+}
 
 impl Core {
     /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
@@ -214,35 +219,24 @@ impl Core {
         let Some(id) = self.mfes.find(flow) else { return Ok(()) };
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
         let mfe = &self.mfes[id];
-        let unresolved = mfe.is(Mfe::UNRESOLVED);
-        let iif = self.interfaces[mfe.iif].key;
-        let stays = match toward {
-            None => route.is_none_or(|route| route.interface == iif) && !mfe.is(Mfe::REFUSED),
-            // The client that refused it is not asked again without need.
-            Some(toward) => mfe.is(Mfe::REFUSED) && toward == mfe.iif,
+        let (unresolved, routeless) = (mfe.is(Mfe::UNRESOLVED), mfe.is(Mfe::ROUTELESS));
+        let stays = match (unresolved, routeless) {
+            (true, _) => self.stays_unresolved(id, route),
+            (false, true) => toward.is_none() && !mfe.is(Mfe::IIF_CHOSEN),
+            (false, false) => toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN),
         };
-        if unresolved && stays && !rebuild {
-            if let Some(route) = route {
-                let mfe = &mut self.mfes[id];
-                set_route(mfe, &route);
-                if !mfe.is(Mfe::UPSTREAM_CHOSEN) {
-                    mfe.upstream = route.upstream;
-                }
-            }
-            return Ok(());
+        if !stays || rebuild {
+            let (arrival, head) = (self.arrival_at(id), PacketHead::of_flow(flow));
+            return self.begin(now, flow, arrival, head, route, true);
         }
-        let same = !unresolved && toward == Some(mfe.iif) && !mfe.is(Mfe::IIF_CHOSEN);
-        match route {
-            Some(route) if same && !rebuild => {
-                let mfe = &mut self.mfes[id];
-                set_route(mfe, &route);
-                if !mfe.is(Mfe::UPSTREAM_CHOSEN) {
-                    mfe.upstream = route.upstream;
-                }
-                Ok(())
+        if let Some(route) = route {
+            let mfe = &mut self.mfes[id];
+            set_route(mfe, &route);
+            if !mfe.is(Mfe::UPSTREAM_CHOSEN) && (unresolved || !routeless) {
+                mfe.upstream = route.upstream;
             }
-            _ => self.begin(now, flow, iif, PacketHead::of_flow(flow), route, true),
         }
+        Ok(())
     }
 
     /// The iif of an entry, which is taken for the arrival interface where there is no packet.
@@ -306,12 +300,18 @@ impl Core {
         after: Option<Waiting>,
     ) -> Option<(SourceGroup, Waiting)> {
         // By its name, since the number of the last one's interface may be free by now.
-        let from = match after {
-            Some(Waiting(iif, id)) => (iif, id + 1),
-            None => (IfKey::new(index, Ipv4Addr::UNSPECIFIED), 0),
+        let first = (IfKey::new(index, Ipv4Addr::UNSPECIFIED), 0);
+        let (at_arrival, from) = match after {
+            Some(Waiting { at_arrival, interface, id }) => (at_arrival, (interface, id + 1)),
+            None => (false, first),
         };
-        let ((iif, id), ()) = self.waiting.next_from(from)?;
-        (iif.index == index).then(|| (self.mfes[id].flow(), Waiting(iif, id)))
+        let next = |at_arrival: bool, from| {
+            let lists = if at_arrival { &self.waiting_at } else { &self.waiting };
+            let ((interface, id), ()) = lists.next_from(from)?;
+            let found = Waiting { at_arrival, interface, id };
+            (interface.index == index).then(|| (self.mfes[id].flow(), found))
+        };
+        next(at_arrival, from).or_else(|| if at_arrival { None } else { next(true, first) })
     }
 
     /// A packet that came in on an interface other than its entry's iif (rule E7).

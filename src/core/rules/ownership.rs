@@ -225,15 +225,14 @@ impl Core {
                     self.leave_all(id, igmp, Role::Igmp, &leaving[0], false);
                 }
                 self.delete_entries_of(id, false);
+                self.delete_refused_at(self.interfaces[id].key);
                 self.refresh_left(now, id, slot, &leaving[0]);
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
                 // This changes no entry's list: memberships and marks on the interface ended above.
                 self.interfaces[id].up = true;
                 self.enter_interface(slot, self.interfaces[id].key);
-                if igmp.is_none() {
-                    self.owner_came(id);
-                }
+                self.owner_came(id);
             }
             ChangeKind::Release(slot) => {
                 let roles = [(Role::Protocol, Some(slot)), (Role::Igmp, igmp)];
@@ -243,11 +242,15 @@ impl Core {
                     self.leave_all(id, igmp, Role::Igmp, &leaving[1], false);
                 }
                 self.delete_entries_of(id, true);
+                self.delete_refused_at(self.interfaces[id].key);
                 self.refresh_left(now, id, slot, &leaving[0]);
                 self.refresh_left(now, id, slot, &leaving[1]);
                 self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = None;
                 self.leave_interface(slot, self.interfaces[id].key);
+                if igmp.is_some() {
+                    self.owner_came(id);
+                }
             }
         }
         Ok(())
@@ -259,6 +262,7 @@ impl Core {
         let alone = self.interfaces[id].protocol.is_none();
         if alone {
             self.delete_entries_of(id, true);
+            self.delete_refused_at(self.interfaces[id].key);
         }
         self.refresh_left(now, id, slot, &leaving[0]);
         if alone {
@@ -291,7 +295,9 @@ impl Core {
             gone = Some(*slot);
         }
         let marked = self.interfaces[id].marked.len();
-        let of_iif = self.interfaces[id].iif_users as usize;
+        let key = self.interfaces[id].key;
+        let at_it = self.waiting_at.from((key, 0)).take_while(|((at, _), ())| *at == key).count();
+        let of_iif = self.interfaces[id].iif_users as usize + at_it;
         self.outbox.reserve(alerts + entries + marked)?;
         self.plane.reserve(2 * (entries + marked) + of_iif + 1)?;
         // Room in the list that `covered` uses, for one membership at a time.
@@ -342,6 +348,21 @@ impl Core {
             && iif == key
         {
             if released || self.mfes[entry].is(Mfe::REFUSED) {
+                self.delete_mfe(entry);
+            }
+            from = entry + 1;
+        }
+    }
+
+    /// Deletes the flows that the interface's owner, who goes, refused because they came in on it
+    /// (rule E5). Room must have been reserved.
+    fn delete_refused_at(&mut self, key: IfKey) {
+        let mut from = 0;
+        while let Some(((arrival, entry), ())) = self.waiting_at.next_from((key, from))
+            && arrival == key
+        {
+            let mfe = &self.mfes[entry];
+            if mfe.is(Mfe::REFUSED) && mfe.is(Mfe::ROUTELESS) {
                 self.delete_mfe(entry);
             }
             from = entry + 1;

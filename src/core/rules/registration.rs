@@ -20,6 +20,8 @@ pub struct ClientInfo {
     pub component: u32,
     /// Whether it has a local-join callback (rule D9).
     pub has_local_join: bool,
+    /// Whether it asks for flows without a route or an owner toward their source (rule E5).
+    pub takes_routeless: bool,
 }
 
 impl ClientInfo {

@@ -135,6 +135,8 @@ impl Mfe {
     const LISTED_NEGATIVE: u16 = 1 << 11;
     /// A client refused the flow (rule E2); it is [`Self::UNRESOLVED`] too.
     pub const REFUSED: u16 = 1 << 14;
+    /// Its client was asked though there is no route or no owner toward the source (rule E5).
+    pub const ROUTELESS: u16 = 1 << 15;
     const PREFIX_LEN: u16 = (1 << 6) - 1;
     /// It could not be built anew because memory ran out; it is tried again when its lifetime ends.
     pub const RETRY: u16 = 1 << 12;
@@ -370,6 +372,7 @@ impl Core {
         let iif = &mut self.interfaces[self.mfes[id].iif];
         if self.mfes[id].is(Mfe::UNRESOLVED) {
             self.waiting.remove((iif.key, id));
+            self.wait_nowhere_else(id);
         } else {
             iif.incoming.remove(id);
         }
@@ -386,6 +389,34 @@ impl Core {
             self.interfaces[iif].incoming.reserve_one()?;
         }
         self.plane.reserve(4)
+    }
+
+    /// Makes room for [`Self::wait_at`].
+    pub(in crate::core) fn reserve_arrival(&mut self) -> Result<(), Error> {
+        self.waiting_at.reserve_one()?;
+        Ok(self.arrivals.try_reserve(1)?)
+    }
+
+    /// Packets of an unresolved entry came in here: it waits for an owner of this interface too.
+    /// Room must have been reserved.
+    pub(in crate::core) fn wait_at(&mut self, id: u32, arrival: IfKey) {
+        self.wait_nowhere_else(id);
+        if arrival != self.interfaces[self.mfes[id].iif].key {
+            self.arrivals.insert(id, arrival);
+            self.waiting_at.insert((arrival, id), ());
+        }
+    }
+
+    fn wait_nowhere_else(&mut self, id: u32) {
+        if let Some(arrival) = self.arrivals.remove(&id) {
+            self.waiting_at.remove((arrival, id));
+        }
+    }
+
+    /// Where packets of an entry come in.
+    pub(in crate::core) fn arrival_at(&self, id: u32) -> IfKey {
+        let iif = self.interfaces[self.mfes[id].iif].key;
+        self.arrivals.get(&id).copied().unwrap_or(iif)
     }
 
     /// Changes an entry's iif, and whether it is resolved. Room must have been reserved.

@@ -33,6 +33,13 @@ pub const MGM_LOG_TRACE: DWORD = 5;
 /// dwLogLevel: nothing is logged.
 pub const MGM_LOG_OFF: DWORD = 0xffff_ffff;
 
+/// dwCallbackFlags of ROUTING_PROTOCOL_CONFIG: the client's RPF callback is asked about flows that come
+/// in on its interfaces without a route to their source, or with one over an interface that no client
+/// owns. It gets the interface that the packet came in on, the source as the upstream neighbour, and
+/// NULL as pbRoute. It accepts the flow by leaving the interface as it is, or by naming another one
+/// that it owns; with interface 0 it refuses it. Flags count only where the upper 16 bits are these.
+pub const MGM_ROUTELESS_FLOWS: DWORD = 0x4d47_0002;
+
 /// dwFlags of MGM_HOST_CONFIG: what the fields leave 0 or NULL comes from the environment, as for a
 /// program that does not call MgmHostStart.
 pub const MGM_HOST_USE_ENVIRONMENT: DWORD = 0x0000_0001;

@@ -130,7 +130,7 @@ impl<C: Callbacks> Entry<C> {
         let callbacks = &self.callbacks;
         match question {
             Question::Rpf(flow, mut rpf, header, route) => {
-                inside(&mut || callbacks.rpf(flow, &mut rpf, header, &route.unwrap()));
+                inside(&mut || callbacks.rpf(flow, &mut rpf, header, route.as_ref()));
                 return answer(Answer::Rpf(rpf));
             }
             Question::Creation(flow, iif, packed) => {

@@ -158,6 +158,7 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         let kind = ClientKind {
             has_local_join: callbacks.has_local_join(),
             dispatched: callbacks.lane() == Lane::Dispatched,
+            takes_routeless: callbacks.takes_routeless(),
         };
         let (protocol, component) = pair;
         let request = Request::Register { protocol, component, kind };

@@ -181,13 +181,17 @@ impl Callbacks for Proxy {
         self.0.kind.has_local_join
     }
 
+    fn takes_routeless(&self) -> bool {
+        self.0.kind.takes_routeless
+    }
+
     fn lane(&self) -> Lane {
         if self.0.kind.dispatched { Lane::Dispatched } else { Lane::OwnThread }
     }
 
-    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: &Route) {
+    fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         let header = &header[..header.len().min(MAX_PACKET)];
-        let asked = self.ask(Question::Rpf(flow, *answer, header, Some(*route)), |answer| {
+        let asked = self.ask(Question::Rpf(flow, *answer, header, route.copied()), |answer| {
             if let Answer::Rpf(answer) = answer { Some(answer) } else { None }
         });
         *answer = asked.unwrap_or(*answer);

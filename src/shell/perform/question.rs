@@ -13,7 +13,7 @@ use std::fmt;
 
 /// One call of a client: what it is told and asked, and room for its answer.
 pub(super) enum Question {
-    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, head: PacketHead, route: Route },
+    Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, head: PacketHead, route: Option<Route> },
     // `starved`: there was no memory to call the client.
     Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
     Prune { of: SourceGroup, interface: IfKey, member: bool, asks: LifetimeAsk, timeout: Seconds },
@@ -72,7 +72,7 @@ impl Question {
     pub(super) fn put<C: Callbacks>(&mut self, client: &C) {
         match self {
             Self::Rpf { of, answer, head, route, .. } => {
-                client.rpf(*of, answer, head.as_bytes(), route)
+                client.rpf(*of, answer, head.as_bytes(), route.as_ref())
             }
             Self::Creation { of, iif, out, starved, .. } => {
                 if !out.is_empty() {
@@ -128,7 +128,10 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = |member: &bool| if *member { "membership" } else { "entry" };
         match self {
-            Self::Rpf { of, route, .. } => write!(f, "RPF {of}, route by {}", route.interface),
+            Self::Rpf { of, route: Some(route), .. } => {
+                write!(f, "RPF {of}, route by {}", route.interface)
+            }
+            Self::Rpf { of, answer, .. } => write!(f, "RPF {of}, no route, from {}", answer.iif),
             Self::Creation { of, iif, out, .. } => {
                 write!(f, "creation alert {of} from {iif} to {} of its interfaces", out.len())
             }

@@ -93,7 +93,7 @@ impl Callbacks for Client {
         true
     }
 
-    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: &Route) {
+    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.called(Kind::Rpf, flow);
     }
 

@@ -68,10 +68,13 @@ impl Config {
 }
 
 /// What a client registers.
-pub fn config(client: Client, nulls: &[Kind]) -> Config {
+pub fn config(client: Client, routeless: bool, nulls: &[Kind]) -> Config {
     const OF_CLIENT: [fn(&[Kind]) -> Config; 8] =
         [of::<0>, of::<1>, of::<2>, of::<3>, of::<4>, of::<5>, of::<6>, of::<7>];
-    OF_CLIENT[client](nulls)
+    let mut config = OF_CLIENT[client](nulls);
+    // MGM_ROUTELESS_FLOWS, or something that a program for Windows may have left there.
+    config.flags = if routeless { 0x4d47_0002 } else { [0, 2, 0xffff_ffff][client % 3] };
+    config
 }
 
 fn of<const N: usize>(nulls: &[Kind]) -> Config {
@@ -136,15 +139,17 @@ unsafe extern "C" fn rpf<const N: usize>(
         let info = if size_of::<usize>() == 8 { (8, 40) } else { (4, 36) };
         let u16_at = |at: usize| route.add(at).cast::<u16>().read_unaligned();
         let u32_at = |at: usize| route.add(at).cast::<u32>().read_unaligned();
-        check(u16_at(info.0) == 2, "E2: pbRoute's address family is AF_INET");
-        check(u32_at(info.1) == 1, "E2: pbRoute has one view");
+        let prefix = (!route.is_null()).then(|| {
+            check(u16_at(info.0) == 2, "E2: pbRoute's address family is AF_INET");
+            check(u32_at(info.1) == 1, "E2: pbRoute has one view");
+            (address(u32_at(info.0 + 4)), u16_at(info.0 + 2) as u8)
+        });
         let callback = Callback::Rpf {
             flow: entry(s, sm, g, gm),
             iif: interface(*index, *hop),
             upstream: address(*upstream),
             header: header(size, start),
-            network: address(u32_at(info.0 + 4)),
-            len: u16_at(info.0 + 2) as u8,
+            route: prefix,
         };
         let answer = called_back(N, callback);
         if let Some(iif) = answer.iif {

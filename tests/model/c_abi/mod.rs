@@ -171,7 +171,7 @@ impl Subject for CAbi {
     }
 
     fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32> {
-        let mut config = callbacks::config(client, &profile.script.nulls);
+        let mut config = callbacks::config(client, profile.routeless, &profile.script.nulls);
         let mut handle = 0;
         // SAFETY: both pointers are valid; the functions live as long as the process.
         let code = unsafe {

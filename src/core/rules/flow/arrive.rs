@@ -71,9 +71,8 @@ impl Core {
     ) -> Result<Admission, Error> {
         self.plane.reserve(2)?;
         self.relook.try_reserve(1)?;
-        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
-        let owner = toward.and_then(|id| self.interfaces[id].owner());
-        if owner.is_some_and(|owner| self.has_many_questions(owner)) {
+        let asks = self.asks_about(route, arrival);
+        if asks.is_some_and(|asks| self.has_many_questions(asks.owner.slot)) {
             self.admissions.refused += 1;
             return Ok(Admission::Refused);
         }

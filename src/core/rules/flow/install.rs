@@ -3,13 +3,14 @@
 
 use crate::core::Core;
 use crate::core::Relook;
+use crate::core::rules::flow::unresolved::Unresolved;
 use crate::core::rules::flow::{Asked, Came, Flow};
 use crate::core::rules::oifs::set_active;
-use crate::core::state::mfe::{LIFETIME, Mfe, Oif, UNRESOLVED_LIFETIME};
+use crate::core::state::mfe::{LIFETIME, Mfe, Oif};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
 use crate::error::Error;
-use crate::types::{IfKey, Millis, Route, SourceGroup};
+use crate::types::{Millis, Route, SourceGroup};
 use smallvec::SmallVec;
 
 impl Core {
@@ -24,24 +25,26 @@ impl Core {
         let Some(would_be) = would_be.ok().filter(|_| !self.flows[id].starved) else {
             return self.drop_flow(now, id);
         };
-        let pinned = self.interfaces[iif].key;
+        let asked_about = self.interfaces[iif].key;
         let Some(pending) = self.take_flow(id) else { return };
         if pending.outdated {
             self.look_later(Relook::Flow { flow, rebuild: false });
         }
-        let toward = self.interfaces.resolve(pending.route.interface);
-        let owns = |id: u32| self.owner_of(id) == Some(pending.owner);
-        if !owns(iif) || !toward.is_some_and(owns) {
+        let Flow { arrival, route, owner, routeless, .. } = pending;
+        let asks = self.asks_about(route, arrival);
+        let same = asks.filter(|asks| (asks.owner, asks.routeless) == (owner, routeless));
+        let Some(asks) = same.filter(|_| self.owner_of(iif) == Some(owner)) else {
             // The interface has another owner now, who must be asked (decision 35).
-            let Flow { head, route, rebuild, .. } = pending;
-            if self.begin(now, flow, pinned, head, Some(route), rebuild).is_err() {
+            let Flow { head, rebuild, .. } = pending;
+            if self.begin(now, flow, arrival, head, route, rebuild).is_err() {
                 self.give_up(now, flow);
             }
             return;
-        }
+        };
         if pending.refused {
-            let by = Some(pending.owner.slot);
-            if self.make_unresolved(now, flow, pinned, Some(pending.route), by).is_err() {
+            let refused = Some((asked_about, asks));
+            let unresolved = Unresolved { arrival, route, refused };
+            if self.make_unresolved(now, flow, unresolved).is_err() {
                 self.give_up(now, flow);
             }
             return;
@@ -190,7 +193,7 @@ impl Core {
     }
 
     /// Visits the interfaces that an entry has marks for; the visit may clear them.
-    fn for_each_oif(&mut self, id: u32, mut visit: impl FnMut(&mut Self, u32)) {
+    pub(super) fn for_each_oif(&mut self, id: u32, mut visit: impl FnMut(&mut Self, u32)) {
         let mut at = 0;
         while let Some(interface) = self.mfes[id].oifs.get(at).map(|oif| oif.interface()) {
             visit(self, interface);
@@ -215,66 +218,14 @@ impl Core {
             }
         }
     }
-
-    /// The negative entry of a flow without a route or an owner toward its source (rule E5), or of
-    /// one that a client refused (rule E2).
-    pub(in crate::core) fn make_unresolved(
-        &mut self,
-        now: Millis,
-        flow: SourceGroup,
-        iif: IfKey,
-        route: Option<Route>,
-        refused_by: Option<u32>,
-    ) -> Result<(), Error> {
-        self.outbox.reserve(1)?;
-        let iif = self.interfaces.intern(iif)?;
-        if let Err(error) = self.reserve_mfe(iif, true) {
-            self.interfaces.forget_unused(iif);
-            return Err(error);
-        }
-        let id = match self.mfes.find(flow) {
-            Some(id) => {
-                self.turn_unresolved(id, iif, refused_by);
-                id
-            }
-            None => {
-                let mut mfe = Mfe::new(flow, iif, now);
-                mfe.set(Mfe::UNRESOLVED, true);
-                self.insert_mfe(mfe)
-            }
-        };
-        let mfe = &mut self.mfes[id];
-        mfe.set(Mfe::REFUSED, refused_by.is_some());
-        mfe.set(Mfe::UPSTREAM_CHOSEN | Mfe::IIF_CHOSEN, false);
-        if let Some(route) = route {
-            set_route(mfe, &route);
-            mfe.upstream = route.upstream;
-        }
-        self.plane.push(Stale::entry_at(flow, id));
-        self.begin_lifetime(now, id, UNRESOLVED_LIFETIME);
-        self.list_negative(id);
-        Ok(())
-    }
-
-    /// Makes an entry one without a route (decision 18), or one that a client refused. If there were
-    /// oifs, the iif's owner gets a prune alert, unless it is the one that refused.
-    fn turn_unresolved(&mut self, id: u32, iif: u32, cause: Option<u32>) {
-        let owner = self.iif_owner(id).filter(|owner| Some(*owner) != cause);
-        let (of, interface) = (self.mfes[id].flow(), self.interfaces[self.mfes[id].iif].key);
-        if !self.mfes[id].is_negative()
-            && let Some(owner) = owner
-        {
-            self.tell_prune(owner, of, interface);
-        }
-        self.set_iif(id, iif, true);
-        self.mfes[id].set_asked(LifetimeAsk::NONE);
-        self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
-    }
 }
 
 fn take_route(mfe: &mut Mfe, pending: &Flow) {
     mfe.set(Mfe::REFUSED, false);
-    set_route(mfe, &pending.route);
+    mfe.set(Mfe::ROUTELESS, pending.routeless);
+    if let Some(route) = &pending.route {
+        set_route(mfe, route);
+    }
     mfe.upstream = pending.upstream;
     mfe.set(Mfe::UPSTREAM_CHOSEN, pending.upstream_chosen);
     mfe.set(Mfe::IIF_CHOSEN, pending.iif_chosen);

@@ -6,9 +6,13 @@
 
 mod arrive;
 mod install;
+mod unresolved;
 
 pub use arrive::Admission;
 pub(in crate::core) use install::set_route;
+pub(in crate::core) use unresolved::Noted;
+pub use unresolved::Reason;
+use unresolved::{Asks, Unresolved};
 
 use crate::core::Core;
 use crate::core::Note;
@@ -42,7 +46,13 @@ struct Asked {
 pub(in crate::core) struct Flow {
     flow: SourceGroup,
     head: PacketHead,
-    route: Route,
+    /// Where it came in, or what stands for that where there is no packet.
+    arrival: IfKey,
+    route: Option<Route>,
+    /// The neighbour that the RPF callback is told.
+    proposed: Ipv4Addr,
+    /// Nobody owns an interface toward the source: the arrival interface's owner is asked (rule E5).
+    routeless: bool,
     iif: u32,
     /// The client that owned the interface toward the source and was asked. (Another client may
     /// have its slot by now.)
@@ -155,12 +165,11 @@ impl Core {
         route: Option<Route>,
         rebuild: bool,
     ) -> Result<(), Error> {
-        let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
-        let owner = toward.and_then(|id| self.owner_of(id));
-        let (Some(route), Some(iif), Some(owner)) = (route, toward, owner) else {
-            let iif = route.map_or(arrival, |route| route.interface);
-            return self.make_unresolved(now, flow, iif, route, None);
+        let Some(Asks { iif, owner, routeless }) = self.asks_about(route, arrival) else {
+            let unresolved = Unresolved { arrival, route, refused: None };
+            return self.make_unresolved(now, flow, unresolved);
         };
+        let proposed = route.filter(|_| !routeless).map_or(flow.source(), |route| route.upstream);
         self.flows.reserve_one()?;
         self.outbox.reserve(1)?;
         if !rebuild {
@@ -173,10 +182,13 @@ impl Core {
         let id = self.flows.insert(Flow {
             flow,
             head,
+            arrival,
             route,
+            proposed,
+            routeless,
             iif,
             owner,
-            upstream: route.upstream,
+            upstream: proposed,
             iif_chosen: false,
             upstream_chosen: false,
             asks_rpf: true,
@@ -194,15 +206,15 @@ impl Core {
     }
 
     /// What the RPF callback is asked. The packet's head is given back with [`Self::give_back_head`].
-    pub fn rpf_question(&mut self, id: u32) -> (SourceGroup, RpfAnswer, PacketHead, Route) {
+    pub fn rpf_question(&mut self, id: u32) -> (SourceGroup, RpfAnswer, PacketHead, Option<Route>) {
         let pending = &mut self.flows[id];
         let iif = self.interfaces[pending.iif].key;
-        let answer = RpfAnswer { iif, upstream: pending.route.upstream };
+        let answer = RpfAnswer { iif, upstream: pending.proposed };
         let mut head = PacketHead::of_flow(pending.flow);
         if !pending.rebuild {
             std::mem::swap(&mut head, &mut pending.head);
         }
-        (pending.flow, answer, head, pending.route)
+        (pending.flow, answer, head, pending.route.filter(|_| !pending.routeless))
     }
 
     /// Gives the head of a pending flow's packet back, before the RPF callback's answer.
@@ -234,7 +246,7 @@ impl Core {
                 None => {}
             }
             let pending = &mut self.flows[id];
-            let chosen = answer.upstream != pending.route.upstream;
+            let chosen = answer.upstream != pending.proposed;
             // A neighbour set by MgmSetMfe meanwhile stays unless the answer names another
             // (decision 20).
             if chosen || iif != pending.iif {
