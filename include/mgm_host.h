@@ -311,6 +311,15 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 #define MGM_LOG_OFF 4294967295
 
 /**
+ * dwCallbackFlags of ROUTING_PROTOCOL_CONFIG: the client's RPF callback is asked about flows that come
+ * in on its interfaces without a route to their source, or with one over an interface that no client
+ * owns. It gets the interface that the packet came in on, the source as the upstream neighbour, and
+ * NULL as pbRoute. It accepts the flow by leaving the interface as it is, or by naming another one
+ * that it owns; with interface 0 it refuses it. Flags count only where the upper 16 bits are these.
+ */
+#define MGM_ROUTELESS_FLOWS 1296498690
+
+/**
  * dwFlags of MGM_HOST_CONFIG: what the fields leave 0 or NULL comes from the environment, as for a
  * program that does not call MgmHostStart.
  */
