@@ -800,7 +800,10 @@ typedef DWORD (*PMGM_ENABLE_IGMP_CALLBACK)(DWORD dwIfIndex, DWORD dwIfNextHopAdd
 
 /** A client's callbacks. Any of them may be NULL. MgmRegisterMProtocol copies the structure. */
 struct _ROUTING_PROTOCOL_CONFIG {
-    /** Not used; 0. */
+    /**
+     * 0, or MGM_DISPATCHED and MGM_ROUTELESS_FLOWS of mgm_host.h. Anything whose upper 16 bits are not
+     * 0x4D47 is ignored.
+     */
     DWORD dwCallbackFlags;
     /** A new flow. */
     PMGM_RPF_CALLBACK pfnRpfCallback;

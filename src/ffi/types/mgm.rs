@@ -176,7 +176,8 @@ pub type PMGM_ENABLE_IGMP_CALLBACK =
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct _ROUTING_PROTOCOL_CONFIG {
-    /// Not used; 0.
+    /// 0, or MGM_DISPATCHED and MGM_ROUTELESS_FLOWS of mgm_host.h. Anything whose upper 16 bits are not
+    /// 0x4D47 is ignored.
     pub dwCallbackFlags: DWORD,
     /// A new flow.
     pub pfnRpfCallback: PMGM_RPF_CALLBACK,
