@@ -135,7 +135,11 @@ fn from_a_host(mut data: &[u8]) {
             let _ = client.read_mfe(GROUP, false, &mut |_| {});
             let mut text = Vec::new();
             let _ = client.write_state(&mut text);
-            let kind = mgm::remote::wire::ClientKind { has_local_join: true, dispatched: false, takes_routeless: false };
+            let kind = mgm::remote::wire::ClientKind {
+                has_local_join: true,
+                dispatched: false,
+                takes_routeless: false,
+            };
             let Ok(id) = client.register(Proxy::new(kind).unwrap(), (1, 1)) else { return };
             let _ = client.take_interface(id, INTERFACE);
             let flags = MembershipFlags { join: true, forward: false };

@@ -206,6 +206,7 @@ pub fn decode(octets: &[u8]) -> Program {
         protocol: *protocol,
         component: *component,
         script: if scripted >> n & 1 == 1 { octets.script() } else { Script::default() },
+        routeless: (scripted ^ registered) >> n & 1 == 1,
     };
     let world = World {
         profiles: CLIENTS.iter().enumerate().map(profile).collect(),
