@@ -93,7 +93,7 @@ fn p4_a_stopped_process_hangs_and_others_go_on() {
     let c = Puppet::client(&path);
     c.ask("register 2147418115 1");
     c.ask("take 0 3");
-    a.signal(libc::SIGSTOP);
+    a.stop();
     let begun = Instant::now();
     assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
     let first = begun.elapsed();
@@ -156,7 +156,7 @@ fn p5_the_host_ends_inside_each_call() {
     for call in calls {
         let (_path, mut host, a, _b) = two();
         assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
-        host.signal(libc::SIGSTOP);
+        host.stop();
         a.tell(call);
         host.kill();
         let code = a.answer();

@@ -133,6 +133,18 @@ impl Puppet {
         // SAFETY: a child of this process that has not been waited for.
         unsafe { libc::kill(self.child.id() as i32, signal) };
     }
+
+    /// Stops it, and returns when none of its threads runs any more.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stopped = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| {
+                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+            })
+        };
+        until(|| std::fs::read_dir(&tasks).unwrap().flatten().all(stopped), "a thread runs on");
+    }
 }
 
 impl Drop for Puppet {
