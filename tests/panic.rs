@@ -24,7 +24,7 @@ fn aside<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-const FUNCTIONS: [&str; 23] = [
+const FUNCTIONS: [&str; 25] = [
     "MgmRegisterMProtocol",
     "MgmDeRegisterMProtocol",
     "MgmTakeInterfaceOwnership",
@@ -48,6 +48,8 @@ const FUNCTIONS: [&str; 23] = [
     "MgmHostRouteChanged",
     "MgmHostInterfaceDown",
     "MgmHostGetState",
+    "MgmHostGetClientFd",
+    "MgmHostDispatch",
 ];
 
 /// The list above, and the one of c-tests/faults.c, are those of the headers.
@@ -100,7 +102,7 @@ impl Stage {
     }
 
     /// A call of a function that would succeed, but gives ERROR_CAN_NOT_COMPLETE and writes
-    /// nothing.
+    /// nothing. (The two for MGM_DISPATCHED, which no client here has, would refuse the handle.)
     fn call_in_vain(&self, function: &str) {
         const UNTOUCHED: u32 = 0xa5a5_a5a5;
         let mut key = _MIB_IPMCAST_MFE {
@@ -110,6 +112,7 @@ impl Stage {
         };
         let (key, mut out) = (&raw mut key, [UNTOUCHED; 64]);
         let (mut size, mut entries, mut handle) = (256, UNTOUCHED, null_mut());
+        let mut descriptor = -1;
         let (n, e, h, b) =
             (&raw mut size, &raw mut entries, &raw mut handle, out.as_mut_ptr().cast());
         let (s, g) = (source(1, 2), group(1));
@@ -139,12 +142,14 @@ impl Stage {
                 "MgmHostRouteChanged" => capi::tick(),
                 "MgmHostInterfaceDown" => MgmHostInterfaceDown(1, 0),
                 "MgmHostGetState" => MgmHostGetState(n, b),
+                "MgmHostGetClientFd" => MgmHostGetClientFd(self.a, &raw mut descriptor),
+                "MgmHostDispatch" => MgmHostDispatch(self.a),
                 other => panic!("{other} is not a function"),
             }
         };
         assert_eq!(code, CAN_NOT_COMPLETE, "{function}");
         assert_eq!((size, entries, handle), (256, UNTOUCHED, null_mut()), "{function}");
-        assert_eq!(out, [UNTOUCHED; 64], "{function}");
+        assert_eq!((out, descriptor), ([UNTOUCHED; 64], -1), "{function}");
     }
 
     fn everything_is_in_vain(&self) {
