@@ -16,7 +16,7 @@ pub const CONTROL: &str = "/run/mgm/control.sock";
 /// Routing protocols that use mgm.h run as processes of their own, with MGM_HOST set to the path of
 /// the socket that mgmd serves.
 #[derive(Clone, Debug, Default, Deserialize, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "mgmd", version, about, max_term_width = 100)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
     /// What carries packets: kernel, kernel:TABLE (a multicast routing table's id) or memory
