@@ -45,8 +45,8 @@ type Flow = (Ipv4Addr, Ipv4Addr);
 /// What the callbacks see.
 #[derive(Default)]
 struct Seen {
-    /// The header of the packet that comes in.
-    header: Vec<u8>,
+    /// The packet that comes in, without what follows its total length.
+    came: Vec<u8>,
     sent: Vec<(u32, Vec<u8>)>,
 }
 
@@ -97,10 +97,11 @@ unsafe extern "C-unwind" fn clock(_: PVOID) -> ULONGLONG {
     1_000_000
 }
 
-fn check_header(header: *const BYTE, size: DWORD) {
-    // SAFETY: the library gives a header of that size.
-    let header = unsafe { std::slice::from_raw_parts(header, size as usize) };
-    SEEN.with_borrow(|seen| assert_eq!(header, seen.header, "the packet's header"));
+/// Rules E2 and E7: the memory forwarder gives all of the packet.
+fn check_packet(packet: *const BYTE, size: DWORD) {
+    // SAFETY: the library gives a packet of that size.
+    let packet = unsafe { std::slice::from_raw_parts(packet, size as usize) };
+    SEEN.with_borrow(|seen| assert!(packet == seen.came, "{packet:02x?}"));
 }
 
 unsafe extern "C-unwind" fn rpf(
@@ -112,10 +113,10 @@ unsafe extern "C-unwind" fn rpf(
     _: PDWORD,
     _: PDWORD,
     size: DWORD,
-    header: PBYTE,
+    packet: PBYTE,
     _: PBYTE,
 ) -> DWORD {
-    check_header(header, size);
+    check_packet(packet, size);
     0
 }
 
@@ -125,10 +126,10 @@ unsafe extern "C-unwind" fn wrong_interface(
     on: DWORD,
     _: DWORD,
     size: DWORD,
-    header: PBYTE,
+    packet: PBYTE,
 ) -> DWORD {
     assert!(OWNED.contains(&on));
-    check_header(header, size);
+    check_packet(packet, size);
     0
 }
 
@@ -235,9 +236,9 @@ impl Router {
         let verdict = judge(packet);
         SEEN.with_borrow_mut(|seen| {
             seen.sent.clear();
-            seen.header.clear();
-            if let Verdict::Good { header, .. } = verdict {
-                seen.header.extend(&packet[..header]);
+            seen.came.clear();
+            if let Verdict::Good { total, .. } = verdict {
+                seen.came.extend(&packet[..total]);
             }
         });
         // SAFETY: the packet is as long as its size says.
