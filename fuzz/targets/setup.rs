@@ -382,6 +382,11 @@ fn configuration(octets: &[u8], directory: &std::path::Path) {
         return;
     }
     LINES.store(0, SeqCst);
+    // MGM_HOST_USE_ENVIRONMENT would read what an earlier input left.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(b"MGM_")) {
+        // SAFETY: no other thread reads the environment now.
+        unsafe { std::env::remove_var(name) };
+    }
     let start = || {
         // SAFETY: as many octets as the size says, or a size that is refused; the string and the
         // table live as long as the call.
