@@ -27,7 +27,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs daemon install-lib demo test test-all nightly soak fuzz check header install clean \
+.PHONY: all help bench bench-peers build lib programs protocols daemon install-lib demo test test-all nightly soak fuzz check header install clean \
     deps-demo deps-test deps-test-all
 all: build
 
@@ -46,7 +46,7 @@ help:
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
-build: lib programs
+build: lib programs protocols
 
 # cargo knows best what is out of date, so it is always asked.
 lib:
@@ -66,6 +66,15 @@ daemon:
 	@cmp -s $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd || cp -f $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd
 
 HEADERS := $(wildcard include/*.h c-tests/*.h)
+
+# The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
+PROTOCOLS :=
+PROTOCOL_SOURCES = $(wildcard protocols/common/*.c)
+PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
+PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
+protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(wildcard protocols/tests/unit_*.c))
+$(BUILD)/bin/protocol_unit_common: protocols/tests/unit_common.c $(PROTOCOL_SOURCES) $(PROTOCOL_HEADERS) | lib
+	$(CC) $(PROTOCOL_CFLAGS) $(filter %.c,$^) -o $@ $(MGM)
 $(BUILD)/bin/startup: c-tests/startup.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)
 $(BUILD)/bin/startup_protocol.so: c-tests/startup_protocol.c $(HEADERS) | lib

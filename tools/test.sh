@@ -104,6 +104,12 @@ rust_tests() {
 }
 
 startup() { one "startup, linked with libmgm" env -u MGM_FORWARDER MGM_LOG=off build/bin/startup; }
+protocols_units() {
+    local unit
+    for unit in build/bin/protocol_unit_*; do
+        suite "Protocols: $(basename "$unit")" "$unit"
+    done
+}
 installation() {
     one "installation: pkg-config, linking, static linking, compatibility headers" \
         c-tests/test_install.sh
@@ -130,6 +136,7 @@ finish_beside() {
 quick_in_c() {
     suite "C: two compilers, linked and loaded, and under sanitizers" c-tests/matrix.sh quick
     suite "Faults" c-tests/tools.sh oom faults unload hangs
+    protocols_units
     title "Programs"
     startup
     installation
@@ -137,6 +144,7 @@ quick_in_c() {
 }
 tools() {
     suite "Faults and tools" c-tests/tools.sh
+    protocols_units
     title "Programs"
     startup
     installation

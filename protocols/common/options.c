@@ -1,0 +1,168 @@
+#include "options.h"
+#include "log.h"
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef MGM_PROTOCOLS_VERSION
+#define MGM_PROTOCOLS_VERSION "unknown"
+#endif
+
+static void add_word(options *o, char *word)
+{
+    char **more = realloc(o->words, ((size_t)o->count + 1) * sizeof *more);
+    if (more == NULL || word == NULL)
+        die("out of memory");
+    o->words = more;
+    o->words[o->count++] = word;
+}
+
+static void add_file(options *o, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL, *rest, *word;
+    size_t size = 0;
+    if (file == NULL)
+        die("%s: %s", path, strerror(errno));
+    while (getline(&line, &size, file) >= 0) {
+        char *comment = strchr(line, '#');
+        if (comment != NULL)
+            *comment = 0;
+        for (word = strtok_r(line, " \t\r\n", &rest); word != NULL; word = strtok_r(NULL, " \t\r\n", &rest))
+            add_word(o, strdup(word));
+    }
+    if (ferror(file))
+        die("%s: %s", path, strerror(errno));
+    free(line);
+    fclose(file);
+}
+
+void options_begin(options *o, int argc, char **argv)
+{
+    memset(o, 0, sizeof *o);
+    for (int n = 1; n < argc; n++) {
+        if (strncmp(argv[n], "--config=", 9) == 0) {
+            add_file(o, argv[n] + 9);
+        } else if (strcmp(argv[n], "--config") == 0) {
+            if (++n == argc)
+                usage_error("--config needs a file");
+            add_file(o, argv[n]);
+        } else {
+            add_word(o, argv[n]);
+        }
+    }
+}
+
+bool options_next(options *o)
+{
+    static char name[64];
+    const char *equals;
+    size_t length;
+    if (o->at == o->count)
+        return false;
+    o->word = o->words[o->at++];
+    o->name = o->value = NULL;
+    if (strncmp(o->word, "--", 2) != 0)
+        return true;
+    equals = strchr(o->word, '=');
+    length = equals ? (size_t)(equals - o->word) - 2 : strlen(o->word) - 2;
+    if (length == 0 || length >= sizeof name)
+        usage_error("no option: %s", o->word);
+    memcpy(name, o->word + 2, length);
+    name[length] = 0;
+    o->name = name;
+    o->value = equals ? equals + 1 : NULL;
+    return true;
+}
+
+const char *options_value(options *o)
+{
+    if (o->value == NULL) {
+        if (o->at == o->count)
+            usage_error("--%s needs a value", o->name);
+        o->value = o->words[o->at++];
+    }
+    return o->value;
+}
+
+unsigned options_number(options *o, unsigned least, unsigned most)
+{
+    unsigned number;
+    if (!parse_number(options_value(o), least, most, &number))
+        usage_error("--%s %s: a number from %u to %u is allowed", o->name, o->value, least, most);
+    return number;
+}
+
+bool options_common(options *o, uint32_t *component)
+{
+    if (o->name == NULL)
+        return false;
+    if (strcmp(o->name, "log") == 0) {
+        if (!log_level_set(options_value(o)))
+            usage_error("--log %s: off, error, warn, info and debug are allowed", o->value);
+    } else if (strcmp(o->name, "component") == 0) {
+        *component = options_number(o, 1, 0xffffffff);
+    } else if (strcmp(o->name, "version") == 0) {
+        printf("%s %s\n", log_program, MGM_PROTOCOLS_VERSION);
+        exit(0);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool parse_number(const char *text, unsigned least, unsigned most, unsigned *number)
+{
+    char *end;
+    unsigned long value;
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    errno = 0;
+    value = strtoul(text, &end, 10);
+    if (errno != 0 || *end != 0 || value < least || value > most)
+        return false;
+    *number = (unsigned)value;
+    return true;
+}
+
+bool parse_address(const char *text, uint32_t *address) { return inet_pton(AF_INET, text, address) == 1; }
+
+bool parse_prefix(const char *text, uint32_t *network, uint32_t *mask)
+{
+    char address[16];
+    const char *slash = strchr(text, '/');
+    size_t length = slash ? (size_t)(slash - text) : strlen(text);
+    unsigned bits = 32;
+    if (length >= sizeof address)
+        return false;
+    memcpy(address, text, length);
+    address[length] = 0;
+    if (!parse_address(address, network) || (slash != NULL && !parse_number(slash + 1, 0, 32, &bits)))
+        return false;
+    *mask = bits == 0 ? 0 : htonl(0xffffffffu << (32 - bits));
+    return (*network & ~*mask) == 0;
+}
+
+void prefix_add(prefix_rule **list, const char *text, bool permit)
+{
+    prefix_rule *rule = calloc(1, sizeof *rule);
+    if (rule == NULL)
+        die("out of memory");
+    if (!parse_prefix(text, &rule->network, &rule->mask))
+        usage_error("%s: not an address, nor a prefix such as 239.0.0.0/8", text);
+    rule->permit = permit;
+    while (*list != NULL)
+        list = &(*list)->next;
+    *list = rule;
+}
+
+bool prefix_permits(const prefix_rule *list, uint32_t address, bool otherwise)
+{
+    for (; list != NULL; list = list->next)
+        if ((address & list->mask) == list->network)
+            return list->permit;
+    return otherwise;
+}

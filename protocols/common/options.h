@@ -1,0 +1,40 @@
+/* The command line, and files of the same words. */
+#ifndef COMMON_OPTIONS_H
+#define COMMON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A list of words, read one by one: "--name", "--name=value", "--name value" and plain words. --config FILE puts the words of
+ * the file in its place: separated by blanks and line ends; '#' begins a comment. */
+typedef struct options {
+    char **words;
+    int count, at;
+    const char *name;    /* of the option at hand, without its dashes; NULL for a plain word */
+    const char *word;    /* the plain word, or the option as it was written */
+    const char *value;   /* what stood behind '=', or NULL */
+} options;
+
+void options_begin(options *o, int argc, char **argv);
+bool options_next(options *o);               /* false: that was all */
+const char *options_value(options *o);       /* the option's value; without one the program ends */
+unsigned options_number(options *o, unsigned least, unsigned most);
+
+/* What every protocol has: --log LEVEL, --component N (into *component), --version. True: it was one of them. */
+bool options_common(options *o, uint32_t *component);
+
+/* The text as a number from `least` to `most`; as an address; false: it is none. */
+bool parse_number(const char *text, unsigned least, unsigned most, unsigned *number);
+bool parse_address(const char *text, uint32_t *address);
+
+/* Prefixes as 239.0.0.0/8 or 10.0.0.1, in network byte order, with a verdict each: the first that fits counts. */
+typedef struct prefix_rule {
+    struct prefix_rule *next;
+    uint32_t network, mask;
+    bool permit;
+} prefix_rule;
+bool parse_prefix(const char *text, uint32_t *network, uint32_t *mask);
+void prefix_add(prefix_rule **list, const char *text, bool permit); /* at the end; a bad prefix ends the program */
+bool prefix_permits(const prefix_rule *list, uint32_t address, bool otherwise);
+
+#endif
