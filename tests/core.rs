@@ -2,6 +2,8 @@
 
 #[path = "core/devices.rs"]
 mod devices;
+#[path = "core/found.rs"]
+mod found;
 #[path = "core/lifetimes.rs"]
 mod lifetimes;
 #[path = "core/ownership.rs"]

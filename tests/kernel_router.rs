@@ -17,6 +17,8 @@ mod expected;
 mod fork;
 #[path = "kernel_router/load.rs"]
 mod load;
+#[path = "kernel_router/measured.rs"]
+mod measured;
 #[path = "kernel_router/process.rs"]
 mod process;
 #[path = "kernel_router/restart.rs"]

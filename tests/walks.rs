@@ -259,6 +259,22 @@ fn e9_what_a_change_concerns_comes_first() {
     stage.mgm.stop().unwrap();
 }
 
+/// An answer that a wider change has overtaken is asked for again at once, and not when the walk of that
+/// change comes by: it may rest.
+#[test]
+fn e9_a_narrow_change_does_not_wait_for_a_wider_one() {
+    let (stage, _) = Stage::new();
+    stage.plane.held.store(80, SeqCst);
+    stage.plane.tell(source(80), 32);
+    wait_for("the look", || stage.plane.asked() == [80]);
+    stage.plane.moved.store(FLOWS.into(), SeqCst);
+    stage.plane.tell_everything();
+    stage.plane.held.store(0, SeqCst);
+    wait_for("what follows", || stage.plane.asked().len() > 3);
+    assert_eq!(stage.plane.asked()[..3], [80, 80, 1]);
+    stage.mgm.stop().unwrap();
+}
+
 /// A walk that takes long is not taken for a client that hangs, though a thread looks out for these.
 #[test]
 fn e9_a_walk_that_works_is_not_one_that_hangs() {

@@ -152,6 +152,27 @@ pub trait Forwarder: Send + Sync {
         None
     }
 
+    /// Whether entries may be there that an earlier program left and that the group manager has not been
+    /// told of.
+    fn takes_over(&self) -> bool {
+        false
+    }
+
+    /// Gives some of these entries before their turn: those that a membership covers and that come after
+    /// `after`, each with the interface that its packets come in on. Another thread may be being told of
+    /// some of them at this moment. It gives none when no more are there. Each is to be answered with
+    /// [`Self::claimed`].
+    fn claim(
+        &self,
+        _of: SourceGroup,
+        _after: Option<SourceGroup>,
+        _each: &mut dyn FnMut(SourceGroup, IfKey),
+    ) {
+    }
+
+    /// The group manager has its own entry for such a flow now, or has refused the flow.
+    fn claimed(&self, _flow: SourceGroup, _taken: bool) {}
+
     /// Whether the plane has an entry for a flow for which none has been programmed, because an
     /// earlier program left it or the flow was refused. Its counts go on.
     fn has_entry(&self, _flow: SourceGroup) -> bool {
@@ -194,6 +215,14 @@ pub trait Upcalls: Sync {
     /// options, at least 20 octets, and as much of its data as the plane has. The plane keeps the
     /// packet and forwards it when the entry comes.
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
+
+    /// An earlier program left an entry for this flow, whose packets come in on `arrival`. False: the
+    /// flow is refused for now.
+    fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool;
+
+    /// The entry of a flow that was found no longer keeps what it was found with. It must be programmed
+    /// as the core wants it.
+    fn taken_over(&self, flow: SourceGroup);
 
     /// A packet came in on `arrival`, which is not its entry's iif. `packet` is as above.
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);

@@ -47,6 +47,8 @@ pub struct Mgm<C: 'static> {
     pub(crate) latest: AtomicU64,
     /// True from the beginning of a start to the end of the stop.
     pub(crate) active: AtomicBool,
+    /// The forwarder may have entries that an earlier program left.
+    pub(crate) takes_over: AtomicBool,
     /// The library's own threads.
     pub(crate) pool: Pool,
     /// Starts what serves clients in other processes.
@@ -79,6 +81,7 @@ impl<C: Callbacks> Mgm<C> {
             host_clock: AtomicBool::new(false),
             latest: AtomicU64::new(0),
             active: AtomicBool::new(false),
+            takes_over: AtomicBool::new(false),
             pool: Pool::new(),
             serve,
         }
@@ -293,6 +296,9 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
+        if flags.forward {
+            self.claim(of);
+        }
         loop {
             // Before the call, which performs whatever is to be done by then.
             let needed =
@@ -306,9 +312,14 @@ impl<C: Callbacks> Mgm<C> {
             };
             // The last other membership of the source may have gone in between.
             if self.call(client, add)? == Adding::Done {
-                return Ok(());
+                break;
             }
         }
+        // What was found finds the membership already: each is programmed once.
+        if flags.join {
+            self.claim(of);
+        }
+        Ok(())
     }
 
     /// MgmDeleteGroupMembershipEntry (rules D1 to D9).
@@ -319,6 +330,9 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
+        if flags.forward {
+            self.claim(of);
+        }
         self.call(client, |core, now| core.delete_membership(now, client, of, interface, flags))
     }
 
@@ -329,6 +343,7 @@ impl<C: Callbacks> Mgm<C> {
         flow: SourceGroup,
         upstream: Ipv4Addr,
     ) -> Result<(), Error> {
+        self.claim(flow);
         self.call(client, |core, _| core.set_upstream(client, flow, upstream))
     }
 

@@ -15,6 +15,7 @@
 //! | `host_calls` | which threads are inside the host's functions |
 //! | `upcalls` | what time brings, and the forwarder's upcalls |
 //! | `walks` | looks at the routes toward many sources |
+//! | `claims` | flows that an earlier program left in the plane |
 //! | `duties` | what the library's own threads do |
 //! | `start_stop`, `settings` | starting and stopping |
 //! | `service` | what serves clients in other processes, as a trait |
@@ -26,6 +27,7 @@
 
 pub(crate) mod bells;
 pub mod callbacks;
+pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod deliver;
 pub(crate) mod duties;

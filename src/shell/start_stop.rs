@@ -166,6 +166,8 @@ impl<C: Callbacks> Mgm<C> {
                 return Err(reason);
             }
         };
+        // The first call may concern what was found.
+        self.takes_over.store(forwarder.takes_over(), Relaxed);
         if let Some(running) = self.lock().whole() {
             (running.control, running.service, running.closed) = (control, service, false);
         }

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::plane::Stale;
-use crate::core::{Admission, Looked};
+use crate::core::{Admission, Core, Looked};
 use crate::error::Error;
 use crate::forwarder::{Turn, Upcalls};
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::perform::Call;
-use crate::types::{IfKey, SourceGroup};
+use crate::types::{IfKey, Millis, SourceGroup};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -125,15 +125,9 @@ impl<C: Callbacks> Mgm<C> {
         packet: &[u8],
     ) -> Result<(), Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
-        let admission = loop {
-            let looked = self.look_for_new(call, flow, arrival)?;
-            let asked =
-                self.ask_core(call, |core, now| core.packet(now, flow, arrival, packet, looked));
-            // Its entry was deleted in between.
-            if asked != Ok(Admission::RouteNeeded) {
-                break asked;
-            }
-        };
+        let admission = self.admit(call, flow, arrival, |core, now, looked| {
+            core.packet(now, flow, arrival, packet, looked)
+        });
         match admission {
             Ok(Admission::Refused) => {
                 self.refuse(call, flow);
@@ -144,6 +138,24 @@ impl<C: Callbacks> Mgm<C> {
             Err(error) => {
                 self.refuse(call, flow);
                 Err(error)
+            }
+        }
+    }
+
+    /// Asks the core about a flow that has no entry, with the route toward its source.
+    pub(crate) fn admit(
+        &'static self,
+        call: &mut Call,
+        flow: SourceGroup,
+        arrival: IfKey,
+        mut ask: impl FnMut(&mut Core, Millis, Option<Looked>) -> Result<Admission, Error>,
+    ) -> Result<Admission, Error> {
+        loop {
+            let looked = self.look_for_new(call, flow, arrival)?;
+            let asked = self.ask_core(call, |core, now| ask(core, now, looked))?;
+            // Otherwise its entry was deleted in between.
+            if asked != Admission::RouteNeeded {
+                return Ok(asked);
             }
         }
     }
@@ -207,6 +219,23 @@ impl<C: Callbacks> Mgm<C> {
 impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         self.unattended("new flow", |call| self.new_flow(call, flow, arrival, packet));
+    }
+
+    fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {
+        let mut taken = false;
+        self.unattended("flow that was found", |call| {
+            taken = self.found_flow(call, flow, arrival)?;
+            Ok(())
+        });
+        taken
+    }
+
+    fn taken_over(&self, flow: SourceGroup) {
+        self.unattended("flow that was taken over", |call| {
+            self.with_in(call.epoch, |running| {
+                running.retry_all |= running.core.program_again(flow).is_err();
+            })
+        });
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {

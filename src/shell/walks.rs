@@ -369,14 +369,16 @@ impl<C> Running<C> {
         place: Concerned,
         looked: Looked,
     ) -> Result<(), Error> {
+        let outdated = |source| self.core.has_route_changed(source, looked.as_of);
         match (place, whose) {
-            (Concerned::Source(source), _) => self.core.source_rerouted(source, looked),
-            // The walk of the change that came meanwhile will find the flow.
-            (Concerned::Flow(flow), Whose::Pool(_))
-                if self.core.has_route_changed(flow.source(), looked.as_of) =>
-            {
-                Ok(())
+            // The walk will come by again because of the change that came meanwhile. A narrower one
+            // does not wait for that.
+            (Concerned::Source(source), Whose::Pool(EVERYTHING)) if outdated(source) => Ok(()),
+            (Concerned::Flow(flow), Whose::Pool(EVERYTHING)) if outdated(flow.source()) => Ok(()),
+            (Concerned::Source(source), Whose::Pool(_)) if outdated(source) => {
+                self.core.look_at_source_later(source)
             }
+            (Concerned::Source(source), _) => self.core.source_rerouted(source, looked),
             (Concerned::Flow(flow), _) => self.core.rerouted(now, flow, looked, false),
         }
     }

@@ -142,7 +142,8 @@ netns_tests! {
         // The next one finds it; one that took nothing over leaves nothing.
         let router = start(&left);
         router.take(&[&a]);
-        router.seen.wait_no_cache(flow(2, 1));
+        let found = Event::Found { flow: flow(2, 1), arrival: a.key() };
+        router.seen.wait("the entry", |e| *e == found);
         router.stop();
         assert_eq!(run("ip mroute show"), "");
         let router = Router::start(0);

@@ -4,7 +4,9 @@ use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::{Cable, limit_descriptors, run, wait_for};
 use crate::netns_tests;
-use crate::stage::{KernelEntry, Protocol, Router, SetOnDrop, any, kernel_entries, three_cables};
+use crate::stage::{
+    JOIN, KernelEntry, Protocol, Router, SetOnDrop, Told, any, kernel_entries, three_cables,
+};
 use mgm::shell::manager::Mgm;
 use mgm::shell::settings::{ForwarderChoice, Settings};
 use mgm::types::SourceGroup;
@@ -139,6 +141,97 @@ netns_tests! {
         mgm.unwrap().stop().unwrap();
         assert_eq!(run("ip mroute show"), "");
         run(&format!("rmdir {directory}"));
+    }
+
+    fn a_join_reaches_all_flows_that_were_found_before_it_returns() {
+        let cables = three_cables();
+        let [a, b, c] = cables.each_ref();
+        let left = Meddler::as_router(&[a, b, c]);
+        // Groups of 100 flows each.
+        let of = |n: u16| SourceGroup::new([10, 1, 0, (n % 100) as u8 + 2].into(), [232, 1, 0, (n / 100) as u8].into());
+        (0..3000).for_each(|n| left.add(of(n), 0, &[1]));
+        let router = Router::with(|settings| settings.multicast_socket = Some(left.descriptor()));
+        router.take(&[a, b, c]);
+        // The last ones, which would have their turn last.
+        router.join(any(of(2900)), c.key());
+        let reached = |group: SourceGroup| {
+            let entries = kernel_entries();
+            let its = entries.iter().filter(|k| k.flow.group() == group.group());
+            its.filter(|k| k.oifs == ["b", "c"]).count()
+        };
+        assert_eq!(reached(of(2900)), 100);
+        // One of them alone.
+        router.join(of(1550), c.key());
+        assert_eq!(reached(of(1500)), 1);
+        // From inside a callback as well: at the latest when it has returned.
+        let (mgm, id, on, group) = (router.mgm, router.id, c.key(), any(of(1000)));
+        router.protocol.on_call(move |told| {
+            if *told == (Told::Join { of: any(flow(2, 9)), member: true }) {
+                mgm.add_membership(id, group, on, JOIN).unwrap();
+            }
+        });
+        let (_, other) = router.another(200);
+        let d = Cable::new("d", Some("10.4.0.1/24"));
+        router.mgm.take_interface(other, d.key()).unwrap();
+        router.mgm.add_membership(other, any(flow(2, 9)), d.key(), JOIN).unwrap();
+        assert_eq!(reached(group), 100);
+        // All the others come by themselves.
+        wait_for("all flows", || (router.total_entries() == 3000).then_some(()));
+    }
+
+    fn nothing_that_is_in_use_is_deleted_when_the_takeover_ends() {
+        let cables = three_cables();
+        let [a, b, c] = cables.each_ref();
+        let d = Cable::new("d", Some("10.4.0.1/24"));
+        let left = Meddler::as_router(&[a, b, c, &d]);
+        const FLOWS: u16 = 5000;
+        let of = |n: u16| {
+            let [x, y] = n.to_be_bytes();
+            SourceGroup::new([10, 1, 16 + x, y].into(), [232, 1, 0, 1].into())
+        };
+        run("ip route add 10.1.0.0/16 dev a");
+        // What one protocol wants; what a client that hangs is asked about; what nobody takes.
+        (0..FLOWS).for_each(|n| left.add(of(n), 0, &[1]));
+        let hung = [1, 2, 3].map(|n| SourceGroup::new([10, 3, 0, 2].into(), [232, 3, 0, n].into()));
+        hung.iter().for_each(|f| left.add(*f, 2, &[1]));
+        let unclaimed = SourceGroup::new([10, 4, 0, 2].into(), [232, 4, 0, 1].into());
+        left.add(unclaimed, 3, &[1]);
+        let router = Router::with(|settings| {
+            settings.multicast_socket = Some(left.descriptor());
+            // Flows that are there count for no limit on new ones.
+            settings.max_new_mfes_per_second = 10;
+        });
+        let (hangs, id) = router.another(200);
+        let go_on = &*Box::leak(Box::new(AtomicBool::new(false)));
+        hangs.on_call(|told| {
+            if matches!(told, Told::Rpf(_)) {
+                while !go_on.load(SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let _go_on = SetOnDrop(go_on);
+        router.mgm.take_interface(id, c.key()).unwrap();
+        router.take(&[a, b]);
+        router.join(any(of(0)), b.key());
+        wait_for("the takeover", || (router.total_entries() == usize::from(FLOWS)).then_some(()));
+        let over = Instant::now() + Duration::from_secs(60);
+        while !router.logged("the takeover is over") {
+            assert!(Instant::now() < over, "{:?}", router.lines());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(router.logged("5003 entries were claimed, 1 were deleted"), "{:?}", router.lines());
+        // One that is still asked about goes on as it was found.
+        let oifs = |f: SourceGroup| kernel_entries().into_iter().find(|k| k.flow == f).map(|k| k.oifs);
+        assert!(hung.iter().all(|f| oifs(*f) == Some(vec!["b".into()])), "{:?}", hung.map(oifs));
+        assert_eq!(oifs(unclaimed), None);
+        assert_eq!(kernel_entries().iter().filter(|k| k.oifs == ["b"]).count(), usize::from(FLOWS) + 3);
+        send(c, hung[1], b"goes on");
+        assert!(b.wait_receive().ends_with(b"goes on"));
+        // Once it is answered, it is what clients want.
+        go_on.store(true, SeqCst);
+        wait_for("the answers", || hung.iter().all(|f| oifs(*f) == Some(vec![])).then_some(()));
+        router.agrees_with_kernel();
     }
 
     fn an_interface_counts_nothing_that_the_program_before_forwarded() {

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     NoCache { flow: SourceGroup, arrival: IfKey, header: Vec<u8> },
+    Found { flow: SourceGroup, arrival: IfKey },
+    TakenOver(SourceGroup),
     WrongInterface { flow: SourceGroup, arrival: IfKey, header: Vec<u8> },
     Routes(Ipv4Addr, u8),
     Up(IfKey, bool),
@@ -24,6 +26,8 @@ impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoCache { flow, arrival, .. } => write!(f, "new {flow} on {arrival}"),
+            Self::Found { flow, arrival } => write!(f, "found {flow} on {arrival}"),
+            Self::TakenOver(flow) => write!(f, "taken over {flow}"),
             Self::WrongInterface { flow, arrival, .. } => write!(f, "wrong {flow} on {arrival}"),
             Self::Routes(network, len) => write!(f, "routes {network}/{len}"),
             Self::Up(interface, up) => write!(f, "{interface} up {up}"),
@@ -99,6 +103,15 @@ impl Recorder {
 impl Upcalls for Recorder {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         self.add(Event::NoCache { flow, arrival, header: header.to_vec() });
+    }
+
+    fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {
+        self.add(Event::Found { flow, arrival });
+        true
+    }
+
+    fn taken_over(&self, flow: SourceGroup) {
+        self.add(Event::TakenOver(flow));
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {

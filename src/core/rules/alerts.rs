@@ -111,11 +111,16 @@ impl Core {
             return Ok(());
         }
         if self.route_changes.concern(source, as_of) {
-            self.relook.try_reserve(1)?;
-            self.look_later(Relook::Source { source });
-            return Ok(());
+            return self.look_at_source_later(source);
         }
         self.move_source(source, route.map(|route| route.interface))
+    }
+
+    /// Asks for another look at the route toward a source.
+    pub fn look_at_source_later(&mut self, source: Ipv4Addr) -> Result<(), Error> {
+        self.relook.try_reserve(1)?;
+        self.look_later(Relook::Source { source });
+        Ok(())
     }
 
     /// A packet has shown where a source lies: news where no owner was known toward it (decision

@@ -119,12 +119,14 @@ pub struct Waiting {
 impl Core {
     /// Whether a new flow may be resolved (rule G1). At the cap the oldest negative entry makes
     /// room. Room for one change of the plane must have been reserved.
-    pub(in crate::core) fn admit(&mut self, now: Millis, source: Ipv4Addr) -> bool {
+    ///
+    /// A flow that was found (not `new`) counts for no rate, since it is established.
+    pub(in crate::core) fn admit(&mut self, now: Millis, source: Ipv4Addr, new: bool) -> bool {
         // An entry that is being built anew counts once.
         let known = self.by_source.len();
         let full = known >= self.admissions.limits.max_mfes as usize;
         let oldest = self.negatives.oldest();
-        if (full && oldest.is_none()) || !self.admissions.within_rates(now, source) {
+        if (full && oldest.is_none()) || (new && !self.admissions.within_rates(now, source)) {
             self.admissions.refused += 1;
             return false;
         }

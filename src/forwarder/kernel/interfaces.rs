@@ -109,6 +109,7 @@ impl Plane {
         vifs.insert(key, vif);
         drop(vifs);
         self.end_all_refused(&mut entries);
+        self.tell_left_again(&mut entries);
         drop(entries);
         self.warn_of_reverse_path_filter(key);
         Ok(())

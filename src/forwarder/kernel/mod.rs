@@ -8,7 +8,7 @@
 //! | `mroute` | opens the socket, programs entries, reads counters |
 //! | `batch` | programs many entries at once |
 //! | `refused` | flows that get no entry for now |
-//! | `takeover` | a restart with the socket of an earlier program |
+//! | `takeover`, `left` | a restart with the socket of an earlier program |
 //! | `vifs`, `numbers`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `igmp` | IGMP packets that the kernel reports as new flows |
@@ -28,6 +28,7 @@ mod foreign;
 pub mod fuzzing;
 mod igmp;
 mod interfaces;
+mod left;
 mod mroute;
 mod netlink;
 mod notify;
@@ -338,6 +339,27 @@ impl Forwarder for KernelForwarder {
 
     fn bars_incoming_devices(&self) -> bool {
         true
+    }
+
+    fn takes_over(&self) -> bool {
+        self.plane.get().is_some_and(|plane| plane.entries.lock().takeover.is_under_way())
+    }
+
+    fn claim(
+        &self,
+        of: SourceGroup,
+        after: Option<SourceGroup>,
+        each: &mut dyn FnMut(SourceGroup, IfKey),
+    ) {
+        if let Some(plane) = self.plane.get() {
+            plane.claim(of, after, each);
+        }
+    }
+
+    fn claimed(&self, flow: SourceGroup, taken: bool) {
+        if let Some(plane) = self.plane.get() {
+            plane.claimed(flow, taken);
+        }
     }
 
     fn has_entry(&self, flow: SourceGroup) -> bool {

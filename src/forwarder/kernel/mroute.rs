@@ -15,6 +15,7 @@ use crate::types::{Counters, SourceGroup};
 use hashbrown::HashMap;
 use std::ffi::c_ulong;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 /// The kernel reads the parent of an entry without oifs and does nothing with it. The last number
 /// is the least likely one to belong to a device, whose packets would then count as forwarded.
@@ -258,7 +259,8 @@ impl Plane {
         self.check(entries, flow)?;
         let (source, group) = (flow.source(), flow.group());
         let Some(state) = &change.state else {
-            if entries.takeover.keeps(flow) {
+            if entries.takeover.left.keeps(flow, Instant::now()) {
+                sys::signal(&self.wake);
                 return Ok(());
             }
             // A deletion does not remove a flow that waits for its entry, and the kernel reports no

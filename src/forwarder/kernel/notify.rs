@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
-use super::pump::{Place, Pump, Work};
+use super::pump::{PREPARED, Place, Pump, Work};
 use super::{Plane, foreign, takeover};
-use crate::core::PacketHead;
 use crate::sys::{self, Errno};
 use crate::types::SourceGroup;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -64,8 +64,10 @@ pub enum News {
     Routes { network: u32, len: u8 },
     /// An entry is not what it should be.
     Lost(SourceGroup),
-    /// An earlier program left an entry whose packets come in on this VIF.
-    Found { flow: SourceGroup, vif: u8 },
+    /// An earlier program left an entry.
+    Found(SourceGroup),
+    /// One that the group manager has heard of, and that is to be as it wants it from now on.
+    TakenOver(SourceGroup),
 }
 
 /// Notifications, as a kind of work.
@@ -87,7 +89,13 @@ impl Work for Notifications {
         Place::Top
     }
 
-    fn prepare(_: &Plane, _: &[News]) {}
+    fn prepare(plane: &Plane, news: &[News]) {
+        let source = |news: &News| match news {
+            News::Found(flow) => Some(flow.source()),
+            _ => None,
+        };
+        plane.find_many(&news.iter().filter_map(source).collect::<SmallVec<[_; PREPARED]>>());
+    }
 
     fn hand_on(plane: &Plane, news: &News) {
         match *news {
@@ -98,13 +106,8 @@ impl Work for Notifications {
             // The group manager has none for (*,G) and (*,*).
             News::Lost(flow) if !flow.has_source() => {}
             News::Lost(flow) => plane.upcalls.entry_lost(flow),
-            News::Found { flow, vif } => {
-                let arrival = plane.vifs.read().arrival(vif.into());
-                if let Some(arrival) = arrival {
-                    let header = PacketHead::of_flow(flow);
-                    plane.upcalls.no_cache(flow, arrival, header.as_bytes());
-                }
-            }
+            News::Found(flow) => plane.tell_found(flow),
+            News::TakenOver(flow) => plane.upcalls.taken_over(flow),
         }
     }
 }
@@ -185,13 +188,13 @@ impl Watcher {
         let entries = plane.entries.lock();
         let busy = self.retry || entries.foreign.busy();
         let refused = entries.refused.next_end();
-        let takeover = entries.takeover.next_step();
+        let takeover = entries.takeover.next_step(now);
         drop(entries);
         let everything = self.changes.everything.then_some(self.everything_after);
         let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused, takeover];
         let at = at.into_iter().flatten().min()?;
         // It is rounded up, so that the time has come when the wait is over.
-        Some(at.saturating_duration_since(now).as_millis() as u32 + 1)
+        Some(if at <= now { 0 } else { (at - now).as_millis() as u32 + 1 })
     }
 
     fn read_changes(&mut self, plane: &Plane) {

@@ -1,8 +1,9 @@
 //! A restart without a gap: an earlier program hands over the table's socket, and the kernel goes
 //! on forwarding by the entries that this program left.
 //!
-//! Each entry that was found is reported as a new flow once its incoming interface has been taken,
-//! and the group manager makes its own entry for it. Clients take a while to add their memberships
+//! Each entry that was found is told to the group manager once its incoming interface has been taken,
+//! as fast as it takes them, and those that a call concerns within that call. It makes its own entry
+//! for each. Clients take a while to add their memberships
 //! again (IGMP hears of them within ten seconds of its query), so until [`GRACE`] is over an entry
 //! keeps the outgoing interfaces that it was found with. Then every entry gets exactly the state
 //! that the group manager wants, and entries that nobody claimed are deleted.
@@ -11,24 +12,23 @@
 
 use super::Plane;
 use super::batch::FAMILY;
+use super::left::{Fate, Left};
 use super::mroute::{Entries, HARMLESS_PARENT};
-use super::netlink::{Asker, Attributes, IFINFOMSG, RTMSG, read_u32, rtmsg};
+use super::netlink::{Asker, Attributes, IFINFOMSG, MANY, RTMSG, read_u32, rtmsg};
 use super::notify::News;
 use super::vifs::{NO_PARENT, Programmed};
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
+use crate::sys::sync::unscheduled::MutexGuard;
 use crate::sys::{self, Errno, MAX_VIFS};
-use crate::types::SourceGroup;
-use hashbrown::HashMap;
+use crate::types::{IfKey, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// How long entries keep the outgoing interfaces that they were found with.
 const GRACE: Duration = Duration::from_secs(20);
-/// How often the thread looks whether interfaces have been taken.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How many flows are reported in one step.
+/// How many entries are told, or have their fate, in one step. Other news are told in between.
 pub const STEP: usize = 64;
 
 const IFLA_AF_SPEC: u16 = 26;
@@ -38,27 +38,21 @@ const IPMRA_VIF: u16 = 1;
 const IPMRA_VIFA_IFINDEX: u16 = 1;
 const IPMRA_VIFA_VIF_ID: u16 = 2;
 
-/// An entry that an earlier program left.
-#[derive(Clone, Copy)]
-struct Left {
-    state: Programmed,
-    reported: bool,
-}
-
 /// What is being taken over. Empty in the common case.
 pub struct Takeover {
-    left: HashMap<SourceGroup, Left>,
+    pub left: Left,
     /// VIFs that were found.
     vifs: u32,
     /// When the grace period is over; None: there is nothing to take over.
     end: Option<Instant>,
-    next_look: Instant,
+    /// How many entries were deleted at the end, and how many were not.
+    fates: (usize, usize),
 }
 
 impl Takeover {
     /// Nothing is taken over.
     pub fn new() -> Self {
-        Self { left: HashMap::new(), vifs: 0, end: None, next_look: Instant::now() }
+        Self { left: Left::default(), vifs: 0, end: None, fates: (0, 0) }
     }
 
     /// Whether a takeover is under way.
@@ -72,18 +66,12 @@ impl Takeover {
     }
 
     /// When there is something to do.
-    pub fn next_step(&self) -> Option<Instant> {
-        self.end.map(|end| end.min(self.next_look))
-    }
-
-    /// Whether the entry stays although the group manager deletes it. It may do so only because the
-    /// interface changes hands, so the entry is reported again.
-    pub fn keeps(&mut self, flow: SourceGroup) -> bool {
-        let left = self.left.get_mut(&flow);
-        left.is_some_and(|left| {
-            left.reported = false;
-            true
-        })
+    pub fn next_step(&self, now: Instant) -> Option<Instant> {
+        let end = self.end?;
+        if self.left.is_busy() {
+            return Some(now);
+        }
+        Some(self.left.next_retry().map_or(end, |retry| end.min(retry)))
     }
 
     /// The number will stand for another device. No entry that was found may go out of that device,
@@ -94,23 +82,23 @@ impl Takeover {
             return;
         }
         self.vifs &= !bit;
-        for left in self.left.values_mut() {
-            left.state.oifs &= !bit;
-            if left.state.parent == vif {
-                left.state = Programmed { parent: NO_PARENT, oifs: 0 };
+        for (_, state) in self.left.states() {
+            state.oifs &= !bit;
+            if state.parent == vif {
+                *state = Programmed { parent: NO_PARENT, oifs: 0 };
             }
         }
     }
 
     /// The state of an entry while it keeps the outgoing interfaces that it was found with.
     pub fn merge(&self, flow: SourceGroup, wanted: Programmed) -> Programmed {
-        match self.left.get(&flow) {
+        match self.left.state(flow) {
             // With another iif, or none, the list that was found would make packets loop or leak.
-            Some(left) if wanted.parent == left.state.parent => {
-                Programmed { parent: wanted.parent, oifs: wanted.oifs | left.state.oifs }
+            Some(found) if wanted.parent == found.parent => {
+                Programmed { parent: wanted.parent, oifs: wanted.oifs | found.oifs }
             }
             // The route or its owner may be known soon.
-            Some(left) if wanted.oifs == 0 && wanted.parent == NO_PARENT => left.state,
+            Some(found) if wanted.oifs == 0 && wanted.parent == NO_PARENT => found,
             _ => wanted,
         }
     }
@@ -208,14 +196,12 @@ impl Plane {
                 full => room = full,
             }
         })?;
-        let takeover = &mut entries.takeover;
-        let room = room.is_ok() && takeover.left.try_reserve(found.len()).is_ok();
-        if !room || entries.programmed.try_reserve(found.len()).is_err() {
+        if room.is_err() || entries.programmed.try_reserve(found.len()).is_err() {
             return Err(libc::ENOMEM);
         }
+        entries.takeover.left = Left::new(&found)?;
         for (flow, state) in found {
             entries.note(flow, Some(state));
-            entries.takeover.left.insert(flow, Left { state, reported: false });
         }
         entries.takeover.vifs = vifs.in_kernel;
         entries.takeover.end = Some(Instant::now() + GRACE);
@@ -229,62 +215,60 @@ impl Plane {
         let mut entries = self.entries.lock();
         let mut left = std::mem::take(&mut entries.takeover.left);
         let mut result = Ok(());
-        left.retain(|&flow, Left { state, .. }| {
+        for (flow, &mut state) in left.states() {
             let (source, group) = (flow.source(), flow.group());
             if state.parent != NO_PARENT {
                 let written = sys::add_mfc(&self.socket, source, group, state.parent, state.oifs);
                 result = result.and(written);
-                return true;
+                continue;
             }
             // The flow's next packet makes it anew.
             self.delete_foreign(flow);
             entries.note(flow, None);
             self.drain_own(&mut entries);
-            false
-        });
+        }
+        left.keep_those_with_iif();
         entries.takeover.left = left;
         result
     }
 
-    /// Reports entries that were found and whose interface has been taken. In the end it gives up
-    /// what was found.
+    /// Finds out which entries are to be told next, and in the end what becomes of each.
     pub(super) fn take_over(&self, queue: &mut Vec<News>) {
         let now = Instant::now();
         let mut entries = self.entries.lock();
         let Some(end) = entries.takeover.end.filter(|_| !entries.stopped) else { return };
-        if now >= end {
-            self.end_takeover(&mut entries, queue);
-            return;
-        }
-        if now < entries.takeover.next_look {
-            return;
-        }
-        entries.takeover.next_look = now + LOOK_EVERY;
         let vifs = self.vifs.read();
-        let due = |left: &Left| !left.reported && vifs.arrival(left.state.parent.into()).is_some();
-        let takeover = &mut entries.takeover;
-        for (&flow, left) in takeover.left.iter_mut().filter(|(_, l)| due(l)).take(STEP) {
-            left.reported = true;
-            queue.push(News::Found { flow, vif: left.state.parent });
+        let due = |vif: u8| vifs.arrival(vif.into()).is_some();
+        if now < end {
+            let mut tell = |flow| queue.push(News::Found(flow));
+            entries.takeover.left.next(now, due, STEP, &mut tell);
+            return;
+        }
+        let mut fates = SmallVec::<[Fate; STEP]>::new();
+        let more = entries.takeover.left.end(due, STEP, &mut |fate| fates.push(fate));
+        drop(vifs);
+        for fate in fates {
+            match fate {
+                Fate::Told(flow) => queue.push(News::Found(flow)),
+                Fate::Claimed(flow) => {
+                    entries.takeover.fates.1 += 1;
+                    queue.push(News::TakenOver(flow));
+                }
+                Fate::Deleted(flow) => {
+                    entries.takeover.fates.0 += 1;
+                    let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
+                    entries.note(flow, None);
+                    self.drain_own(&mut entries);
+                }
+            }
+        }
+        if !more {
+            self.end_takeover(entries);
         }
     }
 
-    /// The grace period is over. This does one step at a time, since all entries may be concerned.
-    fn end_takeover(&self, entries: &mut Entries, queue: &mut Vec<News>) {
-        let some: SmallVec<[(SourceGroup, Left); STEP]> =
-            entries.takeover.left.iter().take(STEP).map(|(flow, left)| (*flow, *left)).collect();
-        for (flow, left) in &some {
-            entries.takeover.left.remove(flow);
-            // The group manager programs it, or deletes it, as it wants it.
-            queue.push(News::Lost(*flow));
-            if !left.reported {
-                let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
-                entries.note(*flow, None);
-            }
-        }
-        if !entries.takeover.left.is_empty() {
-            return;
-        }
+    /// Each entry has had its fate.
+    fn end_takeover(&self, mut entries: MutexGuard<'_, Entries>) {
         let mut vifs = self.vifs.write();
         let unused = entries.takeover.vifs & vifs.in_kernel & !vifs.wanted;
         for (vif, _) in vifs.each(unused) {
@@ -292,6 +276,67 @@ impl Plane {
         }
         vifs.in_kernel &= !unused;
         drop(vifs);
+        let (deleted, claimed) = entries.takeover.fates;
         entries.takeover = Takeover::new();
+        drop(entries);
+        self.upcalls.log(
+            Level::Info,
+            format_args!(
+                "the takeover is over: {claimed} entries were claimed, {deleted} were deleted"
+            ),
+        );
+    }
+
+    /// Tells the group manager of an entry that was found, unless it has been told meanwhile.
+    pub(super) fn tell_found(&self, flow: SourceGroup) {
+        let arrival = {
+            let mut entries = self.entries.lock();
+            let vifs = self.vifs.read();
+            let arrival = |vif: u8| vifs.arrival(vif.into());
+            entries.takeover.left.claim(flow, |vif| arrival(vif).is_some()).and_then(arrival)
+        };
+        if let Some(arrival) = arrival {
+            let taken = self.upcalls.found(flow, arrival);
+            self.claimed(flow, taken);
+        }
+    }
+
+    /// See [`Forwarder::claim`](crate::forwarder::Forwarder::claim).
+    pub(super) fn claim(
+        &self,
+        of: SourceGroup,
+        after: Option<SourceGroup>,
+        each: &mut dyn FnMut(SourceGroup, IfKey),
+    ) {
+        let mut entries = self.entries.lock();
+        let vifs = self.vifs.read();
+        let arrival = |vif: u8| vifs.arrival(vif.into());
+        entries.takeover.left.claim_under(
+            of,
+            after,
+            |vif| arrival(vif).is_some(),
+            MANY,
+            &mut |flow, vif| {
+                if let Some(arrival) = arrival(vif) {
+                    each(flow, arrival);
+                }
+            },
+        );
+    }
+
+    /// See [`Forwarder::claimed`](crate::forwarder::Forwarder::claimed).
+    pub(super) fn claimed(&self, flow: SourceGroup, taken: bool) {
+        self.entries.lock().takeover.left.claimed(flow, taken, Instant::now());
+        if !taken {
+            sys::signal(&self.wake);
+        }
+    }
+
+    /// An interface has been taken: the entries that came in on it are told.
+    pub(super) fn tell_left_again(&self, entries: &mut Entries) {
+        if entries.takeover.is_under_way() {
+            entries.takeover.left.tell_again();
+            sys::signal(&self.wake);
+        }
     }
 }

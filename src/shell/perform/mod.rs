@@ -397,6 +397,12 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
+    /// Sees to it that everything that has been decided so far is in the plane, whoever decided it.
+    pub(crate) fn program_all(&'static self, call: &mut Call) {
+        let _ = self.with_in(call.epoch, |running| call.until = running.core.plane.added());
+        self.settle(call);
+    }
+
     /// Finds clients that hang, for which no call waits until they have returned (rule A7).
     pub(crate) fn watch(&self) {
         loop {

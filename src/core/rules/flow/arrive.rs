@@ -40,6 +40,46 @@ impl Core {
         packet: &[u8],
         looked: Option<Looked>,
     ) -> Result<Admission, Error> {
+        self.arrive(now, flow, arrival, Some(packet), looked)
+    }
+
+    /// An entry for the flow, which an earlier program left, is there in the plane. It is like a packet
+    /// of a new flow. But since the flow is established, it counts for no rate; and one that nobody has
+    /// joined takes the place of no other flow (rule G1).
+    pub fn found(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        looked: Option<Looked>,
+    ) -> Result<Admission, Error> {
+        let is_full = self.by_source.len() >= self.admissions.limits().max_mfes as usize
+            || self.negatives.len() >= self.admissions.max_negative();
+        if is_full && self.is_new(flow) && self.entries_over(flow).next().is_none() {
+            return Ok(Admission::Refused);
+        }
+        self.arrive(now, flow, arrival, None, looked)
+    }
+
+    /// The entry of a flow is programmed again as it is to be. A flow whose questions are open is left
+    /// alone: it will be programmed when they are answered.
+    pub fn program_again(&mut self, flow: SourceGroup) -> Result<(), Error> {
+        if self.mfes.find(flow).is_some() || self.flows.find(flow).is_none() {
+            self.plane.reserve(1)?;
+            self.plane.push(Stale::entry(flow));
+        }
+        Ok(())
+    }
+
+    /// Without a packet the flow was found.
+    fn arrive(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        packet: Option<&[u8]>,
+        looked: Option<Looked>,
+    ) -> Result<Admission, Error> {
         if self.mfes.find(flow).is_some() {
             self.plane.reserve(1)?;
             self.plane.push(Stale::entry(flow));
@@ -54,10 +94,14 @@ impl Core {
         if !outdated {
             self.source_seen(flow.source(), route.map(|route| route.interface))?;
         }
-        let head = self.kept.head_of(packet);
+        let head = match packet {
+            Some(packet) => self.kept.head_of(packet),
+            None => PacketHead::of_flow(flow),
+        };
+        let came = Came { arrival, route, new: packet.is_some() };
         match pending {
-            Some(id) => self.packet_meanwhile(now, id, head, Came { arrival, route }, outdated),
-            None => self.packet_of_new(now, flow, head, Came { arrival, route }, outdated),
+            Some(id) => self.packet_meanwhile(now, id, head, came, outdated),
+            None => self.packet_of_new(now, flow, head, came, outdated),
         }
     }
 
@@ -66,7 +110,7 @@ impl Core {
         now: Millis,
         flow: SourceGroup,
         head: PacketHead,
-        Came { arrival, route }: Came,
+        Came { arrival, route, new }: Came,
         outdated: bool,
     ) -> Result<Admission, Error> {
         self.plane.reserve(2)?;
@@ -76,7 +120,7 @@ impl Core {
             self.admissions.refused += 1;
             return Ok(Admission::Refused);
         }
-        if flow.is_link_local() || !self.admit(now, flow.source()) {
+        if flow.is_link_local() || !self.admit(now, flow.source(), new) {
             return Ok(Admission::Refused);
         }
         self.begin(now, flow, arrival, head, route, false)?;
@@ -109,7 +153,7 @@ impl Core {
         self.by_source.reserve_one()?;
         self.plane.reserve(1)?;
         // Other flows may have taken its place under the cap.
-        if !self.admit(now, flow.source()) {
+        if !self.admit(now, flow.source(), came.new) {
             return Ok(Admission::Refused);
         }
         self.by_source.insert(by_source(flow), ());

@@ -62,7 +62,7 @@ impl Core {
             return self.drop_flow(now, id);
         }
         let Some(Flow { flow, head, outdated, came, .. }) = self.take_flow(id) else { return };
-        let Some(Came { arrival, route }) = came else { return };
+        let Some(Came { arrival, route, .. }) = came else { return };
         if outdated {
             self.look_later(Relook::Flow { flow, rebuild: false });
         }

@@ -84,6 +84,8 @@ pub(in crate::core) struct Flow {
 struct Came {
     arrival: IfKey,
     route: Option<Route>,
+    /// It counts for the limits on new flows.
+    new: bool,
 }
 
 impl Flow {
