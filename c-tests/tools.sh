@@ -13,6 +13,8 @@
 #   tsan        threads under ThreadSanitizer, in the library as well as in C
 #   canaries    the sanitizers and valgrind, each with an error that it has to find
 #   schedules   a scheduler decides which thread goes on, thousands of times (rules A6 to A8)
+#
+# `c-tests/tools.sh builds` only builds the libraries and tests in Rust that these parts use.
 set -eu
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -60,12 +62,13 @@ part_oom() {
 # one that is installed.
 FAULTS=$TARGET/fault-injection
 
+faults_build() { env CARGO_TARGET_DIR="$FAULTS" "${CARGO:-cargo}" "$@" --features fault-injection; }
+
 part_faults() {
     # shellcheck disable=SC2317 # it is called by check
     shipped_has_no_faults() { ! grep -q MGM_FAULT "$LIB/libmgm.so"; }
     check "faults: the library that is installed has none" shipped_has_no_faults
-    check "faults: the library is built with them" env CARGO_TARGET_DIR="$FAULTS" \
-        "${CARGO:-cargo}" build --features fault-injection
+    check "faults: the library is built with them" faults_build build
     mkdir -p "$OUT/faults"
     cp "$FAULTS/debug/libmgm.so" "$OUT/faults/libmgm.so.1"
     ln -s libmgm.so.1 "$OUT/faults/libmgm.so"
@@ -74,8 +77,9 @@ part_faults() {
 }
 
 part_panics() {
-    check "panics: from Rust, and no symbol more" env CARGO_TARGET_DIR="$FAULTS" RUST_BACKTRACE=0 \
-        "${CARGO:-cargo}" test --features fault-injection --test panic --test exports
+    # shellcheck disable=SC2317 # it is called by check
+    panics() { RUST_BACKTRACE=0 faults_build test --test panic --test exports; }
+    check "panics: from Rust, and no symbol more" panics
 }
 
 # compiled OUTPUT SOURCE FLAG...: a C test's object file.
@@ -128,20 +132,24 @@ part_hangs() {
 # it: it sees all that the library does, what it takes from generic code of std included, and calls
 # to the system and to pthreads; not what std's finished functions do among themselves. tsan.supp has
 # what is no error. As each access is watched, this library is one for tests: it has faults, too.
+TSAN=$TARGET/tsan
+TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
+tsan_build() {
+    env CARGO_TARGET_DIR="$TSAN" RUSTC_BOOTSTRAP=1 \
+        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+        "${CARGO:-cargo}" build --features fault-injection --target "$TRIPLE"
+}
+
 part_tsan() {
-    local dir triple runtime source lib=$OUT/tsan
-    dir=$TARGET/tsan
-    triple=$(rustc -vV | sed -n 's/^host: //p')
-    runtime=$(echo "$(rustc --print sysroot)/lib/rustlib/$triple/lib"/librustc-*_rt.tsan.a)
+    local runtime source lib=$OUT/tsan
+    runtime=$(echo "$(rustc --print sysroot)/lib/rustlib/$TRIPLE/lib"/librustc-*_rt.tsan.a)
     if [ ! -e "$runtime" ]; then
         skip "tsan: this Rust comes without ThreadSanitizer's runtime (rustup's has it)"
         return
     fi
     mkdir -p "$lib"
-    check "tsan: the library is built with it" env CARGO_TARGET_DIR="$dir" RUSTC_BOOTSTRAP=1 \
-        RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
-        "${CARGO:-cargo}" build --features fault-injection --target "$triple"
-    cp "$dir/$triple/debug/libmgm.so" "$lib/libmgm.so.1"
+    check "tsan: the library is built with it" tsan_build
+    cp "$TSAN/$TRIPLE/debug/libmgm.so" "$lib/libmgm.so.1"
     ln -s libmgm.so.1 "$lib/libmgm.so"
     # shellcheck disable=SC2317 # it is called by check
     watched() { nm "$1" | grep -q ' U __tsan_write'; }
@@ -203,9 +211,18 @@ part_canaries() {
     canary memcheck leak 'definitely lost' "${memcheck[@]}" "$OUT/canary"
 }
 
+SCHEDULES=("${CARGO:-cargo}" test --features shuttle --lib)
 part_schedules() {
     check "schedules: the same ones each time" timeout 1800 env RUST_BACKTRACE=0 \
-        "${CARGO:-cargo}" test --features shuttle --lib schedules
+        "${SCHEDULES[@]}" schedules
+}
+
+# What fails here fails again, and is reported, in its part.
+part_builds() {
+    faults_build build || true
+    faults_build test --no-run --test panic --test exports || true
+    tsan_build || true
+    "${SCHEDULES[@]}" --no-run || true
 }
 
 [ $# -gt 0 ] || set -- oom faults panics unload leaving stack hangs tsan canaries schedules

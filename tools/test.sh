@@ -6,7 +6,8 @@
 #                      tests in C run beside those in Rust, of which those that take long are
 #                      shortened or left out.
 #   tools/test.sh all  `make test-all`: all tests in full. Those in Rust, some of which measure
-#                      times, have the machine for themselves, and so does the fuzzer.
+#                      times, share the machine only with builds at the lowest priority; the
+#                      fuzzer has it for itself.
 #
 # What cannot run here is reported as skipped. With CI=true that is a failure.
 set -eu
@@ -142,6 +143,13 @@ quick_in_c() {
     installation
     router "$(id -un)"
 }
+# What later parts need built, at the lowest priority beside the tests in Rust, which wait for most of
+# their time. What fails here fails again, and is reported, where it is needed.
+builds_ahead() {
+    c-tests/tools.sh builds || true
+    make --no-print-directory daemon || true
+    fuzz/run.sh build || true
+}
 tools() {
     suite "Faults and tools" c-tests/tools.sh
     protocols_units
@@ -160,7 +168,10 @@ if [ $KIND = quick ]; then
     finish_beside
 else
     export MGM_TESTS=all
+    export -f builds_ahead
+    beside nice -n 19 bash -c builds_ahead
     suite "Rust" rust_tests --include-ignored
+    wait "$BESIDE" || true
     beside tools
     suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
     router "$(id -un)"
