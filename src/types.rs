@@ -4,6 +4,7 @@
 //! the C border (`ffi/convert.rs`).
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An interface as clients name it: an index and, on a multi-access or point-to-multipoint
 /// device, a next hop. Two next hops on one index are two interfaces.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IfKey {
     /// The interface index; on the kernel forwarder the Linux ifindex.
     pub index: u32,
@@ -21,10 +22,28 @@ pub struct IfKey {
     pub next_hop: Ipv4Addr,
 }
 
+impl Ord for IfKey {
+    /// By index, then by next hop, with one comparison.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+impl PartialOrd for IfKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl IfKey {
     /// The interface `index` with next hop `next_hop`.
     pub const fn new(index: u32, next_hop: Ipv4Addr) -> Self {
         Self { index, next_hop }
+    }
+
+    /// Its place in the order.
+    const fn place(self) -> u64 {
+        (self.index as u64) << 32 | self.next_hop.to_bits() as u64
     }
 }
 

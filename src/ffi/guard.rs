@@ -5,7 +5,7 @@ use super::{MGM, fork};
 use crate::core::state::record::Rest;
 use crate::error::{Error, code};
 use crate::shell::context;
-use crate::sys::cancel::InLibrary;
+use crate::sys::cancel::in_library;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a function gives when it succeeded, as a code.
@@ -42,7 +42,11 @@ pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result
         // Not logged: whatever the log needs may be locked for ever.
         return Error::Forked.code();
     }
-    let _in_library = InLibrary::enter();
+    in_library(|| guarded(name, body))
+}
+
+/// Runs a body and gives its code, also where it panics.
+fn guarded<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
     // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
     let result = catch_unwind(AssertUnwindSafe(|| {
         if MGM.is_broken() {

@@ -35,7 +35,10 @@ fn is_client() -> Result<bool, Error> {
         }
         Err(error) => Err(error),
     });
-    decided.clone()
+    match decided {
+        Ok(is_client) => Ok(*is_client),
+        Err(error) => Err(error.clone()),
+    }
 }
 
 /// The group manager that this process uses.

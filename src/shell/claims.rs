@@ -26,9 +26,9 @@ impl<C: Callbacks> Mgm<C> {
         arrival: IfKey,
     ) -> Result<bool, Error> {
         self.log(Level::Trace, format_args!("found {flow} on {arrival}"));
-        let admission = self
+        let admitted = self
             .admit(call, flow, arrival, |core, now, looked| core.found(now, flow, arrival, looked));
-        Ok(admission? != Admission::Refused)
+        Ok(admitted?.0 != Admission::Refused)
     }
 
     /// Makes entries for all flows that were found and that a membership covers. A call does so before

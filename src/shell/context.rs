@@ -141,17 +141,21 @@ pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce()) {
 }
 
 fn inside(frame: impl FnOnce(Frame) -> Frame, run: impl FnOnce()) {
-    let outer = HERE.with(|here| here.frame.get());
-    let _restore = Restore(|| HERE.with(|here| here.frame.set(outer)));
-    HERE.with(|here| here.frame.set(frame(outer)));
-    run();
+    HERE.with(|here| {
+        let outer = here.frame.get();
+        let _restore = Restore(|| here.frame.set(outer));
+        here.frame.set(frame(outer));
+        run();
+    });
 }
 
 /// Runs the forwarder's programming functions, which may call back into the library.
 pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
-    let outer = HERE.with(|here| here.programming.replace(true));
-    let _restore = Restore(|| HERE.with(|here| here.programming.set(outer)));
-    program()
+    HERE.with(|here| {
+        let outer = here.programming.replace(true);
+        let _restore = Restore(|| here.programming.set(outer));
+        program()
+    })
 }
 
 /// Whether this thread is inside the forwarder's programming functions.
@@ -161,9 +165,11 @@ pub fn is_inside_forwarder() -> bool {
 
 /// Runs a function of a custom forwarder of the host's, which may only read.
 pub fn inside_plane<R>(function: impl FnOnce() -> R) -> R {
-    let outer = HERE.with(|here| here.plane.replace(true));
-    let _restore = Restore(|| HERE.with(|here| here.plane.set(outer)));
-    function()
+    HERE.with(|here| {
+        let outer = here.plane.replace(true);
+        let _restore = Restore(|| here.plane.set(outer));
+        function()
+    })
 }
 
 /// Whether this thread is inside a function of a custom forwarder of the host's.

@@ -50,10 +50,15 @@ impl LogSink {
 impl<C: Callbacks> Mgm<C> {
     /// Writes a line to the log. The host's log function is called with nothing locked, so a line
     /// from inside the forwarder's functions is kept until these have returned.
+    #[inline]
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        if level as u32 > self.level.load(Ordering::Relaxed) {
-            return;
+        if level as u32 <= self.level.load(Ordering::Relaxed) {
+            self.write_line(level, message);
         }
+    }
+
+    #[cold]
+    fn write_line(&self, level: Level, message: fmt::Arguments<'_>) {
         let sink = self.sink.read().clone();
         match sink {
             LogSink::Stderr => to_stderr(level, message),

@@ -295,10 +295,10 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless
     /// another thread is asking about its flow.
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
-        self.host_call(|call| {
-            let forwarder = self.with_in(call.epoch, |running| running.forwarder.clone())?;
+        let look = |run: &Running<C>| (run.forwarder.clone(), run.core.is_down(arrival));
+        self.host_call(look, |call, (forwarder, is_down)| {
             // An interface that packets come from works.
-            if self.with_in(call.epoch, |running| running.core.is_down(arrival)) == Ok(true) {
+            if is_down {
                 self.set_interface_up(call, arrival, true)?;
             }
             match forwarder.as_memory() {
@@ -348,23 +348,25 @@ impl<C: Callbacks> Mgm<C> {
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
         let flow = packet.flow;
-        let before = self.with_in(call.epoch, |running| running.core.flows_given_up());
-        self.new_flow(call, flow, arrival, packet.bytes)?;
-        self.settle(call);
-        if call.waits {
-            self.wait_for_flow(call, flow);
-        }
+        let before = self.new_flow(call, flow, arrival, packet.bytes)?;
         // Memory may have run out after the flow's questions were put (rule A4).
-        let lost = self.with_in(call.epoch, |running| {
-            running.core.is_new(flow) && Ok(running.core.flows_given_up()) != before
-        });
-        if lost == Ok(true) { Err(Error::OutOfMemory) } else { Ok(()) }
+        let look = |running: &mut Running<C>| {
+            let core = &running.core;
+            (core.is_pending(flow), core.flows_given_up() != before && core.is_new(flow))
+        };
+        let (pending, mut lost) = self.with_in(call.epoch, look).unwrap_or_default();
+        // Most often it was this thread that asked.
+        if pending && call.waits {
+            self.wait_for_flow(call, flow);
+            (_, lost) = self.with_in(call.epoch, look).unwrap_or_default();
+        }
+        if lost { Err(Error::OutOfMemory) } else { Ok(()) }
     }
 
     /// MgmHostRouteChanged (rules E5, E9).
     pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
-        self.host_call(|call| {
-            self.only_without_kernel(call)?;
+        self.host_call(Running::takes_packets, |call, takes_packets| {
+            takes_packets?;
             self.look_under(call, network, prefix_len);
             Ok(())
         })
@@ -372,14 +374,17 @@ impl<C: Callbacks> Mgm<C> {
 
     /// MgmHostInterfaceDown.
     pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
-        self.host_call(|call| {
-            self.only_without_kernel(call)?;
+        self.host_call(Running::takes_packets, |call, takes_packets| {
+            takes_packets?;
             self.set_interface_up(call, interface, false)
         })
     }
+}
 
-    fn only_without_kernel(&self, call: &Call) -> Result<(), Error> {
-        if self.with_in(call.epoch, |running| running.forwarder.takes_packets())? {
+impl<C> Running<C> {
+    /// Refuses a host's call where packets and changes come to the plane by themselves.
+    fn takes_packets(&self) -> Result<(), Error> {
+        if self.forwarder.takes_packets() {
             Ok(())
         } else {
             Err(Error::OtherForwarder("the memory and custom forwarders"))

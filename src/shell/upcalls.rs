@@ -33,6 +33,7 @@ impl<C: Callbacks> Mgm<C> {
             #[cfg(feature = "fault-injection")]
             crate::shell::fault::point(what);
             let result = run(&mut call);
+            call.last = true;
             self.settle(&mut call);
             self.leave(call);
             result
@@ -116,25 +117,26 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Handles a packet of a flow that has no entry, with the route toward its source.
+    /// Handles a packet of a flow that has no entry, with the route toward its source. Gives how often
+    /// memory had run out for a flow before.
     pub(crate) fn new_flow(
         &'static self,
         call: &mut Call,
         flow: SourceGroup,
         arrival: IfKey,
         packet: &[u8],
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
-        let admission = self.admit(call, flow, arrival, |core, now, looked| {
+        let admitted = self.admit(call, flow, arrival, |core, now, looked| {
             core.packet(now, flow, arrival, packet, looked)
         });
-        match admission {
-            Ok(Admission::Refused) => {
+        match admitted {
+            Ok((Admission::Refused, given_up)) => {
                 self.refuse(call, flow);
                 self.tell_refused(call);
-                Ok(())
+                Ok(given_up)
             }
-            Ok(_) => Ok(()),
+            Ok((_, given_up)) => Ok(given_up),
             Err(error) => {
                 self.refuse(call, flow);
                 Err(error)
@@ -142,40 +144,43 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// Asks the core about a flow that has no entry, with the route toward its source.
+    /// Asks the core about a flow that has no entry, with the route toward its source. The second: how
+    /// often memory had run out for a flow before.
     pub(crate) fn admit(
         &'static self,
         call: &mut Call,
         flow: SourceGroup,
         arrival: IfKey,
         mut ask: impl FnMut(&mut Core, Millis, Option<Looked>) -> Result<Admission, Error>,
-    ) -> Result<Admission, Error> {
+    ) -> Result<(Admission, u64), Error> {
         loop {
-            let looked = self.look_for_new(call, flow, arrival)?;
+            let (looked, given_up) = self.look_for_new(call, flow, arrival)?;
             let asked = self.ask_core(call, |core, now| ask(core, now, looked))?;
             // Otherwise its entry was deleted in between.
             if asked != Admission::RouteNeeded {
-                return Ok(asked);
+                return Ok((asked, given_up));
             }
         }
     }
 
-    /// Looks up the route toward the source of a flow that is new.
+    /// Looks up the route toward the source of a flow that is new. The second: how often memory had
+    /// run out for a flow until then.
     fn look_for_new(
         &'static self,
         call: &Call,
         flow: SourceGroup,
         arrival: IfKey,
-    ) -> Result<Option<Looked>, Error> {
-        let asked = self.with_in(call.epoch, |running| {
+    ) -> Result<(Option<Looked>, u64), Error> {
+        let (asked, given_up) = self.with_in(call.epoch, |running| {
             let core = &running.core;
-            core.is_new(flow).then(|| (running.forwarder.clone(), core.routes_as_of()))
-        });
-        let looked = asked?.map(|(forwarder, as_of)| {
+            let asked = core.is_new(flow).then(|| (running.forwarder.clone(), core.routes_as_of()));
+            (asked, core.flows_given_up())
+        })?;
+        let looked = asked.map(|(forwarder, as_of)| {
             let route = forwarder.route(flow.source(), Some(arrival));
             Looked { route, as_of }
         });
-        Ok(looked)
+        Ok((looked, given_up))
     }
 
     fn refuse(&'static self, call: &Call, flow: SourceGroup) {
@@ -218,7 +223,7 @@ impl<C: Callbacks> Mgm<C> {
 
 impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
-        self.unattended("new flow", |call| self.new_flow(call, flow, arrival, packet));
+        self.unattended("new flow", |call| self.new_flow(call, flow, arrival, packet).map(drop));
     }
 
     fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {
@@ -277,15 +282,18 @@ impl<C> Running<C> {
 
 /// For the host's own calls, which wait for what they caused.
 impl<C: Callbacks> Mgm<C> {
-    pub(crate) fn host_call<R>(
+    /// `look` is at the run, under the lock that the call begins with; `run` gets what it gives.
+    pub(crate) fn host_call<T, R>(
         &'static self,
-        run: impl FnOnce(&mut Call) -> Result<R, Error>,
+        look: impl FnOnce(&Running<C>) -> T,
+        run: impl FnOnce(&mut Call, T) -> Result<R, Error>,
     ) -> Result<R, Error> {
         if self.host_clock.load(std::sync::atomic::Ordering::Relaxed) {
             self.tick(None);
         }
-        let mut call = self.enter()?;
-        let result = run(&mut call);
+        let (mut call, looked) = self.enter_and(look)?;
+        let result = run(&mut call, looked);
+        call.last = true;
         self.settle(&mut call);
         self.leave(call);
         result

@@ -23,25 +23,17 @@ thread_local! {
     static CALLERS: Cell<Option<c_int>> = const { Cell::new(None) };
 }
 
-/// A call of the library: until this is dropped the thread cannot be cancelled.
-pub struct InLibrary {
-    state: c_int,
-    outer: Option<c_int>,
-}
-
-impl InLibrary {
-    /// The call begins.
-    pub fn enter() -> Self {
+/// Runs a call of the library, inside which the thread cannot be cancelled. `call` must not panic.
+#[inline]
+pub fn in_library<R>(call: impl FnOnce() -> R) -> R {
+    CALLERS.with(|callers| {
         let state = set(DISABLE);
-        Self { state, outer: CALLERS.replace(Some(state)) }
-    }
-}
-
-impl Drop for InLibrary {
-    fn drop(&mut self) {
-        CALLERS.set(self.outer);
-        set(self.state);
-    }
+        let outer = callers.replace(Some(state));
+        let result = call();
+        callers.set(outer);
+        set(state);
+        result
+    })
 }
 
 /// The program's code, called from inside a call: until this is dropped the state is as the caller had

@@ -268,7 +268,8 @@ impl Outbox {
 
     /// Puts a node at the end of a chain.
     pub fn append(&mut self, chain: &mut Chain, id: u32) {
-        (self.nodes[id].next, self.nodes[id].prev) = (NONE, chain.tail);
+        let node = &mut self.nodes[id];
+        (node.next, node.prev) = (NONE, chain.tail);
         if chain.tail == NONE {
             chain.head = id;
         } else {

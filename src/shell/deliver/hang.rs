@@ -20,8 +20,7 @@ impl<C: Clone> Delivery<C> {
     pub fn moves(&mut self, slot: u32, outbox: &Outbox) {
         let lane = &mut self.lanes[slot as usize];
         lane.seen = None;
-        let is_loop = lane.own.as_ref().is_some_and(|own| own.is_loop);
-        if lane.hangs && !is_loop {
+        if lane.hangs && !lane.is_loop() {
             self.set_hanging(slot, outbox, false);
         }
         self.lanes[slot as usize].performed = NONE;

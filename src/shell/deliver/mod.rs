@@ -99,6 +99,11 @@ impl<C> Lane<C> {
     const fn is_held(&self) -> bool {
         self.runner.is_some() || self.kept
     }
+
+    /// No call waits for it (rule H4).
+    fn is_loop(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_loop)
+    }
 }
 
 /// All lanes and jobs.
@@ -192,16 +197,16 @@ impl<C: Clone> Delivery<C> {
     /// again then.
     pub fn post(&mut self, outbox: &mut Outbox, me: Token) -> Option<Action> {
         while let Some(id) = outbox.take_fresh() {
-            let (slot, job) = (outbox.node(id).client, outbox.node(id).job);
-            let (merged, is_left_out) = self.merge(slot, id, outbox);
+            let Node { client: slot, job, .. } = *outbox.node(id);
+            let lane = &self.lanes[slot as usize];
+            let (is_loop, hangs, is_held) = (lane.is_loop(), lane.hangs, lane.is_held());
+            let (merged, is_left_out) =
+                if is_loop { self.merge(slot, id, outbox) } else { (None, false) };
             if is_left_out {
                 return merged;
             }
-            let lane = &mut self.lanes[slot as usize];
-            outbox.append(&mut lane.queue, id);
+            outbox.append(&mut self.lanes[slot as usize].queue, id);
             self.count(job);
-            let lane = &self.lanes[slot as usize];
-            let (hangs, is_held) = (lane.hangs, lane.is_held());
             if hangs {
                 self.jobs.set_apart(job, true);
             }
@@ -217,6 +222,7 @@ impl<C: Clone> Delivery<C> {
 
     /// Looks whether a new alert for a loop merges with one that waits. Gives the one that is not
     /// delivered, and whether that is the new one.
+    #[cold]
     fn merge(&mut self, slot: u32, id: u32, outbox: &mut Outbox) -> (Option<Action>, bool) {
         let lane = &mut self.lanes[slot as usize];
         let Some(own) = lane.own.as_mut().filter(|own| own.is_loop) else { return (None, false) };
@@ -283,12 +289,6 @@ impl<C: Clone> Delivery<C> {
         Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
     }
 
-    /// Whether no call waits for a lane (rule H4).
-    fn is_loop(&self, slot: u32) -> bool {
-        let lane = self.lanes.get(slot as usize);
-        lane.and_then(|lane| lane.own.as_ref()).is_some_and(|own| own.is_loop)
-    }
-
     /// Makes the thread the runner of a lane that its own dispatch runs. False: nothing waits there.
     pub fn run_own(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
         let lane = self.lanes.get_mut(slot as usize).ok_or(Error::NotDispatched)?;
@@ -306,7 +306,7 @@ impl<C: Clone> Delivery<C> {
 
     /// An action that was taken out of a lane has been performed.
     pub fn performed(&mut self, slot: u32, job: u32) {
-        if self.is_loop(slot) {
+        if self.lanes.get(slot as usize).is_some_and(Lane::is_loop) {
             self.jobs.set_apart(job, false);
         }
         self.done(job);
@@ -491,8 +491,7 @@ impl<C: Clone> Delivery<C> {
     pub fn others_running(&self, me: Token) -> (bool, bool) {
         let others = |hangs: bool| {
             let runs = |lane: &Lane<C>| lane.runner.is_some_and(|runner| runner != me);
-            let is_loop = |lane: &Lane<C>| lane.own.as_ref().is_some_and(|own| own.is_loop);
-            let fits = |lane: &Lane<C>| (lane.hangs && !is_loop(lane)) == hangs;
+            let fits = |lane: &Lane<C>| (lane.hangs && !lane.is_loop()) == hangs;
             self.lanes.iter().any(|lane| fits(lane) && runs(lane))
         };
         (others(false), others(true))

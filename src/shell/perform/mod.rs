@@ -20,7 +20,7 @@ use crate::shell::deliver::NOBODY;
 use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running, stale};
 use crate::sys::Readiness;
-use crate::sys::sync::Instant;
+use crate::sys::sync::{Instant, Mutex};
 use crate::types::{ClientId, IfKey, Millis, PATIENCE, SourceGroup};
 use question::Question;
 use std::net::Ipv4Addr;
@@ -69,12 +69,18 @@ pub(crate) struct Call {
 /// The next thing to do.
 pub(crate) enum Work {
     Note(Note),
-    Program,
+    Program(Plane),
     Look(Due),
     /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
     /// large.
     Ask,
     Nothing,
+}
+
+/// What programming the plane takes.
+pub(crate) struct Plane {
+    forwarder: Arc<dyn Forwarder>,
+    programming: Arc<Mutex<Batch>>,
 }
 
 /// A client to be called.
@@ -88,9 +94,18 @@ pub(crate) struct Ask<C> {
 impl<C: Callbacks> Mgm<C> {
     /// Begins a call.
     pub(crate) fn enter(&'static self) -> Result<Call, Error> {
+        Ok(self.enter_and(|_| ())?.0)
+    }
+
+    /// Begins a call, and looks at the run under the same lock.
+    pub(crate) fn enter_and<T>(
+        &'static self,
+        look: impl FnOnce(&Running<C>) -> T,
+    ) -> Result<(Call, T), Error> {
+        let here = context::here(self.address());
         let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
-        running.begin(context::here(self.address()))
+        Ok((running.begin(here)?, look(running)))
     }
 
     /// Asks the core, and does what it decides.
@@ -143,7 +158,7 @@ impl<C: Callbacks> Mgm<C> {
             match work {
                 Work::Nothing => break,
                 Work::Note(note) => self.tell(&note),
-                Work::Program => self.program(call),
+                Work::Program(plane) => self.program(call, &plane),
                 Work::Look(due) => self.look(call, due),
                 Work::Ask => {
                     if let Some(ask) = next {
@@ -368,10 +383,6 @@ impl<C: Callbacks> Mgm<C> {
     /// Waits until no client is asked about a flow any more, except for clients that hang. Other
     /// threads may be putting the questions.
     pub(crate) fn wait_for_flow(&'static self, call: &mut Call, flow: SourceGroup) {
-        // Most often it was this thread that asked.
-        if self.with_in(call.epoch, |running| running.core.is_pending(flow)) != Ok(true) {
-            return;
-        }
         self.wait_for_job(call, false);
         loop {
             let mut left_to_us = false;
@@ -492,8 +503,10 @@ impl<C: Callbacks> Running<C> {
 
     /// Puts the core's new actions into their clients' lanes, and notes what is to be programmed.
     pub(crate) fn post(&mut self, call: &mut Call) {
-        while let Some(merged) = self.delivery.post(&mut self.core.outbox, call.here.token) {
-            self.core.left_out(merged);
+        while self.core.outbox.has_fresh() {
+            if let Some(merged) = self.delivery.post(&mut self.core.outbox, call.here.token) {
+                self.core.left_out(merged);
+            }
         }
         for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
             due.counted = true;
@@ -522,7 +535,10 @@ impl<C: Callbacks> Running<C> {
                 self.delivery.keep(slot, &self.core.outbox);
                 call.kept = Some(slot);
             }
-            return Work::Program;
+            return Work::Program(Plane {
+                forwarder: self.forwarder.clone(),
+                programming: self.programming.clone(),
+            });
         }
         if let Some(due) = self.core.relook.pop_front() {
             return Work::Look(due);

@@ -10,41 +10,32 @@ use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::manager::{Mgm, Running};
-use crate::shell::perform::Call;
+use crate::shell::perform::{Call, Plane};
 use crate::types::{Counters, IfKey, SourceGroup};
 use smallvec::SmallVec;
 
 /// How many entries are programmed at a time.
 const BATCH: usize = 128;
 
+/// The places in a batch of entries that could not be programmed, and why.
+type Failures = SmallVec<[(usize, ForwarderError); 4]>;
+
 impl<C: Callbacks> Mgm<C> {
     /// Programs what is out of date, in order, up to what the call is responsible for.
-    pub(super) fn program(&'static self, call: &mut Call) {
-        let plane = self.with_in(call.epoch, |running| {
-            (running.forwarder.clone(), running.programming.clone())
-        });
-        if let Ok((forwarder, programming)) = &plane {
-            loop {
-                let more = {
-                    let mut batch = programming.lock();
-                    context::inside_forwarder(|| self.program_some(call, &mut batch, &**forwarder))
-                };
-                self.give_kept_lines();
-                if !more {
-                    break;
-                }
+    // Out of line, because a batch takes much of the stack.
+    #[inline(never)]
+    pub(super) fn program(&'static self, call: &mut Call, plane: &Plane) {
+        loop {
+            let more = {
+                let mut batch = plane.programming.lock();
+                context::inside_forwarder(|| self.program_some(call, &mut batch, &*plane.forwarder))
+            };
+            self.give_kept_lines();
+            if !more {
+                break;
             }
         }
-        // What follows can cause upcalls, whose callbacks may call the library.
-        if let Some(slot) = call.kept.take()
-            && let Some(running) = self.lock().whole()
-            && running.epoch == call.epoch
-        {
-            running.delivery.offer(slot, call.here.token, &running.core.outbox);
-        }
-        if let Ok((forwarder, _)) = plane {
-            forwarder.flush();
-        }
+        plane.forwarder.flush();
     }
 
     /// Programs one batch; true where there is more to do.
@@ -55,18 +46,27 @@ impl<C: Callbacks> Mgm<C> {
         forwarder: &dyn Forwarder,
     ) -> bool {
         let some = self.collect(batch, call.epoch);
-        if some {
-            self.program_batch(batch, forwarder, call.epoch);
-        }
+        let failures =
+            if some { self.program_batch(batch, forwarder) } else { SmallVec::default() };
         // Calls inside the forwarder's functions may have added more.
         call.sees_to_all |= context::take_left_over();
         let mut state = self.lock();
-        let Some(running) = state.running_in(call.epoch) else { return false };
-        if let Some(slot) = call.kept {
-            running.delivery.moves(slot, &running.core.outbox);
+        let Some(running) = state.whole().as_mut().filter(|run| run.epoch == call.epoch) else {
+            return false;
+        };
+        let more = !running.closed && {
+            running.programmed(batch, &failures);
+            if let Some(slot) = call.kept {
+                running.delivery.moves(slot, &running.core.outbox);
+            }
+            running.core.plane.finish();
+            some && running.must_program(call)
+        };
+        // What follows can cause upcalls, whose callbacks may call the library.
+        if !more && let Some(slot) = call.kept.take() {
+            running.delivery.offer(slot, call.here.token, &running.core.outbox);
         }
-        running.core.plane.finish();
-        some && running.must_program(call)
+        more
     }
 
     /// Takes up to [`BATCH`] stale entries with the states that they are to have, or one interface.
@@ -103,7 +103,8 @@ impl<C: Callbacks> Mgm<C> {
         !batch.entries.is_empty() || batch.unused.is_some()
     }
 
-    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder, epoch: u64) {
+    /// Gives what failed.
+    fn program_batch(&'static self, batch: &mut Batch, forwarder: &dyn Forwarder) -> Failures {
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("program");
         if let Some(interface) = batch.unused {
@@ -133,7 +134,7 @@ impl<C: Callbacks> Mgm<C> {
             });
             changes.push(EntryChange { flow: entry.flow, state });
         }
-        let mut failures = SmallVec::<[(usize, ForwarderError); 4]>::new();
+        let mut failures = Failures::new();
         forwarder.program(&changes, &mut |at, error| {
             // A failure for which there is no room is not lost: the audit of the plane finds it.
             if failures.try_reserve(1).is_ok() {
@@ -161,15 +162,7 @@ impl<C: Callbacks> Mgm<C> {
                 );
             }
         }
-        let mut state = self.lock();
-        let Some(running) = state.running_in(epoch) else { return };
-        for (at, entry) in entries.iter().enumerate() {
-            if failures.iter().any(|(failed, _)| *failed == at) {
-                running.retry_later(entry.flow);
-            } else if let Some(now) = entry.now {
-                running.core.entry_programmed(entry.flow, now.id, entry.before);
-            }
-        }
+        failures
     }
 }
 
@@ -180,6 +173,17 @@ impl<C: Callbacks> Running<C> {
     pub(super) fn must_program(&self, call: &Call) -> bool {
         let plane = &self.core.plane;
         !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
+    }
+
+    /// A batch has been programmed, but for what failed.
+    fn programmed(&mut self, batch: &Batch, failures: &Failures) {
+        for (at, entry) in batch.entries.iter().enumerate() {
+            if failures.iter().any(|(failed, _)| *failed == at) {
+                self.retry_later(entry.flow);
+            } else if let Some(now) = entry.now {
+                self.core.entry_programmed(entry.flow, now.id, entry.before);
+            }
+        }
     }
 
     /// Has an entry that could not be programmed tried again with the next tick.
