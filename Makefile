@@ -68,12 +68,18 @@ daemon:
 HEADERS := $(wildcard include/*.h c-tests/*.h)
 
 # The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
-PROTOCOLS :=
-PROTOCOL_SOURCES = $(wildcard protocols/common/*.c)
+PROTOCOLS := igmp
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
 PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
-protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(wildcard protocols/tests/unit_*.c))
-$(BUILD)/bin/protocol_unit_common: protocols/tests/unit_common.c $(PROTOCOL_SOURCES) $(PROTOCOL_HEADERS) | lib
+PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(wildcard protocols/tests/unit_*.c))
+IGMP_WITHOUT_MAIN := $(filter-out %/main.c,$(wildcard protocols/igmp/*.c))
+protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(BUILD)/bin/capture
+$(BUILD)/bin/capture: protocols/tests/capture.c | lib
+	$(CC) $(HOST_CFLAGS) $< -o $@
+$(BUILD)/bin/mgm-igmp: $(wildcard protocols/igmp/*.c)
+$(BUILD)/bin/protocol_unit_igmp: $(IGMP_WITHOUT_MAIN)
+$(foreach unit,$(PROTOCOL_UNITS),$(eval $(unit): protocols/tests/$(patsubst protocol_%,%,$(notdir $(unit))).c))
+$(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS): $(wildcard protocols/common/*.c) $(PROTOCOL_HEADERS) | lib
 	$(CC) $(PROTOCOL_CFLAGS) $(filter %.c,$^) -o $@ $(MGM)
 $(BUILD)/bin/startup: c-tests/startup.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)

@@ -20,8 +20,11 @@ static int netlink = -1;
 
 void iface_listen(iface_listener *listener)
 {
-    listener->next = listeners;
-    listeners = listener;
+    iface_listener **end = &listeners;
+    while (*end != NULL)
+        end = &(*end)->next;
+    listener->next = NULL;
+    *end = listener;
 }
 
 iface *iface_by_index(unsigned index)

@@ -26,7 +26,8 @@ typedef struct iface {
     iface_net nets[IFACE_NETS];
 } iface;
 
-/* Whoever wants to hear of changes has one, for as long as the program runs. Each function may be NULL. */
+/* Whoever wants to hear of changes has one, for as long as the program runs. Each function may be NULL. Those that began to
+ * listen first are told first. */
 typedef struct iface_listener {
     struct iface_listener *next;
     void (*came)(iface *i);    /* there is such a device now; its fields are filled in */

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Fuzzes the packet parsers of the protocols, and the tables behind them, under the address and undefined-behaviour sanitizers.
+#
+#   fuzz.sh [SECONDS [TARGET...]]    20 seconds for each target by default; targets are fuzz_*.c without "fuzz_"
+#
+# Needs clang with its fuzzer runtime. Ends with the line "N passed, N failed".
+set -eu
+cd "$(dirname "$0")/../.."
+SECONDS_EACH=${1:-20}
+[ $# = 0 ] || shift
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/mgm-fuzz.XXXXXX")
+trap 'rm -rf "$WORK"' EXIT
+passed=0 failed=0
+
+if ! { echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return d && n ? 0 : 0; }' >"$WORK/probe.c" &&
+    clang -fsanitize=fuzzer,address,undefined "$WORK/probe.c" -o "$WORK/probe" 2>"$WORK/probe.log"; }; then
+    echo "skipped: fuzzing the protocols, for there is no clang with a fuzzer runtime here"
+    echo "0 passed, 0 failed"
+    [ "${CI:-}" != true ]
+    exit
+fi
+
+# The sources of a target: its protocol's without main.c, and those that all share.
+sources_of() {
+    local source
+    for source in protocols/"$1"/*.c protocols/common/*.c; do
+        [ "${source##*/}" = main.c ] || printf '%s\n' "$source"
+    done
+}
+
+TARGETS=$(for file in protocols/tests/fuzz_*.c; do basename "$file" .c; done | sed 's/^fuzz_//')
+# shellcheck disable=SC2048 # names of targets are words
+for target in ${*:-$TARGETS}; do
+    mkdir "$WORK/$target"
+    # shellcheck disable=SC2046 # names of sources have no blanks
+    clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Iinclude \
+        "protocols/tests/fuzz_$target.c" $(sources_of "$target") -Lbuild/lib -lmgm "-Wl,-rpath,$PWD/build/lib" -o "$WORK/fuzz_$target"
+    if ASAN_OPTIONS=detect_leaks=0 "$WORK/fuzz_$target" -max_total_time="$SECONDS_EACH" -max_len=2048 -print_final_stats=1 \
+        -artifact_prefix="${TMPDIR:-/tmp}/mgm-fuzz-$target-" "$WORK/$target" >"$WORK/log" 2>&1; then
+        echo "passed: $target, $(sed -n 's/^stat::number_of_executed_units: //p' "$WORK/log") inputs"
+        passed=$((passed + 1))
+    else
+        tail -40 "$WORK/log"
+        echo "FAILED: $target"
+        failed=$((failed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
