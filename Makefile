@@ -27,7 +27,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
 
-.PHONY: all help bench bench-peers build lib programs protocols daemon install-lib demo test test-all nightly soak fuzz check header install clean \
+.PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install clean \
     deps-demo deps-test deps-test-all
 all: build
 
@@ -69,6 +69,8 @@ HEADERS := $(wildcard include/*.h c-tests/*.h)
 
 # The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
 PROTOCOLS := igmp
+protocol-names:
+	@echo $(PROTOCOLS)
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
 PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
 PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(wildcard protocols/tests/unit_*.c))
@@ -129,11 +131,16 @@ header:
 
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
 # `make && sudo make install`: root need not have cargo.
-install: install-lib $(if $(wildcard $(BUILD)/bin/mgmd),,daemon)
+install: install-lib $(if $(wildcard $(BUILD)/bin/mgmd),,daemon) $(if $(wildcard $(PROTOCOLS:%=$(BUILD)/bin/mgm-%)),,protocols)
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 755 $(BUILD)/bin/mgmd $(DESTDIR)$(SBINDIR)/mgmd
 	sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' daemon/units/mgmd.service.in \
 	    > $(DESTDIR)$(UNITDIR)/mgmd.service
+	for name in $(PROTOCOLS); do \
+	    $(INSTALL) -m 755 $(BUILD)/bin/mgm-$$name $(DESTDIR)$(SBINDIR)/mgm-$$name && \
+	    sed -e "s|@NAME@|mgm-$$name|" -e "s|@SHORT@|$$name|" -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' \
+	        protocols/units/mgm-protocol@.service.in > "$(DESTDIR)$(UNITDIR)/mgm-$$name@.service" || exit 1; \
+	done
 	$(INSTALL) -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8
 
 # The library alone.

@@ -57,3 +57,9 @@ grep -o 'Mgm[A-Za-z]*(' include/mgm.h include/mgm_host.h -h | tr -d '(' | sort -
 "$T/usr/sbin/mgmd" --version | grep -q mgmd
 grep -q "ExecStart=/usr/sbin/mgmd" "$T/usr/lib/systemd/system/mgmd.service"
 [ -e "$T/usr/share/man/man8/mgmd.8" ]
+# The protocols with theirs.
+for name in $(make -s --no-print-directory protocol-names); do
+    LD_LIBRARY_PATH="$T/usr/lib" "$T/usr/sbin/mgm-$name" --version | grep -q "^mgm-$name [0-9]"
+    grep -q "ExecStart=/usr/sbin/mgm-$name --config /etc/mgm/$name-%i.conf" "$T/usr/lib/systemd/system/mgm-$name@.service"
+    [ -e "$T/usr/share/man/man8/mgm-$name.8" ]
+done

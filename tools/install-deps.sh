@@ -5,8 +5,8 @@
 #
 #   install-deps.sh demo      for `make demo`: a C compiler, network tools, Rust
 #   install-deps.sh test      for `make test`: what the C tests and the installation need as well
-#   install-deps.sh test-all  for `make test-all`: a second compiler, valgrind and the headers of
-#                             mingw-w64 as well
+#   install-deps.sh test-all  for `make test-all`: a second compiler with its fuzzer, valgrind, tshark and the
+#                             headers of mingw-w64 as well
 #   install-deps.sh ci        for .ci/run: shellcheck as well
 set -eu
 # shellcheck source-path=SCRIPTDIR source=rust.sh
@@ -14,7 +14,7 @@ set -eu
 
 demo="cc:gcc make:make ip:iproute2 unshare:util-linux nsenter:util-linux"
 test="$demo gcc:gcc g++:g++ pkg-config:pkg-config nm:binutils setpriv:util-linux mandoc:mandoc"
-all="$test clang:clang valgrind:valgrind /usr/share/mingw-w64/include/rtmv2.h:mingw-w64-common"
+all="$test clang:clang fuzzer: tshark:tshark valgrind:valgrind /usr/share/mingw-w64/include/rtmv2.h:mingw-w64-common"
 case "${1:-test}" in
     demo) needs=$demo ;;
     test) needs=$test ;;
@@ -35,10 +35,15 @@ has_rust() {
 
 # The packages that are missing, Rust aside.
 missing() {
-    local need
+    local need version
     for need in $needs; do # a command, or a file
         case $need in
             /*) [ -e "${need%%:*}" ] ;;
+            fuzzer:) # libFuzzer's runtime comes in a package of clang's own version
+                version=$(clang -dumpversion 2>/dev/null) || version=$(apt-cache policy clang | sed -n 's/^  Candidate: [0-9]*:\([0-9]*\).*/\1/p')
+                need=fuzzer:libclang-rt-${version%%.*}-dev
+                [ -n "$(find "$(clang -print-runtime-dir 2>/dev/null || echo /nonexistent)" -name '*fuzzer*' 2>/dev/null)" ]
+                ;;
             *) command -v "${need%%:*}" >/dev/null ;;
         esac || printf '%s\n' "${need##*:}"
     done

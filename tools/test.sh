@@ -105,10 +105,10 @@ rust_tests() {
 }
 
 startup() { one "startup, linked with libmgm" env -u MGM_FORWARDER MGM_LOG=off build/bin/startup; }
-protocols_units() {
-    local unit
-    for unit in build/bin/protocol_unit_*; do
-        suite "Protocols: $(basename "$unit")" "$unit"
+protocols() {
+    local program
+    for program in build/bin/protocol_unit_* protocols/tests/test_*.sh; do
+        suite "Protocols: ${program##*/}" "$program"
     done
 }
 installation() {
@@ -137,7 +137,7 @@ finish_beside() {
 quick_in_c() {
     suite "C: two compilers, linked and loaded, and under sanitizers" c-tests/matrix.sh quick
     suite "Faults" c-tests/tools.sh oom faults unload hangs
-    protocols_units
+    protocols
     title "Programs"
     startup
     installation
@@ -152,7 +152,7 @@ builds_ahead() {
 }
 tools() {
     suite "Faults and tools" c-tests/tools.sh
-    protocols_units
+    protocols
     title "Programs"
     startup
     installation
@@ -187,6 +187,7 @@ else
     fi
     finish_beside
     suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
+    suite "Fuzzing the protocols: 10 seconds for each" protocols/tests/fuzz.sh 10
 fi
 
 echo

@@ -5,6 +5,11 @@ set -u
 # shellcheck source-path=SCRIPTDIR source=../../c-tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../c-tests/lib.sh"
 
+# make builds mgmd where it installs it, cargo where it tests it: the newer one.
+MGMD=$BIN/mgmd
+BUILT_BY_CARGO=${CARGO_TARGET_DIR:-$HERE/../target}/debug/mgmd
+[ ! "$BUILT_BY_CARGO" -nt "$MGMD" ] || MGMD=$BUILT_BY_CARGO
+
 # must TEXT COMMAND...: within 20 seconds. now TEXT COMMAND...: at once.
 must() { local text=$1; shift; wait_for 20 "$@" || wrong "$text"; }
 now() { local text=$1; shift; "$@" || wrong "$text"; }
@@ -13,7 +18,8 @@ wrong() {
     echo "  does not hold: $*"
     {
         for log in "$LOGS"/*; do
-            [ -f "$log" ] && [ "${log%.pcap}" = "$log" ] || continue
+            [ -f "$log" ] || continue # a FIFO
+            [ "${log%.pcap}" = "$log" ] || continue
             echo "-- ${log##*/}:"
             tail -40 "$log"
         done
@@ -35,7 +41,7 @@ protocol() {
 # mgmd in the namespace, serving at $LOGS/mgm.sock with a hold of ten seconds.
 start_mgmd() {
     local ns=$1
-    start "mgmd" "$ns" env -u MGM_HOST "$BIN/mgmd" --serve "$LOGS/mgm.sock" --control "$LOGS/control.sock" --hold 10 --log info
+    start "mgmd" "$ns" env -u MGM_HOST "$MGMD" --serve "$LOGS/mgm.sock" --control "$LOGS/control.sock" --hold 10 --log info
     wait_for 20 test -S "$LOGS/mgm.sock" || wrong "mgmd starts"
     export MGM_HOST=$LOGS/mgm.sock
 }
@@ -108,6 +114,7 @@ run_tests() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/mgm-tests.XXXXXX")
     # shellcheck disable=SC2086 # names of tests are words
     [ $# != 0 ] || set -- $tests
+    # shellcheck disable=SC2016 # the inner shell expands it
     printf '%s\n' "$@" | xargs -P "${MGM_TEST_JOBS:-4}" -I '{}' sh -c 'bash "$1" "$2" >"$3/$2" 2>&1 </dev/null' - "$0" '{}' "$work"
     for test; do
         line=$(tail -1 "$work/$test")
