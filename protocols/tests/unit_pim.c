@@ -1,0 +1,642 @@
+/* PIM's state machines: routers in one process, with a clock of their own (pim_sim.h). Ends with "N passed, N failed". */
+#include "pim_sim.h"
+#include "unit.h"
+
+#define G htonl(0xe8010101) /* 232.1.1.1 */
+#define S htonl(0x0a630002) /* 10.99.0.2 */
+
+/* Every router is told the way to S before it starts; LAN and neighbour as the test wants. */
+static struct link *link_of(unsigned router, unsigned lan) { return sim_link(router, lan); }
+static enum downstream down(unsigned router, unsigned lan)
+{
+    struct entry *e = entry_find(&sim_routers[router].pim, S, G);
+    struct oif *o = e ? oif_find(e, link_of(router, lan)) : NULL;
+    return o ? o->down : NO_INFO;
+}
+static enum assert_state asserts(unsigned router, unsigned lan)
+{
+    struct entry *e = entry_find(&sim_routers[router].pim, S, G);
+    struct oif *o = e ? oif_find(e, link_of(router, lan)) : NULL;
+    return o ? o->assert : NO_ASSERT;
+}
+static bool forwards(unsigned router, unsigned lan)
+{
+    struct entry *e = entry_find(&sim_routers[router].pim, S, G);
+    struct oif *o = e ? oif_find(e, link_of(router, lan)) : NULL;
+    return o != NULL && o->on;
+}
+static enum upstream up(unsigned router)
+{
+    struct entry *e = entry_find(&sim_routers[router].pim, S, G);
+    return e ? e->up : NOT_JOINED;
+}
+
+/* A packet; gives how many copies came onto the LAN. */
+static unsigned copies(unsigned source_lan, unsigned lan)
+{
+    unsigned before = sim_data[lan];
+    sim_packet(source_lan, S, G);
+    sim_run(5);
+    return sim_data[lan] - before;
+}
+
+/* ---- hello ---- */
+
+static void two_on_a_lan(enum mode mode)
+{
+    sim_reset();
+    for (unsigned r = 0; r < 2; r++) {
+        sim_start(r, &default_settings);
+        sim_join_lan(r, 0, mode);
+    }
+    sim_run(10000);
+}
+
+static void neighbours_come_and_go(void)
+{
+    two_on_a_lan(MODE_SPARSE);
+    CHECK(neighbour_find(link_of(0, 0), sim_address(1, 0)) != NULL);
+    CHECK(neighbour_find(link_of(1, 0), sim_address(0, 0)) != NULL);
+    CHECK(!link_many(link_of(0, 0)));
+    sim_run(600000);
+    CHECK(link_of(0, 0)->neighbours != NULL); /* kept by its hellos */
+    sim_kill(1);
+    sim_run(70000);
+    CHECK(link_of(0, 0)->neighbours != NULL);
+    sim_run(40000);
+    CHECK(link_of(0, 0)->neighbours == NULL); /* 105 s after the last one */
+
+    two_on_a_lan(MODE_SPARSE);
+    pim_end_all(&sim_routers[1].pim); /* in order: holdtime 0 */
+    sim_routers[1].runs = false;
+    sim_run(10);
+    CHECK(link_of(0, 0)->neighbours == NULL);
+}
+
+static void the_designated_router(void)
+{
+    struct settings high = default_settings;
+    high.priority = 2;
+    two_on_a_lan(MODE_SPARSE);
+    CHECK(link_of(0, 0)->designated == sim_address(1, 0) && link_of(1, 0)->designated == sim_address(1, 0));
+    sim_reset();
+    sim_start(0, &high);
+    sim_start(1, &default_settings);
+    sim_join_lan(0, 0, MODE_SPARSE);
+    sim_join_lan(1, 0, MODE_SPARSE);
+    sim_run(10000);
+    CHECK(link_of(0, 0)->designated == sim_address(0, 0) && link_of(1, 0)->designated == sim_address(0, 0));
+    /* One that tells no priority makes addresses count. */
+    struct pim_hello plain = {.has_holdtime = true, .holdtime = 100};
+    hello_receive(link_of(0, 0), sim_address(3, 0), &plain);
+    CHECK(link_of(0, 0)->designated == sim_address(3, 0));
+    plain.holdtime = 0;
+    hello_receive(link_of(0, 0), sim_address(3, 0), &plain);
+    CHECK(link_of(0, 0)->designated == sim_address(0, 0));
+}
+
+static void lan_delays_are_agreed_on(void)
+{
+    struct pim_hello other = {.has_holdtime = true, .holdtime = 100, .has_lan_delay = true, .propagation_ms = 700,
+                              .override_ms = 4000};
+    two_on_a_lan(MODE_SPARSE);
+    CHECK(link_wait(link_of(0, 0)) == 3000);
+    hello_receive(link_of(0, 0), sim_address(3, 0), &other);
+    CHECK(link_wait(link_of(0, 0)) == 4700 && link_override(link_of(0, 0)) == 4000);
+    other.has_lan_delay = false; /* then the defaults count */
+    hello_receive(link_of(0, 0), sim_address(4, 0), &other);
+    CHECK(link_wait(link_of(0, 0)) == 3000);
+    CHECK(link_suppresses(link_of(0, 0)));
+}
+
+/* ---- source-specific mode ---- */
+
+/* Source LAN 0 - router 0 - LAN 1 - router 1 - LAN 2 - router 2 - LAN 3 with members. */
+static void chain(enum mode mode, const struct settings *settings)
+{
+    sim_reset();
+    for (unsigned r = 0; r < 3; r++) {
+        sim_start(r, settings);
+        sim_set_route(r, S, r, r == 0 ? 0 : r - 1, r);
+        sim_join_lan(r, r, mode);
+        sim_join_lan(r, r + 1, mode);
+    }
+    sim_run(10000);
+}
+
+static void a_join_goes_all_the_way_and_a_prune_too(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    CHECK(copies(0, 1) == 0 && copies(0, 3) == 0);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(10);
+    CHECK(up(2) == UP_JOINED && up(1) == UP_JOINED && up(0) == UP_JOINED);
+    CHECK(down(1, 2) == JOINED && down(0, 1) == JOINED);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1 && copies(0, 3) == 1);
+    sim_run(1000000); /* kept by joins each minute */
+    CHECK(copies(0, 3) == 1);
+    pim_local(link_of(2, 3), S, G, false);
+    sim_run(10); /* one neighbour on each link: pruned at once */
+    CHECK(copies(0, 1) == 0 && copies(0, 2) == 0 && copies(0, 3) == 0);
+    CHECK(sim_routers[1].pim.entry_count == 0 && sim_routers[2].pim.entry_count == 0);
+}
+
+static void a_join_ends_with_its_holdtime(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(10);
+    CHECK(copies(0, 2) == 1);
+    sim_kill(2);
+    sim_run(200000);
+    CHECK(down(1, 2) == JOINED);
+    sim_run(20000);
+    CHECK(down(1, 2) == NO_INFO && up(1) == NOT_JOINED && copies(0, 1) == 0);
+}
+
+static void a_restarted_neighbour_gets_the_join_again(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(20000);
+    sim_kill(1);
+    sim_start(1, &default_settings); /* at once: nobody has missed it but for its generation id */
+    sim_set_route(1, S, 1, 0, 1);
+    sim_join_lan(1, 1, MODE_SPARSE);
+    sim_join_lan(1, 2, MODE_SPARSE);
+    sim_run(8000); /* a hello within 5 s, a join within 2.5 s */
+    CHECK(down(1, 2) == JOINED && copies(0, 3) == 1);
+}
+
+/* Routers 1 and 2 on LAN 1 below router 0, both with members. */
+static void siblings(enum mode mode)
+{
+    sim_reset();
+    for (unsigned r = 0; r < 3; r++) {
+        sim_start(r, &default_settings);
+        sim_set_route(r, S, r == 0 ? 0 : 1, 0, 1);
+        sim_join_lan(r, 1, mode);
+        sim_join_lan(r, r == 0 ? 0 : r + 1, mode);
+    }
+    sim_run(10000);
+}
+
+static void a_prune_is_overridden(void)
+{
+    siblings(MODE_SPARSE);
+    pim_local(link_of(1, 2), S, G, true);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(100);
+    CHECK(copies(0, 1) == 1);
+    pim_local(link_of(1, 2), S, G, false);
+    sim_run(2);
+    CHECK(down(0, 1) == PRUNE_PENDING && copies(0, 1) == 1);
+    sim_run(2600);
+    CHECK(down(0, 1) == JOINED); /* router 2 has joined anew */
+    sim_run(10000);
+    CHECK(copies(0, 1) == 1 && copies(0, 3) == 1);
+    pim_local(link_of(2, 3), S, G, false);
+    sim_run(2900);
+    CHECK(copies(0, 1) == 1);
+    unsigned before = sim_sent[1][PIM_JOIN_PRUNE];
+    sim_run(300); /* 3 s without a join */
+    CHECK(copies(0, 1) == 0);
+    CHECK(sim_sent[1][PIM_JOIN_PRUNE] == before + 1); /* the echo */
+}
+
+static void joins_are_suppressed(void)
+{
+    siblings(MODE_SPARSE);
+    pim_local(link_of(1, 2), S, G, true);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(100);
+    unsigned before = sim_sent[1][PIM_JOIN_PRUNE];
+    sim_run(600000);
+    CHECK(sim_sent[1][PIM_JOIN_PRUNE] - before <= 12 && sim_sent[1][PIM_JOIN_PRUNE] - before >= 9); /* not twice as many */
+    CHECK(down(0, 1) == JOINED);
+}
+
+static void a_route_moves(void)
+{
+    /* Routers 0 and 1 both reach the source; router 2 is below both, on LANs 1 and 2. */
+    sim_reset();
+    for (unsigned r = 0; r < 3; r++)
+        sim_start(r, &default_settings);
+    sim_set_route(0, S, 0, 0, 0);
+    sim_set_route(1, S, 0, 1, 0);
+    sim_set_route(2, S, 1, 0, 1);
+    sim_join_lan(0, 0, MODE_SPARSE), sim_join_lan(1, 0, MODE_SPARSE);
+    sim_join_lan(0, 1, MODE_SPARSE), sim_join_lan(1, 2, MODE_SPARSE);
+    sim_join_lan(2, 1, MODE_SPARSE), sim_join_lan(2, 2, MODE_SPARSE), sim_join_lan(2, 3, MODE_SPARSE);
+    sim_run(10000);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(10);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 0 && copies(0, 3) == 1);
+    sim_set_route(2, S, 2, 1, 1);
+    sim_run(10);
+    CHECK(down(0, 1) == NO_INFO && down(1, 2) == JOINED);
+    CHECK(copies(0, 1) == 0 && copies(0, 2) == 1 && copies(0, 3) == 1);
+    sim_kill(1); /* the neighbour upstream dies: nothing to join any more, until there is another route */
+    sim_run(120000);
+    CHECK(up(2) == UP_JOINED && copies(0, 3) == 0);
+    sim_set_route(2, S, 1, 0, 1);
+    sim_run(10);
+    CHECK(copies(0, 3) == 1);
+}
+
+/* Routers 0 and 1 both reach the source on LAN 0 and are on LAN 1; routers 2 and 3 are below, each with the other one as its
+ * neighbour upstream. */
+static void two_upstream(enum mode mode)
+{
+    sim_reset();
+    for (unsigned r = 0; r < 4; r++)
+        sim_start(r, &default_settings);
+    sim_set_route(0, S, 0, 0, 10);
+    sim_set_route(1, S, 0, 1, 5);
+    sim_set_route(2, S, 1, 0, 20);
+    sim_set_route(3, S, 1, 1, 20);
+    sim_join_lan(0, 0, mode), sim_join_lan(1, 0, mode);
+    for (unsigned r = 0; r < 4; r++)
+        sim_join_lan(r, 1, mode);
+    sim_join_lan(2, 2, mode), sim_join_lan(3, 3, mode);
+    sim_run(10000);
+}
+
+static void an_assert_leaves_one_forwarder(void)
+{
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    CHECK(forwards(0, 1) && forwards(1, 1));
+    copies(0, 1); /* both send: the assert begins */
+    CHECK(asserts(1, 1) == WINNER && asserts(0, 1) == LOSER); /* the metric of 1 is better */
+    CHECK(asserts(2, 1) == LOSER && asserts(3, 1) == LOSER);
+    sim_run(3000);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1 && copies(0, 3) == 1);
+    CHECK(entry_upstream(entry_find(&sim_routers[2].pim, S, G)) == sim_address(1, 1)); /* joins go to the winner */
+    sim_run(400000); /* kept by the winner's repeated asserts */
+    CHECK(asserts(0, 1) != WINNER && copies(0, 1) == 1);
+    sim_kill(1); /* the winner dies: within its holdtime the other one takes over */
+    sim_run(110000);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1);
+}
+
+static void a_winner_that_stops_says_so(void)
+{
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(1, 1) == WINNER);
+    pim_end_all(&sim_routers[1].pim);
+    sim_routers[1].runs = false;
+    sim_run(3000);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1);
+}
+
+static void members_are_served_by_one_router(void)
+{
+    /* Routers 0 and 1 on LAN 1 with a member: the designated one, 1, serves it; when it dies the other one does. */
+    two_upstream(MODE_SPARSE);
+    sim_kill(2), sim_kill(3);
+    sim_run(120000);
+    pim_local(link_of(0, 1), S, G, true);
+    pim_local(link_of(1, 1), S, G, true);
+    sim_run(10);
+    CHECK(!forwards(0, 1) && forwards(1, 1) && copies(0, 1) == 1);
+    sim_kill(1);
+    sim_run(110000);
+    CHECK(forwards(0, 1) && copies(0, 1) == 1);
+}
+
+static void members_for_any_source_count_outside_of_232(void)
+{
+    uint32_t other = htonl(0xef010101);
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(0, 1), 0, G, true);
+    pim_local(link_of(0, 1), 0, other, true);
+    sim_run(10000);
+    CHECK(copies(0, 1) == 0);
+    CHECK(!pim_wanted(link_of(0, 1), S, G));
+    /* Router 1 is designated on LAN 1 and router 0 is not. */
+    CHECK(!pim_wanted(link_of(0, 1), S, other) && link_of(0, 1)->designated == sim_address(1, 1));
+    pim_local(link_of(2, 3), 0, other, true);
+    CHECK(pim_wanted(link_of(2, 3), S, other) && up(2) == NOT_JOINED);
+}
+
+static void other_protocols_are_joined_for(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    pim_external(&sim_routers[2].pim, S, G, true);
+    sim_run(10);
+    CHECK(up(2) == UP_JOINED && copies(0, 2) == 1);
+    pim_external(&sim_routers[2].pim, S, G, false);
+    sim_run(10);
+    CHECK(up(2) == NOT_JOINED && copies(0, 2) == 0 && sim_routers[2].pim.entry_count == 0);
+}
+
+static void many_joins_share_a_message(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    unsigned before = sim_sent[2][PIM_JOIN_PRUNE];
+    for (unsigned n = 0; n < 1000; n++)
+        pim_local(link_of(2, 3), S, htonl(0xe8020000 + n), true);
+    sim_run(10);
+    CHECK(sim_routers[0].pim.entry_count == 1000);
+    CHECK(sim_sent[2][PIM_JOIN_PRUNE] - before <= 30);
+    sim_run(300000);
+    CHECK(sim_routers[0].pim.entry_count == 1000);
+    CHECK(sim_sent[2][PIM_JOIN_PRUNE] - before <= 6 * 30);
+}
+
+static void entries_are_bounded(void)
+{
+    struct settings few = default_settings;
+    few.max_entries = 10;
+    log_level = LEVEL_OFF;
+    chain(MODE_SPARSE, &few);
+    for (unsigned n = 0; n < 1000; n++)
+        pim_local(link_of(2, 3), S, htonl(0xe8020000 + n), true);
+    sim_run(10);
+    CHECK(sim_routers[2].pim.entry_count == 10 && sim_routers[0].pim.entry_count == 10);
+}
+
+static void a_stranger_is_not_heard(void)
+{
+    struct pim_builder b;
+    chain(MODE_SPARSE, &default_settings);
+    pim_begin(&b, PIM_JOIN_PRUNE, sim_address(0, 1), 210, true);
+    pim_add(&b, G, S, false);
+    size_t size = pim_end(&b);
+    CHECK(pim_receive(link_of(0, 1), sim_address(5, 1), htonl(0xe000000d), b.bytes, size) != NULL);
+    CHECK(down(0, 1) == NO_INFO);
+    CHECK(pim_receive(link_of(0, 1), sim_address(1, 1), sim_address(0, 1), b.bytes, size) != NULL); /* sent to us alone */
+    CHECK(down(0, 1) == NO_INFO);
+    CHECK(pim_receive(link_of(0, 1), sim_address(1, 1), htonl(0xe000000d), b.bytes, size) == NULL);
+    CHECK(down(0, 1) == JOINED);
+}
+
+/* ---- dense mode ---- */
+
+static void flood_and_prune_and_graft(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    CHECK(copies(0, 1) == 1 && sim_data[2] == 1 && sim_data[3] == 0); /* everywhere but to a leaf without members */
+    sim_run(10);
+    CHECK(up(2) == UP_PRUNED && up(1) == UP_PRUNED && up(0) == UP_PRUNED && down(0, 1) == PRUNED);
+    CHECK(copies(0, 1) == 0);
+    pim_local(link_of(2, 3), 0, G, true);
+    CHECK(up(2) == ACK_PENDING);
+    sim_run(20);
+    CHECK(up(2) == FORWARDING && up(1) == FORWARDING && down(0, 1) == NO_INFO);
+    CHECK(copies(0, 3) == 1);
+    pim_local(link_of(2, 3), 0, G, false);
+    sim_run(20);
+    CHECK(up(2) == UP_PRUNED && copies(0, 1) == 0);
+    pim_local(link_of(2, 3), S, G, true); /* one source is as good */
+    sim_run(20);
+    CHECK(copies(0, 3) == 1);
+}
+
+static bool drop_grafts(unsigned lan, uint32_t from, const uint8_t *bytes, size_t size)
+{
+    (void)lan, (void)from, (void)size;
+    return (bytes[0] & 15) == PIM_GRAFT;
+}
+
+static void a_graft_that_is_lost_is_sent_again(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    sim_run(20);
+    sim_drops = drop_grafts;
+    pim_local(link_of(2, 3), 0, G, true);
+    sim_run(1000);
+    CHECK(up(2) == ACK_PENDING && copies(0, 3) == 0);
+    sim_drops = NULL;
+    sim_run(2500);
+    CHECK(up(2) == FORWARDING && copies(0, 3) == 1);
+}
+
+static void prunes_end_and_are_made_again(void)
+{
+    struct settings quiet = default_settings;
+    quiet.refresh_interval = 0;
+    chain(MODE_DENSE, &quiet);
+    copies(0, 1);
+    sim_run(20);
+    CHECK(copies(0, 1) == 0);
+    sim_run(205000);
+    CHECK(copies(0, 1) == 0);
+    sim_run(6000); /* the prune's 210 s are over */
+    CHECK(copies(0, 1) == 1);
+    sim_run(20);
+    CHECK(copies(0, 1) == 0);
+}
+
+static void state_refresh_keeps_prunes(void)
+{
+    unsigned flooded;
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    sim_run(20);
+    flooded = sim_data[1] + sim_data[2];
+    for (int n = 0; n < 100; n++) { /* the source goes on for 1000 s */
+        sim_packet(0, S, G);
+        sim_run(10000);
+    }
+    CHECK(sim_data[1] + sim_data[2] == flooded);
+    CHECK(sim_sent[1][PIM_STATE_REFRESH] >= 15 && sim_sent[1][PIM_STATE_REFRESH] <= 17);
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] >= 15 && sim_sent[2][PIM_STATE_REFRESH] <= 17); /* passed on, once each */
+    unsigned before = sim_sent[1][PIM_STATE_REFRESH];
+    sim_run(300000);
+    before = sim_sent[1][PIM_STATE_REFRESH] - before;
+    CHECK(before <= 4); /* no longer than the source's lifetime */
+}
+
+static void a_lan_prune_is_overridden(void)
+{
+    siblings(MODE_DENSE);
+    pim_local(link_of(2, 3), 0, G, true);
+    CHECK(copies(0, 1) == 1);
+    sim_run(10); /* router 1 has nobody and prunes */
+    CHECK(up(1) == UP_PRUNED && up(2) == FORWARDING);
+    CHECK(down(0, 1) == PRUNE_PENDING && copies(0, 3) == 1);
+    sim_run(2600);
+    CHECK(down(0, 1) == NO_INFO);
+    sim_run(1000);
+    CHECK(copies(0, 1) == 1 && copies(0, 3) == 1);
+    pim_local(link_of(2, 3), 0, G, false);
+    sim_run(3200);
+    CHECK(down(0, 1) == PRUNED && copies(0, 1) == 0);
+}
+
+static void a_dense_assert_leaves_one_forwarder(void)
+{
+    two_upstream(MODE_DENSE);
+    pim_local(link_of(2, 2), 0, G, true);
+    pim_local(link_of(3, 3), 0, G, true);
+    copies(0, 1);
+    sim_run(4000);
+    CHECK(asserts(1, 1) == WINNER && asserts(0, 1) == LOSER);
+    CHECK(asserts(2, 1) == LOSER && entry_upstream(entry_find(&sim_routers[2].pim, S, G)) == sim_address(1, 1));
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1 && copies(0, 3) == 1);
+    pim_local(link_of(2, 2), 0, G, false); /* the prune goes to the winner, and router 3 overrides it */
+    sim_run(10000);
+    CHECK(copies(0, 1) == 1 && copies(0, 3) == 1);
+    sim_kill(1); /* both had it as their neighbour upstream */
+    sim_set_route(3, S, 1, 0, 20);
+    sim_run(110000);
+    copies(0, 1);
+    sim_run(4000);
+    CHECK(copies(0, 1) == 1 && copies(0, 3) == 1);
+}
+
+/* 0 at the source's LAN 0; 0 - LAN 1 - 1, 0 - LAN 2 - 2, 1 - LAN 3 - 3, 2 - LAN 4 - 3; members on LAN 5, behind router 3. */
+static void diamond(void)
+{
+    static const unsigned links[][2] = {{0, 0}, {0, 1}, {0, 2}, {1, 1}, {1, 3}, {2, 2}, {2, 4}, {3, 3}, {3, 4}, {3, 5}};
+    sim_reset();
+    for (unsigned r = 0; r < 4; r++)
+        sim_start(r, &default_settings);
+    sim_set_route(0, S, 0, 0, 0);
+    sim_set_route(1, S, 1, 0, 10);
+    sim_set_route(2, S, 2, 0, 10);
+    sim_set_route(3, S, 3, 1, 20);
+    for (unsigned n = 0; n < sizeof links / sizeof *links; n++)
+        sim_join_lan(links[n][0], links[n][1], MODE_DENSE);
+    sim_run(10000);
+}
+
+static void a_diamond_and_a_link_that_fails(void)
+{
+    diamond();
+    pim_local(link_of(3, 5), 0, G, true);
+    copies(0, 5);
+    sim_run(4000);
+    /* Router 3 gets it by router 1; on LAN 4 router 2 won, as it is nearer, and router 3 pruned it. */
+    CHECK(asserts(2, 4) != LOSER && asserts(3, 4) == LOSER && down(2, 4) == PRUNED);
+    CHECK(up(2) == UP_PRUNED && down(0, 2) == PRUNED);
+    CHECK(copies(0, 5) == 1 && copies(0, 4) == 0 && copies(0, 2) == 0);
+    pim_link_remove(link_of(1, 3));
+    pim_link_remove(link_of(3, 3));
+    sim_set_route(3, S, 4, 2, 20);
+    sim_run(20); /* grafts all the way */
+    CHECK(up(3) == FORWARDING && up(2) == FORWARDING && down(0, 2) == NO_INFO);
+    CHECK(copies(0, 5) == 1);
+    sim_join_lan(1, 3, MODE_DENSE);
+    sim_join_lan(3, 3, MODE_DENSE);
+    sim_run(6000);
+    sim_set_route(3, S, 3, 1, 20);
+    sim_run(20);
+    CHECK(copies(0, 5) == 1);
+    sim_run(4000);
+    CHECK(copies(0, 5) == 1 && copies(0, 4) == 0);
+}
+
+static void a_restarted_router_is_flooded_anew(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    sim_run(20);
+    CHECK(down(1, 2) == PRUNED);
+    sim_kill(2);
+    sim_start(2, &default_settings);
+    sim_set_route(2, S, 2, 1, 2);
+    sim_join_lan(2, 2, MODE_DENSE);
+    sim_join_lan(2, 3, MODE_DENSE);
+    pim_local(link_of(2, 3), 0, G, true); /* it does not know what it has pruned in its earlier life */
+    sim_run(6000);
+    CHECK(copies(0, 3) == 1);
+}
+
+static void other_protocols_keep_a_flow(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    sim_routers[2].others = true;
+    copies(0, 1);
+    sim_run(20);
+    CHECK(up(2) == FORWARDING && copies(0, 2) == 1);
+    sim_routers[2].others = false;
+    CHECK(pim_no_receivers(&sim_routers[2].pim, S, G) == 210);
+    sim_run(20);
+    CHECK(up(2) == UP_PRUNED && copies(0, 1) == 0);
+    sim_routers[2].others = true;
+    pim_some_receivers(&sim_routers[2].pim, S, G);
+    sim_run(20);
+    CHECK(up(2) == FORWARDING && copies(0, 2) == 1);
+}
+
+/* Router 1 between dense mode on LAN 1 and source-specific mode on LAN 2. */
+static void both_modes_on_one_router(void)
+{
+    sim_reset();
+    for (unsigned r = 0; r < 3; r++) {
+        sim_start(r, &default_settings);
+        sim_set_route(r, S, r, r == 0 ? 0 : r - 1, r);
+        sim_join_lan(r, r, r == 2 ? MODE_SPARSE : MODE_DENSE);
+        sim_join_lan(r, r + 1, r == 0 ? MODE_DENSE : MODE_SPARSE);
+    }
+    sim_run(10000);
+    copies(0, 1);
+    sim_run(20);
+    CHECK(copies(0, 1) == 0 && up(1) == UP_PRUNED); /* nobody joined */
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(20); /* a join, then a graft */
+    CHECK(down(1, 2) == JOINED && up(1) == FORWARDING);
+    CHECK(copies(0, 3) == 1);
+    pim_local(link_of(2, 3), S, G, false);
+    sim_run(20);
+    CHECK(copies(0, 1) == 0 && up(1) == UP_PRUNED);
+
+    sim_reset(); /* and the other way round */
+    for (unsigned r = 0; r < 3; r++) {
+        sim_start(r, &default_settings);
+        sim_set_route(r, S, r, r == 0 ? 0 : r - 1, r);
+        sim_join_lan(r, r, r == 2 ? MODE_DENSE : MODE_SPARSE);
+        sim_join_lan(r, r + 1, r == 0 ? MODE_SPARSE : MODE_DENSE);
+    }
+    sim_run(10000);
+    pim_local(link_of(1, 2), S, G, true); /* a member on the border router's dense link */
+    sim_run(20);
+    CHECK(up(1) == UP_JOINED && copies(0, 2) == 1);
+    pim_local(link_of(1, 2), S, G, false);
+    sim_run(20);
+    CHECK(up(1) == NOT_JOINED && copies(0, 1) == 0);
+}
+
+int main(void)
+{
+    log_level = LEVEL_OFF;
+    RUN(neighbours_come_and_go);
+    RUN(the_designated_router);
+    RUN(lan_delays_are_agreed_on);
+    RUN(a_join_goes_all_the_way_and_a_prune_too);
+    RUN(a_join_ends_with_its_holdtime);
+    RUN(a_restarted_neighbour_gets_the_join_again);
+    RUN(a_prune_is_overridden);
+    RUN(joins_are_suppressed);
+    RUN(a_route_moves);
+    RUN(an_assert_leaves_one_forwarder);
+    RUN(a_winner_that_stops_says_so);
+    RUN(members_are_served_by_one_router);
+    RUN(members_for_any_source_count_outside_of_232);
+    RUN(other_protocols_are_joined_for);
+    RUN(many_joins_share_a_message);
+    RUN(entries_are_bounded);
+    RUN(a_stranger_is_not_heard);
+    RUN(flood_and_prune_and_graft);
+    RUN(a_graft_that_is_lost_is_sent_again);
+    RUN(prunes_end_and_are_made_again);
+    RUN(state_refresh_keeps_prunes);
+    RUN(a_lan_prune_is_overridden);
+    RUN(a_dense_assert_leaves_one_forwarder);
+    RUN(a_diamond_and_a_link_that_fails);
+    RUN(a_restarted_router_is_flooded_anew);
+    RUN(other_protocols_keep_a_flow);
+    RUN(both_modes_on_one_router);
+    sim_reset();
+    return unit_end();
+}
