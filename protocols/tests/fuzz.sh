@@ -20,11 +20,13 @@ if ! { echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n)
     exit
 fi
 
-# The sources of a target: its protocol's without main.c, and those that all share.
+# The sources of a target: its protocol's without main.c, and those that all share; without those that a line "without:" of the
+# target itself names.
 sources_of() {
-    local source
+    local source without
+    without=" main.c $(sed -n 's/^ \* without: //p' "protocols/tests/fuzz_$1.c") "
     for source in protocols/"$1"/*.c protocols/common/*.c; do
-        [ "${source##*/}" = main.c ] || printf '%s\n' "$source"
+        [ "${without#* "${source##*/}" }" != "$without" ] || printf '%s\n' "$source"
     done
 }
 
@@ -33,7 +35,7 @@ TARGETS=$(for file in protocols/tests/fuzz_*.c; do basename "$file" .c; done | s
 for target in ${*:-$TARGETS}; do
     mkdir "$WORK/$target"
     # shellcheck disable=SC2046 # names of sources have no blanks
-    clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Iinclude \
+    clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Iinclude -DPIM_BUCKETS=16 \
         "protocols/tests/fuzz_$target.c" $(sources_of "$target") -Lbuild/lib -lmgm "-Wl,-rpath,$PWD/build/lib" -o "$WORK/fuzz_$target"
     if ASAN_OPTIONS=detect_leaks=0 "$WORK/fuzz_$target" -max_total_time="$SECONDS_EACH" -max_len=2048 -print_final_stats=1 \
         -artifact_prefix="${TMPDIR:-/tmp}/mgm-fuzz-$target-" "$WORK/$target" >"$WORK/log" 2>&1; then

@@ -1,7 +1,7 @@
 /* Fuzzes PIM: any octets as messages, with right checksums and also in between what sets the state machines going. What must hold:
  * nothing is read or written where it should not be, a message that was read is built again as it was, memory is bounded and freed.
  *
- * fuzz: without common/loop.c common/iface.c common/manager.c common/options.c pim/router.c pim/route.c */
+ * without: loop.c iface.c manager.c options.c router.c route.c */
 #include "../common/net.h"
 #include "pim_sim.h"
 

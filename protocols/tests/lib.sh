@@ -23,8 +23,10 @@ wrong() {
             echo "-- ${log##*/}:"
             tail -40 "$log"
         done
-        echo "-- kernel:"
-        ip -n rtr -s mroute show
+        for log in /run/netns/*; do
+            echo "-- kernel of ${log##*/}:"
+            ip -n "${log##*/}" -s mroute show
+        done
     } 2>/dev/null | sed 's/^/    /'
     exit 1
 }
@@ -38,10 +40,10 @@ protocol() {
     start "$name" "$ns" env MGM_LOG="${MGM_LOG:-warn}" "$BIN/$program" --log debug "$@"
     wait_for 20 log_has "$name" "info: ready" || wrong "$program starts"
 }
-# mgmd in the namespace, serving at $LOGS/mgm.sock with a hold of ten seconds.
+# start_mgmd NAMESPACE [SECONDS]: serving at $LOGS/mgm.sock, with a hold of ten seconds or so many.
 start_mgmd() {
     local ns=$1
-    start "mgmd" "$ns" env -u MGM_HOST "$MGMD" --serve "$LOGS/mgm.sock" --control "$LOGS/control.sock" --hold 10 --log info
+    start "mgmd" "$ns" env -u MGM_HOST "$MGMD" --serve "$LOGS/mgm.sock" --control "$LOGS/control.sock" --hold "${2:-10}" --log info
     wait_for 20 test -S "$LOGS/mgm.sock" || wrong "mgmd starts"
     export MGM_HOST=$LOGS/mgm.sock
 }

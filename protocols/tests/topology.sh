@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # Routers, hosts and links of a test of the protocols, each node a network namespace. Sourced after c-tests/lib.sh.
 
-NODES=()
 node() { # NAME...
     local name
     for name in "$@"; do
@@ -10,7 +9,6 @@ node() { # NAME...
         # With rp_filter the kernel drops packets on a wrong interface before it reports them.
         in_ns "$name" sh -c 'echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter
             echo 1 >/proc/sys/net/ipv4/ip_forward'
-        NODES+=("$name")
     done
 }
 
@@ -28,7 +26,6 @@ lan() {
     local name=$1 end host device address
     shift
     ip netns add "$name"
-    NODES+=("$name")
     ip -n "$name" link add switch type bridge mcast_snooping 0
     ip -n "$name" link set switch up
     for end in "$@"; do
@@ -39,12 +36,6 @@ lan() {
         ip -n "$host" address add "$address/24" dev "$device"
         ip -n "$host" link set "$device" up
     done
-}
-
-remove_nodes() {
-    local name
-    for name in "${NODES[@]}"; do ip netns del "$name" 2>/dev/null || true; done
-    NODES=()
 }
 
 # oifs NODE SOURCE GROUP: where the node's kernel sends them, "-": nowhere; nothing: it has no such entry.
@@ -59,10 +50,6 @@ iif_is() { [ "$(iif "$1" "$2" "$3")" = "$4" ]; }
 
 # A source that goes on sending: stream NAME NODE DEVICE FROM GROUP PER-SECOND.
 stream() { start "$1" "$2" "$BIN/sender" "$3" "$4" "$5" "$PORT" 1 1000000 "$6"; }
-listen() { # NAME NODE DEVICE: a host with the program `receiver`
-    start "$1" "$2" "$BIN/receiver" "$3" "$PORT"
-    wait_for 20 log_has "$1" ready
-}
 got() { grep -c "^got $2 from" "$LOGS/$1" || true; } # got NAME GROUP: packets so far
 gets_more() { # NAME GROUP COUNT: more than so many
     [ "$(got "$1" "$2")" -gt "$3" ]
