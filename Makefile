@@ -68,7 +68,7 @@ daemon:
 HEADERS := $(wildcard include/*.h c-tests/*.h)
 
 # The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
-PROTOCOLS := igmp pim
+PROTOCOLS := igmp static pim
 protocol-names:
 	@echo $(PROTOCOLS)
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
@@ -81,6 +81,7 @@ protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(BUILD)/bin/prot
 $(BUILD)/bin/capture: protocols/tests/capture.c | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@
 $(BUILD)/bin/mgm-igmp: $(wildcard protocols/igmp/*.c)
+$(BUILD)/bin/mgm-static: $(wildcard protocols/static/*.c)
 $(BUILD)/bin/protocol_unit_igmp: $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/mgm-pim: $(wildcard protocols/pim/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c
