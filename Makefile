@@ -25,7 +25,7 @@ CFLAGS  ?= -O2 -g
 HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CFLAGS)
 MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
 
-PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send)
+PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm)
 
 .PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install clean \
     deps-demo deps-test deps-test-all
@@ -96,6 +96,8 @@ $(BUILD)/bin/startup_protocol.so: c-tests/startup_protocol.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) -fPIC -shared $< -o $@ $(MGM)
 $(BUILD)/bin/router: c-tests/router.c c-tests/router_igmp.c c-tests/router_protocol.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $(filter %.c,$^) -o $@ $(MGM)
+$(BUILD)/bin/port_mgm: c-tests/port_mgm.c $(HEADERS) | lib
+	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)
 $(BUILD)/bin/%: c-tests/%.c | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@
 

@@ -392,10 +392,32 @@ no_such_interface() {
     now "with the reason" log_has router "9999"
 }
 
+# docs/PORTING.md's daemon, on the kernel's socket and on mgm.h: the same lines, the same kernel entries.
+ported_daemon() {
+    local daemon
+    ip -n rcv1 address add 10.1.0.2/32 dev lo
+    for daemon in port_mrt port_mgm; do
+        start "$daemon" rtr env MGM_LOG=warn "$BIN/$daemon" 239.1.0.0/16 to-src to-rcv1 to-rcv2
+        must "$daemon starts" log_has "$daemon" ready
+        send 10.1.0.2 239.1.1.1 1 20 || wrong "20 packets reach the kernel"
+        send 10.1.0.3 239.2.1.1 1 5 || wrong "5 packets of another group reach the kernel"
+        in_ns rcv1 "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 1 1 20
+        must "$daemon hears of the wrong interface" log_has "$daemon" "wrong interface 10.1.0.2 239.1.1.1 to-rcv1"
+        kernel_table >"$LOGS/$daemon.kernel"
+        kill -USR1 "$(pid_of "$daemon")"
+        must "$daemon prints its entries" log_has "$daemon" "2 entries"
+        finish "$daemon" TERM || wrong "$daemon ends with status 0"
+        now "nothing is left in the kernel" kernel_is_empty
+    done
+    now "the kernel had the same" diff "$LOGS/port_mrt.kernel" "$LOGS/port_mgm.kernel"
+    now "both print the same" diff "$LOGS/port_mrt" "$LOGS/port_mgm"
+    now "and it is right" grep -qx "entry 10.1.0.2 239.1.1.1 from to-src, 20 packets to to-rcv1 to-rcv2" "$LOGS/port_mgm"
+}
+
 TESTS="igmp_version_3 igmp_version_2 igmp_version_1 igmp_without_router_alert reports_are_no_flow source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
     wrong_interface address_space sources_on_every_side many_flows route_changes link_goes_down_and_up
-    second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface"
+    second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface ported_daemon"
 
 prepare
 passed=0 failed=0

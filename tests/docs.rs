@@ -386,3 +386,21 @@ fn every_member_of_the_state_is_described() {
     let missing: Vec<_> = found.iter().filter(|name| !words.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "mgm_control.7 does not describe {missing:?}");
 }
+
+#[test]
+fn the_difference_between_the_two_daemons_is_as_the_page_shows_it() {
+    let page = read("docs/PORTING.md");
+    let (_, rest) = page.split_once("```diff\n").expect("a block of the difference");
+    let (shown, _) = rest.split_once("\n```").expect("its end");
+    let [old, new] = ["c-tests/port_mrt.c", "c-tests/port_mgm.c"];
+    let diff = Command::new("diff")
+        .args(["-U1", "--label", old, "--label", new, old, new])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let diff = String::from_utf8(diff.stdout).unwrap();
+    assert!(
+        shown == diff.trim_end_matches('\n'),
+        "docs/PORTING.md ends with the output of: diff -U1 --label {old} --label {new} {old} {new}"
+    );
+}
