@@ -6,26 +6,15 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::mroute::Entries;
-use super::netlink::{self, Messages, Writer, rtmsg};
+use super::entries::{CHUNK, Entries};
+use super::messages::{FAMILY, RTPROT_MROUTED};
+use super::netlink::{Messages, Writer, rtmsg};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
 use crate::forwarder::{EntryChange, ForwarderError};
 use crate::sys::sync::unscheduled::MutexGuard;
 use crate::sys::{self, MAX_VIFS};
 use crate::types::SourceGroup;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// The most changes in one system call.
-pub const CHUNK: usize = 128;
-/// The most octets of one message: headers, four attributes of a number, 32 next hops.
-const MESSAGE: usize = 16 + 12 + 4 * 8 + 4 + 8 * MAX_VIFS;
-/// Room for a chunk of the largest messages and the one that ends it.
-pub const CAPACITY: usize = CHUNK * MESSAGE + netlink::HEADER;
-
-/// `RTNL_FAMILY_IPMR`.
-pub const FAMILY: u8 = 128;
-/// Marks entries as a routing daemon's, so that they are removed when the table's owner goes.
-pub const RTPROT_MROUTED: u8 = 17;
 
 impl Plane {
     pub(super) fn program_in_batches(

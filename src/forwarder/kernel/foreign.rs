@@ -14,23 +14,16 @@
 
 #![forbid(unsafe_code)]
 
-use super::batch::{FAMILY, RTPROT_MROUTED};
-use super::mroute::Entries;
-use super::netlink::{Message, Messages, NextHops, RTMSG, read_address, read_u32, rtmsg};
-use super::notify::News;
-use super::vifs::{NO_PARENT, Programmed, Vifs};
+use super::entries::Entries;
+use super::messages::{FAMILY, News, RTPROT_MROUTED, UNRESOLVED, consistent, read_entry};
+use super::netlink::{Messages, RTMSG, read_u32, rtmsg};
 use super::{Plane, netlink};
 use crate::log::Level;
 use crate::sys::{self, Errno};
 use crate::types::SourceGroup;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// `RTNH_F_UNRESOLVED`: a flow that waits for its entry.
-const UNRESOLVED: u32 = 32;
-/// How many suspects are kept; with more, an audit is due.
-const MAX_SUSPECTS: usize = 1024;
 /// After this many of our own deletions their notifications are read. The default receive buffer
 /// holds about four times as many.
 const DRAIN_AFTER: usize = 64;
@@ -38,48 +31,6 @@ const DRAIN_AFTER: usize = 64;
 const AT_ONCE: usize = 8;
 /// How many entries are looked up in one step of an audit.
 pub const STEP: usize = 64;
-/// The largest notification there is has some 400 octets.
-const NOTIFICATION: usize = 1024;
-
-/// What is known about changes by others.
-pub struct Foreign {
-    suspects: Vec<SourceGroup>,
-    audit: Vec<SourceGroup>,
-    audit_due: bool,
-    /// Deletions of our own since notifications were read last.
-    pub(super) deletions: usize,
-    buffers: Box<[[u8; NOTIFICATION]; sys::BATCH]>,
-    lengths: [usize; sys::BATCH],
-}
-
-impl Foreign {
-    /// Nothing is suspect.
-    pub fn new() -> Self {
-        Self {
-            suspects: Vec::with_capacity(MAX_SUSPECTS),
-            audit: Vec::new(),
-            audit_due: false,
-            deletions: 0,
-            buffers: Box::new([[0; NOTIFICATION]; sys::BATCH]),
-            lengths: [0; sys::BATCH],
-        }
-    }
-
-    /// Whether there is something to look up.
-    pub fn busy(&self) -> bool {
-        self.audit_due || !self.audit.is_empty() || !self.suspects.is_empty()
-    }
-
-    /// Has the kernel's entry of the flow looked up.
-    pub fn suspect(&mut self, flow: SourceGroup) {
-        if self.suspects.len() < MAX_SUSPECTS {
-            self.suspects.push(flow);
-        } else {
-            self.audit_due = true;
-        }
-    }
-}
-
 /// Subscribes to changes of the entries of one table. A filter in the kernel drops those of other
 /// tables, of flows that wait for an entry, and of entries that the owner of the table made.
 pub fn subscribe(table: u32) -> Result<OwnedFd, Errno> {
@@ -257,55 +208,4 @@ impl Plane {
             }
         }
     }
-}
-
-fn consistent(vifs: &Vifs, ours: Option<Programmed>, kernel: Option<Programmed>) -> bool {
-    match (ours, kernel) {
-        (Some(ours), Some(kernel)) => vifs.agree(ours, kernel),
-        (ours, kernel) => ours.is_none() && kernel.is_none(),
-    }
-}
-
-/// An entry that an earlier program left (see `takeover`). One with somebody else's mark, one
-/// without a source and one from 127.0.0.0/8 come without a VIF, and are not kept.
-pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Programmed)> {
-    if read_u32(message.payload, 8) & UNRESOLVED != 0 {
-        return None;
-    }
-    let Entry { flow, mut state } = read_entry(vifs, message)?;
-    if state.oifs & !vifs.in_kernel != 0 || !flow.has_source() || flow.source().is_loopback() {
-        state = Programmed { parent: NO_PARENT, oifs: 0 };
-    }
-    Some((flow, state))
-}
-
-struct Entry {
-    flow: SourceGroup,
-    state: Programmed,
-}
-
-/// Reads an entry from a message of the kernel. An entry with somebody else's mark, or with a VIF
-/// that is not ours, is read as one that goes out of all VIFs, that of the iif included, which
-/// differs from anything that we program. So is one of (*,G) or (*,*), which would suppress the
-/// reports of new flows.
-fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
-    let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-    let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
-    if message.payload.get(5) != Some(&RTPROT_MROUTED) {
-        state.oifs = u32::MAX;
-    }
-    for (kind, value) in message.attributes(RTMSG) {
-        match kind {
-            libc::RTA_SRC => source = read_address(value)?,
-            libc::RTA_DST => group = read_address(value)?,
-            libc::RTA_IIF => state.parent = vifs.number(read_u32(value, 0)).unwrap_or(NO_PARENT),
-            libc::RTA_MULTIPATH => {
-                for (_, ifindex) in NextHops(value) {
-                    state.oifs |= vifs.number(ifindex).map_or(u32::MAX, |vif| 1 << vif);
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(Entry { flow: SourceGroup::new(source, group), state })
 }

@@ -6,7 +6,7 @@
 pub use super::netlink::{Attributes, Message, Messages, NextHops};
 pub use super::report::{Kind, Report, SIZE as REPORT_SIZE};
 
-use super::mroute::Entries;
+use super::entries::Entries;
 use super::netlink::Asker;
 use super::notify::{Notifications, Watcher};
 use super::pump::{Pump, Work};

@@ -114,7 +114,7 @@ impl Plane {
             return;
         }
         let (source, group) = (flow.source(), flow.group());
-        if sys::add_mfc(&self.socket, source, group, super::mroute::HARMLESS_PARENT, 0).is_ok() {
+        if sys::add_mfc(&self.socket, source, group, super::entries::HARMLESS_PARENT, 0).is_ok() {
             let _ = sys::del_mfc(&self.socket, source, group);
             entries.note(flow, None);
             self.drain_own(&mut entries);

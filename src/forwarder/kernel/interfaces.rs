@@ -3,9 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::messages::News;
 use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
-use super::notify::News;
-use super::{Plane, takeover};
+use super::{Plane, messages};
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
 use crate::sys::{self, Errno};
@@ -230,7 +230,7 @@ impl Plane {
             return Ok(There::No);
         }
         // Old kernels do not tell the device; it is 0 then.
-        let devices = takeover::read_vifs(&mut self.asker.lock(), self.table)?;
+        let devices = messages::read_vifs(&mut self.asker.lock(), self.table)?;
         let strange = devices.get(usize::from(vif)).is_some_and(|d| *d != 0 && *d != ifindex);
         Ok(if strange { There::Strange } else { There::Ours })
     }

@@ -5,6 +5,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `entries`, `messages` | what is known of the entries; what the kernel tells of them |
 //! | `mroute` | opens the socket, programs entries, reads counters |
 //! | `batch` | programs many entries at once |
 //! | `refused` | flows that get no entry for now |
@@ -23,12 +24,14 @@
 //! included.
 
 mod batch;
+mod entries;
 mod foreign;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod igmp;
 mod interfaces;
 mod left;
+mod messages;
 mod mroute;
 mod netlink;
 mod notify;
@@ -47,7 +50,8 @@ use crate::sys;
 use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::throttle::Throttle;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
-use mroute::{Entries, Opened};
+use entries::Entries;
+use mroute::Opened;
 use netlink::Asker;
 use notify::{Notifications, Watcher};
 use pump::{Pump, Pumping};

@@ -3,113 +3,21 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::foreign::Foreign;
-use super::netlink::Writer;
-use super::refused::Refused;
-use super::takeover::Takeover;
+use super::entries::{Entries, HARMLESS_PARENT};
 use super::vifs::{NO_PARENT, Programmed};
 use crate::forwarder::{EntryChange, ForwarderError};
 use crate::sys::sync::unscheduled::MutexGuard;
-use crate::sys::{self, Errno, MAX_VIFS};
+use crate::sys::{self, Errno};
 use crate::types::{Counters, SourceGroup};
-use hashbrown::HashMap;
 use std::ffi::c_ulong;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
-
-/// The kernel reads the parent of an entry without oifs and does nothing with it. The last number
-/// is the least likely one to belong to a device, whose packets would then count as forwarded.
-pub const HARMLESS_PARENT: u8 = MAX_VIFS as u8 - 1;
 
 /// This many changes, or more, are sent as netlink batches.
 const BATCH_FROM: usize = 8;
 
 /// How many entries are written again while the lock is held.
 const AT_ONCE: usize = 32;
-
-/// Entries as the kernel has them, and what is changed together with them. A thread that changes
-/// anything in the kernel holds the lock on this.
-pub struct Entries {
-    /// The entry that was programmed, or found later, for each flow.
-    pub programmed: HashMap<SourceGroup, Programmed>,
-    /// How many entries name each VIF.
-    pub named: [u32; MAX_VIFS],
-    /// Watches for changes that others make.
-    pub foreign: Foreign,
-    /// Flows that have a negative entry here and none in the group manager.
-    pub refused: Refused,
-    /// What an earlier program left.
-    pub takeover: Takeover,
-    /// Nothing may be changed any more: without an owner of the table, entries would stay behind
-    /// in the kernel.
-    pub stopped: bool,
-    pub(super) batch: Writer,
-    pub(super) batch_socket: OwnedFd,
-    pub(super) batch_seq: u32,
-    /// Netlink refuses batches, because CAP_NET_ADMIN was given up since the start.
-    pub(super) no_batches: bool,
-}
-
-impl Entries {
-    /// No entries.
-    pub fn new() -> Result<Self, Errno> {
-        Ok(Self {
-            programmed: HashMap::new(),
-            named: [0; MAX_VIFS],
-            foreign: Foreign::new(),
-            refused: Refused::new(),
-            takeover: Takeover::new(),
-            stopped: false,
-            batch: Writer::new(super::batch::CAPACITY),
-            batch_socket: sys::route_socket()?,
-            batch_seq: 0,
-            no_batches: false,
-        })
-    }
-
-    /// Notes the entry that the kernel has for a flow now. Room for a new flow must have been
-    /// reserved.
-    pub fn note(&mut self, flow: SourceGroup, now: Option<Programmed>) {
-        self.refused.forget(flow);
-        let before = match now {
-            Some(now) => self.programmed.insert(flow, now),
-            None => {
-                self.foreign.deletions += 1;
-                self.programmed.remove(&flow)
-            }
-        };
-        let bits = |p: Option<Programmed>| p.map_or(0, Programmed::vifs);
-        let (before, now) = (bits(before), bits(now));
-        let mut differ = before ^ now;
-        while differ != 0 {
-            let vif = differ.trailing_zeros() as usize;
-            if now >> vif & 1 == 1 {
-                self.named[vif] += 1;
-            } else {
-                self.named[vif] -= 1;
-            }
-            differ &= differ - 1;
-        }
-        if now == 0 && self.programmed.len() < self.programmed.capacity() / 8 {
-            self.give_back();
-        }
-    }
-
-    /// Frees a large table's memory once it is nearly empty.
-    #[cold]
-    fn give_back(&mut self) {
-        if self.programmed.capacity() <= 4096 {
-            return;
-        }
-        // Room that was made for the present batch stays.
-        let room = self.programmed.len() * 2 + super::batch::CHUNK;
-        let mut smaller = HashMap::new();
-        if smaller.try_reserve(room).is_ok() {
-            smaller.extend(self.programmed.drain());
-            self.programmed = smaller;
-        }
-    }
-}
 
 /// A socket that owns a table.
 pub struct Opened {

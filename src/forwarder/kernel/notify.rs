@@ -3,11 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use super::messages::News;
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::{Plane, foreign, takeover};
 use crate::sys::{self, Errno};
-use crate::types::SourceGroup;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
@@ -53,21 +53,6 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
         Ok(()) | Err(libc::EINVAL) => Ok(fd),
         Err(e) => Err(e),
     }
-}
-
-/// Something to be passed on.
-#[derive(Clone, Copy)]
-pub enum News {
-    /// A device began or stopped to work.
-    Device { ifindex: u32 },
-    /// Routes under a prefix may have changed.
-    Routes { network: u32, len: u8 },
-    /// An entry is not what it should be.
-    Lost(SourceGroup),
-    /// An earlier program left an entry.
-    Found(SourceGroup),
-    /// One that the group manager has heard of, and that is to be as it wants it from now on.
-    TakenOver(SourceGroup),
 }
 
 /// Notifications, as a kind of work.

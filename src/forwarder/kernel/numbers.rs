@@ -4,9 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
+use super::entries::Entries;
 use super::interfaces::{There, WORKS};
-use super::mroute::Entries;
-use super::notify::News;
+use super::messages::News;
 use super::vifs::TAKEN;
 use crate::forwarder::ForwarderError;
 use crate::log::Level;

@@ -3,7 +3,7 @@
 //! The kernel keeps a flow without an entry on a list for ten seconds and walks that list for each
 //! further new flow, so a flood of refused flows would cost more with every packet. Instead, each
 //! refused flow gets a negative entry in the kernel alone, for as long as the kernel would have
-//! kept the flow. After that its next packet is reported again. There are at most [`MOST`] such
+//! kept the flow. After that its next packet is reported again. There are at most 1,024 such
 //! entries, in addition to the group manager's own cap; the oldest makes room for the next.
 //!
 //! Flows that came in on a device that nobody is on get such an entry too. When a device is taken,
@@ -12,59 +12,11 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::mroute::{Entries, HARMLESS_PARENT};
+use super::entries::{Entries, HARMLESS_PARENT, KEPT};
 use super::vifs::{NO_PARENT, Programmed};
 use crate::sys;
 use crate::types::SourceGroup;
-use hashbrown::HashSet;
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
-/// How many refused flows have an entry at a time.
-const MOST: usize = 1024;
-/// How long such an entry stays: as long as the kernel keeps a flow without an entry.
-const KEPT: Duration = Duration::from_secs(10);
-
-/// The refused flows that have an entry.
-pub struct Refused {
-    /// Oldest first. May name flows that are no longer in `flows`.
-    queue: VecDeque<(Instant, SourceGroup)>,
-    flows: HashSet<SourceGroup>,
-}
-
-impl Refused {
-    /// No refused flows.
-    pub fn new() -> Self {
-        // Twice the room makes sure that the set never has to grow (rule A4).
-        Self { queue: VecDeque::with_capacity(MOST), flows: HashSet::with_capacity(2 * MOST) }
-    }
-
-    /// Forgets a flow whose entry is a real one now, or is gone.
-    pub fn forget(&mut self, flow: SourceGroup) {
-        if !self.flows.is_empty() {
-            self.flows.remove(&flow);
-        }
-    }
-
-    /// When the time of the oldest one is over.
-    pub fn next_end(&self) -> Option<Instant> {
-        self.queue.front().map(|(since, _)| *since + KEPT)
-    }
-
-    /// Takes out the oldest one, if its time is over or it must make room.
-    fn next_over(&mut self, now: Instant, room: bool) -> Option<SourceGroup> {
-        loop {
-            let (since, flow) = *self.queue.front()?;
-            if now < since + KEPT && !(room && self.queue.len() >= MOST) {
-                return None;
-            }
-            self.queue.pop_front();
-            if self.flows.remove(&flow) {
-                return Some(flow);
-            }
-        }
-    }
-}
+use std::time::Instant;
 
 impl Plane {
     /// See [`Forwarder::refuse`](crate::forwarder::Forwarder::refuse).
@@ -111,30 +63,5 @@ impl Plane {
             let _ = sys::del_mfc(&self.socket, flow.source(), flow.group());
             entries.note(flow, None);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flow(n: u32) -> SourceGroup {
-        SourceGroup::from_bits(0xe800_0000_0000_0000 | u64::from(n))
-    }
-
-    #[test]
-    fn the_oldest_goes_when_its_time_is_over_or_for_room() {
-        let mut refused = Refused::new();
-        let start = Instant::now();
-        for n in 0..MOST as u32 {
-            refused.queue.push_back((start, flow(n)));
-            refused.flows.insert(flow(n));
-        }
-        assert_eq!(refused.next_over(start, false), None);
-        assert_eq!(refused.next_over(start, true), Some(flow(0)));
-        assert_eq!(refused.next_over(start, true), None, "there is room");
-        refused.forget(flow(1));
-        assert_eq!(refused.next_end(), Some(start + KEPT));
-        assert_eq!(refused.next_over(start + KEPT, false), Some(flow(2)), "1 is not ours");
     }
 }

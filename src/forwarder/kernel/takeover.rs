@@ -11,16 +11,15 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::batch::FAMILY;
+use super::entries::{Entries, HARMLESS_PARENT, Takeover};
 use super::left::{Fate, Left};
-use super::mroute::{Entries, HARMLESS_PARENT};
-use super::netlink::{Asker, Attributes, IFINFOMSG, MANY, RTMSG, read_u32, rtmsg};
-use super::notify::News;
+use super::messages::{self, FAMILY, News, read_vifs};
+use super::netlink::{MANY, RTMSG, read_u32, rtmsg};
 use super::vifs::{NO_PARENT, Programmed};
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
 use crate::sys::sync::unscheduled::MutexGuard;
-use crate::sys::{self, Errno, MAX_VIFS};
+use crate::sys::{self, Errno};
 use crate::types::{IfKey, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
@@ -30,106 +29,6 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(20);
 /// How many entries are told, or have their fate, in one step. Other news are told in between.
 pub const STEP: usize = 64;
-
-const IFLA_AF_SPEC: u16 = 26;
-const IPMRA_TABLE_ID: u16 = 1;
-const IPMRA_TABLE_VIFS: u16 = 6;
-const IPMRA_VIF: u16 = 1;
-const IPMRA_VIFA_IFINDEX: u16 = 1;
-const IPMRA_VIFA_VIF_ID: u16 = 2;
-
-/// What is being taken over. Empty in the common case.
-pub struct Takeover {
-    pub left: Left,
-    /// VIFs that were found.
-    vifs: u32,
-    /// When the grace period is over; None: there is nothing to take over.
-    end: Option<Instant>,
-    /// How many entries were deleted at the end, and how many were not.
-    fates: (usize, usize),
-}
-
-impl Takeover {
-    /// Nothing is taken over.
-    pub fn new() -> Self {
-        Self { left: Left::default(), vifs: 0, end: None, fates: (0, 0) }
-    }
-
-    /// Whether a takeover is under way.
-    pub const fn is_under_way(&self) -> bool {
-        self.end.is_some()
-    }
-
-    /// Whether the VIF must stay for now, because entries that were found name it.
-    pub const fn needs(&self, vif: u8) -> bool {
-        self.is_under_way() && self.vifs >> vif & 1 == 1
-    }
-
-    /// When there is something to do.
-    pub fn next_step(&self, now: Instant) -> Option<Instant> {
-        let end = self.end?;
-        if self.left.is_busy() {
-            return Some(now);
-        }
-        Some(self.left.next_retry().map_or(end, |retry| end.min(retry)))
-    }
-
-    /// The number will stand for another device. No entry that was found may go out of that device,
-    /// or come in on it.
-    pub fn forget(&mut self, vif: u8) {
-        let bit = 1 << vif;
-        if self.vifs & bit == 0 {
-            return;
-        }
-        self.vifs &= !bit;
-        for (_, state) in self.left.states() {
-            state.oifs &= !bit;
-            if state.parent == vif {
-                *state = Programmed { parent: NO_PARENT, oifs: 0 };
-            }
-        }
-    }
-
-    /// The state of an entry while it keeps the outgoing interfaces that it was found with.
-    pub fn merge(&self, flow: SourceGroup, wanted: Programmed) -> Programmed {
-        match self.left.state(flow) {
-            // With another iif, or none, the list that was found would make packets loop or leak.
-            Some(found) if wanted.parent == found.parent => {
-                Programmed { parent: wanted.parent, oifs: wanted.oifs | found.oifs }
-            }
-            // The route or its owner may be known soon.
-            Some(found) if wanted.oifs == 0 && wanted.parent == NO_PARENT => found,
-            _ => wanted,
-        }
-    }
-}
-
-/// Reads the VIFs that a table has: for each number its device, 0 for none.
-pub fn read_vifs(asker: &mut Asker, table: u32) -> Result<[u32; MAX_VIFS], Errno> {
-    let mut devices = [0; MAX_VIFS];
-    let mut header = [0; IFINFOMSG];
-    header[0] = FAMILY;
-    asker.dump(libc::RTM_GETLINK, &header, &mut |message| {
-        let spec = message.attributes(IFINFOMSG).find(|a| a.0 == IFLA_AF_SPEC);
-        let Some((_, spec)) = spec else { return };
-        let of_table = Attributes(spec).any(|a| a == (IPMRA_TABLE_ID, &table.to_ne_bytes()[..]));
-        if !of_table {
-            return;
-        }
-        for (_, vifs) in Attributes(spec).filter(|a| a.0 == IPMRA_TABLE_VIFS) {
-            for (_, vif) in Attributes(vifs).filter(|a| a.0 == IPMRA_VIF) {
-                let number = |kind| Attributes(vif).find(|a| a.0 == kind).map(|a| read_u32(a.1, 0));
-                if let (Some(id), Some(ifindex)) =
-                    (number(IPMRA_VIFA_VIF_ID), number(IPMRA_VIFA_IFINDEX))
-                    && let Some(device) = devices.get_mut(id as usize)
-                {
-                    *device = ifindex;
-                }
-            }
-        }
-    })?;
-    Ok(devices)
-}
 
 impl Plane {
     /// Finds what an earlier program left. Called at the start, before any thread runs.
@@ -190,7 +89,7 @@ impl Plane {
             if table.is_none_or(|a| read_u32(a.1, 0) != self.table) {
                 return;
             }
-            let Some(entry) = super::foreign::found(&vifs, message) else { return };
+            let Some(entry) = messages::found(&vifs, message) else { return };
             match found.try_reserve(1) {
                 Ok(()) => found.push(entry),
                 full => room = full,
