@@ -6,9 +6,9 @@
 use crate::core::Admission;
 use crate::error::Error;
 use crate::log::Level;
+use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::Mgm;
-use crate::shell::perform::Call;
 use crate::sys::sync::atomic::Ordering::Relaxed;
 use crate::types::{IfKey, SourceGroup};
 use smallvec::SmallVec;

@@ -5,10 +5,10 @@
 
 use crate::forwarder::{Duty, Forwarder, Next, Turn, calling};
 use crate::log::Level;
+use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, JobOf};
 use crate::shell::manager::Mgm;
-use crate::shell::perform::Call;
 use crate::sys::Errno;
 use crate::sys::sync::Instant;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::host_calls::HostCalls;
 use crate::shell::manager::{LogSink, Mgm};
-use crate::shell::settings::LogFn;
+use crate::shell::run::KeptLine;
 use crate::sys::sync::atomic::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -16,13 +16,6 @@ use std::time::Duration;
 
 /// How many log lines wait for the forwarder's functions to return; more are dropped.
 const KEPT_LINES: usize = 256;
-
-/// A line that the host's log function gets later.
-pub(crate) struct KeptLine {
-    host: LogFn,
-    level: Level,
-    line: Line,
-}
 
 /// The log of a run that is over, for its last lines, and the threads inside its host's functions.
 pub(crate) struct LastLog {

@@ -8,15 +8,13 @@ use crate::error::Error;
 use crate::forwarder::Pool;
 use crate::log::Level;
 use crate::shell::bells::{Bells, Event};
+use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::deliver::Own;
-use crate::shell::log::KeptLine;
-pub(crate) use crate::shell::log::LastLog;
-use crate::shell::perform::Call;
-use crate::shell::run::Locked;
+use crate::shell::run::{KeptLine, Locked};
 pub(crate) use crate::shell::run::{Moment, Running, State};
-use crate::shell::service::Serve;
+use crate::shell::service::{ServeSettings, Service};
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -28,6 +26,9 @@ use std::net::Ipv4Addr;
 use std::ops::DerefMut;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+/// Starts what serves clients in other processes.
+pub type Serve<C> = fn(&'static Mgm<C>, &ServeSettings) -> Result<Box<dyn Service>, Error>;
 
 /// A group manager. It must live for ever, because its threads refer to it.
 pub struct Mgm<C: 'static> {
@@ -165,7 +166,7 @@ impl<C: Callbacks> Mgm<C> {
             running.core.may_deregister(client)?;
             let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
             if let Some(runner) = runner {
-                let inside = call.here().around.is_some() || context::is_inside_host();
+                let inside = call.here.around.is_some() || context::is_inside_host();
                 let wait = Wait { waiter: me, runner, epoch, slot: client.slot, inside };
                 if !waits.begin(wait, (epoch, &running.delivery))? {
                     return Err(Error::WouldDeadlock);

@@ -7,14 +7,15 @@
 //! | `reads` | those that read |
 //! | `run` | what the lock protects |
 //! | `log` | the log's lines, and the fault that closes the library |
-//! | `perform` | carrying out what the core decided |
+//! | `call` | what a call works for, and what it still has to do |
+//! | `perform`, `batch` | carrying out what the core decided; entries on their way into the plane |
 //! | `deliver` | who calls which client next |
 //! | `bells` | how threads that wait are woken |
 //! | `waits` | which thread waits for which client's callback to return |
 //! | `context` | what a thread is inside of |
 //! | `host_calls` | which threads are inside the host's functions |
 //! | `upcalls` | what time brings, and the forwarder's upcalls |
-//! | `walks` | looks at the routes toward many sources |
+//! | `looks`, `walks` | looks at the routes toward many sources; what remains to be looked at |
 //! | `claims` | flows that an earlier program left in the plane |
 //! | `duties` | what the library's own threads do |
 //! | `start_stop`, `settings` | starting and stopping |
@@ -25,7 +26,9 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod batch;
 pub(crate) mod bells;
+pub(crate) mod call;
 pub mod callbacks;
 pub(crate) mod claims;
 pub(crate) mod context;
@@ -36,6 +39,7 @@ pub(crate) mod fault;
 pub mod group_manager;
 pub(crate) mod host_calls;
 pub(crate) mod log;
+pub(crate) mod looks;
 pub mod manager;
 pub(crate) mod perform;
 pub(crate) mod reads;

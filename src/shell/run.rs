@@ -5,12 +5,13 @@
 use crate::control::Control;
 use crate::core::Core;
 use crate::forwarder::Forwarder;
+use crate::log::{Level, Line};
+use crate::shell::batch::Batch;
 use crate::shell::bells::{Bells, Events};
 use crate::shell::deliver::Delivery;
 use crate::shell::host_calls::HostCalls;
-use crate::shell::perform::Batch;
 use crate::shell::service::Service;
-use crate::shell::settings::ClockFn;
+use crate::shell::settings::{ClockFn, LogFn};
 use crate::shell::waits::Waits;
 use crate::shell::walks::Walks;
 use crate::sys::sync::Mutex;
@@ -121,6 +122,13 @@ impl<C> State<C> {
     pub fn shared(&self) -> Option<&Running<C>> {
         self.running.as_ref().filter(|running| !running.closed)
     }
+}
+
+/// A line that the host's log function gets later.
+pub(crate) struct KeptLine {
+    pub host: LogFn,
+    pub level: Level,
+    pub line: Line,
 }
 
 /// The state while it is locked. What comes about meanwhile is told to those who wait for it as soon as it

@@ -1,8 +1,6 @@
 //! What serves others while a host runs, beside the control socket: clients in other processes. The
 //! group manager starts and stops it and knows no more of it.
 
-use crate::error::Error;
-use crate::shell::manager::Mgm;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +18,3 @@ pub trait Service: Send + Sync {
     /// Ends it. False: a thread of it is stuck.
     fn stop(self: Box<Self>) -> bool;
 }
-
-/// Starts one.
-pub type Serve<C> = fn(&'static Mgm<C>, &ServeSettings) -> Result<Box<dyn Service>, Error>;

@@ -7,20 +7,20 @@
 mod program;
 mod question;
 
-pub(crate) use program::Batch;
-
 use crate::core::{ClientInfo, Core, Due, Looked, Note, Relook, RoutesAsOf};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::Level;
+use crate::shell::batch::Plane;
 use crate::shell::bells::Event;
+use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here, JobOf};
 use crate::shell::deliver::NOBODY;
 use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running, stale};
 use crate::sys::Readiness;
-use crate::sys::sync::{Instant, Mutex};
+use crate::sys::sync::Instant;
 use crate::types::{ClientId, IfKey, Millis, PATIENCE, SourceGroup};
 use question::Question;
 use std::net::Ipv4Addr;
@@ -34,38 +34,6 @@ const FAVOURS: u32 = if cfg!(all(test, feature = "shuttle")) { 1 } else { 32 };
 /// The most callbacks of one dispatch (rule H3).
 const MOST_DISPATCHED: u32 = 256;
 
-/// A call from outside, an upcall, or a call from inside a callback.
-pub(crate) struct Call {
-    pub job: u32,
-    pub epoch: u64,
-    /// The job is its own, and not that of a call around it.
-    owns_job: bool,
-    here: Here,
-    /// It waits for what it caused (rule A7), because it was made outside of any callback, of the
-    /// forwarder's functions, and of functions of the host that run during delivery. Other calls
-    /// never wait (rule A6).
-    pub waits: bool,
-    /// It asks the core nothing more, and its job ends when everything was performed.
-    pub last: bool,
-    /// It does everything that is to be done, and not only what it caused itself.
-    pub sees_to_all: bool,
-    /// How much of the plane's list must have been programmed before it goes on, so that what it
-    /// added itself has been.
-    until: u64,
-    /// How much was in that list before what it asks now.
-    added_before: u64,
-    /// The lane that it runs now.
-    lane: Option<u32>,
-    /// The lane that it keeps while it programs.
-    kept: Option<u32>,
-    /// How many actions of other jobs it has performed.
-    favours: u32,
-    /// It dispatches this lane, which nobody else runs, and so many actions of it more at most.
-    dispatches: Option<(u32, u32)>,
-    /// Everything it caused was performed, and its job is over.
-    ended: bool,
-}
-
 /// The next thing to do.
 pub(crate) enum Work {
     Note(Note),
@@ -75,12 +43,6 @@ pub(crate) enum Work {
     /// large.
     Ask,
     Nothing,
-}
-
-/// What programming the plane takes.
-pub(crate) struct Plane {
-    forwarder: Arc<dyn Forwarder>,
-    programming: Arc<Mutex<Batch>>,
 }
 
 /// A client to be called.
@@ -433,13 +395,6 @@ impl<C: Callbacks> Mgm<C> {
                 ),
             );
         }
-    }
-}
-
-impl Call {
-    /// Where the call is made.
-    pub const fn here(&self) -> Here {
-        self.here
     }
 }
 

@@ -2,20 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::Core;
-use crate::core::state::plane::{PlaneEntry, Stale};
-use crate::error::Error;
+use crate::core::state::plane::Stale;
 use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
+use crate::shell::batch::{BATCH, Batch, BatchEntry, Plane};
+use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::manager::{Mgm, Running};
-use crate::shell::perform::{Call, Plane};
-use crate::types::{Counters, IfKey, SourceGroup};
+use crate::types::SourceGroup;
 use smallvec::SmallVec;
-
-/// How many entries are programmed at a time.
-const BATCH: usize = 128;
 
 /// The places in a batch of entries that could not be programmed, and why.
 type Failures = SmallVec<[(usize, ForwarderError); 4]>;
@@ -193,62 +189,5 @@ impl<C: Callbacks> Running<C> {
         } else {
             self.retry_all = true;
         }
-    }
-}
-
-/// An entry that is being programmed.
-struct BatchEntry {
-    flow: SourceGroup,
-    /// The state that it is to have; its oifs are among those of the batch. None: it is deleted.
-    now: Option<PlaneEntry>,
-    refused: bool,
-    /// What the plane had counted for it before.
-    before: Counters,
-    /// How many of the batch's joined interfaces are its own.
-    joined: usize,
-}
-
-/// The entries that are being programmed. It is kept so that its memory is reused.
-pub(crate) struct Batch {
-    entries: Vec<BatchEntry>,
-    oifs: Vec<IfKey>,
-    /// Those that are being added, for a plane that counts for each.
-    joined: Vec<IfKey>,
-    unused: Option<IfKey>,
-}
-
-impl Batch {
-    /// An empty batch with room for [`BATCH`] entries, so that there is always room for an entry
-    /// that is to be deleted.
-    pub(crate) fn new() -> Self {
-        let entries = Vec::with_capacity(BATCH);
-        Self { entries, oifs: Vec::new(), joined: Vec::new(), unused: None }
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.oifs.clear();
-        self.joined.clear();
-        self.unused = None;
-    }
-
-    fn add(
-        &mut self,
-        core: &mut Core,
-        flow: SourceGroup,
-        id: u32,
-        refused: bool,
-        counts_each: bool,
-    ) -> Result<(), Error> {
-        self.entries.try_reserve(1)?;
-        let now = core.entry_state(flow, id, &mut self.oifs)?;
-        let before = self.joined.len();
-        if let Some(now) = now.filter(|now| counts_each && now.joined && now.installed) {
-            self.joined.try_reserve(now.oifs)?;
-            self.joined.extend(core.being_added(now.id));
-        }
-        let joined = self.joined.len() - before;
-        self.entries.push(BatchEntry { flow, now, refused, before: Counters::default(), joined });
-        Ok(())
     }
 }

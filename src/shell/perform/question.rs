@@ -4,9 +4,9 @@
 
 use crate::core::state::outbox::{Action, LifetimeAsk, Node};
 use crate::core::{Core, PacketHead};
+use crate::shell::call::Call;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::shell::manager::{Mgm, Running};
-use crate::shell::perform::Call;
 use crate::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::fmt;

@@ -1,0 +1,38 @@
+//! A call of the library from its beginning to its end: what it works for, and what it still has to do.
+
+#![forbid(unsafe_code)]
+
+use crate::shell::context::Here;
+
+/// A call from outside, an upcall, or a call from inside a callback.
+pub(crate) struct Call {
+    /// The job that its actions belong to, and the run.
+    pub job: u32,
+    pub epoch: u64,
+    /// The job is its own, and not that of a call around it.
+    pub owns_job: bool,
+    pub here: Here,
+    /// It waits for what it caused (rule A7), because it was made outside of any callback, of the
+    /// forwarder's functions, and of functions of the host that run during delivery. Other calls
+    /// never wait (rule A6).
+    pub waits: bool,
+    /// It asks the core nothing more, and its job ends when everything was performed.
+    pub last: bool,
+    /// It does everything that is to be done, and not only what it caused itself.
+    pub sees_to_all: bool,
+    /// How much of the plane's list must have been programmed before it goes on, so that what it
+    /// added itself has been.
+    pub until: u64,
+    /// How much was in that list before what it asks now.
+    pub added_before: u64,
+    /// The lane that it runs now.
+    pub lane: Option<u32>,
+    /// The lane that it keeps while it programs.
+    pub kept: Option<u32>,
+    /// How many actions of other jobs it has performed.
+    pub favours: u32,
+    /// It dispatches this lane, which nobody else runs, and so many actions of it more at most.
+    pub dispatches: Option<(u32, u32)>,
+    /// Everything it caused was performed, and its job is over.
+    pub ended: bool,
+}
