@@ -3,6 +3,8 @@
 #include "pim.h"
 #include <arpa/inet.h>
 
+enum { REFRESH_TTL = 64 }; /* where that of the packets is not known: Linux tells of a new flow, but not its TTL */
+
 /* A copy to each link that leads on. */
 static void send_on(struct entry *e, struct pim_refresh *r)
 {
@@ -40,7 +42,7 @@ void refresh_due(void *entry)
     r.metric.group = e->group;
     r.metric.source = e->source;
     r.originator = e->rpf->address;
-    r.ttl = e->ttl;
+    r.ttl = e->ttl > 0 ? e->ttl : REFRESH_TTL;
     r.prune_now = ++e->refresh_count % 3 == 0;
     r.interval = (uint8_t)seconds(e->pim->settings.refresh_interval);
     send_on(e, &r);

@@ -207,6 +207,144 @@ an_interface_comes_and_goes() {
 taken_times() { [ "$(grep -c 'PIM: is on below' "$LOGS/r3")" = "$1" ]; }
 
 
+# ---- dense mode ------------------------------------------------------------------------------------------------
+
+# source - r0; r0 - r1 - r3 and r0 - r2 - r3; r3 - member. r3 prefers r1.
+diamond() {
+    node source r0 r1 r2 r3 member
+    wire source eth0 $S r0 above 10.1.0.1
+    wire r0 left 10.2.0.1 r1 above 10.2.0.2
+    wire r0 right 10.3.0.1 r2 above 10.3.0.2
+    wire r1 below 10.4.0.2 r3 left 10.4.0.3
+    wire r2 below 10.5.0.2 r3 right 10.5.0.3
+    wire r3 below 10.6.0.3 member eth0 10.6.0.9
+    ip -n source route add default via 10.1.0.1
+    ip -n r1 route add 10.1.0.0/24 via 10.2.0.1
+    ip -n r2 route add 10.1.0.0/24 via 10.3.0.1
+    ip -n r3 route add 10.1.0.0/24 via 10.4.0.2 metric 10
+    ip -n r3 route add 10.1.0.0/24 via 10.5.0.2 metric 20
+    receivers member
+    pim r0 --dense "$@" above left right
+    pim r1 --dense "$@" above below
+    pim r2 --dense "$@" above below
+    pim r3 --dense "$@" left right below
+    must "they know each other" neighbours r0 2
+    must "they know each other" neighbours r3 2
+    G=239.1.1.1
+}
+
+dense_mode_in_a_diamond() {
+    local before
+    diamond
+    capture wire r3 right 103
+    stream stream source eth0 $S $G 200
+    must "flooded, and pruned by all" log_has r0 "($S,$G) does not leave by right"
+    must "flooded, and pruned by all" oifs_are r0 $S $G -
+    tell member join $G
+    must "a graft brings it" gets_more member $G 20
+    now "by r1" oifs_are r1 $S $G below
+    must "and not by r2" oifs_are r2 $S $G -
+    now "there was an assert" log_has r3 "10.5.0.2 forwards ($S,$G) (assert)"
+    before=$(lost member)
+    ip -n r3 link set left down # its route goes with it
+    must "the link has failed" iif_is r3 $S $G right
+    must "it comes by r2" gets_more member $G $(($(got member $G) + 100))
+    before=$(($(lost member) - before))
+    now "at most 0.3 s are lost ($before of 200 a second)" test $before -le 60
+    must "r1 is pruned" oifs_are r1 $S $G -
+    ip -n r3 link set left up
+    ip -n r3 route add 10.1.0.0/24 via 10.4.0.2 metric 10
+    must "the link is back" iif_is r3 $S $G left
+    must "it comes by r1" gets_more member $G $(($(got member $G) + 100))
+    must "and not by r2" oifs_are r2 $S $G -
+    tell member leave $G
+    must "pruned at the source" oifs_are r0 $S $G -
+    decodes_cleanly wire
+    for r in r0 r1 r2 r3; do ends $r; done
+}
+
+# r0's prunes hold for 2 s. With state refresh they are kept while the source sends, and without it they are not.
+prunes_are_kept_by_state_refresh() {
+    local count turn
+    diamond --prune-holdtime 2 --refresh-interval 1
+    stream stream source eth0 $S $G 100
+    must "pruned" oifs_are r0 $S $G -
+    must "for long" log_has r0 "($S,$G) does not leave by right"
+    for turn in before after; do
+        count=$(packets_of r1)
+        must "time goes on" more_packets r0 $(($(packets_of r0) + 450))
+        [ $turn = before ] || break
+        now "nothing more comes to r1" test "$(packets_of r1)" = "$count"
+        finish r0 TERM
+        pim r0 --dense --prune-holdtime 2 above left right # without state refresh
+    done
+    now "prunes end" test "$(packets_of r1)" -gt "$((count + 1))"
+}
+packets_of() { ip -n "$1" -s mroute show | sed -n 's/^ *\([0-9]*\) packets,.*/\1/p' | head -1; }
+more_packets() { [ "$(packets_of "$1")" -gt "$2" ]; }
+
+a_dense_router_killed_and_restarted() {
+    local count
+    diamond
+    stream stream source eth0 $S $G 200
+    must "pruned" oifs_are r0 $S $G -
+    tell member join $G
+    must "the member gets it" gets_more member $G 20
+    for r in r1 r3; do
+        count=$(got member $G)
+        finish $r KILL || true
+        if [ $r = r1 ]; then pim $r --dense above below; else pim $r --dense left right below; fi
+        must "again after $r has been restarted" gets_more member $G $((count + 100))
+    done
+}
+
+# ---- both ------------------------------------------------------------------------------------------------------
+
+# source1 - a - border - b - member2, source2; dense mode left of the border and source-specific mode right of it.
+border() {
+    node source a border b member
+    wire source eth0 $S a above 10.1.0.1
+    wire a below 10.2.0.1 border above 10.2.0.2
+    wire border below 10.3.0.2 b above 10.3.0.3
+    wire b below 10.4.0.3 member eth0 10.4.0.9
+    ip -n source route add default via 10.1.0.1
+    ip -n border route add 10.1.0.0/24 via 10.2.0.1
+    ip -n border route add 10.4.0.0/24 via 10.3.0.3
+    ip -n b route add 10.1.0.0/24 via 10.3.0.2
+    ip -n a route add 10.4.0.0/24 via 10.2.0.2
+    ip -n member route add default via 10.4.0.3
+    receivers source member
+    pim a --dense above below
+    pim b above below
+}
+across_the_border() {
+    must "they know each other" neighbours a 1
+    must "they know each other" neighbours b 1
+    stream left source eth0 $S $G 100
+    must "flooded to the border and pruned" oifs_are a $S $G -
+    tell member join $G $S
+    must "a join becomes a graft" gets_more member $G 20
+    tell member leave $G $S
+    must "a prune becomes a prune" oifs_are a $S $G -
+    tell member join $G $S
+    must "and again" gets_more member $G $(($(got member $G) + 20))
+}
+a_border_router() {
+    border
+    pim border above,dense below
+    across_the_border
+}
+a_border_router_of_two_programs() {
+    border
+    start_mgmd border
+    # shellcheck disable=SC2086 # several words
+    protocol dense border mgm-pim $FAST --dense above
+    # shellcheck disable=SC2086 # several words
+    protocol sparse border mgm-pim --component 2 $FAST below
+    across_the_border
+}
+
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
-    a_route_moves an_interface_comes_and_goes"
+    a_route_moves an_interface_comes_and_goes dense_mode_in_a_diamond prunes_are_kept_by_state_refresh
+    a_dense_router_killed_and_restarted a_border_router a_border_router_of_two_programs"
 run_tests "mgm-pim's topologies" "$TESTS" "$@"

@@ -282,6 +282,63 @@ static void an_assert_leaves_one_forwarder(void)
     CHECK(copies(0, 1) == 1 && copies(0, 2) == 1);
 }
 
+static void a_neighbour_on_the_same_link_takes_over(void)
+{
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    sim_run(10);
+    CHECK(down(0, 1) == JOINED && down(1, 1) == NO_INFO);
+    sim_set_route(2, S, 1, 1, 20);
+    sim_run(10);
+    CHECK(down(0, 1) == PRUNE_PENDING && down(1, 1) == JOINED);
+    sim_run(4000);
+    CHECK(down(0, 1) == NO_INFO && copies(0, 1) == 1);
+}
+
+static void addresses_decide_between_equal_routes(void)
+{
+    two_upstream(MODE_SPARSE);
+    sim_set_route(0, S, 0, 0, 5);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(0, 1) == LOSER && asserts(1, 1) == WINNER); /* the higher address */
+}
+
+static void a_loser_that_is_joined_forwards_again(void)
+{
+    struct pim_builder b;
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(0, 1) == LOSER && !forwards(0, 1));
+    pim_begin(&b, PIM_JOIN_PRUNE, sim_address(0, 1), 210, true);
+    pim_add(&b, G, S, false);
+    size_t size = pim_end(&b);
+    CHECK(pim_receive(link_of(0, 1), sim_address(2, 1), htonl(0xe000000d), b.bytes, size) == NULL);
+    CHECK(asserts(0, 1) == NO_ASSERT && forwards(0, 1));
+    copies(0, 1); /* and the assert decides again */
+    CHECK(asserts(0, 1) == LOSER);
+}
+
+static void a_winner_whose_way_in_moves_cancels(void)
+{
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(1, 1) == WINNER);
+    sim_set_route(1, S, 1, 0, 30);
+    sim_run(5);
+    CHECK(asserts(1, 1) != WINNER && asserts(0, 1) == NO_ASSERT && asserts(2, 1) == NO_ASSERT);
+    sim_run(3000);
+    CHECK(copies(0, 1) == 1 && copies(0, 2) == 1 && copies(0, 3) == 1);
+}
+
 static void a_winner_that_stops_says_so(void)
 {
     two_upstream(MODE_SPARSE);
@@ -323,7 +380,11 @@ static void members_for_any_source_count_outside_of_232(void)
     /* Router 1 is designated on LAN 1 and router 0 is not. */
     CHECK(!pim_wanted(link_of(0, 1), S, other) && link_of(0, 1)->designated == sim_address(1, 1));
     pim_local(link_of(2, 3), 0, other, true);
+    pim_local(link_of(2, 3), 0, G, true);
     CHECK(pim_wanted(link_of(2, 3), S, other) && up(2) == NOT_JOINED);
+    CHECK(!pim_wanted(link_of(2, 3), S, G));
+    CHECK(oif_find(entry_find(&sim_routers[2].pim, 0, other), link_of(2, 3))->on);
+    CHECK(!oif_find(entry_find(&sim_routers[2].pim, 0, G), link_of(2, 3))->on);
 }
 
 static void other_protocols_are_joined_for(void)
@@ -454,6 +515,38 @@ static void state_refresh_keeps_prunes(void)
     sim_run(300000);
     before = sim_sent[1][PIM_STATE_REFRESH] - before;
     CHECK(before <= 4); /* no longer than the source's lifetime */
+}
+
+static void state_refreshes_are_limited_and_put_prunes_off(void)
+{
+    struct pim_refresh r = {{G, S, false, 1, 0}, sim_address(0, 0), 24, 10, 60, true, false, false};
+    uint8_t bytes[PIM_MESSAGE_SIZE];
+    struct settings quiet = default_settings;
+    quiet.refresh_interval = 0;
+    chain(MODE_DENSE, &quiet);
+    copies(0, 1);
+    sim_run(100000);
+    struct entry *e = entry_find(&sim_routers[1].pim, S, G);
+    CHECK(up(1) == UP_PRUNED && timer_left(&e->prune_limit) < 111000);
+    CHECK(pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r)) == NULL);
+    CHECK(timer_left(&e->prune_limit) == 210000 && sim_sent[2][PIM_STATE_REFRESH] == 1);
+    sim_run(20000);
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(timer_left(&e->prune_limit) == 190000 && sim_sent[2][PIM_STATE_REFRESH] == 1); /* too soon */
+    sim_run(20000);
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] == 2);
+    sim_run(60000);
+    r.ttl = 1; /* goes no further */
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] == 2);
+    sim_run(60000);
+    r.prune = false; /* the neighbour upstream has lost our prune */
+    timer_clear(&e->prune_limit);
+    unsigned before = sim_sent[1][PIM_JOIN_PRUNE];
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    sim_run(10);
+    CHECK(sim_sent[1][PIM_JOIN_PRUNE] == before + 1);
 }
 
 static void a_lan_prune_is_overridden(void)
@@ -620,6 +713,10 @@ int main(void)
     RUN(joins_are_suppressed);
     RUN(a_route_moves);
     RUN(an_assert_leaves_one_forwarder);
+    RUN(a_neighbour_on_the_same_link_takes_over);
+    RUN(addresses_decide_between_equal_routes);
+    RUN(a_loser_that_is_joined_forwards_again);
+    RUN(a_winner_whose_way_in_moves_cancels);
     RUN(a_winner_that_stops_says_so);
     RUN(members_are_served_by_one_router);
     RUN(members_for_any_source_count_outside_of_232);
@@ -631,6 +728,7 @@ int main(void)
     RUN(a_graft_that_is_lost_is_sent_again);
     RUN(prunes_end_and_are_made_again);
     RUN(state_refresh_keeps_prunes);
+    RUN(state_refreshes_are_limited_and_put_prunes_off);
     RUN(a_lan_prune_is_overridden);
     RUN(a_dense_assert_leaves_one_forwarder);
     RUN(a_diamond_and_a_link_that_fails);
