@@ -8,10 +8,12 @@ CC      ?= cc
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR  ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
 SBINDIR ?= $(PREFIX)/sbin
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 INSTALL ?= install
 
 # Where cargo puts what it builds, and where the finished pieces are laid out as they will be used.
@@ -59,11 +61,14 @@ lib:
 
 programs: $(PROGRAMS)
 
-# mgmd, a host for clients in other processes.
+# mgmd, a host for clients in other processes, and mgmctl, which shows what a host does.
 daemon:
 	$(CARGO) build --profile daemon -p mgm-daemon
-	@mkdir -p $(BUILD)/bin
-	@cmp -s $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd || cp -f $(TARGET)/daemon/mgmd $(BUILD)/bin/mgmd
+	@mkdir -p $(BUILD)/bin $(BUILD)/completion
+	@for program in mgmd mgmctl; do \
+	    cmp -s $(TARGET)/daemon/$$program $(BUILD)/bin/$$program || cp -f $(TARGET)/daemon/$$program $(BUILD)/bin/$$program; \
+	done
+	@for shell in bash zsh fish; do $(BUILD)/bin/mgmctl completion $$shell > $(BUILD)/completion/mgmctl.$$shell; done
 
 HEADERS := $(wildcard include/*.h c-tests/*.h)
 
@@ -140,9 +145,16 @@ header:
 
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
 # `make && sudo make install`: root need not have cargo.
-install: install-lib $(if $(wildcard $(BUILD)/bin/mgmd),,daemon) $(if $(wildcard $(PROTOCOLS:%=$(BUILD)/bin/mgm-%)),,protocols)
+install: install-lib $(if $(wildcard $(BUILD)/bin/mgmctl),,daemon) $(if $(wildcard $(PROTOCOLS:%=$(BUILD)/bin/mgm-%)),,protocols)
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(MANDIR)/man8
-	$(INSTALL) -m 755 $(BUILD)/bin/mgmd $(DESTDIR)$(SBINDIR)/mgmd
+	$(INSTALL) -m 755 $(BUILD)/bin/mgmd $(BUILD)/bin/mgmctl $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -d $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions \
+	    $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
+	$(INSTALL) -m 644 $(BUILD)/completion/mgmctl.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/mgmctl
+	$(INSTALL) -m 644 $(BUILD)/completion/mgmctl.zsh $(DESTDIR)$(DATADIR)/zsh/site-functions/_mgmctl
+	$(INSTALL) -m 644 $(BUILD)/completion/mgmctl.fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/mgmctl.fish
+	$(INSTALL) -d $(DESTDIR)$(DATADIR)/mgm
+	$(INSTALL) -m 644 daemon/grafana/mgm.json $(DESTDIR)$(DATADIR)/mgm/grafana.json
 	sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' daemon/units/mgmd.service.in \
 	    > $(DESTDIR)$(UNITDIR)/mgmd.service
 	for name in $(PROTOCOLS); do \
@@ -150,6 +162,10 @@ install: install-lib $(if $(wildcard $(BUILD)/bin/mgmd),,daemon) $(if $(wildcard
 	    sed -e "s|@NAME@|mgm-$$name|" -e "s|@SHORT@|$$name|" -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' \
 	        protocols/units/mgm-protocol@.service.in > "$(DESTDIR)$(UNITDIR)/mgm-$$name@.service" || exit 1; \
 	done
+	$(INSTALL) -d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)
+	$(INSTALL) -m 644 daemon/units/mgm.sysusers $(DESTDIR)$(SYSUSERSDIR)/mgm.conf
+	@# What an administrator has written stays.
+	[ -e $(DESTDIR)$(SYSCONFDIR)/mgmd.toml ] || $(INSTALL) -m 644 daemon/units/mgmd.toml $(DESTDIR)$(SYSCONFDIR)/mgmd.toml
 	$(INSTALL) -m 644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8
 
 # The library alone.

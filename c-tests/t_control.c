@@ -96,7 +96,7 @@ static void control_answers(void)
     CHECK(strncmp(answer, state, (size_t)(strstr(state, "\"uptime\":") - state)) == 0);
     CHECK_TEXT(strstr(answer, "\"limits\""), strstr(state, "\"limits\""));
     free(answer);
-    check_answer("quit\n", "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"mfes\",\"groups\","
+    check_answer("quit\n", "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"summary\",\"mfes\",\"groups\","
                            "\"interfaces\",\"clients\",\"counters\"]}");
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     CHECK(lstat(path, &file) != 0 && errno == ENOENT);

@@ -63,3 +63,10 @@ for name in $(make -s --no-print-directory protocol-names); do
     grep -q "ExecStart=/usr/sbin/mgm-$name --config /etc/mgm/$name-%i.conf" "$T/usr/lib/systemd/system/mgm-$name@.service"
     [ -e "$T/usr/share/man/man8/mgm-$name.8" ]
 done
+# The administrator's view, its page and its completion.
+[ -x "$T/usr/sbin/mgmctl" ]
+"$T/usr/sbin/mgmctl" --version | grep -q mgmctl
+[ -e "$T/usr/share/man/man8/mgmctl.8" ]
+bash -n "$T/usr/share/bash-completion/completions/mgmctl"
+[ -s "$T/usr/share/zsh/site-functions/_mgmctl" ]
+[ -s "$T/usr/share/fish/vendor_completions.d/mgmctl.fish" ]

@@ -105,6 +105,11 @@ fn each_request_gives_its_part_of_the_state() {
     for part in ["mfes", "groups", "interfaces", "clients", "counters"] {
         assert_eq!(ask(&path, part), json!({ part: whole[part] }), "{part}");
     }
+    let mut summary = whole;
+    for list in ["mfes", "groups", "interfaces", "clients"] {
+        summary.as_object_mut().unwrap().remove(list);
+    }
+    assert_eq!(ask(&path, "summary"), summary);
     assert_eq!(send(&path, b"clients\r\n"), send(&path, b"clients\n"));
     mgm.stop().unwrap();
 }
@@ -128,8 +133,8 @@ fn other_requests_are_told_what_is_allowed() {
     let directory = Directory::new();
     let path = directory.socket();
     let mgm = started(serving(&path));
-    let refusal = "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"mfes\",\"groups\",\
-                   \"interfaces\",\"clients\",\"counters\"]}\n";
+    let refusal = "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"summary\",\"mfes\",\
+                   \"groups\",\"interfaces\",\"clients\",\"counters\"]}\n";
     let long = [b'x'; 64];
     let unknown: [&[u8]; 7] =
         [b"\n", b"help\n", b"State\n", b" state\n", b"state mfes\n", b"\xff\xfe\n", &long];

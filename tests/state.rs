@@ -28,13 +28,35 @@ fn nothing_runs() {
     assert_eq!(mgm.write_state(&mut Vec::new()), Err(Error::NotRunning));
 }
 
+const BOUNDS: [u32; 8] = [10, 25, 50, 100, 250, 500, 1000, 5000];
+
+/// The counters, with how often each callback was called instead of how long that took.
+fn counters(state: &Value) -> Value {
+    let mut counters = state["counters"].clone();
+    let mut called = json!({});
+    for row in counters["callbacks"].as_array().unwrap() {
+        let within = row["within"].as_array().unwrap();
+        assert!(
+            within.iter().map(|range| &range["milliseconds"]).eq(BOUNDS.map(Value::from).iter())
+        );
+        assert_eq!(within.last().unwrap()["count"], row["count"], "none takes 5 s");
+        assert!(row["milliseconds"].is_u64());
+        called[row["callback"].as_str().unwrap()] = row["count"].clone();
+    }
+    counters["callbacks"] = called;
+    counters
+}
+
 #[test]
 fn an_empty_state() {
     let mgm = started(Settings { max_mfes: 40, max_new_mfes_per_source: 7, ..host() });
+    let mut found = state(mgm);
+    found["counters"] = counters(&found);
     assert_eq!(
-        state(mgm),
+        found,
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "process": std::process::id(),
             "forwarder": "memory",
             "uptime": 0,
             "limits": {
@@ -42,8 +64,14 @@ fn an_empty_state() {
                 "max_new_mfes_per_second": 0, "max_new_mfes_per_source": 7,
             },
             "counters": {
-                "clients": 0, "groups": 0, "mfes": 0, "negative_mfes": 0, "pending_flows": 0,
-                "refused_flows": 0, "queued_alerts": 0, "forwarder": { "dropped_packets": 0 },
+                "clients": 0, "groups": 0, "memberships": 0, "mfes": 0, "negative_mfes": 0,
+                "pending_flows": 0, "refused_flows": 0, "queued_alerts": 0, "new_flows": 0,
+                "wrong_interface": 0, "refused_changes": 0,
+                "callbacks": {
+                    "rpf": 0, "creation": 0, "prune": 0, "join": 0, "wrong_interface": 0,
+                    "local_join": 0, "local_leave": 0, "disable_igmp": 0, "enable_igmp": 0,
+                },
+                "forwarder": { "dropped_packets": 0 },
             },
             "clients": [], "interfaces": [], "groups": [], "mfes": [],
         })
@@ -64,6 +92,7 @@ fn every_kind_of_row() {
     });
     let (one, two) = (interface(1, 0), interface(2, 9));
     let protocol = mgm.register(NoCallbacks, MULTICAST, 3).unwrap();
+    clock.fetch_add(2_500, Relaxed);
     let igmp = mgm.register(NoCallbacks, 0x4137_000a, 0).unwrap();
     mgm.take_interface(protocol, one).unwrap();
     mgm.take_interface(protocol, two).unwrap();
@@ -77,7 +106,7 @@ fn every_kind_of_row() {
     mgm.receive(two, &packet(host_address(), group(1))).unwrap();
     mgm.receive(interface(8, 0), &packet(host_address(), group(2))).unwrap();
     mgm.receive(one, &[0x45]).unwrap_err();
-    clock.fetch_add(7_500, Relaxed);
+    clock.fetch_add(5_000, Relaxed);
 
     let protocol =
         json!({ "protocol": "0x41370064", "protocol_number": MULTICAST, "component": 3 });
@@ -90,10 +119,16 @@ fn every_kind_of_row() {
     let found = state(mgm);
     assert_eq!(found["uptime"], 7);
     assert_eq!(
-        found["counters"],
+        counters(&found),
         json!({
-            "clients": 2, "groups": 2, "mfes": 2, "negative_mfes": 1, "pending_flows": 0,
-            "refused_flows": 0, "queued_alerts": 0, "forwarder": { "dropped_packets": 1 },
+            "clients": 2, "groups": 2, "memberships": 2, "mfes": 2, "negative_mfes": 1,
+            "pending_flows": 0, "refused_flows": 0, "queued_alerts": 0, "new_flows": 2,
+            "wrong_interface": 1, "refused_changes": 0,
+            "callbacks": {
+                "rpf": 1, "creation": 1, "prune": 0, "join": 1, "wrong_interface": 1,
+                "local_join": 1, "local_leave": 0, "disable_igmp": 0, "enable_igmp": 0,
+            },
+            "forwarder": { "dropped_packets": 1 },
         })
     );
     assert_eq!(
@@ -101,11 +136,11 @@ fn every_kind_of_row() {
         json!([
             {
                 "protocol": "0x41370064", "protocol_number": MULTICAST, "component": 3,
-                "igmp": false, "interfaces": 2,
+                "igmp": false, "interfaces": 2, "uptime": 7, "process": null,
             },
             {
                 "protocol": "0x4137000a", "protocol_number": 0x4137_000a_u32, "component": 0,
-                "igmp": true, "interfaces": 1,
+                "igmp": true, "interfaces": 1, "uptime": 5, "process": null,
             },
         ])
     );
@@ -137,7 +172,7 @@ fn every_kind_of_row() {
                 "group": "239.0.0.1", "source": "10.0.0.1", "iif": one,
                 "iif_protocol": "0x41370064", "iif_protocol_number": MULTICAST,
                 "upstream": "10.0.0.1", "route": route, "resolved": true,
-                "uptime": 7, "expires": 893, "lifetime": 900,
+                "uptime": 5, "expires": 895, "lifetime": 900,
                 "packets": 2, "octets": 56, "wrong_interface": 1,
                 "oifs": [{ "interface": two, "packets": 2 }],
             },
@@ -146,7 +181,7 @@ fn every_kind_of_row() {
                 "iif": { "index": 8, "next_hop": "0.0.0.0" },
                 "iif_protocol": "0x00000000", "iif_protocol_number": 0,
                 "upstream": "10.0.0.1", "route": route, "resolved": false,
-                "uptime": 7, "expires": 53, "lifetime": 60,
+                "uptime": 5, "expires": 55, "lifetime": 60,
                 "packets": 1, "octets": 28, "wrong_interface": 0, "oifs": [],
             },
         ])
@@ -195,6 +230,7 @@ fn long_lists_are_whole() {
         .collect();
     assert_eq!(of_one, interfaces);
     assert_eq!(rows("groups").len(), 2 * MANY as usize);
+    assert_eq!(found["counters"]["memberships"], 2 * MANY);
     let flows: Vec<_> =
         rows("mfes").iter().map(|row| row["group"].as_str().unwrap().to_owned()).collect();
     let expected: Vec<_> = (0..MANY).map(|n| group(1000 + n).to_string()).collect();

@@ -7,6 +7,8 @@
 pub enum Part {
     /// Everything.
     State,
+    /// Everything but the lists.
+    Summary,
     /// The forwarding entries with their counters.
     Mfes,
     /// The memberships.
@@ -21,13 +23,14 @@ pub enum Part {
 
 impl Part {
     /// The names of all parts, as the control socket knows them.
-    pub const NAMES: [&'static str; 6] =
-        ["state", "mfes", "groups", "interfaces", "clients", "counters"];
+    pub const NAMES: [&'static str; 7] =
+        ["state", "summary", "mfes", "groups", "interfaces", "clients", "counters"];
 
     /// The part with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "state" => Self::State,
+            "summary" => Self::Summary,
             "mfes" => Self::Mfes,
             "groups" => Self::Groups,
             "interfaces" => Self::Interfaces,
@@ -39,6 +42,15 @@ impl Part {
 
     /// Whether a part belongs to what was asked for.
     pub fn wants(self, part: Self) -> bool {
-        self == Self::State || self == part
+        match self {
+            Self::State => true,
+            Self::Summary => part == Self::Counters,
+            one => one == part,
+        }
+    }
+
+    /// Whether what the host is belongs to it.
+    pub fn wants_host(self) -> bool {
+        matches!(self, Self::State | Self::Summary)
     }
 }

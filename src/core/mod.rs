@@ -139,6 +139,8 @@ pub struct Core {
     groups: Table<Entry>,
     /// The number of the entry for (*,*), if it has members.
     everything: Option<u32>,
+    /// How many memberships there are on all interfaces.
+    memberships: usize,
     sources: Sources,
     mfes: Table<Mfe>,
     /// The flows that have a forwarding entry or open questions, by source, then group. These
@@ -192,6 +194,7 @@ impl Core {
             changes: Slab::new(),
             groups: Table::new(),
             everything: None,
+            memberships: 0,
             sources: Sources::new(),
             mfes: Table::new(),
             by_source: OrderedMap::new(),

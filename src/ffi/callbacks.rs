@@ -279,6 +279,10 @@ impl Callbacks for Client {
         either!(self, to => to.lane())
     }
 
+    fn process(&self) -> Option<u32> {
+        either!(self, to => to.process())
+    }
+
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         either!(self, to => to.rpf(flow, answer, header, route));
     }

@@ -136,6 +136,11 @@ pub trait Forwarder: Send + Sync {
     /// start.
     fn own_counters(&self, _give: &mut dyn FnMut(&'static str, u64)) {}
 
+    /// Whether an interface's index is that of a network device of this machine.
+    fn has_devices(&self) -> bool {
+        false
+    }
+
     /// Whether a packet never leaves by the device that it came in by, whichever next hops are
     /// behind that device. Then no interface on the iif's device is an oif.
     fn bars_incoming_devices(&self) -> bool {

@@ -64,6 +64,11 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
         false
     }
 
+    /// The id of the process that the client lives in, where that is another one and is there.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
     /// A packet of a new source came in. `packet` is its IP header, at least 20 octets, and as much
     /// of its data as the plane has. No route: nobody owns the interface toward the source, and the
     /// packet came in on the one proposed (rule E5).

@@ -16,6 +16,7 @@ use crate::shell::run::{KeptLine, Locked};
 pub(crate) use crate::shell::run::{Moment, Running, State};
 use crate::shell::service::{ServeSettings, Service};
 pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
+use crate::shell::tally::Tally;
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Mutex, RwLock, coarse_time};
@@ -43,6 +44,7 @@ pub struct Mgm<C: 'static> {
     pub(super) sink: RwLock<LogSink>,
     pub(super) kept_lines: Mutex<VecDeque<KeptLine>>,
     pub(crate) flow_lines: FlowLines,
+    pub(crate) tally: Tally,
     pub(crate) host_clock: AtomicBool,
     /// The latest time that the host's clock gave in this run, in milliseconds.
     pub(crate) latest: AtomicU64,
@@ -79,6 +81,7 @@ impl<C: Callbacks> Mgm<C> {
             sink: RwLock::new(LogSink::Stderr),
             kept_lines: Mutex::new(VecDeque::new()),
             flow_lines: FlowLines::new(),
+            tally: Tally::new(),
             host_clock: AtomicBool::new(false),
             latest: AtomicU64::new(0),
             active: AtomicBool::new(false),
@@ -107,6 +110,7 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         let own = Own::of(callbacks.lane())?;
+        let now = self.now();
         let info = ClientInfo {
             protocol,
             component,
@@ -119,6 +123,7 @@ impl<C: Callbacks> Mgm<C> {
         running.delivery.reserve_lane(slot)?;
         let id = running.core.register(info)?;
         running.delivery.open(id.slot, callbacks, own);
+        running.delivery.registered(id.slot, now);
         drop(state);
         self.log(
             Level::Info,

@@ -22,6 +22,7 @@
 //! | `service` | what serves clients in other processes, as a trait |
 //! | `callbacks` | a client's nine callbacks as a safe trait |
 //! | `report` | the state as JSON |
+//! | `tally` | what is counted for administrators |
 //! | `fault`, `schedules` | for tests alone: faults on purpose, threads under a scheduler |
 
 #![forbid(unsafe_code)]
@@ -50,6 +51,7 @@ mod schedules;
 pub mod service;
 pub mod settings;
 pub(crate) mod start_stop;
+pub(crate) mod tally;
 pub(crate) mod upcalls;
 pub(crate) mod waits;
 pub(crate) mod walks;

@@ -21,6 +21,7 @@ use crate::shell::log::LastLog;
 use crate::shell::manager::{Mgm, Running, system_now};
 use crate::shell::service::{ServeSettings, Service};
 use crate::shell::settings::{ForwarderChoice, Settings};
+use crate::shell::tally::Tally;
 use crate::shell::walks::Walks;
 use crate::sys::sync::{Instant, Mutex};
 use crate::types::{IfKey, Millis, PATIENCE};
@@ -109,6 +110,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         self.set_log(settings.log_level, settings.log.clone());
         self.flow_lines.reset();
+        self.tally.reset();
         // This comes before the forwarder starts, so that a failure here leaves what the forwarder
         // would take over untouched (decision 62).
         let bound = settings.control_path.clone().map(Self::bind_control).transpose()?;
@@ -336,6 +338,7 @@ impl<C: Callbacks> Mgm<C> {
         arrival: IfKey,
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
+        Tally::count(&self.tally.wrong_interface);
         self.ask_core(call, |core, now| {
             core.wrong_interface(now, packet.flow, arrival, packet.bytes)
         })

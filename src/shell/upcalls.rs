@@ -10,6 +10,7 @@ use crate::log::Level;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::{Mgm, Running};
+use crate::shell::tally::Tally;
 use crate::types::{IfKey, Millis, SourceGroup};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -127,6 +128,7 @@ impl<C: Callbacks> Mgm<C> {
         packet: &[u8],
     ) -> Result<u64, Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
+        Tally::count(&self.tally.new_flows);
         let admitted = self.admit(call, flow, arrival, |core, now, looked| {
             core.packet(now, flow, arrival, packet, looked)
         });
@@ -245,6 +247,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
+        Tally::count(&self.tally.wrong_interface);
         self.unattended("wrong interface", |call| {
             self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, packet))
         });

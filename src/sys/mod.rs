@@ -6,6 +6,7 @@
 //! the lock.
 
 pub(crate) mod cancel;
+mod devices;
 #[cfg(not(all(test, feature = "shuttle")))]
 mod lock;
 mod mroute;
@@ -20,6 +21,7 @@ pub mod unix;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub use lock::ShardedRwLock;
 
+pub use devices::DeviceNames;
 pub use mroute::{
     DEFAULT_TABLE, MAX_VIFS, add_mfc, add_vif, del_mfc, del_vif, igmp_socket, mrt_assert, mrt_done,
     mrt_flush, mrt_init, mrt_pim, mrt_table, same_namespace, sg_count, take_igmp_socket,

@@ -2,7 +2,7 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send};
-use crate::netns::{Cable, ip_packet, wait_for};
+use crate::netns::{Cable, ip_packet, run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Entry, Router, SetOnDrop, Told, any, three_cables};
 use mgm::types::SourceGroup;
@@ -51,6 +51,32 @@ fn fifteen_of_which_c_got_five() -> (Router, [Cable; 3], SourceGroup) {
 }
 
 netns_tests! {
+    fn the_state_names_devices() {
+        let (router, [a, b, c]) = (Router::start(), three_cables());
+        router.take(&[&a, &b, &c]);
+        let f = flow(2, 1);
+        router.join(any(f), b.key());
+        send(&a, f, b"x");
+        router.wait_entry(f, a.key(), &[b.key()]);
+        let state = || {
+            let mut text = Vec::new();
+            router.mgm.write_state(&mut text).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap()
+        };
+        let found = state();
+        let names = |list: &str| {
+            let rows = found[list].as_array().unwrap().iter();
+            rows.map(|row| row["interface"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((names("interfaces"), names("groups")), (vec!["a".into(), "b".into(), "c".into()], vec!["b".to_owned()]));
+        let mfe = &found["mfes"][0];
+        assert_eq!((&mfe["iif"]["name"], &mfe["oifs"][0]["interface"]["name"]), (&"a".into(), &"b".into()));
+        assert_eq!(found["counters"]["new_flows"], 1);
+        // A new name shows at once.
+        run("ip link set c down && ip link set c name lan && ip link set lan up");
+        assert_eq!(state()["interfaces"][2]["interface"]["name"], "lan");
+    }
+
     fn each_interface_counts_from_when_it_joined() {
         let (router, [a, b, c], f) = fifteen_of_which_c_got_five();
         router.leave(any(f), b.key());

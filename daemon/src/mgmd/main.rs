@@ -5,6 +5,7 @@ mod systemd;
 
 use mgm::ffi::host::{MgmHostStart, MgmHostStop};
 use mgm::ffi::types::{_MGM_HOST_CONFIG, MGM_FORWARDER_KERNEL};
+use mgm_daemon::http;
 use options::{CONTROL, Options, SERVE};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -33,6 +34,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (forwarder, table) = options::forwarder(options.forwarder.as_deref().unwrap_or("kernel"))?;
     let serve = options.serve.unwrap_or_else(|| SERVE.into());
     let control = options.control.unwrap_or_else(|| CONTROL.into());
+    let metrics = options.metrics.as_deref().map(http::address).transpose()?;
+    // A port that is taken ends it before anything else has begun.
+    let metrics = metrics.map(http::listen).transpose()?;
     make_directory(&serve)?;
     make_directory(&control)?;
     let kernel = forwarder == MGM_FORWARDER_KERNEL;
@@ -61,6 +65,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     if let Some(socket) = &socket {
         socket.store();
+    }
+    if let Some(listener) = metrics {
+        http::serve(listener, control)?;
     }
     let (send, ended) = channel();
     thread::spawn(move || signals.forever().next().map(|signal| send.send(signal)));

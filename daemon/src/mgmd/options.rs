@@ -36,6 +36,10 @@ pub struct Options {
     /// when it is started again [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub hold: Option<u32>,
+    /// Serve metrics for Prometheus there, at /metrics: a port of the loopback interface, or an address
+    /// with a port; not served by default
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
     /// off, error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -69,6 +73,7 @@ impl Options {
             control: self.control.or(other.control),
             max_mfes: self.max_mfes.or(other.max_mfes),
             hold: self.hold.or(other.hold),
+            metrics: self.metrics.or(other.metrics),
             log: self.log.or(other.log),
             config: self.config,
         }

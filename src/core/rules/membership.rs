@@ -225,6 +225,7 @@ impl Core {
         });
         entry.holders[at].set(role, true);
         self.interfaces[interface].memberships.of_mut(role).insert(of, ());
+        self.memberships += 1;
 
         if self.counts_for_d7(interface, role) {
             let entry = &mut self.groups[id];
@@ -262,7 +263,9 @@ impl Core {
         if entry.holders[at].nobody() {
             entry.holders.remove(at);
         }
-        self.interfaces[interface].memberships.of_mut(role).remove(of);
+        if self.interfaces[interface].memberships.of_mut(role).remove(of).is_some() {
+            self.memberships -= 1;
+        }
         let mut last = false;
         if counts && let Ok(at) = entry.counts(slot) {
             entry.counted[at].interfaces -= 1;

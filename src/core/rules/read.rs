@@ -78,6 +78,8 @@ pub struct Totals {
     pub clients: usize,
     /// Different (S,G), (*,G) and (*,*) that have members.
     pub groups: usize,
+    /// Memberships, each interface's and each client's counted apart.
+    pub memberships: usize,
     /// Forwarding entries.
     pub mfes: usize,
     /// Those without oifs.
@@ -341,6 +343,7 @@ impl Core {
         Totals {
             clients: self.clients.len(),
             groups: self.groups.len(),
+            memberships: self.memberships,
             mfes: self.mfes.len(),
             negative: self.negatives.len(),
             pending: self.flows.len(),

@@ -341,6 +341,10 @@ impl Forwarder for KernelForwarder {
         false
     }
 
+    fn has_devices(&self) -> bool {
+        true
+    }
+
     fn bars_incoming_devices(&self) -> bool {
         true
     }

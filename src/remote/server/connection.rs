@@ -206,7 +206,8 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     ) -> Result<(ClientId, OwnedFd), Error> {
         let (ours, theirs) = seqpacket::pair().map_err(|_| Error::OutOfMemory)?;
         let performer = Arc::new(Peer(Arc::clone(self)));
-        let line = Arc::new(Line::new(ours, performer)?);
+        let process = u32::try_from(self.pid).ok().filter(|pid| *pid > 0);
+        let line = Arc::new(Line::new(ours, process, performer)?);
         {
             let mut state = self.state.lock();
             if state.clients.len() >= MAX_CLIENTS {

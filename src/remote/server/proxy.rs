@@ -40,6 +40,7 @@ struct Client {
 pub(super) struct Line {
     /// The host's end of its callback channel.
     pub socket: OwnedFd,
+    process: Option<u32>,
     performer: Arc<dyn Performer>,
     memory: Mutex<Memory>,
 }
@@ -50,10 +51,14 @@ struct Memory {
 }
 
 impl Line {
-    pub(super) fn new(socket: OwnedFd, performer: Arc<dyn Performer>) -> Result<Self, Error> {
+    pub(super) fn new(
+        socket: OwnedFd,
+        process: Option<u32>,
+        performer: Arc<dyn Performer>,
+    ) -> Result<Self, Error> {
         let work = Work { output: Buffer::new()?, list: Buffer::EMPTY };
         let memory = Mutex::new(Memory { input: Buffer::new()?, work });
-        Ok(Self { socket, performer, memory })
+        Ok(Self { socket, process, performer, memory })
     }
 
     /// Asks, does what the process asks before it answers, and takes the answer. None: there is none,
@@ -187,6 +192,10 @@ impl Callbacks for Proxy {
 
     fn lane(&self) -> Lane {
         if self.0.kind.dispatched { Lane::Dispatched } else { Lane::OwnThread }
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.0.line.lock().as_ref()?.process
     }
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {

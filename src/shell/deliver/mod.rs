@@ -33,6 +33,7 @@ use crate::shell::bells::{Event, Events};
 use crate::shell::callbacks::Lane as Where;
 use crate::sys::Readiness;
 use crate::sys::sync::Instant;
+use crate::types::Millis;
 use hashbrown::HashMap;
 use jobs::Jobs;
 
@@ -49,6 +50,8 @@ pub type Seeker = (u32, Token);
 struct Lane<C> {
     /// None: the client has gone, and nothing is called any more.
     callbacks: Option<C>,
+    /// When its client registered.
+    since: Millis,
     queue: Chain,
     runner: Option<Token>,
     /// The job of the action that is being performed, or [`NONE`].
@@ -131,6 +134,7 @@ impl<C: Clone> Delivery<C> {
             self.lanes.try_reserve(1)?;
             self.lanes.push(Lane {
                 callbacks: None,
+                since: Millis::default(),
                 queue: Chain::EMPTY,
                 runner: None,
                 performed: NONE,
@@ -157,6 +161,17 @@ impl<C: Clone> Delivery<C> {
         lane.hangs = own.as_ref().is_some_and(|own| own.is_loop);
         (lane.callbacks, lane.own) = (Some(callbacks), own);
         lane.in_use = true;
+    }
+
+    /// The client of a slot registered at this moment.
+    pub fn registered(&mut self, slot: u32, now: Millis) {
+        self.lanes[slot as usize].since = now;
+    }
+
+    /// When the client of a slot registered, and its callbacks while it is there.
+    pub fn client(&self, slot: u32) -> Option<(Millis, &C)> {
+        let lane = self.lanes.get(slot as usize)?;
+        Some((lane.since, lane.callbacks.as_ref()?))
     }
 
     /// Begins a job.

@@ -20,7 +20,7 @@ use crate::shell::deliver::NOBODY;
 use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running, stale};
 use crate::sys::Readiness;
-use crate::sys::sync::Instant;
+use crate::sys::sync::{Instant, coarse_time};
 use crate::types::{ClientId, IfKey, Millis, PATIENCE, SourceGroup};
 use question::Question;
 use std::net::Ipv4Addr;
@@ -129,7 +129,10 @@ impl<C: Callbacks> Mgm<C> {
                             format_args!("client in slot {}: {}", ask.slot, ask.question),
                         );
                         let call_it = || ask.question.put(&ask.client);
+                        let begun = coarse_time();
                         self.call_client(call, ask.job, call_it);
+                        let time = coarse_time().saturating_sub(begun);
+                        self.tally.took(ask.question.kind(), time);
                     }
                 }
             }

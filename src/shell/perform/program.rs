@@ -10,6 +10,7 @@ use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::manager::{Mgm, Running};
+use crate::shell::tally::Tally;
 use crate::types::SourceGroup;
 use smallvec::SmallVec;
 
@@ -150,6 +151,7 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         for (at, error) in &failures {
+            Tally::count(&self.tally.refused_changes);
             if let Some(change) = changes.get(*at) {
                 self.flow_lines.failed.log(
                     &self,

@@ -7,6 +7,7 @@ use crate::core::{Core, PacketHead};
 use crate::shell::call::Call;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::shell::manager::{Mgm, Running};
+use crate::shell::tally::Kind;
 use crate::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::fmt;
@@ -57,6 +58,21 @@ impl Question {
                 core.igmp_enabling(client, interface);
                 Self::EnableIgmp { interface }
             }
+        }
+    }
+
+    /// Which callback it is.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Rpf { .. } => Kind::Rpf,
+            Self::Creation { .. } => Kind::Creation,
+            Self::Prune { .. } => Kind::Prune,
+            Self::Join { .. } => Kind::Join,
+            Self::WrongIf { .. } => Kind::WrongInterface,
+            Self::LocalJoin { .. } => Kind::LocalJoin,
+            Self::LocalLeave { .. } => Kind::LocalLeave,
+            Self::DisableIgmp { .. } => Kind::DisableIgmp,
+            Self::EnableIgmp { .. } => Kind::EnableIgmp,
         }
     }
 

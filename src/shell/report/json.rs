@@ -98,13 +98,13 @@ impl<'a> Json<'a> {
     }
 
     /// Writes rows until the chunk is full. Gives the place of the last one, None at the end.
-    pub fn rows<P, R, V: Serialize>(
+    pub fn rows<P: Copy, R, V: Serialize>(
         &mut self,
         rows: impl Iterator<Item = (P, R)>,
-        value: impl Fn(&R) -> V,
+        value: impl Fn(P, &R) -> V,
     ) -> Result<Option<P>, Error> {
         for (place, row) in rows {
-            self.row(&value(&row))?;
+            self.row(&value(place, &row))?;
             if self.is_full() {
                 return Ok(Some(place));
             }

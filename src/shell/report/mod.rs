@@ -10,12 +10,12 @@ mod json;
 mod rows;
 
 use crate::control::{Part, Source};
-use crate::core::Core;
 use crate::core::state::record::Rest;
 use crate::error::Error;
 use crate::log::Level;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::manager::Mgm;
+use crate::shell::manager::{Mgm, Running};
+use crate::sys::DeviceNames;
 use crate::types::SourceGroup;
 use json::Json;
 use std::io::Write;
@@ -51,33 +51,47 @@ impl<C: Callbacks> Mgm<C> {
             let forwarder = running.forwarder.clone();
             (running.epoch, forwarder, uptime, running.core.totals(), running.core.limits())
         };
+        // Asked for with nothing locked.
+        let names =
+            if forwarder.has_devices() { DeviceNames::read() } else { DeviceNames::default() };
         let mut json = Json::new(out);
-        if part == Part::State {
+        if part.wants_host() {
             json.member("version", &env!("CARGO_PKG_VERSION"))?;
+            json.member("process", &std::process::id())?;
             json.member("forwarder", &forwarder.name())?;
             json.member("uptime", &uptime)?;
             json.member("limits", &rows::limits(limits))?;
         }
         if part.wants(Part::Counters) {
-            json.member("counters", &rows::counters(&totals, &*forwarder, self.pool.added()))?;
+            json.member(
+                "counters",
+                &rows::counters(&totals, &self.tally, &*forwarder, self.pool.added()),
+            )?;
         }
         if part.wants(Part::Clients) {
-            self.list(&mut json, epoch, "clients", |core, json, after| {
-                json.rows(core.client_rows(after), rows::client_row)
+            self.list(&mut json, epoch, "clients", |running, json, after| {
+                json.rows(running.core.client_rows(after), |slot, row| {
+                    let client = running.delivery.client(slot);
+                    let uptime = client.map(|(since, _)| moment.now.since(since) / 1000);
+                    let process = client.and_then(|(_, callbacks)| callbacks.process());
+                    rows::client_row(row, uptime.unwrap_or(0), process)
+                })
             })?;
         }
         if part.wants(Part::Interfaces) {
-            self.list(&mut json, epoch, "interfaces", |core, json, after| {
-                json.rows(core.interface_rows(after), rows::interface_row)
+            self.list(&mut json, epoch, "interfaces", |running, json, after| {
+                let rows = running.core.interface_rows(after);
+                json.rows(rows, |_, row| rows::interface_row(row, &names))
             })?;
         }
         if part.wants(Part::Groups) {
-            self.list(&mut json, epoch, "groups", |core, json, after| {
-                json.rows(core.membership_rows(after), rows::membership_row)
+            self.list(&mut json, epoch, "groups", |running, json, after| {
+                let rows = running.core.membership_rows(after);
+                json.rows(rows, |_, row| rows::membership_row(row, &names))
             })?;
         }
         if part.wants(Part::Mfes) {
-            self.list_mfes(&mut json, epoch)?;
+            self.list_mfes(&mut json, epoch, &names)?;
         }
         json.end()
     }
@@ -89,7 +103,7 @@ impl<C: Callbacks> Mgm<C> {
         json: &mut Json<'_>,
         epoch: u64,
         name: &str,
-        mut chunk: impl FnMut(&Core, &mut Json<'_>, Option<P>) -> Result<Option<P>, Error>,
+        mut chunk: impl FnMut(&Running<C>, &mut Json<'_>, Option<P>) -> Result<Option<P>, Error>,
     ) -> Result<(), Error> {
         json.begin_list(name)?;
         let mut place = None;
@@ -99,7 +113,7 @@ impl<C: Callbacks> Mgm<C> {
                 let Some(running) = state.shared().filter(|running| running.epoch == epoch) else {
                     break;
                 };
-                place = chunk(&running.core, json, place)?;
+                place = chunk(running, json, place)?;
             }
             json.flush()?;
             if place.is_none() {
@@ -110,7 +124,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// The forwarding entries, whose counters are read with nothing locked.
-    fn list_mfes(&self, json: &mut Json<'_>, epoch: u64) -> Result<(), Error> {
+    fn list_mfes(&self, json: &mut Json<'_>, epoch: u64, names: &DeviceNames) -> Result<(), Error> {
         json.begin_list("mfes")?;
         let mut after = None;
         while let Some(from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) {
@@ -122,7 +136,7 @@ impl<C: Callbacks> Mgm<C> {
                     if written.is_err() || json.is_full() {
                         return ControlFlow::Break(());
                     }
-                    written = json.row(&rows::mfe_row(record));
+                    written = json.row(&rows::mfe_row(record, names));
                     after = Some(record.flow);
                     ControlFlow::Continue(())
                 })?;

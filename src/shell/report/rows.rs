@@ -5,10 +5,13 @@
 use crate::core::state::record::{MfeRecord, OifRecord};
 use crate::core::{ClientRow, GroupMember, InterfaceRow, Limits, Totals};
 use crate::forwarder::Forwarder;
+use crate::shell::tally::{BOUNDS_MS, Tally};
+use crate::sys::DeviceNames;
 use crate::types::IfKey;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A protocol id, as it is usually written.
 struct Hex(u32);
@@ -43,29 +46,68 @@ pub const fn limits((limits, max_negative): (Limits, usize)) -> LimitsRow {
 pub struct CountersRow<'a> {
     clients: usize,
     groups: usize,
+    memberships: usize,
     mfes: usize,
     negative_mfes: usize,
     pending_flows: usize,
     refused_flows: u64,
     queued_alerts: usize,
+    new_flows: u64,
+    wrong_interface: u64,
+    refused_changes: u64,
+    callbacks: CallbackTimes<'a>,
     forwarder: ForwarderCounters<'a>,
 }
 
 /// The core's counters and the forwarding plane's own.
 pub fn counters<'a>(
     totals: &Totals,
+    tally: &'a Tally,
     forwarder: &'a dyn Forwarder,
     spare_threads: u64,
 ) -> CountersRow<'a> {
     CountersRow {
         clients: totals.clients,
         groups: totals.groups,
+        memberships: totals.memberships,
         mfes: totals.mfes,
         negative_mfes: totals.negative,
         pending_flows: totals.pending,
         refused_flows: totals.refused,
         queued_alerts: totals.queued_alerts,
+        new_flows: tally.new_flows.load(Relaxed),
+        wrong_interface: tally.wrong_interface.load(Relaxed),
+        refused_changes: tally.refused_changes.load(Relaxed),
+        callbacks: CallbackTimes(tally),
         forwarder: ForwarderCounters { forwarder, spare_threads },
+    }
+}
+
+/// How long the callbacks took.
+struct CallbackTimes<'a>(&'a Tally);
+
+#[derive(Serialize)]
+struct TimesRow {
+    callback: &'static str,
+    count: u64,
+    milliseconds: u64,
+    within: [Within; BOUNDS_MS.len()],
+}
+
+#[derive(Serialize)]
+struct Within {
+    milliseconds: u64,
+    count: u64,
+}
+
+impl Serialize for CallbackTimes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.callbacks().map(|(callback, times)| {
+            let (within, count) = times.within();
+            let range = |at| Within { milliseconds: BOUNDS_MS[at], count: within[at] };
+            let milliseconds = times.total().as_millis() as u64;
+            TimesRow { callback, count, milliseconds, within: std::array::from_fn(range) }
+        }))
     }
 }
 
@@ -113,33 +155,39 @@ pub struct ClientValue {
     component: u32,
     igmp: bool,
     interfaces: u32,
+    uptime: u64,
+    process: Option<u32>,
 }
 
-/// A client's row.
-pub const fn client_row(row: &ClientRow) -> ClientValue {
+/// A client's row, with the seconds since it registered and the process that it lives in.
+pub const fn client_row(row: &ClientRow, uptime: u64, process: Option<u32>) -> ClientValue {
     ClientValue {
         protocol: Hex(row.protocol),
         protocol_number: row.protocol,
         component: row.component,
         igmp: row.igmp,
         interfaces: row.interfaces,
+        uptime,
+        process,
     }
 }
 
 #[derive(Serialize)]
-struct Interface {
+struct Interface<'a> {
     index: u32,
     next_hop: Ipv4Addr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
 }
 
-const fn interface(key: IfKey) -> Interface {
-    Interface { index: key.index, next_hop: key.next_hop }
+fn interface(key: IfKey, names: &DeviceNames) -> Interface<'_> {
+    Interface { index: key.index, next_hop: key.next_hop, name: names.of(key.index) }
 }
 
 /// An interface that somebody is on.
 #[derive(Serialize)]
-pub struct InterfaceValue {
-    interface: Interface,
+pub struct InterfaceValue<'a> {
+    interface: Interface<'a>,
     owner: Option<Owner>,
     igmp: Option<Owner>,
     up: bool,
@@ -147,9 +195,9 @@ pub struct InterfaceValue {
 }
 
 /// An interface's row.
-pub fn interface_row(row: &InterfaceRow) -> InterfaceValue {
+pub fn interface_row<'a>(row: &InterfaceRow, names: &'a DeviceNames) -> InterfaceValue<'a> {
     InterfaceValue {
-        interface: interface(row.key),
+        interface: interface(row.key, names),
         owner: row.protocol.or(row.igmp).map(owner),
         igmp: row.igmp.map(owner),
         up: row.up,
@@ -159,20 +207,20 @@ pub fn interface_row(row: &InterfaceRow) -> InterfaceValue {
 
 /// One membership.
 #[derive(Serialize)]
-pub struct Membership {
+pub struct Membership<'a> {
     group: Ipv4Addr,
     source: Ipv4Addr,
-    interface: Interface,
+    interface: Interface<'a>,
     client: Option<Owner>,
     igmp: bool,
 }
 
 /// A membership's row.
-pub fn membership_row(row: &GroupMember) -> Membership {
+pub fn membership_row<'a>(row: &GroupMember, names: &'a DeviceNames) -> Membership<'a> {
     Membership {
         group: row.of.group(),
         source: row.of.source(),
-        interface: interface(row.interface),
+        interface: interface(row.interface, names),
         client: row.client.map(owner),
         igmp: row.igmp,
     }
@@ -190,7 +238,7 @@ struct Route {
 pub struct MfeValue<'a> {
     group: Ipv4Addr,
     source: Ipv4Addr,
-    iif: Interface,
+    iif: Interface<'a>,
     iif_protocol: Hex,
     iif_protocol_number: u32,
     upstream: Ipv4Addr,
@@ -206,11 +254,11 @@ pub struct MfeValue<'a> {
 }
 
 /// An entry's row.
-pub fn mfe_row<'a>(mfe: &MfeRecord<'a>) -> MfeValue<'a> {
+pub fn mfe_row<'a>(mfe: &MfeRecord<'a>, names: &'a DeviceNames) -> MfeValue<'a> {
     MfeValue {
         group: mfe.flow.group(),
         source: mfe.flow.source(),
-        iif: interface(mfe.iif),
+        iif: interface(mfe.iif, names),
         iif_protocol: Hex(mfe.iif_protocol),
         iif_protocol_number: mfe.iif_protocol,
         upstream: mfe.upstream,
@@ -226,24 +274,26 @@ pub fn mfe_row<'a>(mfe: &MfeRecord<'a>) -> MfeValue<'a> {
         packets: mfe.counters.packets,
         octets: mfe.counters.octets,
         wrong_interface: mfe.counters.wrong_interface,
-        oifs: Oifs(mfe.oifs),
+        oifs: Oifs(mfe.oifs, names),
     }
 }
 
-struct Oifs<'a>(&'a [OifRecord]);
+struct Oifs<'a>(&'a [OifRecord], &'a DeviceNames);
 
 #[derive(Serialize)]
-struct Oif {
-    interface: Interface,
+struct Oif<'a> {
+    interface: Interface<'a>,
     packets: u32,
 }
 
 impl Serialize for Oifs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(oifs, names) = self;
         serializer.collect_seq(
-            self.0
-                .iter()
-                .map(|oif| Oif { interface: interface(oif.interface), packets: oif.packets }),
+            oifs.iter().map(|oif| Oif {
+                interface: interface(oif.interface, names),
+                packets: oif.packets,
+            }),
         )
     }
 }
