@@ -188,6 +188,12 @@ else
     finish_beside
     suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
     suite "Fuzzing the protocols: 10 seconds for each" protocols/tests/fuzz.sh 10
+    # What needs packages from the network is for a person who runs it.
+    if [ "${CI:-}" != true ]; then
+        for program in protocols/tests/peers_*.sh; do
+            suite "Beside others: ${program##*/}" "$program"
+        done
+    fi
 fi
 
 echo

@@ -2,9 +2,11 @@
 # Unpacks other routers from Debian's packages, with the libraries that this machine lacks. Nothing
 # is installed and no service starts.
 #
-#     unpack.sh DIRECTORY
+#     unpack.sh DIRECTORY [PACKAGE...]
 set -eu
 directory=$1
+shift
+[ $# != 0 ] || set -- smcroute pimd igmpproxy frr
 mkdir -p "$directory"
 cd "$directory"
 
@@ -27,7 +29,7 @@ if ! command -v apt-get >/dev/null; then
     exit 0
 fi
 updated=
-for package in smcroute pimd igmpproxy frr; do
+for package; do
     [ ! -e ".$package" ] || continue
     if ! unpack "$package"; then
         [ -n "$updated" ] || apt-get update -qq >/dev/null 2>&1 || :
