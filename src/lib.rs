@@ -15,7 +15,7 @@
 //! | [`core`] | the rules: pure, no I/O, no clock, no lock |
 //! | `sys` | system calls, threads, the lock; the facade that a scheduler replaces in tests |
 //! | [`handle`] | what C holds instead of an id |
-//! | [`error`], [`log`], `throttle` | what went wrong, as a code and as a line, and how often it is said |
+//! | [`error`], [`log`] | what went wrong, as a code and as a line, and how often it is said |
 //! | [`types`] | the words that everybody speaks: addresses, flows, interfaces, routes |
 
 mod control;
@@ -28,5 +28,4 @@ pub mod log;
 pub mod remote;
 pub mod shell;
 mod sys;
-mod throttle;
 pub mod types;

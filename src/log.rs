@@ -4,9 +4,10 @@
 //! message of any length costs the same. Levels and their names are those of MGM_LOG.
 
 use crate::sys::stderr;
+use crate::sys::sync::coarse_time;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// How much a message matters. The numbers are dwLevel of the host's log callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,53 @@ impl fmt::Write for Line {
     }
 }
 
+/// The shortest time between two lines of a kind that outsiders can cause, in milliseconds.
+const EVERY_MS: u64 = 10_000;
+
+/// Limits lines of one kind that outsiders can cause: at most one in ten seconds.
+pub(crate) struct Throttle {
+    /// The time when the next line may come, in milliseconds.
+    next: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl Throttle {
+    /// The first line may come at once.
+    pub(crate) const fn new() -> Self {
+        Self { next: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
+    /// Forgets what was logged.
+    pub(crate) fn reset(&self) {
+        self.next.store(0, Relaxed);
+        self.held_back.store(0, Relaxed);
+    }
+
+    /// Logs the line if its time has come, with the number of those left out before it.
+    pub(crate) fn log(&self, write: impl FnOnce(fmt::Arguments<'_>), message: fmt::Arguments<'_>) {
+        match self.admit(coarse_time().as_millis() as u64) {
+            Some(0) => write(message),
+            Some(held_back) => {
+                write(format_args!("{message} ({held_back} such lines held back)"));
+            }
+            None => {}
+        }
+    }
+
+    /// The number of lines left out, if a line may come now.
+    fn admit(&self, now: u64) -> Option<u64> {
+        let next = self.next.load(Relaxed);
+        let taken = now >= next
+            && self.next.compare_exchange(next, now + EVERY_MS, Relaxed, Relaxed).is_ok();
+        if taken {
+            Some(self.held_back.swap(0, Relaxed))
+        } else {
+            self.held_back.fetch_add(1, Relaxed);
+            None
+        }
+    }
+}
+
 /// Lines that nobody read: they are counted, and the next line that can be written says how many.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
@@ -146,5 +194,15 @@ mod tests {
             assert_eq!(Level::from_name(name).unwrap().name(), name);
         }
         assert_eq!(Level::from_name("verbose"), None);
+    }
+
+    #[test]
+    fn one_line_in_ten_seconds() {
+        let throttle = Throttle::new();
+        assert_eq!(throttle.admit(0), Some(0));
+        assert_eq!(throttle.admit(1), None);
+        assert_eq!(throttle.admit(EVERY_MS - 1), None);
+        assert_eq!(throttle.admit(EVERY_MS), Some(2));
+        assert_eq!(throttle.admit(EVERY_MS + 1), None);
     }
 }

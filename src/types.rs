@@ -281,6 +281,34 @@ pub const fn mask_of(prefix_len: u8) -> Ipv4Addr {
     Ipv4Addr::from_bits(bits)
 }
 
+/// An RPF callback's proposal on entry, the client's answer on return (rule E2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpfAnswer {
+    /// The incoming interface. The client may name another one that it owns, or one with the index
+    /// 0 to refuse the flow.
+    pub iif: IfKey,
+    /// The upstream neighbour. The client may name another.
+    pub upstream: Ipv4Addr,
+}
+
+impl RpfAnswer {
+    /// Whether it refuses the flow: there is no interface 0.
+    pub const fn refuses(self) -> bool {
+        self.iif.index == 0
+    }
+}
+
+/// One outgoing interface in a creation alert (rule E3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutInterface {
+    /// The interface, one that the client owns.
+    pub interface: IfKey,
+    /// Whether IGMP is on it too.
+    pub igmp: bool,
+    /// True on entry; false on return keeps the interface out of the entry.
+    pub enabled: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

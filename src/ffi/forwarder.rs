@@ -11,6 +11,7 @@ use crate::error::code;
 use crate::forwarder::EntryState;
 use crate::forwarder::custom::HostPlane;
 use crate::log::{Level, Line, to_stderr};
+use crate::shell::context::inside_plane;
 use crate::shell::host_calls::HostCalls;
 use crate::types::{Counters, IfKey, Millis, PATIENCE, Route, SourceGroup};
 use smallvec::SmallVec;
@@ -126,6 +127,11 @@ impl CPlane {
             table,
         }
     }
+
+    /// Calls a function of the table's, inside which a program may only read. None: the run is over.
+    fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
+        inside_plane(|| self.calls.call(|| must_return(function)))
+    }
 }
 
 impl HostPlane for CPlane {
@@ -135,7 +141,7 @@ impl HostPlane for CPlane {
         let call = || unsafe {
             function(self.table.pvContext, interface.index, dword(interface.next_hop))
         };
-        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
+        self.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn remove_interface(&self, interface: IfKey) {
@@ -144,7 +150,7 @@ impl HostPlane for CPlane {
         let call = || unsafe {
             function(self.table.pvContext, interface.index, dword(interface.next_hop));
         };
-        self.calls.call(|| must_return(call));
+        self.call(call);
     }
 
     fn set_mfe(&self, flow: SourceGroup, state: EntryState<'_>) -> u32 {
@@ -167,7 +173,7 @@ impl HostPlane for CPlane {
         let call = || unsafe {
             function(self.table.pvContext, source, group, index, next_hop, count, oifs.as_ptr())
         };
-        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
+        self.call(call).unwrap_or(code::ERROR_CAN_NOT_COMPLETE)
     }
 
     fn delete_mfe(&self, flow: SourceGroup) -> u32 {
@@ -177,7 +183,7 @@ impl HostPlane for CPlane {
         // SAFETY: see `HostFn`.
         let call =
             || unsafe { function(self.table.pvContext, dword(flow.source()), dword(flow.group())) };
-        self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_NOT_FOUND)
+        self.call(call).unwrap_or(code::ERROR_NOT_FOUND)
     }
 
     fn counters(&self, flow: SourceGroup) -> Result<Counters, u32> {
@@ -188,7 +194,7 @@ impl HostPlane for CPlane {
         let (source, group) = (dword(flow.source()), dword(flow.group()));
         // SAFETY: see `HostFn`; the counters are ours, writable for the call.
         let call = || unsafe { function(self.table.pvContext, source, group, &raw mut counters) };
-        match self.calls.call(|| must_return(call)).unwrap_or(code::ERROR_NOT_FOUND) {
+        match self.call(call).unwrap_or(code::ERROR_NOT_FOUND) {
             code::NO_ERROR => Ok(Counters {
                 packets: counters.ulInPkts,
                 octets: counters.ulInOctets,
@@ -201,7 +207,7 @@ impl HostPlane for CPlane {
 
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Result<Route, u32> {
         match &self.route {
-            Some(route) => route.route(source),
+            Some(route) => inside_plane(|| route.route(source)),
             None => arrival
                 .map(|interface| arrival_route(source, interface))
                 .ok_or(code::ERROR_NOT_FOUND),
@@ -213,7 +219,7 @@ impl HostPlane for CPlane {
         let all_are_out = self.calls.close(PATIENCE);
         if let Some(function) = self.table.pfnStop {
             // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
-            must_return(|| unsafe { function(self.table.pvContext) });
+            inside_plane(|| must_return(|| unsafe { function(self.table.pvContext) }));
         }
         all_are_out
     }

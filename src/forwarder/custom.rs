@@ -3,12 +3,12 @@
 //! The calls into C, which are unsafe, are in `ffi/forwarder.rs`; this file turns codes into
 //! reasons. Some of the functions run under the lock that keeps them in order, so inside any of
 //! them a program may only read: `ffi/guard.rs` refuses the other calls.
+
 #![forbid(unsafe_code)]
 
 use super::{EntryChange, EntryState, Forwarder, ForwarderError, Upcalls};
 use crate::error::code;
 use crate::log::Level;
-use crate::shell::context::inside_plane;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
@@ -67,7 +67,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn stop(&self) {
-        if !inside_plane(|| self.plane.stop()) {
+        if !self.plane.stop() {
             self.log(
                 Level::Error,
                 format_args!("a function of the host's plane does not return; stopping it"),
@@ -76,19 +76,19 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
-        checked(inside_plane(|| self.plane.add_interface(interface)))
+        checked(self.plane.add_interface(interface))
     }
 
     fn remove_interface(&self, interface: IfKey) {
-        inside_plane(|| self.plane.remove_interface(interface));
+        self.plane.remove_interface(interface);
     }
 
     fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
         for (position, change) in changes.iter().enumerate() {
             let given = match change.state {
-                Some(state) => inside_plane(|| self.plane.set_mfe(change.flow, state)),
+                Some(state) => self.plane.set_mfe(change.flow, state),
                 // An entry that is not there counts as deleted.
-                None => match inside_plane(|| self.plane.delete_mfe(change.flow)) {
+                None => match self.plane.delete_mfe(change.flow) {
                     code::ERROR_NOT_FOUND => code::NO_ERROR,
                     given => given,
                 },
@@ -100,7 +100,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
-        match inside_plane(|| self.plane.counters(flow)) {
+        match self.plane.counters(flow) {
             Ok(counters) => Some(counters),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {
@@ -114,7 +114,7 @@ impl<P: HostPlane> Forwarder for Custom<P> {
     }
 
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
-        match inside_plane(|| self.plane.route(source, arrival)) {
+        match self.plane.route(source, arrival) {
             Ok(route) => Some(route),
             Err(code::ERROR_NOT_FOUND) => None,
             Err(other) => {

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod memory;
 pub(crate) mod packet;
 
+pub use crate::error::ForwarderError;
 pub use crate::sys::pool::{Duty, Next, Pool, Short, Turn, calling};
 
 use crate::core::state::record::OifRecord;
@@ -21,51 +22,6 @@ use crate::types::{Counters, IfKey, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-
-/// Why a forwarding plane refused. Goes into the log; C sees ERROR_CAN_NOT_COMPLETE.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ForwarderError {
-    /// A system call failed.
-    #[error("{operation}: {} (errno {errno})", errno_text(*errno))]
-    Os {
-        /// What was attempted, with its arguments' meaning.
-        operation: &'static str,
-        /// The error number the system gave.
-        errno: i32,
-    },
-    /// The plane has no room or no such thing; the text says which and what the limit is.
-    #[error("{0}")]
-    Refused(&'static str),
-    /// A custom forwarder's function gave this code.
-    #[error("the host's forwarder gave code {0}")]
-    Host(u32),
-    /// Memory ran out.
-    #[error("out of memory")]
-    OutOfMemory,
-}
-
-/// The system's text for an error number, without allocating.
-fn errno_text(errno: i32) -> &'static str {
-    match errno {
-        libc::EPERM => "operation not permitted",
-        libc::EACCES => "permission denied",
-        libc::EADDRINUSE => "address in use",
-        libc::ENODEV => "no such device",
-        libc::ENFILE => "table full",
-        libc::EMFILE => "too many open files",
-        libc::ENOBUFS => "no buffer space",
-        libc::ENOMEM => "out of memory",
-        libc::ENOENT => "no such entry",
-        libc::EADDRNOTAVAIL => "address not available",
-        libc::EINVAL => "invalid argument",
-        libc::ENOPROTOOPT => "the kernel lacks this option",
-        libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => "the kernel lacks this protocol",
-        libc::ENETUNREACH => "network unreachable",
-        libc::EHOSTUNREACH => "host unreachable",
-        libc::EBADF => "bad file descriptor",
-        _ => "system error",
-    }
-}
 
 /// The state that a forwarding entry is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,10 +70,14 @@ impl<C: Callbacks> Mgm<C> {
         let message = format_args!("{note}");
         match note {
             Note::ForeignRpfInterface(..) => {
-                self.flow_lines.foreign_iif.log(&self, Level::Warn, message)
+                self.flow_lines.foreign_iif.log(|line| self.log(Level::Warn, line), message)
             }
-            Note::SameDevice(..) => self.flow_lines.same_device.log(&self, Level::Warn, message),
-            Note::FlowGivenUp(_) => self.flow_lines.given_up.log(&self, Level::Warn, message),
+            Note::SameDevice(..) => {
+                self.flow_lines.same_device.log(|line| self.log(Level::Warn, line), message)
+            }
+            Note::FlowGivenUp(_) => {
+                self.flow_lines.given_up.log(|line| self.log(Level::Warn, line), message)
+            }
             Note::NotForwarded { .. } => self.log(Level::Warn, message),
             Note::ForwardByIgmp(_) => self.log(Level::Warn, message),
         }

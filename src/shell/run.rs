@@ -5,7 +5,7 @@
 use crate::control::Control;
 use crate::core::Core;
 use crate::forwarder::Forwarder;
-use crate::log::{Level, Line};
+use crate::log::{Level, Line, Throttle};
 use crate::shell::batch::Batch;
 use crate::shell::bells::{Bells, Events};
 use crate::shell::deliver::Delivery;
@@ -129,6 +129,37 @@ pub(crate) struct KeptLine {
     pub host: LogFn,
     pub level: Level,
     pub line: Line,
+}
+
+/// The group manager's own lines of this kind: each is about one flow.
+pub(crate) struct FlowLines {
+    /// Entries that could not be programmed.
+    pub failed: Throttle,
+    /// RPF callbacks that named somebody else's interface.
+    pub foreign_iif: Throttle,
+    /// Flows that are wanted on their iif's device.
+    pub same_device: Throttle,
+    /// Flows that were given up because memory ran out.
+    pub given_up: Throttle,
+}
+
+impl FlowLines {
+    /// The first line of each may come at once.
+    pub(crate) const fn new() -> Self {
+        Self {
+            failed: Throttle::new(),
+            foreign_iif: Throttle::new(),
+            same_device: Throttle::new(),
+            given_up: Throttle::new(),
+        }
+    }
+
+    /// A new run begins.
+    pub(crate) fn reset(&self) {
+        for lines in [&self.failed, &self.foreign_iif, &self.same_device, &self.given_up] {
+            lines.reset();
+        }
+    }
 }
 
 /// The state while it is locked. What comes about meanwhile is told to those who wait for it as soon as it

@@ -128,8 +128,7 @@ impl Plane {
                 let News::Lost(flow) = news else { continue };
                 self.counters.entries_lost.fetch_add(1, Relaxed);
                 self.lost_entries.log(
-                    self.upcalls,
-                    Level::Warn,
+                    |line| self.upcalls.log(Level::Warn, line),
                     format_args!(
                         "{flow}: somebody else changed or deleted the kernel's forwarding entry; \
                          it is programmed again"

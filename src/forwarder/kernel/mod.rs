@@ -45,10 +45,9 @@ mod upcall;
 mod vifs;
 
 use super::{Duties, EntryChange, Forwarder, ForwarderError, Upcalls};
-use crate::log::Level;
+use crate::log::{Level, Throttle};
 use crate::sys;
 use crate::sys::sync::unscheduled::{Mutex, RwLock};
-use crate::throttle::Throttle;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
 use entries::Entries;
 use mroute::Opened;

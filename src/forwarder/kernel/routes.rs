@@ -95,8 +95,7 @@ impl Plane {
             }
             Err(e) => {
                 self.failed_look_ups.log(
-                    self.upcalls,
-                    Level::Error,
+                    |line| self.upcalls.log(Level::Error, line),
                     format_args!("looking up the route to {source} failed: errno {e}"),
                 );
                 None

@@ -203,8 +203,7 @@ impl Plane {
                 }
                 Err(e) => {
                     self.failed_reads.log(
-                        self.upcalls,
-                        Level::Error,
+                        |line| self.upcalls.log(Level::Error, line),
                         format_args!("reading the kernel's reports failed: errno {e}"),
                     );
                     // An unknown error must not keep a processor busy.
@@ -266,8 +265,7 @@ impl Plane {
         reader.dropped = dropped;
         let all = self.counters.dropped_reports.fetch_add(more.into(), Relaxed) + u64::from(more);
         self.lost_reports.log(
-            self.upcalls,
-            Level::Warn,
+            |line| self.upcalls.log(Level::Warn, line),
             format_args!(
                 "{all} reports so far did not fit into the kernel's buffer; the next packets of \
                  their flows are reported again"

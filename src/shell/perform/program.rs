@@ -154,8 +154,7 @@ impl<C: Callbacks> Mgm<C> {
             Tally::count(&self.tally.refused_changes);
             if let Some(change) = changes.get(*at) {
                 self.flow_lines.failed.log(
-                    &self,
-                    Level::Error,
+                    |line| self.log(Level::Error, line),
                     format_args!("entry {}: {error}; it is tried again", change.flow),
                 );
             }

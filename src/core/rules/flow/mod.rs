@@ -23,8 +23,7 @@ use crate::core::state::outbox::Action;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
 use crate::error::Error;
-use crate::shell::callbacks::{OutInterface, RpfAnswer};
-use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
+use crate::types::{ClientId, IfKey, Millis, OutInterface, Route, RpfAnswer, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
