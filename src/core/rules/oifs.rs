@@ -9,6 +9,15 @@ use crate::error::Error;
 use crate::types::{IfKey, Millis, Seconds, SourceGroup};
 use smallvec::SmallVec;
 
+/// An interface that will be in a flow's list unless it is vetoed. They are ordered by owner, then
+/// name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::core) struct WouldBe {
+    pub owner: Option<u32>,
+    pub key: IfKey,
+    pub id: u32,
+}
+
 impl Core {
     /// Makes room for bringing one interface of these entries up to date, and for `alerts` other
     /// alerts.
@@ -105,7 +114,7 @@ impl Core {
 
     /// Whether packets can leave an interface at all.
     pub(in crate::core) fn can_send(&self, interface: u32) -> bool {
-        self.interfaces.get(interface).is_some_and(|interface| interface.up && interface.in_use())
+        self.interfaces.get(interface).is_some_and(|interface| interface.can_send())
     }
 
     fn turn_positive(&mut self, now: Millis, id: u32, cause: Option<u32>) {
@@ -235,30 +244,32 @@ impl Core {
         }
     }
 
-    /// The interfaces, by number, that will be in a flow's list unless they are vetoed: those with
-    /// members, and those that are forced in `entry`. Ordered by owner, then name.
+    /// The interfaces that will be in a flow's list unless they are vetoed, in order: those with
+    /// members, and those that are forced in `entry`.
     pub(in crate::core) fn would_be_oifs(
         &self,
         flow: SourceGroup,
         iif: u32,
         entry: Option<u32>,
-    ) -> Result<SmallVec<[u32; 8]>, Error> {
-        let mut list = SmallVec::<[u32; 8]>::new();
+    ) -> Result<SmallVec<[WouldBe; 8]>, Error> {
+        let mut list = SmallVec::<[WouldBe; 8]>::new();
         if flow.is_link_local() {
             return Ok(list);
         }
         let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
         let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
         let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
-        let usable = |interface: &u32| {
-            *interface != iif && self.can_send(*interface) && !self.is_barred(iif, *interface)
-        };
-        members.chain(forced).filter(usable).try_for_each(|interface| {
-            list.try_reserve(1)?;
-            list.push(interface);
+        members.chain(forced).try_for_each(|id| {
+            let interface = &self.interfaces[id];
+            if id != iif && interface.can_send() && !self.is_barred(iif, id) {
+                list.try_reserve(1)?;
+                list.push(WouldBe { owner: interface.owner(), key: interface.key, id });
+            }
             Ok::<_, Error>(())
         })?;
-        list.sort_unstable_by_key(|id| (self.interfaces[*id].owner(), self.interfaces[*id].key));
+        if !list.is_sorted() {
+            list.sort_unstable();
+        }
         list.dedup();
         Ok(list)
     }

@@ -131,6 +131,11 @@ impl Interface {
         self.protocol.is_some() || self.igmp.is_some()
     }
 
+    /// Whether packets can leave it.
+    pub const fn can_send(&self) -> bool {
+        self.up && self.in_use()
+    }
+
     /// Whether anybody is on it or about to be. (IGMP may leave while it is told of a new owner.)
     pub const fn is_kept(&self) -> bool {
         self.in_use() || self.change.is_some()

@@ -123,7 +123,7 @@ impl Core {
         if flow.is_link_local() || !self.admit(now, flow.source(), new) {
             return Ok(Admission::Refused);
         }
-        self.begin(now, flow, arrival, head, route, false)?;
+        self.begin_with(now, flow, arrival, head, route, false, asks)?;
         match self.flows.find(flow) {
             Some(id) => {
                 self.flows[id].outdated = outdated;

@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::core::Relook;
 use crate::core::rules::flow::unresolved::Unresolved;
 use crate::core::rules::flow::{Asked, Came, Flow};
-use crate::core::rules::oifs::set_active;
+use crate::core::rules::oifs::{WouldBe, set_active};
 use crate::core::state::mfe::{LIFETIME, Mfe, Oif};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
@@ -26,7 +26,8 @@ impl Core {
             return self.drop_flow(now, id);
         };
         let asked_about = self.interfaces[iif].key;
-        let Some(pending) = self.take_flow(id) else { return };
+        // Its place in the order stays, for the entry.
+        let Some(pending) = self.take_flow_for_entry(id) else { return };
         if pending.outdated {
             self.look_later(Relook::Flow { flow, rebuild: false });
         }
@@ -79,7 +80,7 @@ impl Core {
         iif: u32,
         entry: Option<u32>,
         id: u32,
-    ) -> Result<SmallVec<[u32; 8]>, Error> {
+    ) -> Result<SmallVec<[WouldBe; 8]>, Error> {
         self.relook.try_reserve(1)?;
         self.reserve_mfe(iif, false)?;
         self.outbox.reserve(2)?;
@@ -95,12 +96,11 @@ impl Core {
         Ok(wanted)
     }
 
-    fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[u32]) {
+    fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[WouldBe]) {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
         // A vetoed interface that would not be an oif any more needs a place in the entry too.
         let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
-        let place = |id: &u32| (self.interfaces[*id].owner(), self.interfaces[*id].key);
-        let is_beside = |id: &u32| would_be.binary_search_by_key(&place(id), place).is_err();
+        let is_beside = |id: &u32| would_be.iter().all(|would_be| would_be.id != *id);
         let beside = vetoed.filter(is_beside).count();
         if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
             return self.give_up(now, pending.flow);
@@ -109,8 +109,10 @@ impl Core {
         let id = self.insert_mfe(mfe);
         self.take_vetoes(id, pending);
         let mfe = &mut self.mfes[id];
-        for interface in would_be {
-            set_active(mfe, *interface, !mfe.has_mark(*interface, Oif::VETOED));
+        for WouldBe { id, .. } in would_be {
+            if !mfe.has_mark(*id, Oif::VETOED) {
+                set_active(mfe, *id, true);
+            }
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.begin_lifetime(now, id, LIFETIME);
@@ -130,7 +132,7 @@ impl Core {
     }
 
     /// The entry in place gets the answers of its rebuild (rules E8, E9).
-    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32, would_be: &[u32]) {
+    fn install_rebuilt(&mut self, now: Millis, pending: &Flow, id: u32, would_be: &[WouldBe]) {
         let old_owner = self.iif_owner(id);
         let old_iif = self.mfes[id].iif;
         let was_unresolved = self.mfes[id].is(Mfe::UNRESOLVED);
@@ -147,7 +149,7 @@ impl Core {
         self.take_vetoes(id, pending);
         self.for_each_oif(id, |core, interface| core.recompute(id, interface));
         for interface in would_be {
-            self.recompute(id, *interface);
+            self.recompute(id, interface.id);
         }
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.unlist_negative(id);

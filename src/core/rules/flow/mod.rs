@@ -17,6 +17,7 @@ use unresolved::{Asks, Unresolved};
 use crate::core::Core;
 use crate::core::Note;
 use crate::core::containers::table::Keyed;
+use crate::core::rules::oifs::WouldBe;
 use crate::core::state::interfaces::Interface;
 use crate::core::state::mfe::by_source;
 use crate::core::state::outbox::Action;
@@ -166,7 +167,23 @@ impl Core {
         route: Option<Route>,
         rebuild: bool,
     ) -> Result<(), Error> {
-        let Some(Asks { iif, owner, routeless }) = self.asks_about(route, arrival) else {
+        let asks = self.asks_about(route, arrival);
+        self.begin_with(now, flow, arrival, head, route, rebuild, asks)
+    }
+
+    /// The same, where it is known who is asked.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a flow")]
+    fn begin_with(
+        &mut self,
+        now: Millis,
+        flow: SourceGroup,
+        arrival: IfKey,
+        head: PacketHead,
+        route: Option<Route>,
+        rebuild: bool,
+        asks: Option<Asks>,
+    ) -> Result<(), Error> {
+        let Some(Asks { iif, owner, routeless }) = asks else {
             let unresolved = Unresolved { arrival, route, refused: None };
             return self.make_unresolved(now, flow, unresolved);
         };
@@ -211,10 +228,11 @@ impl Core {
         let pending = &mut self.flows[id];
         let iif = self.interfaces[pending.iif].key;
         let answer = RpfAnswer { iif, upstream: pending.proposed };
-        let mut head = PacketHead::of_flow(pending.flow);
-        if !pending.rebuild {
-            std::mem::swap(&mut head, &mut pending.head);
-        }
+        let head = if pending.rebuild {
+            PacketHead::of_flow(pending.flow)
+        } else {
+            std::mem::take(&mut pending.head)
+        };
         (pending.flow, answer, head, pending.route.filter(|_| !pending.routeless))
     }
 
@@ -277,7 +295,7 @@ impl Core {
         let iif = pending.iif;
         let would_be = self.would_be_oifs(flow, iif, entry)?;
         self.note_barred(flow, iif);
-        let mut owners = would_be.iter().filter_map(|id| self.interfaces[*id].owner());
+        let mut owners = would_be.iter().filter_map(|interface| interface.owner);
         if !rebuild && owners.any(|owner| self.has_many_questions(owner)) {
             self.plane.reserve(1)?;
             self.refuse_pending(id);
@@ -286,11 +304,12 @@ impl Core {
         self.outbox.reserve(would_be.len())?;
         self.flows[id].asked.try_reserve(would_be.len())?;
         let mut last = None;
-        for interface in would_be {
-            let Some(owner) = self.interfaces[interface].owner() else { continue };
-            self.flows[id].ask_about(self.interfaces[interface].key, owner);
+        for WouldBe { owner, key, .. } in would_be {
+            let Some(owner) = owner else { continue };
+            let pending = &mut self.flows[id];
+            pending.ask_about(key, owner);
             if last.replace(owner) != Some(owner) {
-                self.flows[id].open += 1;
+                pending.open += 1;
                 self.count_question(owner, true);
                 self.outbox.push(owner, Action::Creation { flow: id });
             }
@@ -447,17 +466,26 @@ impl Core {
         self.note(Note::FlowGivenUp(flow));
         if self.mfes.find(flow).is_some() {
             self.rebuild_later(now, flow);
-        } else if self.plane.reserve(1).is_ok() {
+            return;
+        }
+        self.by_source.remove(by_source(flow));
+        if self.plane.reserve(1).is_ok() {
             // The packets that wait for the entry are dropped.
             self.plane.push(Stale::entry(flow));
         }
     }
 
     fn take_flow(&mut self, id: u32) -> Option<Flow> {
-        let pending = self.flows.remove(id)?;
+        let pending = self.take_flow_for_entry(id)?;
         if !pending.rebuild || pending.came.is_some() {
             self.by_source.remove(by_source(pending.flow));
         }
+        Some(pending)
+    }
+
+    /// The same, but its place in the order by source stays.
+    fn take_flow_for_entry(&mut self, id: u32) -> Option<Flow> {
+        let pending = self.flows.remove(id)?;
         self.kept.take(&pending.head);
         self.interfaces[pending.iif].iif_users -= 1;
         self.interfaces.forget_unused(pending.iif);
