@@ -42,12 +42,9 @@ impl Copied {
         let mut words = SmallVec::<[u64; 8]>::new();
         let has_room = words.try_reserve_exact(packet.len().div_ceil(WORD)).is_ok();
         let size = if has_room { packet.len() } else { header_len(packet).min(packet.len()) };
-        let packet = &packet[..size];
-        words.extend(packet.chunks(WORD).map(|octets| {
-            let mut word = [0; WORD];
-            word[..octets.len()].copy_from_slice(octets);
-            u64::from_ne_bytes(word)
-        }));
+        words.resize(size.div_ceil(WORD), 0);
+        // SAFETY: so many words have `size` octets or more, and are ours.
+        unsafe { words.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(packet.as_ptr(), size) };
         Self { words, size: size as DWORD }
     }
 

@@ -71,12 +71,15 @@ impl HostFn<RouteFn> {
 }
 
 impl HostFn<TransmitFn> {
-    pub(super) fn transmit(&self, to: IfKey, packet: &[u8]) {
+    /// Calls the function for each of these interfaces, as long as the run goes on.
+    pub(super) fn transmit(&self, to: &[IfKey], packet: &[u8]) {
         let size = DWORD::try_from(packet.len()).unwrap_or(DWORD::MAX);
-        let next_hop = dword(to.next_hop);
-        // SAFETY: see `HostFn`; `packet` is `size` octets, an IP packet being below 64 KiB.
-        let call = || unsafe {
-            (self.function)(self.context, to.index, next_hop, packet.as_ptr(), size);
+        let call = || {
+            for to in to.iter().take_while(|_| !self.calls.is_closed()) {
+                let next_hop = dword(to.next_hop);
+                // SAFETY: see `HostFn`; `packet` is `size` octets, an IP packet being below 64 KiB.
+                unsafe { (self.function)(self.context, to.index, next_hop, packet.as_ptr(), size) };
+            }
         };
         self.calls.call(|| must_return(call));
     }

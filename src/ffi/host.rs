@@ -473,7 +473,7 @@ unsafe fn forwarder(
                 route: route
                     .map(|route| Box::new(move |source, _arrival| route.route(source).ok()) as _),
                 transmit: transmit.map(|transmit| {
-                    Box::new(move |to, packet: &[u8]| transmit.transmit(to, packet)) as _
+                    Box::new(move |to: &[_], packet: &[u8]| transmit.transmit(to, packet)) as _
                 }),
             }))
         }

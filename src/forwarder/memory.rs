@@ -27,8 +27,8 @@ const HELD_OCTETS: usize = 128 << 20;
 /// The host's look-up of the route toward a source. The second argument is the packet's arrival
 /// interface, where there is a packet.
 pub type RouteFn = Box<dyn Fn(Ipv4Addr, Option<IfKey>) -> Option<Route> + Send + Sync>;
-/// The host's function that sends a copy of a packet.
-pub type TransmitFn = Box<dyn Fn(IfKey, &[u8]) + Send + Sync>;
+/// The host's function that sends a copy of a packet out of each of these interfaces, in order.
+pub type TransmitFn = Box<dyn Fn(&[IfKey], &[u8]) + Send + Sync>;
 
 /// What the host provides.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub struct MemoryConfig {
     /// The route toward a source. None: the route is the packet's arrival interface, and the
     /// upstream neighbour is the source.
     pub route: Option<RouteFn>,
-    /// Sends one copy of a packet out of an interface. None: copies are only counted.
+    /// Sends copies of a packet. None: copies are only counted.
     pub transmit: Option<TransmitFn>,
 }
 
@@ -181,7 +181,7 @@ impl MemoryForwarder {
         packet::age(&mut bytes, header_len);
         while let Some(last) = oifs.last().copied() {
             if let Some(transmit) = &self.config.transmit {
-                oifs.iter().for_each(|oif| transmit(*oif, &bytes));
+                transmit(&oifs, &bytes);
             }
             if oifs.len() < OIFS_AT_ONCE {
                 return;

@@ -36,6 +36,11 @@ impl HostCalls {
         Some(function())
     }
 
+    /// Whether the run is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
     // Out of line, as `leave` is, because there are many callers.
     #[inline(never)]
     fn enter(&self) -> Option<Inside<'_>> {

@@ -14,6 +14,10 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+fn send(out_of: &[IfKey], bytes: &[u8]) {
+    out_of.iter().for_each(|interface| transmit(*interface, bytes));
+}
+
 /// A test client, by the number of its profile.
 #[derive(Clone)]
 pub struct TestClient {
@@ -179,7 +183,7 @@ impl Subject for RustApi {
                 prefix_len: r.len,
             })
         };
-        let mut memory = MemoryConfig { route: None, transmit: Some(Box::new(transmit)) };
+        let mut memory = MemoryConfig { route: None, transmit: Some(Box::new(send)) };
         if !world.null_route {
             memory.route = Some(Box::new(find));
         }

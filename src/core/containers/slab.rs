@@ -101,13 +101,10 @@ impl<T, B: Default> Slab<T, B> {
         if let Slot::Free { .. } = slot {
             return None;
         }
-        let old = std::mem::replace(slot, Slot::Free { next });
+        let Slot::Used(value) = std::mem::replace(slot, Slot::Free { next }) else { return None };
         self.free_head = id;
         self.len -= 1;
-        match old {
-            Slot::Used(value) => Some(value),
-            Slot::Free { .. } => None,
-        }
+        Some(value)
     }
 
     /// The value at that place, if there is one.

@@ -244,34 +244,41 @@ impl Core {
         }
     }
 
-    /// The interfaces that will be in a flow's list unless they are vetoed, in order: those with
-    /// members, and those that are forced in `entry`.
+    /// Finds the interfaces that will be in a flow's list unless they are vetoed, in order: those
+    /// with members, and those that are forced in `entry`. The list is empty before.
     pub(in crate::core) fn would_be_oifs(
         &self,
         flow: SourceGroup,
         iif: u32,
         entry: Option<u32>,
-    ) -> Result<SmallVec<[WouldBe; 8]>, Error> {
-        let mut list = SmallVec::<[WouldBe; 8]>::new();
+        list: &mut SmallVec<[WouldBe; 8]>,
+    ) -> Result<(), Error> {
         if flow.is_link_local() {
-            return Ok(list);
+            return Ok(());
         }
-        let forced = entry.map(|id| &self.mfes[id].oifs).into_iter().flatten();
-        let forced = forced.filter(|oif| oif.is(Oif::FORCED)).map(|oif| oif.interface());
-        let members = self.entries_over(flow).flat_map(|id| self.groups[id].interfaces());
-        members.chain(forced).try_for_each(|id| {
+        let mut add = |id| {
             let interface = &self.interfaces[id];
             if id != iif && interface.can_send() && !self.is_barred(iif, id) {
                 list.try_reserve(1)?;
                 list.push(WouldBe { owner: interface.owner(), key: interface.key, id });
             }
             Ok::<_, Error>(())
-        })?;
-        if !list.is_sorted() {
-            list.sort_unstable();
+        };
+        for members in self.entries_over(flow) {
+            for id in self.groups[members].interfaces() {
+                add(id)?;
+            }
         }
-        list.dedup();
-        Ok(list)
+        if let Some(entry) = entry {
+            for forced in self.mfes[entry].oifs.iter().filter(|oif| oif.is(Oif::FORCED)) {
+                add(forced.interface())?;
+            }
+        }
+        if !list.is_sorted_by(|one, next| one < next) {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(())
     }
 
     /// Whether a client other than the iif's owner owns one of the entry's oifs (rule E4).

@@ -171,6 +171,12 @@ impl Interfaces {
         self.find(key).map(|id| &self.rows[id]).filter(|interface| interface.owner() == Some(slot))
     }
 
+    /// An interface that may have had the number `id`, which is tried first.
+    pub fn find_at(&self, id: u32, key: IfKey) -> Option<&Interface> {
+        let still = self.rows.get(id).filter(|interface| interface.key == key);
+        still.or_else(|| self.find(key).map(|id| &self.rows[id]))
+    }
+
     /// Notes that the owner of an interface goes.
     pub fn end_tenure(&mut self, id: u32) {
         self.last_tenure += 1;

@@ -93,8 +93,8 @@ impl Stage {
         let counted: &'static AtomicUsize = sent;
         let config = MemoryConfig {
             route: None,
-            transmit: Some(Box::new(|_, _| {
-                counted.fetch_add(1, SeqCst);
+            transmit: Some(Box::new(|interfaces, _| {
+                counted.fetch_add(interfaces.len(), SeqCst);
             })),
         };
         let mut settings = Settings {

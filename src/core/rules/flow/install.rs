@@ -6,6 +6,7 @@ use crate::core::Relook;
 use crate::core::rules::flow::unresolved::Unresolved;
 use crate::core::rules::flow::{Asked, Came, Flow};
 use crate::core::rules::oifs::{WouldBe, set_active};
+use crate::core::state::interfaces::Interfaces;
 use crate::core::state::mfe::{LIFETIME, Mfe, Oif};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
@@ -21,10 +22,11 @@ impl Core {
         if self.flows[id].rebuild && entry.is_none() {
             return self.begin_after(now, id);
         }
-        let would_be = self.reserve_install(flow, iif, entry, id);
-        let Some(would_be) = would_be.ok().filter(|_| !self.flows[id].starved) else {
+        let mut would_be = SmallVec::new();
+        let room = self.reserve_install(flow, iif, entry, id, &mut would_be);
+        if room.is_err() || self.flows[id].starved {
             return self.drop_flow(now, id);
-        };
+        }
         let asked_about = self.interfaces[iif].key;
         // Its place in the order stays, for the entry.
         let Some(pending) = self.take_flow_for_entry(id) else { return };
@@ -32,7 +34,7 @@ impl Core {
             self.look_later(Relook::Flow { flow, rebuild: false });
         }
         let Flow { arrival, route, owner, routeless, .. } = pending;
-        let asks = self.asks_about(route, arrival);
+        let asks = self.asks_still(iif, route, arrival);
         let same = asks.filter(|asks| (asks.owner, asks.routeless) == (owner, routeless));
         let Some(asks) = same.filter(|_| self.owner_of(iif) == Some(owner)) else {
             // The interface has another owner now, who must be asked (decision 35).
@@ -72,7 +74,7 @@ impl Core {
         }
     }
 
-    /// Makes room for the whole change, and gives the interfaces that will be in the list unless
+    /// Makes room for the whole change, and finds the interfaces that will be in the list unless
     /// they are vetoed.
     fn reserve_install(
         &mut self,
@@ -80,26 +82,28 @@ impl Core {
         iif: u32,
         entry: Option<u32>,
         id: u32,
-    ) -> Result<SmallVec<[WouldBe; 8]>, Error> {
+        would_be: &mut SmallVec<[WouldBe; 8]>,
+    ) -> Result<(), Error> {
         self.relook.try_reserve(1)?;
         self.reserve_mfe(iif, false)?;
         self.outbox.reserve(2)?;
-        let wanted = self.would_be_oifs(flow, iif, entry)?;
+        self.would_be_oifs(flow, iif, entry, would_be)?;
+        let asked = &self.flows[id].asked;
         if let Some(entry) = entry {
-            self.mfes[entry].oifs.try_reserve(wanted.len() + self.flows[id].asked.len())?;
+            self.mfes[entry].oifs.try_reserve(would_be.len() + asked.len())?;
         }
-        for at in 0..self.flows[id].asked.len() {
-            if let Some(interface) = self.vetoed(&self.flows[id].asked[at]) {
+        for asked in asked {
+            if let Some(interface) = vetoed(&self.interfaces, asked) {
                 self.interfaces[interface].marked.reserve(1)?;
             }
         }
-        Ok(wanted)
+        Ok(())
     }
 
     fn install_new(&mut self, now: Millis, pending: &Flow, would_be: &[WouldBe]) {
         let mut mfe = Mfe::new(pending.flow, pending.iif, now);
         // A vetoed interface that would not be an oif any more needs a place in the entry too.
-        let vetoed = pending.asked.iter().filter_map(|asked| self.vetoed(asked));
+        let vetoed = pending.asked.iter().filter_map(|asked| vetoed(&self.interfaces, asked));
         let is_beside = |id: &u32| would_be.iter().all(|would_be| would_be.id != *id);
         let beside = vetoed.filter(is_beside).count();
         if mfe.oifs.try_reserve_exact(would_be.len() + beside).is_err() {
@@ -205,21 +209,22 @@ impl Core {
         }
     }
 
-    /// The number of an interface, if its owner vetoed it and is still the owner (rule D6).
-    fn vetoed(&self, asked: &Asked) -> Option<u32> {
-        let tenure = asked.vetoed?;
-        let interface = self.interfaces.find(asked.interface)?;
-        (self.interfaces[interface].tenure == tenure).then_some(interface)
-    }
-
     fn take_vetoes(&mut self, id: u32, pending: &Flow) {
         for asked in &pending.asked {
-            if let Some(interface) = self.vetoed(asked) {
+            if let Some(interface) = vetoed(&self.interfaces, asked) {
                 let forced = self.mfes[id].has_mark(interface, Oif::FORCED);
                 self.mark(id, interface, forced, true);
             }
         }
     }
+}
+
+/// The number of an interface, if its owner vetoed it and is still the owner (rule D6).
+#[inline]
+fn vetoed(interfaces: &Interfaces, asked: &Asked) -> Option<u32> {
+    let tenure = asked.vetoed?;
+    let interface = interfaces.find(asked.interface)?;
+    (interfaces[interface].tenure == tenure).then_some(interface)
 }
 
 fn take_route(mfe: &mut Mfe, pending: &Flow) {

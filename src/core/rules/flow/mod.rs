@@ -17,7 +17,6 @@ use unresolved::{Asks, Unresolved};
 use crate::core::Core;
 use crate::core::Note;
 use crate::core::containers::table::Keyed;
-use crate::core::rules::oifs::WouldBe;
 use crate::core::state::interfaces::Interface;
 use crate::core::state::mfe::by_source;
 use crate::core::state::outbox::Action;
@@ -31,7 +30,8 @@ use std::net::Ipv4Addr;
 /// An interface that a creation alert asks about, or that its owner pruned meanwhile.
 #[derive(Clone, Copy)]
 struct Asked {
-    /// Its name, since its number may be another interface's when the questions are answered.
+    /// Its number, which may be another interface's when the questions are answered, and its name.
+    id: u32,
     interface: IfKey,
     owner: u32,
     /// The [`Interface::tenure`] in which its owner vetoed it.
@@ -96,24 +96,24 @@ impl Flow {
 
     /// Notes that a creation alert asks about an interface. One that its owner has pruned already
     /// stays vetoed. Room must have been reserved.
-    fn ask_about(&mut self, interface: IfKey, owner: u32) {
+    fn ask_about(&mut self, id: u32, interface: IfKey, owner: u32) {
         match self.place_of(owner, interface) {
             Ok(at) => self.asked[at].alerted = true,
             Err(at) => {
                 let (vetoed, alerted, answered) = (None, true, false);
-                self.asked.insert(at, Asked { interface, owner, vetoed, alerted, answered });
+                self.asked.insert(at, Asked { id, interface, owner, vetoed, alerted, answered });
             }
         }
     }
 
     /// Notes that the owner of an interface pruned it. Room must have been reserved.
-    fn prune(&mut self, interface: IfKey, owner: u32, tenure: u64) {
+    fn prune(&mut self, id: u32, interface: IfKey, owner: u32, tenure: u64) {
         let vetoed = Some(tenure);
         match self.place_of(owner, interface) {
             Ok(at) => self.asked[at].vetoed = vetoed,
             Err(at) => {
                 let (alerted, answered) = (false, false);
-                self.asked.insert(at, Asked { interface, owner, vetoed, alerted, answered });
+                self.asked.insert(at, Asked { id, interface, owner, vetoed, alerted, answered });
             }
         }
     }
@@ -256,7 +256,10 @@ impl Core {
         let (flow, proposed, mut iif) =
             (pending.flow, self.interfaces[pending.iif].key, pending.iif);
         if let Some(answer) = answer {
-            let named = self.interfaces.find_used(answer.iif);
+            let named = match answer.iif == proposed {
+                true => Some(iif),
+                false => self.interfaces.find_used(answer.iif),
+            };
             match named.filter(|named| self.interfaces[*named].owner() == Some(client)) {
                 Some(named) => iif = named,
                 None if answer.iif != proposed => {
@@ -293,7 +296,8 @@ impl Core {
         let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
         let (flow, rebuild) = (pending.flow, pending.rebuild);
         let iif = pending.iif;
-        let would_be = self.would_be_oifs(flow, iif, entry)?;
+        let mut would_be = SmallVec::new();
+        self.would_be_oifs(flow, iif, entry, &mut would_be)?;
         self.note_barred(flow, iif);
         let mut owners = would_be.iter().filter_map(|interface| interface.owner);
         if !rebuild && owners.any(|owner| self.has_many_questions(owner)) {
@@ -304,10 +308,10 @@ impl Core {
         self.outbox.reserve(would_be.len())?;
         self.flows[id].asked.try_reserve(would_be.len())?;
         let mut last = None;
-        for WouldBe { owner, key, .. } in would_be {
-            let Some(owner) = owner else { continue };
+        for interface in &would_be {
+            let Some(owner) = interface.owner else { continue };
             let pending = &mut self.flows[id];
-            pending.ask_about(key, owner);
+            pending.ask_about(interface.id, interface.key, owner);
             if last.replace(owner) != Some(owner) {
                 pending.open += 1;
                 self.count_question(owner, true);
@@ -339,7 +343,9 @@ impl Core {
         let its = pending.asked[first..].iter().take_while(|asked| asked.owner == client);
         for asked in its.filter(|asked| asked.alerted) {
             // The interface may have changed hands while the question waited.
-            let Some(interface) = self.interfaces.of_owner(asked.interface, client) else {
+            let interface = self.interfaces.find_at(asked.id, asked.interface);
+            let Some(interface) = interface.filter(|interface| interface.owner() == Some(client))
+            else {
                 continue;
             };
             if out.try_reserve(1).is_err() {
@@ -411,7 +417,7 @@ impl Core {
         let mut from = Some(of);
         while let Some(id) = self.pending_under(of, from) {
             let pending = &mut self.flows[id];
-            pending.prune(key, owner, tenure);
+            pending.prune(interface, key, owner, tenure);
             from = pending.flow.next();
         }
     }

@@ -80,6 +80,23 @@ impl Core {
         takes.then_some(Asks { iif, owner, routeless: true })
     }
 
+    /// The same, where it most likely is the owner of this interface.
+    pub(in crate::core) fn asks_still(
+        &self,
+        iif: u32,
+        route: Option<Route>,
+        arrival: IfKey,
+    ) -> Option<Asks> {
+        let interface = self.interfaces.get(iif);
+        if let (Some(interface), Some(route)) = (interface, route)
+            && interface.key == route.interface
+            && let Some(owner) = self.owner_of(iif)
+        {
+            return Some(Asks { iif, owner, routeless: false });
+        }
+        self.asks_about(route, arrival)
+    }
+
     /// Makes the negative entry, or turns the one in place into it.
     pub(in crate::core) fn make_unresolved(
         &mut self,
