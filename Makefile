@@ -73,7 +73,7 @@ daemon:
 HEADERS := $(wildcard include/*.h c-tests/*.h)
 
 # The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
-PROTOCOLS := igmp static pim
+PROTOCOLS := igmp proxy static pim
 protocol-names:
 	@echo $(PROTOCOLS)
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
@@ -87,6 +87,7 @@ $(BUILD)/bin/capture: protocols/tests/capture.c | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@
 $(BUILD)/bin/mgm-igmp: $(wildcard protocols/igmp/*.c)
 $(BUILD)/bin/mgm-static: $(wildcard protocols/static/*.c)
+$(BUILD)/bin/mgm-proxy: $(wildcard protocols/proxy/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_igmp: $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/mgm-pim: $(wildcard protocols/pim/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c

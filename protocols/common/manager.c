@@ -150,6 +150,8 @@ static void host_has_gone(void)
         c->handle = NULL;
     }
     for (client *c = clients; c != NULL; c = c->next) {
+        if (c->losing != NULL)
+            c->losing();
         for (place *u = c->uses; u != NULL; u = u->next)
             leave(c, u);
         if (c->lost != NULL)

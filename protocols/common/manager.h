@@ -19,7 +19,8 @@ typedef struct client {
     void (*taken)(iface *i);          /* the interface is the client's now: add the memberships on it */
     void (*left)(iface *i);           /* it is not any more, and its memberships are gone: the device went, or the host */
     void (*registered)(void);         /* before the first `taken`; after a restart of the host once more */
-    void (*lost)(void);               /* after the last `left`: the host has gone */
+    void (*losing)(void);             /* before the first `left` where it is the host that has gone */
+    void (*lost)(void);               /* after the last of these */
     /* The rest is manager.c's. */
     HANDLE handle;                    /* NULL while it is not registered */
     int fd;

@@ -21,6 +21,7 @@ typedef struct igmp_settings {
     unsigned startup_count;           /* [Startup Query Count]; 0: the robustness variable */
     unsigned max_groups, max_sources; /* on the interface; in a group */
     bool fast_leave;                  /* a leave counts at once: there is one host on the link */
+    bool querier_only;                /* the group manager hears of members only while this router is the querier */
     prefix_rule *groups;              /* the access list, or NULL */
 } igmp_settings;
 

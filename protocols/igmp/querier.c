@@ -77,6 +77,8 @@ static void become_querier(igmp_link *l, bool startup)
     timer_clear(&l->other_querier);
     log_info("%s: querier, as %s", l->on->name, ip_text(l->on->address));
     query_now(l);
+    if (l->settings.querier_only)
+        tell_all(l, false);
 }
 
 static void other_is_silent(void *with)
@@ -117,9 +119,12 @@ void querier_heard(igmp_link *l, uint32_t from, const igmp_message *query)
                     l->on->name, ip_text(from), query->version, l->settings.version);
     elected = from != 0 && ntohl(from) < ntohl(l->on->address);
     if (elected) {
+        bool was = l->querier;
         if (l->querier || l->querier_address != from)
             log_info("%s: %s is the querier", l->on->name, ip_text(from));
         l->querier = false;
+        if (was && l->settings.querier_only)
+            tell_all(l, false);
         l->querier_address = from;
         timer_clear(&l->query);
         l->robustness = query->robustness ? query->robustness : l->settings.robustness;

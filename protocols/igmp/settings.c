@@ -23,6 +23,7 @@ const char igmp_settings_help[] =
     "  --startup-interval S        seconds between the first queries (a quarter of the query interval)\n"
     "  --startup-count N           number of first queries (robustness)\n"
     "  --fast-leave                a leave counts at once, without a query\n"
+    "  --querier-only              members count only while this router is the querier; mgm-proxy has it on, =no ends it\n"
     "  --max-groups N              groups on an interface (65536)\n"
     "  --max-sources N             sources in a group (256)\n"
     "  --permit PREFIX             the access list for groups: the first entry that fits counts;\n"
@@ -46,14 +47,16 @@ static unsigned number(const char *name, const char *text, unsigned least, unsig
     return value;
 }
 
-bool igmp_setting_needs_value(const char *name) { return strcmp(name, "fast-leave") != 0; }
+static bool is_switch(const char *name) { return strcmp(name, "fast-leave") == 0 || strcmp(name, "querier-only") == 0; }
+
+bool igmp_setting_needs_value(const char *name) { return !is_switch(name); }
 
 bool igmp_set(igmp_settings *s, const char *name, const char *value)
 {
-    if (strcmp(name, "fast-leave") == 0) {
-        s->fast_leave = value == NULL || strcmp(value, "yes") == 0;
+    if (is_switch(name)) {
         if (value != NULL && strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-            usage_error("fast-leave %s: yes and no are allowed", value);
+            usage_error("%s %s: yes and no are allowed", name, value);
+        *(name[0] == 'f' ? &s->fast_leave : &s->querier_only) = value == NULL || value[0] == 'y';
         return true;
     }
     if (value == NULL)

@@ -33,6 +33,7 @@ static void tell_blocked(igmp_source *s, bool blocked)
 static void tell(igmp_group *g, uint32_t source, bool *told, bool wish)
 {
     DWORD index = g->on->on->index;
+    wish &= !g->on->settings.querier_only || g->on->querier;
     if (*told == wish || !client_has(&igmp_client, g->on->on))
         return;
     if (wish)
