@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOLD_MS = 20000, CHECK_MS = 60000, SWEEP_MS = 30000, MAX_SENT_UP = 65536 };
+enum { HOLD_MS = 20000, CHECK_MS = 60000, SOON_MS = 200, SWEEP_MS = 30000, MAX_SENT_UP = 65536 };
 
 prefix_rule *proxy_sources;
 static iface *upstream, *downstream[MAX_SLOTS];
@@ -146,6 +146,8 @@ static DWORD local(bool join, DWORD source, DWORD group, DWORD index)
     else
         client_delete(&me, source, group, index, MGM_JOIN_STATE_FLAG);
     wants_local((unsigned)slot, source, group, join);
+    if (!join && check.set && timer_left(&check) > SOON_MS && wants_uncertain())
+        timer_set(&check, SOON_MS); /* what was read from the list may have been this */
     return NO_ERROR;
 }
 

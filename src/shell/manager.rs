@@ -327,6 +327,11 @@ impl<C: Callbacks> Mgm<C> {
         Ok(())
     }
 
+    /// The owner of an interface hears of IGMP's memberships there again (rule P3).
+    pub fn retell_members(&'static self, client: ClientId, key: IfKey) -> Result<(), Error> {
+        self.call(client, |core, _| core.retell_members(client, key))
+    }
+
     /// MgmDeleteGroupMembershipEntry (rules D1 to D9).
     pub fn delete_membership(
         &'static self,

@@ -47,6 +47,27 @@ fn p3_killed_and_started_again_a_client_loses_nothing() {
     b.wait_for("creation 10.0.0.77 239.1.1.1 1 2");
 }
 
+/// A new process knows none of IGMP's memberships, and IGMP has no reason to add them again.
+#[test]
+fn p3_an_owner_that_is_back_hears_of_local_members() {
+    let (path, _host, a, mut b) = two(30);
+    assert_eq!(a.ask("register 1094123530 1"), "0 1"); // MS_IP_IGMP
+    assert_eq!(a.ask("take 1 2"), "0");
+    assert_eq!(a.ask("add 1 0.0.0.0 239.4.4.4 2"), "0");
+    assert_eq!(a.ask("add 1 10.0.0.9 239.4.4.5 2"), "0");
+    b.wait_for("local_join 10.0.0.9 239.4.4.5 2");
+    b.kill();
+    assert_eq!(a.ask("delete 1 0.0.0.0 239.4.4.4 2"), "0");
+    assert_eq!(a.ask("add 1 0.0.0.0 239.4.4.6 2"), "0");
+    let b = Puppet::client(&path);
+    assert_eq!(b.ask(&format!("register {B}")), "0 0");
+    assert_eq!(b.ask("take 0 2"), "0");
+    b.wait_for("local_join 0.0.0.0 239.4.4.6 2");
+    b.wait_for("local_join 10.0.0.9 239.4.4.5 2");
+    assert_eq!(b.ask("take 0 2"), "183");
+    assert!(!b.callbacks().iter().any(|line| line.contains("239.4.4")));
+}
+
 #[test]
 fn p3_what_is_not_asked_for_again_goes_when_the_time_is_over() {
     let (path, host, a, mut b) = two(2);

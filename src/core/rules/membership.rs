@@ -381,6 +381,22 @@ impl Core {
         self.refresh_all(now, covered, interface, Some(slot));
     }
 
+    /// Tells the owner of an interface of IGMP's memberships there, as if they were new. A process that took the place of
+    /// another one (rule P3) knows none of them, and IGMP does not add them again.
+    pub fn retell_members(&mut self, client: ClientId, key: IfKey) -> Result<(), Error> {
+        let slot = self.slot_of(client)?;
+        let id = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
+        if self.interfaces[id].protocol != Some(slot) {
+            return Ok(());
+        }
+        let list = self.memberships_of(id, Role::Igmp)?;
+        self.outbox.reserve(list.len())?;
+        for of in list {
+            self.tell_local(id, Role::Igmp, |interface| Action::LocalJoin { of, interface });
+        }
+        Ok(())
+    }
+
     /// The memberships of a role on an interface, in order.
     pub(in crate::core) fn memberships_of(
         &self,

@@ -89,6 +89,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
                         if held.waits_for(interface) && mgm.is_on(held.pair, interface) =>
                     {
                         held.note_taken(interface)?;
+                        mgm.retell_members(id, interface)?;
                     }
                     (taken, _) => taken?,
                 }
