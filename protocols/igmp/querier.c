@@ -47,7 +47,7 @@ void querier_ask(igmp_link *l, uint32_t group, bool suppress, const uint32_t *so
         fit = 512;
     do {
         unsigned part = count - at < fit ? count - at : fit;
-        size_t size = igmp_write_query(message, &query, sources + at, part);
+        size_t size = igmp_write_query(message, &query, part ? sources + at : NULL, part);
         if (!raw_send(queries, l->on, 0, group ? group : htonl(INADDR_ALLHOSTS_GROUP), message, size))
             log_limited(&limit, LEVEL_WARN, "%s: sending a query: %s", l->on->name, strerror(errno));
         l->queries++;

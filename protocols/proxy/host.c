@@ -172,7 +172,7 @@ static void put_record(enum igmp_record_type type, uint32_t group, const uint32_
             flush();
         if (message_size == 0)
             message_size = igmp_begin_report(message);
-        message_size = igmp_add_record(message, message_size, type, group, sources + at, part);
+        message_size = igmp_add_record(message, message_size, type, group, part ? sources + at : NULL, part);
         at += part;
     } while (at < count);
 }

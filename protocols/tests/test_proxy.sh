@@ -68,6 +68,7 @@ members_of_three_versions() {
     router_upstream 3
     capture wire rtr uplink 2
     # A host of version 1 takes up to ten seconds for an answer, whatever it is asked.
+    # shellcheck disable=SC2086
     protocol proxy rtr mgm-proxy $TIMES uplink to-rcv1,query-interval=30 to-rcv2 to-rcv3
     hosts_speak_igmp rcv1 1
     hosts_speak_igmp rcv2 2
