@@ -157,7 +157,7 @@ static bool members(const struct entry *e, const struct link *l, const struct oi
     if (!local && e->source != 0 && (l->mode == MODE_DENSE || !is_ssm(e->group))) {
         const struct entry *group = entry_find(e->pim, 0, e->group);
         any = group ? oif_find(group, l) : NULL;
-        local = any != NULL && any->local;
+        local = any != NULL && any->local && !e->pim->host->blocked(l, e->source, e->group);
     }
     return local && (link_responsible(l) || (o != NULL && o->assert == WINNER));
 }
@@ -202,6 +202,13 @@ uint32_t entry_upstream(const struct entry *e)
     return n ? n->address : 0;
 }
 
+/* Is this very key asked for on the link, and not merely wanted with others? */
+bool oif_asked(const struct entry *e, const struct oif *o)
+{
+    bool joined = o->link->mode == MODE_SPARSE && (o->down == JOINED || o->down == PRUNE_PENDING);
+    return e->source == 0 || o->local || joined;
+}
+
 /* ---- changes ---------------------------------------------------------------------------------------------- */
 
 static bool idle(const struct entry *e)
@@ -214,6 +221,14 @@ static bool idle(const struct entry *e)
     return true;
 }
 
+static void tell(struct entry *e, struct oif *o)
+{
+    o->on = oif_forwards(e, o->link);
+    o->key = o->on && oif_asked(e, o);
+    o->told = true;
+    e->pim->host->forward(e, o);
+}
+
 void entry_update(struct entry *e)
 {
     struct pim *p = e->pim;
@@ -221,11 +236,8 @@ void entry_update(struct entry *e)
     for (struct link *l = p->links; l != NULL; l = l->next) {
         bool on = oif_forwards(e, l), dense = l->mode == MODE_DENSE && e->source != 0;
         struct oif *o = on || dense ? oif_get(e, l) : oif_find(e, l);
-        if (o == NULL || (o->on == on && (o->told || !dense)))
-            continue;
-        o->on = on;
-        o->told = true;
-        p->host->forward(e, o, on);
+        if (o != NULL && (o->on != on || o->key != (on && oif_asked(e, o)) || (dense && !o->told)))
+            tell(e, o);
     }
     if (e->source != 0) {
         if (e->up_link != NULL && e->up_link != e->rpf) {
@@ -360,11 +372,21 @@ void pim_local(struct link *l, uint32_t source, uint32_t group, bool member)
         return;
     if (o->local != member) {
         o->local = member;
-        p->host->forward(e, o, o->on = oif_forwards(e, l));
+        tell(e, o);
     }
     entry_update(e);
     if (source == 0)
         group_update(p, group);
+}
+
+void pim_blocked(struct link *l, uint32_t source, uint32_t group)
+{
+    struct entry *e = entry_get(l->pim, source, group);
+    struct oif *o = e ? oif_get(e, l) : NULL;
+    if (o == NULL)
+        return;
+    tell(e, o);
+    entry_update(e);
 }
 
 void pim_external(struct pim *p, uint32_t source, uint32_t group, bool member)

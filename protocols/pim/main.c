@@ -37,7 +37,7 @@ static void help(void)
            "  --max-entries N             sources and groups that are kept (65536)\n");
     for (size_t n = 0; n < sizeof times / sizeof *times; n++)
         printf("  --%-17s SECONDS   %s\n", times[n].name, times[n].help);
-    printf("  --no-igmp                   IGMP is another program's\n"
+    printf("  --igmp yes|no               IGMP is part of this program (yes; no with MGM_HOST, where mgm-igmp runs beside it)\n"
            "%s"
            "  --component N               the component id to register with (1)\n"
            "  --config FILE               reads words from a file, as they would stand here\n"
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     struct settings settings = default_settings;
     igmp_settings igmp = igmp_defaults;
     enum mode mode = MODE_SPARSE;
-    bool with_igmp = true, any = false;
+    bool with_igmp = getenv("MGM_HOST") == NULL, any = false;
     DWORD component = 1;
     options o;
     int status;
@@ -117,8 +117,10 @@ int main(int argc, char **argv)
             settings.priority = options_number(&o, 0, 0xffffffff);
         } else if (strcmp(o.name, "max-entries") == 0) {
             settings.max_entries = options_number(&o, 1, 1u << 24);
-        } else if (strcmp(o.name, "no-igmp") == 0) {
-            with_igmp = false;
+        } else if (strcmp(o.name, "igmp") == 0) {
+            with_igmp = strcmp(options_value(&o), "yes") == 0;
+            if (!with_igmp && strcmp(o.value, "no") != 0)
+                usage_error("--igmp %s: yes and no are allowed", o.value);
         } else if (!options_common(&o, &component) && !time_option(&o, &settings) &&
                    !igmp_set(&igmp, o.name, igmp_setting_needs_value(o.name) ? options_value(&o) : o.value)) {
             usage_error("there is no option --%s", o.name);

@@ -75,6 +75,7 @@ struct oif { /* what is known of an entry on one link */
     struct link *link;
     bool local;   /* IGMP has members here */
     bool on, told; /* the host was told that packets leave here; it was told anything */
+    bool key;      /* it was told that this very (S,G) or (*,G) is asked for here */
     enum downstream down;
     timer expiry; /* of JOINED and PRUNED */
     timer pending;
@@ -116,8 +117,11 @@ struct entry { /* (S,G); with source 0 (*,G), which has members and nothing upst
 /* What the state machines ask for. */
 struct pim_host {
     void (*send)(struct link *l, uint32_t to, const uint8_t *bytes, size_t size);
-    /* Packets of the entry are to leave by the link, or not; also called where that has not changed but members have. */
-    void (*forward)(struct entry *e, struct oif *o, bool on);
+    /* Packets of the entry are to leave by the link (o->on), because this very key is asked for there (o->key) or for another
+     * reason; or not. Also called where that has not changed but members have. */
+    void (*forward)(struct entry *e, struct oif *o);
+    /* Do all members of the group on the link exclude the source? */
+    bool (*blocked)(const struct link *l, uint32_t source, uint32_t group);
     /* Do interfaces of other protocols want the entry's packets? */
     bool (*others)(const struct entry *e);
     bool (*route)(struct pim *p, uint32_t source, struct route *route);
@@ -169,6 +173,7 @@ struct link *pim_link(struct pim *p, unsigned index);
 const char *pim_receive(struct link *l, uint32_t from, uint32_t to, const uint8_t *bytes, size_t size);
 
 void pim_local(struct link *l, uint32_t source, uint32_t group, bool member); /* IGMP; source 0: any */
+void pim_blocked(struct link *l, uint32_t source, uint32_t group); /* whether all members exclude the source has changed */
 void pim_external(struct pim *p, uint32_t source, uint32_t group, bool member); /* other protocols; both 0: all */
 /* A forwarding entry is made, or made anew. Before `pim_wanted` is asked about its links. */
 void pim_new_flow(struct pim *p, uint32_t source, uint32_t group, uint8_t ttl);
@@ -197,6 +202,7 @@ struct entry *entry_get(struct pim *p, uint32_t source, uint32_t group); /* made
 struct oif *oif_find(const struct entry *e, const struct link *l);
 struct oif *oif_get(struct entry *e, struct link *l); /* NULL: no memory */
 bool oif_wanted(const struct entry *e, const struct link *l); /* asserts and the way in aside */
+bool oif_asked(const struct entry *e, const struct oif *o);    /* for this very key */
 bool oif_forwards(const struct entry *e, const struct link *l);
 bool entry_forwards(const struct entry *e);        /* by any link of ours, or another protocol's */
 bool entry_connected(const struct entry *e);

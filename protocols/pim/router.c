@@ -2,6 +2,7 @@
 #include "../common/log.h"
 #include "../common/manager.h"
 #include "../common/net.h"
+#include "../igmp/igmp.h"
 #include "route.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -183,19 +184,19 @@ static void registered(void) { enumerate(NULL); }
 
 /* ---- what is asked of mgm.h ---------------------------------------------------------------------------------- */
 
-/* In dense mode (*,*) lets everything out of the interface, and FORWARD takes out and puts back what prunes and grafts say. In
- * source-specific mode each (S,G) is a membership. */
-static void forward(struct entry *e, struct oif *o, bool on)
+/* A key that is asked for is a membership. What else an entry is to do changes forwarding entries alone (FORWARD): in dense mode
+ * (*,*) lets everything out of the interface, and prunes and grafts take it out and put it back. */
+static void forward(struct entry *e, struct oif *o)
 {
-    bool dense = o->link->mode == MODE_DENSE && e->source != 0;
     DWORD index = o->link->index;
-    log_debug("%s %s %s", entry_text(e->source, e->group), on ? "leaves by" : "does not leave by", o->link->name);
-    if (on)
-        client_add(&me, e->source, e->group, index,
-                   dense ? MGM_FORWARD_STATE_FLAG | (o->local ? MGM_JOIN_STATE_FLAG : 0) : MGM_JOIN_STATE_FLAG);
-    else
-        client_delete(&me, e->source, e->group, index, MGM_JOIN_STATE_FLAG | MGM_FORWARD_STATE_FLAG);
-    if (on || e->source != 0)
+    log_debug("%s %s %s", entry_text(e->source, e->group), o->on ? "leaves by" : "does not leave by", o->link->name);
+    if (o->key)
+        client_add(&me, e->source, e->group, index, MGM_JOIN_STATE_FLAG);
+    if (o->on && e->source != 0)
+        client_add(&me, e->source, e->group, index, MGM_FORWARD_STATE_FLAG);
+    if (!o->key)
+        client_delete(&me, e->source, e->group, index, MGM_JOIN_STATE_FLAG | (o->on ? 0 : MGM_FORWARD_STATE_FLAG));
+    if (o->on || e->source != 0)
         return;
     EACH_ENTRY(&pim, other, b, following) { /* that took out single sources too */
         struct oif *same = other->group == e->group && other->source != 0 ? oif_find(other, o->link) : NULL;
@@ -251,7 +252,17 @@ static void send_message(struct link *l, uint32_t to, const uint8_t *bytes, size
         log_limited(&limit, LEVEL_WARN, "%s: sending to %s: %s", l->name, ip_text(to), strerror(errno));
 }
 
-static const struct pim_host host = {send_message, forward, others, route, packets};
+static bool blocked(const struct link *l, uint32_t source, uint32_t group) { return igmp_blocks(l->index, source, group); }
+
+static const struct pim_host host = {send_message, forward, blocked, others, route, packets};
+
+static void blocked_changed(iface *i, DWORD source, DWORD group, bool now)
+{
+    struct link *l = pim_link(&pim, i->index);
+    UNUSED(now);
+    if (l != NULL)
+        pim_blocked(l, source, group);
+}
 
 /* ---- interfaces ---------------------------------------------------------------------------------------------- */
 
@@ -382,6 +393,7 @@ void router_start(const struct settings *settings, DWORD component)
     timer_init(&recheck, enumerate, &recheck);
     route_start(routes_changed);
     me.component = component;
+    igmp_on_blocked = blocked_changed;
     for (struct use *u = uses; u != NULL; u = u->next)
         client_use(&me, u->on);
     client_start(&me);

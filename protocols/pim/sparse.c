@@ -2,13 +2,14 @@
  * so no (*,G) and no register. */
 #include "pim.h"
 
-/* JoinDesired(S,G): somebody asked for this very source. What dense mode would merely be flooded with does not count. */
+/* JoinDesired(S,G): somebody asked for this very source. Members for any source, and what dense mode would merely be flooded with,
+ * do not count. */
 bool sparse_wanted(const struct entry *e)
 {
     if (e->external)
         return true;
     for (const struct oif *o = e->oifs; o != NULL; o = o->next)
-        if ((o->link->mode == MODE_SPARSE || o->local) && oif_forwards(e, o->link))
+        if (oif_asked(e, o) && oif_forwards(e, o->link))
             return true;
     return false;
 }

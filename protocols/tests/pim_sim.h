@@ -69,7 +69,7 @@ static void sim_run(uint64_t ms)
 
 /* ---- routers and links ---- */
 
-enum { SIM_ROUTERS = 6, SIM_LANS = 8, SIM_ROUTES = 16, SIM_FLOWS = 8, SIM_LINKS = 8 };
+enum { SIM_ROUTERS = 6, SIM_LANS = 8, SIM_ROUTES = 16, SIM_FLOWS = 8, SIM_KEYS = 64 };
 
 typedef struct sim_flow { /* what the group manager keeps: iif and oifs */
     uint32_t source, group, count;
@@ -77,12 +77,17 @@ typedef struct sim_flow { /* what the group manager keeps: iif and oifs */
     bool used;
 } sim_flow;
 
+typedef struct sim_key { uint32_t source, group; unsigned index; } sim_key; /* a membership */
+
 typedef struct sim_router {
     struct pim pim;
     bool runs, others;
     struct { uint32_t source; struct route route; } routes[SIM_ROUTES];
     unsigned route_count;
     sim_flow flows[SIM_FLOWS];
+    sim_key keys[SIM_KEYS];
+    unsigned key_count;
+    uint32_t blocked; /* the one source that members exclude */
 } sim_router;
 
 typedef struct sim_message {
@@ -153,8 +158,17 @@ static sim_flow *sim_flow_of(sim_router *r, uint32_t source, uint32_t group, boo
     return NULL;
 }
 
-static void sim_forward(struct entry *e, struct oif *o, bool on)
+static void sim_forward(struct entry *e, struct oif *o)
 {
+    bool on = o->on;
+    sim_router *r = sim_of(e->pim);
+    unsigned n = 0;
+    while (n < r->key_count && (r->keys[n].source != e->source || r->keys[n].group != e->group || r->keys[n].index != o->link->index))
+        n++;
+    if (!o->key && n < r->key_count)
+        r->keys[n] = r->keys[--r->key_count];
+    else if (o->key && n == r->key_count && n < SIM_KEYS)
+        r->keys[r->key_count++] = (sim_key){e->source, e->group, o->link->index};
     sim_flow *f = sim_flow_of(sim_of(e->pim), e->source, e->group, false);
     unsigned bit = 1u << (o->link->index - 1);
     if (f != NULL && o->link->index != f->iif)
@@ -182,7 +196,13 @@ static bool sim_packets(const struct entry *e, uint32_t *count)
     return f != NULL;
 }
 
-static const struct pim_host sim_host = {sim_send, sim_forward, sim_others, sim_route, sim_packets};
+static bool sim_blocked(const struct link *l, uint32_t source, uint32_t group)
+{
+    (void)group;
+    return sim_of(l->pim)->blocked != 0 && sim_of(l->pim)->blocked == source;
+}
+
+static const struct pim_host sim_host = {sim_send, sim_forward, sim_blocked, sim_others, sim_route, sim_packets};
 
 /* Toward the source: by the LAN, over the neighbour that is router `hop` there (its own number: on the link). */
 static void sim_set_route(unsigned router, uint32_t source, unsigned lan, unsigned hop, uint32_t metric)
@@ -204,6 +224,7 @@ static void sim_start(unsigned router, const struct settings *settings)
     sim_router *r = &sim_routers[router];
     pim_init(&r->pim, settings, &sim_host);
     memset(r->flows, 0, sizeof r->flows);
+    r->key_count = 0;
     r->runs = true;
 }
 

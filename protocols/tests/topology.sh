@@ -54,3 +54,7 @@ got() { grep -c "^got $2 from" "$LOGS/$1" || true; } # got NAME GROUP: packets s
 gets_more() { # NAME GROUP COUNT: more than so many
     [ "$(got "$1" "$2")" -gt "$3" ]
 }
+# twice NAME GROUP SINCE: of the lines about packets on the host's link, from line SINCE on, how many tell a number again.
+twice() { sed -n "s/^link $2 from .* number //p" "$LOGS/$1" | tail -n "+$3" | sort | uniq -d | wc -l; }
+on_link_so_far() { grep -c "^link $2 " "$LOGS/$1" || true; }
+more_on_link() { [ "$(on_link_so_far "$1" "$2")" -gt "$3" ]; }

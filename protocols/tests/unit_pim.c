@@ -387,6 +387,47 @@ static void members_for_any_source_count_outside_of_232(void)
     CHECK(!oif_find(entry_find(&sim_routers[2].pim, 0, G), link_of(2, 3))->on);
 }
 
+static void memberships_are_those_that_were_asked_for(void)
+{
+    uint32_t other = htonl(0xef010101);
+    sim_router *r = &sim_routers[2];
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), 0, other, true);
+    pim_local(link_of(2, 3), S, other, true);
+    CHECK(r->key_count == 2);
+    pim_local(link_of(2, 3), S, other, false); /* (*,G) still wants it, but (S,G) is not held any more */
+    CHECK(r->key_count == 1 && r->keys[0].source == 0 && r->pim.entry_count == 1);
+    pim_local(link_of(2, 3), 0, other, false);
+    CHECK(r->key_count == 0 && r->pim.entry_count == 0);
+    /* The same in dense mode, where the entry lives on. */
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    pim_local(link_of(2, 3), 0, G, true);
+    pim_local(link_of(2, 3), S, G, true);
+    CHECK(r->key_count == 2);
+    pim_local(link_of(2, 3), S, G, false);
+    CHECK(r->key_count == 1 && forwards(2, 3));
+    pim_local(link_of(2, 3), 0, G, false);
+    CHECK(r->key_count == 0 && !forwards(2, 3));
+}
+
+static void sources_that_all_members_exclude(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    pim_local(link_of(2, 3), 0, G, true);
+    sim_run(20);
+    CHECK(copies(0, 3) == 1);
+    sim_routers[2].blocked = S;
+    pim_blocked(link_of(2, 3), S, G);
+    sim_run(20);
+    CHECK(up(2) == UP_PRUNED && copies(0, 1) == 0);
+    sim_routers[2].blocked = 0;
+    pim_blocked(link_of(2, 3), S, G);
+    sim_run(20);
+    CHECK(copies(0, 3) == 1);
+}
+
 static void other_protocols_are_joined_for(void)
 {
     chain(MODE_SPARSE, &default_settings);
@@ -720,6 +761,8 @@ int main(void)
     RUN(a_winner_that_stops_says_so);
     RUN(members_are_served_by_one_router);
     RUN(members_for_any_source_count_outside_of_232);
+    RUN(memberships_are_those_that_were_asked_for);
+    RUN(sources_that_all_members_exclude);
     RUN(other_protocols_are_joined_for);
     RUN(many_joins_share_a_message);
     RUN(entries_are_bounded);
