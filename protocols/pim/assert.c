@@ -23,7 +23,7 @@ static bool better(const struct metric *a, const struct metric *b)
 
 bool assert_could(const struct entry *e, const struct link *l)
 {
-    return e->source != 0 && l != e->rpf && (l->mode == MODE_DENSE || oif_wanted(e, l));
+    return e->source != 0 && e->route.index != 0 && l != e->rpf && (l->mode == MODE_DENSE || oif_wanted(e, l));
 }
 
 struct metric entry_metric(const struct entry *e, const struct link *l)

@@ -246,9 +246,12 @@ void entry_update(struct entry *e)
             else
                 dense_leave(e);
         }
-        if (e->rpf == NULL)
-            e->up_link = NULL, e->up_neighbour = 0;
-        else if (e->rpf->mode == MODE_SPARSE)
+        if (e->rpf == NULL) {
+            e->up_link = NULL;
+            e->up_neighbour = 0;
+            e->up = e->up == UP_JOINED ? NOT_JOINED : e->up;
+            timer_clear(&e->join);
+        } else if (e->rpf->mode == MODE_SPARSE)
             sparse_upstream(e);
         else
             dense_upstream(e);

@@ -176,7 +176,8 @@ bool link_refreshes(const struct link *l)
 
 bool link_responsible(const struct link *l) { return l->mode == MODE_DENSE || l->designated == l->address; }
 
-static void elect(struct link *l)
+/* True: the designated router is another one now. */
+static bool elect(struct link *l)
 {
     uint32_t best = l->address, priority = l->pim->settings.priority;
     bool priorities = true;
@@ -190,9 +191,10 @@ static void elect(struct link *l)
         }
     }
     if (best == l->designated)
-        return;
+        return false;
     l->designated = best;
     log_info("%s: the designated router is %s%s", l->name, ip_text(best), best == l->address ? ", this one" : "");
+    return true;
 }
 
 /* ---- what is heard --------------------------------------------------------------------------------------- */
@@ -221,7 +223,7 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
 {
     struct neighbour *n = l->neighbours;
     unsigned hold = hello->has_holdtime ? hello->holdtime : seconds(default_settings.hello_period * 7 / 2);
-    bool is_new, restarted = false;
+    bool is_new, restarted = false, other_addresses = false, other_router;
     while (n != NULL && n->address != from)
         n = n->next;
     if (hold == 0) {
@@ -246,6 +248,8 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
         l->neighbours = n;
         log_info("%s: neighbour %s is there", l->name, ip_text(from));
     } else {
+        other_addresses = n->hello.secondary_count != hello->secondary_count ||
+                          memcmp(n->hello.secondary, hello->secondary, sizeof hello->secondary) != 0;
         restarted = n->hello.has_generation != hello->has_generation || n->hello.generation != hello->generation;
     }
     n->hello = *hello;
@@ -253,13 +257,13 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
         timer_clear(&n->liveness);
     else
         timer_set(&n->liveness, hold * 1000u);
-    elect(l);
+    other_router = elect(l);
     if (restarted) {
         log_info("%s: neighbour %s has restarted", l->name, ip_text(from));
         entries_neighbour(n, true);
     }
-    if (is_new || restarted) {
+    if (is_new || restarted)
         greet(l);
+    if (is_new || restarted || other_addresses || other_router)
         entries_update(l->pim);
-    }
 }

@@ -111,6 +111,14 @@ killed_and_restarted_under_mgmd_without_a_loss() {
     now "no packet is missing ($missing)" test $missing = 0
     tell member leave $G $S
     must "pruned in the end" oifs_are r2 $S $G -
+    # The host ends and comes back.
+    tell member join $G $S
+    must "joined again" oifs_are r2 $S $G below
+    before=$(got member $G)
+    finish mgmd TERM || true
+    must "the host is missed" log_has r2 "the group manager has gone"
+    start_mgmd r2 3
+    must "and found again" gets_more member $G $((before + 100))
 }
 
 # Routers a and b both reach the source and send to one LAN, on which routers c and d, with a member each, chose different ones.
@@ -151,6 +159,26 @@ an_assert_on_a_lan() {
 wait_both_joined() {
     kill -USR1 "$(pid_of a)" "$(pid_of b)"
     log_has a "below: on joined" && log_has b "below: on joined"
+}
+
+# Both a and b hear the member and have the source on a link of theirs; b is the designated router.
+members_are_served_by_the_designated_router() {
+    node source a b member
+    lan top source:eth0:$S a:above:10.1.0.11 b:above:10.1.0.12
+    lan low a:below:10.2.0.11 b:below:10.2.0.12 member:eth0:10.2.0.99
+    pim a above below
+    pim b above below
+    must "they know each other" log_has a "below: the designated router is 10.2.0.12"
+    receivers member
+    stream stream source eth0 $S $G 100
+    must "nobody wants it" oifs_are a $S $G -
+    tell member join $G $S
+    must "the member gets it" gets_more member $G 20
+    must "by b" oifs_are b $S $G below
+    must "and not by a" oifs_are a $S $G -
+    now "though that heard the member, too" log_has a "$G is wanted"
+    finish b KILL || true
+    must "b dies, and a goes on" gets_more member $G $(($(got member $G) + 50))
 }
 
 # r3 reaches the source by r1 or by r2; its route moves.
@@ -368,6 +396,6 @@ a_border_router_of_two_programs() {
 }
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
-    a_route_moves an_interface_comes_and_goes dense_mode_in_a_diamond prunes_are_kept_by_state_refresh
+    members_are_served_by_the_designated_router a_route_moves an_interface_comes_and_goes dense_mode_in_a_diamond prunes_are_kept_by_state_refresh
     a_dense_router_killed_and_restarted excluded_sources a_border_router a_border_router_of_two_programs"
 run_tests "mgm-pim's topologies" "$TESTS" "$@"

@@ -368,6 +368,56 @@ static void members_are_served_by_one_router(void)
     CHECK(forwards(0, 1) && copies(0, 1) == 1);
 }
 
+static void a_priority_that_changes_moves_members(void)
+{
+    struct pim_hello other = {.has_holdtime = true, .holdtime = 100, .has_priority = true, .priority = 1};
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    hello_receive(link_of(2, 3), sim_address(0, 3), &other); /* a lower address: router 2 stays designated */
+    CHECK(forwards(2, 3));
+    other.priority = 9;
+    hello_receive(link_of(2, 3), sim_address(0, 3), &other);
+    CHECK(!forwards(2, 3) && up(2) == NOT_JOINED);
+}
+
+static void a_neighbour_is_known_by_its_other_addresses(void)
+{
+    struct pim_hello hello;
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_routers[2].routes[0].route.next_hop = htonl(0x0a4d0001); /* an address of router 1 that it has not told yet */
+    pim_routes_changed(&sim_routers[2].pim);
+    CHECK(entry_upstream(entry_find(&sim_routers[2].pim, S, G)) == 0);
+    hello = neighbour_find(link_of(2, 2), sim_address(1, 2))->hello;
+    hello.secondary[hello.secondary_count++] = htonl(0x0a4d0001);
+    hello_receive(link_of(2, 2), sim_address(1, 2), &hello);
+    CHECK(entry_find(&sim_routers[2].pim, S, G)->up_neighbour == sim_address(1, 2));
+}
+
+static void without_a_route_nothing_is_joined_or_asserted(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_routers[2].route_count = 0;
+    pim_routes_changed(&sim_routers[2].pim);
+    CHECK(up(2) == NOT_JOINED && !assert_could(entry_find(&sim_routers[2].pim, S, G), link_of(2, 3)));
+    pim_local(link_of(2, 3), S, G, false);
+    CHECK(sim_routers[2].pim.entry_count == 0);
+    chain(MODE_DENSE, &default_settings);
+    sim_routers[2].route_count = 0;
+    pim_wrong_link(link_of(2, 2), S, G);
+    CHECK(asserts(2, 2) == NO_ASSERT);
+    /* A link that goes takes its joins along, and nothing else. */
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(20);
+    pim_link_remove(link_of(2, 2));
+    CHECK(up(2) == NOT_JOINED);
+    sim_join_lan(2, 2, MODE_SPARSE);
+    sim_run(6000);
+    CHECK(up(2) == UP_JOINED && copies(0, 3) == 1);
+}
+
 static void members_for_any_source_count_outside_of_232(void)
 {
     uint32_t other = htonl(0xef010101);
@@ -760,6 +810,9 @@ int main(void)
     RUN(a_winner_whose_way_in_moves_cancels);
     RUN(a_winner_that_stops_says_so);
     RUN(members_are_served_by_one_router);
+    RUN(a_priority_that_changes_moves_members);
+    RUN(a_neighbour_is_known_by_its_other_addresses);
+    RUN(without_a_route_nothing_is_joined_or_asserted);
     RUN(members_for_any_source_count_outside_of_232);
     RUN(memberships_are_those_that_were_asked_for);
     RUN(sources_that_all_members_exclude);
