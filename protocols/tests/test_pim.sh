@@ -59,7 +59,7 @@ ssm_over_three_hops() {
     tell member join $G $S
     must "the member gets it" gets_more member $G 20
     now "by every router" oifs_are r2 $S $G below
-    must "past the holdtimes of joins and neighbours" gets_more member $G 400
+    must "past the holdtimes of joins and neighbours" gets_more member $G 350
     tell member leave $G $S
     must "pruned at the source" oifs_are r1 $S $G -
     count=$(got member $G)
@@ -394,8 +394,80 @@ a_border_router_of_two_programs() {
     protocol sparse border mgm-pim --igmp no --component 2 $FAST below
     across_the_border
 }
+# upstream - border - right - far: an IGMP router upstream of a proxy on the border, and PIM to the right of it. Links:
+# source 10.1 upstream 10.2 border 10.3 (near: a host behind the proxy), 10.4 right, 10.5 far (a host).
+proxy_and_pim() { # MODE: that of PIM
+    node source upstream border near right far
+    wire source eth0 $S upstream above 10.1.0.1
+    wire upstream below 10.2.0.1 border uplink 10.2.0.2
+    wire border to-near 10.3.0.1 near eth0 10.3.0.9
+    wire border to-right 10.4.0.2 right above 10.4.0.3
+    wire right below 10.5.0.3 far eth0 10.5.0.9
+    ip -n source route add default via 10.1.0.1
+    ip -n border route add default via 10.2.0.1
+    ip -n border route add 10.5.0.0/24 via 10.4.0.3
+    ip -n right route add default via 10.4.0.2
+    ip -n far route add default via 10.5.0.3
+    ip -n near route add default via 10.3.0.1
+    # shellcheck disable=SC2086 # several words
+    {
+        protocol upstream upstream mgm-igmp $IGMP above below
+        pim right "$1" above below
+        start_mgmd border
+        protocol igmp border mgm-igmp $IGMP to-near to-right
+        protocol proxy border mgm-proxy uplink to-near
+        pim border "$1" to-right
+    }
+    receivers near far
+    must "the routers know each other" neighbours right 1
+}
+IGMP="--query-interval 4 --response-interval 0.5 --last-member-interval 0.2"
+
+a_border_of_proxy_and_ssm() {
+    proxy_and_pim --ssm
+    stream stream source eth0 $S $G 100
+    tell far join $G $S
+    must "a join of PIM's is told to the proxy and reported upstream" log_has upstream "below: $G is wanted"
+    must "the far host gets it" gets_more far $G 20
+    now "the entry goes from the proxy's link to PIM's" test "$(iif border $S $G) $(oifs border $S $G)" = "uplink to-right"
+    tell near join $G $S
+    must "the near host gets it too" gets_more near $G 20
+    tell far leave $G $S
+    must "the far host leaves" oifs_are border $S $G to-near
+    tell near leave $G $S
+    must "and the near one" oifs_are upstream $S $G -
+    # The other way: a source behind PIM, a member behind the proxy.
+    S=10.5.0.9
+    stream back far eth0 $S $G 100
+    tell near join $G $S
+    must "a member of the proxy's makes PIM join" log_has right "($S,$G) leaves by above"
+    must "the near host gets it" gets_more_from near $S 20
+    tell near leave $G $S
+    must "and prune" log_has right "($S,$G) does not leave by above"
+    must "and prune" oifs_are right $S $G -
+}
+gets_more_from() { [ "$(grep -c "^got $G from $2" "$LOGS/$1")" -gt "$3" ]; }
+
+a_border_of_proxy_and_dense_mode() {
+    G=239.1.1.1
+    proxy_and_pim --dense
+    S=10.5.0.9
+    stream back far eth0 $S $G 100
+    must "flooded to the border, which prunes it" oifs_are right $S $G -
+    tell near join $G
+    must "a member of the proxy's becomes a graft" gets_more_from near $S 20
+    tell near leave $G
+    must "and a prune" oifs_are right $S $G -
+    S=10.1.0.2
+    stream stream source eth0 $S $G 100
+    tell near join $G
+    must "a member of the proxy's brings the other source, which floods to dense mode" gets_more_from near $S 20
+    tell far join $G
+    must "and so to the far host" gets_more_from far $S 20
+}
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
     members_are_served_by_the_designated_router a_route_moves an_interface_comes_and_goes dense_mode_in_a_diamond prunes_are_kept_by_state_refresh
     a_dense_router_killed_and_restarted excluded_sources a_border_router a_border_router_of_two_programs"
+[ ! -x "$BIN/mgm-proxy" ] || TESTS="$TESTS a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"
 run_tests "mgm-pim's topologies" "$TESTS" "$@"
