@@ -2,7 +2,8 @@
 
 use crate::core::state::members::{Counted, Entry, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
-use crate::core::{Core, Looked, Relook};
+use crate::core::state::route_changes::Looked;
+use crate::core::state::{Core, Relook};
 use crate::error::Error;
 use crate::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;

@@ -3,19 +3,12 @@
 //! An enumeration remembers the last row that it gave. Rows are in the order of group and source,
 //! so that memberships that come and go can neither repeat a row nor hide one (rule F3).
 
-use crate::core::Core;
-use crate::core::rules::registration::MAX_SLOTS;
+use crate::core::state::Core;
+use crate::core::state::client::Enumeration;
+use crate::core::state::client::MAX_SLOTS;
 use crate::core::state::record::{GroupRow, Rest};
 use crate::error::Error;
 use crate::types::{ClientId, EnumId, SourceGroup};
-
-/// An open enumeration.
-pub(in crate::core) struct Enumeration {
-    client: ClientId,
-    all_sources: bool,
-    /// Where the next row is looked for; None: the end was reached.
-    next: Option<SourceGroup>,
-}
 
 impl Core {
     /// Opens an enumeration (rule F1).

@@ -1,10 +1,11 @@
 //! Group memberships: joining and leaving (rules D1 to D6, D8).
 
 use crate::core::containers::slab::NONE;
-use crate::core::rules::registration::ClientInfo;
+use crate::core::state::client::ClientInfo;
 use crate::core::state::members::{Counted, Entry, Holder, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
-use crate::core::{Core, Looked, Note};
+use crate::core::state::route_changes::Looked;
+use crate::core::state::{Core, Note};
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
 

@@ -1,4 +1,4 @@
-//! The rules, as functions of [`Core`](crate::core::Core).
+//! The rules, as functions of [`Core`](crate::core::state::Core).
 //!
 //! | file | what it decides |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | `ownership` | who is on which interface, and IGMP's disable and enable (rules C) |
 //! | `membership` | joins and leaves (rules D1 to D6, D8) |
 //! | `alerts` | who is told of them (rules D7, D9, D10) |
+//! | `entries` | forwarding entries: their tables, and how they are to be programmed |
 //! | `oifs` | outgoing interfaces and the alerts of rule E4 |
 //! | `flow` | new flows and rebuilds: RPF and creation questions (rules E1 to E3) |
 //! | `flow::arrive` | packets of flows without an entry |
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod alerts;
+pub(crate) mod entries;
 pub(crate) mod enumerate;
 pub(crate) mod flow;
 pub(crate) mod lifetime;

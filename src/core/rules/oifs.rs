@@ -1,10 +1,10 @@
 //! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
 //! non-empty (rules E4, E6).
 
-use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif};
+use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif, set_active};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
-use crate::core::{Core, Note};
+use crate::core::state::{Core, Note};
 use crate::error::Error;
 use crate::types::{IfKey, Millis, Seconds, SourceGroup};
 use smallvec::SmallVec;
@@ -286,10 +286,4 @@ impl Core {
         let owner = self.iif_owner(id);
         self.mfes[id].active().any(|oif| self.interfaces[oif.interface()].owner() != owner)
     }
-}
-
-/// Puts an interface into an entry's list or takes it out of it. Room must have been reserved.
-pub(in crate::core) fn set_active(mfe: &mut Mfe, interface: u32, active: bool) {
-    let marks = Oif::ACTIVE | Oif::JOINING | if active { 0 } else { Oif::ADDING };
-    mfe.set_mark(interface, marks, active);
 }

@@ -1,28 +1,16 @@
 //! Who is on which interface (rules C1 to C4).
 
-use crate::core::Core;
-use crate::core::state::interfaces::ChangeKind;
+use crate::core::state::Core;
+use crate::core::state::interfaces::{Change, ChangeKind};
 use crate::core::state::members::Role;
 use crate::core::state::mfe::Mfe;
 use crate::core::state::outbox::Action;
 use crate::core::state::plane::Stale;
 
-use crate::core::{NONE, Relook};
+use crate::core::containers::slab::NONE;
+use crate::core::state::Relook;
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, Millis, SourceGroup};
-
-/// A change of ownership that IGMP is told of first.
-pub(in crate::core) struct Change {
-    interface: u32,
-    kind: ChangeKind,
-    outcome: Option<Result<(), Error>>,
-    /// The slot of the IGMP client that ENABLE_IGMP went to.
-    enabled: Option<u32>,
-    /// The DISABLE_IGMP callback has returned.
-    answered: bool,
-    /// The call that began the change has taken the outcome.
-    seen: bool,
-}
 
 /// Whether a take or release is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

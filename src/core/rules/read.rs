@@ -1,8 +1,8 @@
 //! What readers see: entries (rules E11 to E13), and the whole state for administrators.
 
-use crate::core::Core;
-use crate::core::rules::lifetime::Limits;
+use crate::core::state::Core;
 use crate::core::state::interfaces::Interface;
+use crate::core::state::limits::Limits;
 use crate::core::state::members::Role;
 use crate::core::state::mfe::Mfe;
 use crate::core::state::record::{Counted, MfeRecord, OifRecord};

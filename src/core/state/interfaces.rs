@@ -23,6 +23,19 @@ pub enum ChangeKind {
     Release(u32),
 }
 
+/// A change of ownership that IGMP is told of first.
+pub(in crate::core) struct Change {
+    pub(in crate::core) interface: u32,
+    pub(in crate::core) kind: ChangeKind,
+    pub(in crate::core) outcome: Option<Result<(), Error>>,
+    /// The slot of the IGMP client that ENABLE_IGMP went to.
+    pub(in crate::core) enabled: Option<u32>,
+    /// The DISABLE_IGMP callback has returned.
+    pub(in crate::core) answered: bool,
+    /// The call that began the change has taken the outcome.
+    pub(in crate::core) seen: bool,
+}
+
 /// A set of small numbers. Its memory grows only where room is reserved.
 #[derive(Default)]
 pub struct NumberSet {
@@ -114,7 +127,7 @@ pub struct Interface {
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
     pub marked: NumberSet,
     /// The forwarding entries whose iif it is, by number; those without an owner are in
-    /// [`Core::waiting`](crate::core::Core).
+    /// [`Core::waiting`](super::Core).
     pub incoming: OrderedMap<u32, ()>,
     /// Forwarding entries and pending flows whose iif it is.
     pub iif_users: u32,

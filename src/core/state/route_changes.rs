@@ -1,7 +1,7 @@
 //! The latest changes of routes, which tell whether the answer to a look-up still holds when it
 //! comes.
 
-use crate::core::Core;
+use crate::core::state::Core;
 use crate::types::{Route, mask_of};
 use std::net::Ipv4Addr;
 
@@ -77,7 +77,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Limits;
+    use crate::core::state::limits::Limits;
 
     #[test]
     fn a_change_concerns_what_its_prefix_holds_and_what_is_forgotten_all() {

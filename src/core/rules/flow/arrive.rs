@@ -1,10 +1,11 @@
 //! Packets for which the plane has no entry (rule E1).
 
-use crate::core::rules::flow::Came;
+use crate::core::state::flow::Came;
 use crate::core::state::mfe::by_source;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
-use crate::core::{Core, Looked, Relook};
+use crate::core::state::route_changes::Looked;
+use crate::core::state::{Core, Relook};
 use crate::error::Error;
 use crate::types::{IfKey, Millis, SourceGroup};
 

@@ -1,17 +1,18 @@
 //! Makes the entry of a flow whose questions were answered, or gives the answers to the entry that
 //! is built anew (rules E4 to E6, E8, E9).
 
-use crate::core::Core;
-use crate::core::Relook;
 use crate::core::rules::flow::unresolved::Unresolved;
-use crate::core::rules::flow::{Asked, Came, Flow};
-use crate::core::rules::oifs::{WouldBe, set_active};
+use crate::core::rules::oifs::WouldBe;
+use crate::core::state::Core;
+use crate::core::state::Relook;
+use crate::core::state::flow::{Asked, Came, Flow};
 use crate::core::state::interfaces::Interfaces;
-use crate::core::state::mfe::{LIFETIME, Mfe, Oif};
+use crate::core::state::mfe::set_active;
+use crate::core::state::mfe::{LIFETIME, Mfe, Oif, set_route};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
 use crate::error::Error;
-use crate::types::{Millis, Route, SourceGroup};
+use crate::types::{Millis, SourceGroup};
 use smallvec::SmallVec;
 
 impl Core {
@@ -236,10 +237,4 @@ fn take_route(mfe: &mut Mfe, pending: &Flow) {
     mfe.upstream = pending.upstream;
     mfe.set(Mfe::UPSTREAM_CHOSEN, pending.upstream_chosen);
     mfe.set(Mfe::IIF_CHOSEN, pending.iif_chosen);
-}
-
-/// Copies what an entry shows of its route.
-pub(in crate::core) fn set_route(mfe: &mut Mfe, route: &Route) {
-    mfe.route_protocol = route.protocol;
-    mfe.set_route_prefix_len(route.prefix_len);
 }

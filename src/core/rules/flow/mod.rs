@@ -9,130 +9,20 @@ mod install;
 mod unresolved;
 
 pub use arrive::Admission;
-pub(in crate::core) use install::set_route;
-pub(in crate::core) use unresolved::Noted;
-pub use unresolved::Reason;
 use unresolved::{Asks, Unresolved};
 
-use crate::core::Core;
-use crate::core::Note;
-use crate::core::containers::table::Keyed;
+use crate::core::state::Core;
+use crate::core::state::Note;
+use crate::core::state::flow::Flow;
 use crate::core::state::interfaces::Interface;
 use crate::core::state::mfe::by_source;
 use crate::core::state::outbox::Action;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
 use crate::error::Error;
-use crate::types::{ClientId, IfKey, Millis, OutInterface, Route, RpfAnswer, SourceGroup};
+use crate::types::{IfKey, Millis, OutInterface, Route, RpfAnswer, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
-
-/// An interface that a creation alert asks about, or that its owner pruned meanwhile.
-#[derive(Clone, Copy)]
-struct Asked {
-    /// Its number, which may be another interface's when the questions are answered, and its name.
-    id: u32,
-    interface: IfKey,
-    owner: u32,
-    /// The [`Interface::tenure`] in which its owner vetoed it.
-    vetoed: Option<u64>,
-    /// A creation alert asks about it.
-    alerted: bool,
-    /// It has been answered.
-    answered: bool,
-}
-
-/// A flow whose questions are open.
-pub(in crate::core) struct Flow {
-    flow: SourceGroup,
-    head: PacketHead,
-    /// Where it came in, or what stands for that where there is no packet.
-    arrival: IfKey,
-    route: Option<Route>,
-    /// The neighbour that the RPF callback is told.
-    proposed: Ipv4Addr,
-    /// Nobody owns an interface toward the source: the arrival interface's owner is asked (rule E5).
-    routeless: bool,
-    iif: u32,
-    /// The client that owned the interface toward the source and was asked. (Another client may
-    /// have its slot by now.)
-    owner: ClientId,
-    upstream: Ipv4Addr,
-    iif_chosen: bool,
-    upstream_chosen: bool,
-    /// The RPF question is open.
-    asks_rpf: bool,
-    /// The interfaces of creation questions, and those pruned without one; by owner, then
-    /// interface.
-    asked: SmallVec<[Asked; 4]>,
-    open: u32,
-    /// An entry exists, and stays in place while it is built anew.
-    rebuild: bool,
-    /// The RPF callback refused it (rule E2).
-    refused: bool,
-    /// The route changed meanwhile.
-    outdated: bool,
-    /// Memory ran out for one of its questions.
-    starved: bool,
-    /// A packet that came after the entry that is built anew was deleted. Its flow begins when the
-    /// open questions are answered. `head` is this packet's then.
-    came: Option<Came>,
-}
-
-/// Where a packet of a new flow came in, and the route toward its source.
-#[derive(Clone, Copy)]
-struct Came {
-    arrival: IfKey,
-    route: Option<Route>,
-    /// It counts for the limits on new flows.
-    new: bool,
-}
-
-impl Flow {
-    fn place_of(&self, owner: u32, interface: IfKey) -> Result<usize, usize> {
-        let place = |asked: &Asked| (asked.owner, asked.interface);
-        self.asked.binary_search_by_key(&(owner, interface), place)
-    }
-
-    /// Notes that a creation alert asks about an interface. One that its owner has pruned already
-    /// stays vetoed. Room must have been reserved.
-    fn ask_about(&mut self, id: u32, interface: IfKey, owner: u32) {
-        match self.place_of(owner, interface) {
-            Ok(at) => self.asked[at].alerted = true,
-            Err(at) => {
-                let (vetoed, alerted, answered) = (None, true, false);
-                self.asked.insert(at, Asked { id, interface, owner, vetoed, alerted, answered });
-            }
-        }
-    }
-
-    /// Notes that the owner of an interface pruned it. Room must have been reserved.
-    fn prune(&mut self, id: u32, interface: IfKey, owner: u32, tenure: u64) {
-        let vetoed = Some(tenure);
-        match self.place_of(owner, interface) {
-            Ok(at) => self.asked[at].vetoed = vetoed,
-            Err(at) => {
-                let (alerted, answered) = (false, false);
-                self.asked.insert(at, Asked { id, interface, owner, vetoed, alerted, answered });
-            }
-        }
-    }
-}
-
-impl Keyed for Flow {
-    type Beside = ();
-
-    fn key(&self) -> SourceGroup {
-        self.flow
-    }
-}
-
-impl Flow {
-    /// It builds an entry anew, and no packet has come since the entry was deleted, if it was.
-    const fn awaits_packet(&self) -> bool {
-        self.rebuild && self.came.is_none()
-    }
-}
 
 impl Core {
     /// Whether an entry is being made or built anew for the flow.

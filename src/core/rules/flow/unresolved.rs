@@ -1,15 +1,15 @@
 //! Flows that get a negative entry whoever has receivers: there is no route or no owner toward their
 //! source (rule E5), or a client refused them (rule E2).
 
-use crate::core::rules::flow::set_route;
-use crate::core::rules::oifs::set_active;
+use crate::core::state::flow::Reason;
+use crate::core::state::mfe::set_active;
+use crate::core::state::mfe::set_route;
 use crate::core::state::mfe::{Mfe, UNRESOLVED_LIFETIME};
 use crate::core::state::outbox::LifetimeAsk;
 use crate::core::state::plane::Stale;
-use crate::core::{Core, Note};
+use crate::core::state::{Core, Note};
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
-use std::fmt;
 
 /// The shortest time between two notes about such flows, in milliseconds (rule E5).
 const NOTE_INTERVAL: u64 = 10_000;
@@ -31,39 +31,6 @@ pub(in crate::core) struct Unresolved {
     pub route: Option<Route>,
     /// The interface that its RPF callback was asked about, and who refused.
     pub refused: Option<(IfKey, Asks)>,
-}
-
-/// Why nothing of a flow is forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// There is no route to its source.
-    NoRoute,
-    /// Its route leads to this interface.
-    NoOwner(IfKey),
-    /// The RPF callback of this protocol and component named interface 0.
-    Refused(u32, u32),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoute => f.write_str("there is no route to its source"),
-            Self::NoOwner(interface) => {
-                write!(f, "the route to its source leads to {interface}, which no client has taken")
-            }
-            Self::Refused(protocol, component) => write!(
-                f,
-                "protocol {protocol:#x} component {component:#x} refused it in its RPF callback"
-            ),
-        }
-    }
-}
-
-/// When such a flow was noted last, and how many there were since.
-#[derive(Default)]
-pub(in crate::core) struct Noted {
-    last: Option<Millis>,
-    others: u64,
 }
 
 impl Core {
