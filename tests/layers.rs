@@ -1,5 +1,6 @@
-//! Every import points down the floors of src, as the table of src/lib.rs has them. What still points up
-//! stands in `KNOWN_UP`: the list may only get shorter.
+//! Every import points down the floors of src, as the table of src/lib.rs has them, and no two files
+//! import each other, directly or through others. (A folder's mod.rs puts its files together, and may
+//! name them; they may import what it defines.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,9 +24,6 @@ const FLOORS: [&str; 11] = [
 /// The floors of the core.
 const CORE: [&str; 4] = ["core/containers/", "core/state/", "core/rules/", "core/mod.rs"];
 
-/// Imports that point up: none.
-const KNOWN_UP: [(&str, &str); 0] = [];
-
 fn files(directory: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -48,59 +46,101 @@ fn module(file: &str) -> String {
     path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
 }
 
-/// The files that a file's `crate::` paths lead to, the tests at its end left out.
+/// The files that a file's `crate::` and `super::` paths lead to, the tests at its end left out.
 fn imports(file: &str, modules: &BTreeMap<String, String>) -> BTreeSet<String> {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
     let text = text.split("mod tests {").next().unwrap();
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    // Whom something is visible to is no import.
+    let code = code.replace("in crate::", "");
     let mut found = BTreeSet::new();
     for part in code.split("crate::").skip(1) {
-        let path: String =
-            part.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
-        let mut path = path.trim_end_matches(':');
-        loop {
-            if let Some(target) = modules.get(path) {
-                found.insert(target.clone());
-                break;
-            }
-            match path.rsplit_once("::") {
-                Some((shorter, _)) => path = shorter,
-                None => break,
-            }
-        }
+        found.extend(named(part).iter().filter_map(|path| lookup(path, modules)));
+    }
+    let own = module(file);
+    for part in code.split("super::").skip(1) {
+        let parent = own.rsplit_once("::").map_or("", |(parent, _)| parent);
+        let inside = |path: &String| format!("{parent}::{path}");
+        found.extend(named(part).iter().filter_map(|path| lookup(&inside(path), modules)));
     }
     found.remove(file);
     found
 }
 
-#[test]
-fn every_import_points_down() {
+/// The paths that a use tree names: `a::{b, c::d}` names `a::b` and `a::c::d`.
+fn named(tree: &str) -> Vec<String> {
+    let path: String =
+        tree.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect();
+    match tree[path.len()..].strip_prefix('{') {
+        Some(list) => {
+            let list = list.split('}').next().unwrap();
+            list.split(',').map(|item| format!("{path}{}", item.trim())).collect()
+        }
+        None => vec![path],
+    }
+}
+
+/// The file of the module that a path leads into.
+fn lookup(path: &str, modules: &BTreeMap<String, String>) -> Option<String> {
+    let path = path.trim_end_matches(':');
+    let known = || modules.get(path).cloned();
+    known().or_else(|| lookup(path.rsplit_once("::")?.0, modules))
+}
+
+/// The files of src, with the files that each imports.
+fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = Vec::new();
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
     let modules: BTreeMap<_, _> = all.iter().map(|file| (module(file), file.clone())).collect();
-    let (mut up, mut looked_at) = (BTreeSet::new(), 0);
-    for file in all.iter().filter(|file| !file.contains("schedules") && *file != "lib.rs") {
-        let own = floor(file).unwrap_or_else(|| panic!("src/{file} is on no floor"));
-        for target in imports(file, &modules) {
-            looked_at += 1;
+    let looked_at = all.into_iter().filter(|file| !file.contains("schedules") && file != "lib.rs");
+    let graph: BTreeMap<_, _> =
+        looked_at.map(|file| (file.clone(), imports(&file, &modules))).collect();
+    let count: usize = graph.values().map(BTreeSet::len).sum();
+    assert!(count > 300, "only {count} imports were found");
+    graph
+}
+
+#[test]
+fn every_import_points_down() {
+    let mut up = Vec::new();
+    for (file, targets) in graph() {
+        let own = floor(&file).unwrap_or_else(|| panic!("src/{file} is on no floor"));
+        for target in targets {
             let Some(other) = floor(&target) else { continue };
             let in_core = |file: &str| CORE.iter().position(|floor| file.starts_with(floor));
-            let up_in_core = match (in_core(file), in_core(&target)) {
-                (Some(own), Some(other)) => other > own && target != "core/mod.rs",
+            let up_in_core = match (in_core(&file), in_core(&target)) {
+                (Some(own), Some(other)) => other > own,
                 _ => false,
             };
             if other > own || up_in_core {
-                up.insert((file.clone(), target));
+                up.push((file.clone(), target));
             }
         }
     }
-    assert!(looked_at > 300, "only {looked_at} imports were found");
-    let known: BTreeSet<_> =
-        KNOWN_UP.iter().map(|(file, target)| ((*file).to_owned(), (*target).to_owned())).collect();
-    let new: Vec<_> = up.difference(&known).collect();
-    assert!(new.is_empty(), "imports that point up: {new:#?}");
-    let gone: Vec<_> = known.difference(&up).collect();
-    assert!(gone.is_empty(), "these point up no more; take them out of KNOWN_UP: {gone:#?}");
+    assert!(up.is_empty(), "imports that point up: {up:#?}");
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let graph = graph();
+    for file in graph.keys() {
+        let (mut reached, mut next) = (BTreeMap::new(), vec![file]);
+        while let Some(from) = next.pop() {
+            for to in graph.get(from).into_iter().flatten() {
+                if !reached.contains_key(to) {
+                    reached.insert(to, from);
+                    next.push(to);
+                }
+            }
+        }
+        if reached.contains_key(file) {
+            let mut path = vec![file];
+            while path.len() == 1 || path[path.len() - 1] != file {
+                path.push(reached[path[path.len() - 1]]);
+            }
+            panic!("a circle of imports, from the end: {path:#?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::MGM;
 use super::callbacks::Client;
-use super::records::SIZES;
+use super::sizes::SIZES;
 use crate::error::Error;
 use crate::log::Level;
 use crate::remote;

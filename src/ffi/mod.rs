@@ -22,6 +22,7 @@ mod guard;
 mod manager;
 mod records;
 mod returning;
+mod sizes;
 
 use callbacks::Client;
 

@@ -3,15 +3,14 @@
 use super::buffer::{OutBuffer, Words};
 use super::convert::{ONE_ADDRESS, dword, mask_with};
 use super::manager::manager;
+use super::sizes::{PLAIN_HEAD, STATS_EX_HEAD, STATS_HEAD};
 use super::types::{
     _MIB_IPMCAST_MFE, _MIB_IPMCAST_MFE_STATS, _MIB_IPMCAST_MFE_STATS_EX, _MIB_IPMCAST_OIF,
     _MIB_IPMCAST_OIF_STATS, _SOURCE_GROUP_ENTRY, DWORD, MGM_MFE_STATS_0, MGM_MFE_STATS_1,
 };
 use crate::core::state::record::{MfeRecord, OifRecord, Rest};
 use crate::error::Error;
-use crate::remote::wire::RecordSizes;
 use crate::types::{EnumId, SourceGroup, mask_of};
-use std::mem::offset_of;
 use std::ops::ControlFlow;
 
 // SAFETY: DWORDs and ULONGs only, see the layout assertions beside each type.
@@ -37,18 +36,6 @@ pub(super) enum MfeKind {
     /// MIB_IPMCAST_MFE_STATS_EX
     StatsEx,
 }
-
-const PLAIN_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo);
-const STATS_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats);
-const STATS_EX_HEAD: usize = offset_of!(_MIB_IPMCAST_MFE_STATS_EX, rgmiosOutStats);
-
-/// The sizes of the records, which another process's library must have as well (rule P7).
-pub(super) const SIZES: RecordSizes = RecordSizes {
-    mfe: PLAIN_HEAD as u16,
-    mfe_stats: STATS_HEAD as u16,
-    mfe_stats_ex: STATS_EX_HEAD as u16,
-    source_group: size_of::<_SOURCE_GROUP_ENTRY>() as u16,
-};
 
 impl MfeKind {
     /// Checks dwFlags of the statistics functions (rule E13).

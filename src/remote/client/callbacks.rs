@@ -2,7 +2,8 @@
 
 use super::done;
 use super::inside;
-use super::session::{Channel, Session};
+use super::inside::Channel;
+use super::session::Session;
 use crate::error::{Error, StartError};
 use crate::remote::channel::{Buffer, Ended, receive, send};
 use crate::remote::wire::{Answer, Question, Reply, Request, ToClient, ToHost, Unpacker};

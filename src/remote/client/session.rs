@@ -1,6 +1,6 @@
 //! One connection to a host: its call channels, its end.
 
-use super::inside;
+use super::inside::{self, Channel};
 use crate::error::{Error, FromHost};
 use crate::log::Level;
 use crate::remote::channel::{Buffer, Ended, receive, receive_attached, send};
@@ -41,13 +41,6 @@ struct Main {
 struct Free {
     channels: Vec<Channel>,
     made: usize,
-}
-
-/// A socket for calls, with memory for its messages.
-pub(super) struct Channel {
-    pub socket: Arc<OwnedFd>,
-    pub input: Buffer,
-    pub output: Buffer,
 }
 
 impl Session {

@@ -1,6 +1,6 @@
 //! One client process: its channels, its clients, its end.
 
-use super::hold::Held;
+use super::hold::Registered;
 use super::proxy::{Line, Performer, Proxy};
 use super::{Shared, Task, spawn};
 use crate::error::Error;
@@ -50,15 +50,6 @@ pub(super) struct State {
     channels: Vec<Arc<OwnedFd>>,
     pub clients: Vec<Registered>,
     pub enumerations: Vec<(EnumId, ClientId)>,
-}
-
-/// A client of the process.
-pub(super) struct Registered {
-    pub id: ClientId,
-    pub pair: (u32, u32),
-    pub proxy: Proxy,
-    /// What the process before left behind, until its time is over (rule P3).
-    pub held: Option<Arc<Held>>,
 }
 
 impl<C: Callbacks + From<Proxy>> Connection<C> {
@@ -246,15 +237,6 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         }
         state.clients.push(client);
         Ok((id, theirs))
-    }
-}
-
-impl Registered {
-    /// What the process before left behind is none of its concern any more.
-    pub(super) fn end_hold(&self) {
-        if let Some(held) = &self.held {
-            held.end();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread of one client that delivers its callbacks.
 
-use super::connection::Registered;
+use super::hold::Registered;
 use super::proxy::{Line, Proxy};
 use super::requests::send_reply;
 use super::{Shared, Task, spawn};

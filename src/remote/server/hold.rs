@@ -1,6 +1,5 @@
 //! What a process leaves behind when it ends (rules P2, P3).
 
-use super::connection::Registered;
 use super::proxy::Proxy;
 use super::{Shared, Task, spawn};
 use crate::error::Error;
@@ -12,6 +11,24 @@ use crate::types::{ClientId, IfKey, MembershipFlags, SourceGroup};
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// A client of the process.
+pub(super) struct Registered {
+    pub id: ClientId,
+    pub pair: (u32, u32),
+    pub proxy: Proxy,
+    /// What the process before left behind, until its time is over (rule P3).
+    pub held: Option<Arc<Held>>,
+}
+
+impl Registered {
+    /// What the process before left behind is none of its concern any more.
+    pub(super) fn end_hold(&self) {
+        if let Some(held) = &self.held {
+            held.end();
+        }
+    }
+}
 
 /// A client whose process has ended and which goes on for a while.
 pub(super) struct Held {
