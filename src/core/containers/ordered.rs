@@ -84,7 +84,10 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
     /// Where a key is or would be: its block and the place in it.
     fn locate(&self, key: K) -> (usize, Result<usize, usize>) {
         step();
-        let block = self.firsts.partition_point(|first| *first <= key).saturating_sub(1);
+        let block = match self.firsts.len() {
+            0 | 1 => 0,
+            _ => self.firsts.partition_point(|first| *first <= key).saturating_sub(1),
+        };
         match self.blocks.get(block) {
             Some(b) => (block, b.keys.binary_search(&key)),
             None => (block, Err(0)),

@@ -94,6 +94,7 @@ impl<T, B: Default> Slab<T, B> {
     }
 
     /// Takes a value out. None: there was none at that place.
+    #[inline]
     pub fn remove(&mut self, id: u32) -> Option<T> {
         step();
         let next = self.free_head;

@@ -113,6 +113,7 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Takes the value with this number out.
+    #[inline]
     pub fn remove(&mut self, id: u32) -> Option<T> {
         let key = self.rows.get(id)?.key();
         let hash = self.hasher.hash_one(key);

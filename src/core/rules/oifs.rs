@@ -256,23 +256,20 @@ impl Core {
         if flow.is_link_local() {
             return Ok(());
         }
-        let mut add = |id| {
+        let usable = |id| {
             let interface = &self.interfaces[id];
-            if id != iif && interface.can_send() && !self.is_barred(iif, id) {
-                list.try_reserve(1)?;
-                list.push(WouldBe { owner: interface.owner(), key: interface.key, id });
-            }
-            Ok::<_, Error>(())
+            let usable = id != iif && interface.can_send() && !self.is_barred(iif, id);
+            usable.then(|| WouldBe { owner: interface.owner(), key: interface.key, id })
         };
         for members in self.entries_over(flow) {
-            for id in self.groups[members].interfaces() {
-                add(id)?;
-            }
+            let members = &self.groups[members];
+            list.try_reserve(members.holders.len())?;
+            list.extend(members.interfaces().filter_map(usable));
         }
         if let Some(entry) = entry {
-            for forced in self.mfes[entry].oifs.iter().filter(|oif| oif.is(Oif::FORCED)) {
-                add(forced.interface())?;
-            }
+            let forced = self.mfes[entry].oifs.iter().filter(|oif| oif.is(Oif::FORCED));
+            list.try_reserve(forced.clone().count())?;
+            list.extend(forced.map(|oif| oif.interface()).filter_map(usable));
         }
         if !list.is_sorted_by(|one, next| one < next) {
             list.sort_unstable();

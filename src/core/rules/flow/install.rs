@@ -18,9 +18,9 @@ use smallvec::SmallVec;
 impl Core {
     /// All questions are answered: the entry is made or built anew.
     pub(in crate::core) fn install(&mut self, now: Millis, id: u32) {
-        let (flow, iif) = (self.flows[id].flow, self.flows[id].iif);
-        let entry = self.mfes.find(flow);
-        if self.flows[id].rebuild && entry.is_none() {
+        let Flow { flow, iif, rebuild, .. } = self.flows[id];
+        let entry = if rebuild { self.mfes.find(flow) } else { None };
+        if rebuild && entry.is_none() {
             return self.begin_after(now, id);
         }
         let mut would_be = SmallVec::new();
