@@ -2,10 +2,13 @@
 //!
 //!     process start           dlopen and the first registration
 //!     process ENTRIES         filling, memory, threads
+//!     process beside ENTRIES  calls beside large ones
 //!
 //! `MGM_LIBRARY` names the library. Prints one line for each measurement:
 //! `what<TAB>entries<TAB>who<TAB>value`. Each process is one run.
 
+#[path = "process/beside.rs"]
+mod beside;
 mod shared;
 
 use ::mgm::ffi::types::ROUTING_PROTOCOL_CONFIG;
@@ -167,11 +170,15 @@ fn waits(world: &World, n: u32) {
 
 fn main() {
     // cargo bench gives an argument of its own.
-    let what = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let what = arguments.next();
     match what.as_deref() {
         Some("start") => return start(),
+        Some("beside") => {
+            return beside::run(arguments.next().unwrap().parse().expect("a number of entries"));
+        }
         None => {
-            println!("usage: MGM_LIBRARY=... process start|ENTRIES (see benches/run.sh)");
+            println!("usage: MGM_LIBRARY=... process start|[beside] ENTRIES (see benches/run.sh)");
             return;
         }
         _ => {}

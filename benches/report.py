@@ -77,8 +77,14 @@ AGAINST_BARE = [
     ("sweep, 64 KiB", 1000000, ("bare",), MOST, 1.50, 1.50),
 ]
 
+# What goes on while something else is due.
+LARGE = ("a release of memberships", "a (*,*) add", "a (*,*) delete", "an oif that goes down", "an oif that comes up",
+         "an iif that goes down", "a sweep", "statistics", "an enumeration", "the state")
+
 # Held against a figure: (what, entries, how, figure).
 ABSOLUTE = [
+    *((f"{what} beside {large}: p99.9 µs", 1000000, MOST, 10000)
+      for what in ("read", "change", "new flow") for large in LARGE),
     ("flows single: lost", 10000, MOST, 0),
     ("delete and add", 1000000, MOST, 1000),
     ("two readers ÷ one", 100000, LEAST, 1.7),

@@ -3,7 +3,7 @@
 # benches/results.tsv (each value), benches/RESULTS.md and docs/plots.
 #
 #     benches/run.sh [peers]
-#     benches/run.sh quick capi|flows|table...   the ratios of some parts only, for tuning; records nothing
+#     benches/run.sh quick capi|beside|flows|table...   the ratios of some parts only, for tuning; records nothing
 #
 # ROUNDS=5 (quick: 3): how often each is measured; library and reference take turns.
 # ENTRIES="1000 100000 1000000" (quick: 100000): the sizes of capi.
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 WORK=$PWD/build/bench
 MODE=${1:-all}
-PARTS="capi flows table"
+PARTS="capi beside flows table"
 SIZES=${ENTRIES:-1000 100000 1000000}
 case $MODE in
     quick)
@@ -81,7 +81,7 @@ bench_programs_are_new() {
 }
 
 $CARGO build --release
-! wanted capi || { [ "$MODE" = quick ] && bench_programs_are_new; } ||
+! wanted capi beside || { [ "$MODE" = quick ] && bench_programs_are_new; } ||
     $CARGO bench --bench capi --bench process --no-run
 cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
 ln -sf libmgm.so.1 "$WORK/libmgm.so"
@@ -103,6 +103,10 @@ if wanted capi; then
         for _ in $(seq "$ROUNDS"); do "$(bench_program process)" "$entries" >>"$RESULTS"; done
     done
     python3 benches/report.py criterion "$CRITERION_HOME" >>"$RESULTS"
+fi
+if wanted beside; then
+    [ "$MODE" = quick ] || echo "bench: beside large calls" >&2
+    for _ in $(seq "$ROUNDS"); do "$(bench_program process)" beside "${SIZES##* }" >>"$RESULTS"; done
 fi
 if wanted flows table peers; then
     [ "$MODE" = quick ] || echo "bench: with the kernel" >&2

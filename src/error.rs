@@ -178,6 +178,10 @@ pub enum Error {
     /// The call was made inside a function of the host's forwarder.
     #[error("called from inside a function of the host's forwarder, where a program may only read")]
     InsideForwarder,
+    /// Something is unfinished that must be done first; a portion of it was carried out. Ask again.
+    /// This never reaches a caller.
+    #[error("something else must be finished first")]
+    Again,
     /// The buffer is too small; `needed` octets are enough.
     #[error("the buffer is too small: {needed} octets are needed")]
     InsufficientBuffer {
@@ -335,6 +339,7 @@ impl Error {
             | E::NotRunning
             | E::OtherForwarder(_)
             | E::InsideForwarder
+            | E::Again
             | E::NotWritten(_)
             | E::Forked
             | E::Broken

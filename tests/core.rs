@@ -38,6 +38,16 @@ fn core() -> (Core, ClientId) {
     (core, client)
 }
 
+/// Carries out everything that is unfinished.
+fn finish(core: &mut Core) {
+    let carrier = core.new_carrier();
+    while core.take_begun(carrier).is_some() {
+        while let Some(id) = core.carried_by(carrier, false) {
+            core.portion(id).unwrap();
+        }
+    }
+}
+
 /// A packet of a flow to whose source there is no route.
 fn packet(core: &mut Core, flow: SourceGroup) -> Admission {
     let looked = Looked { route: None, as_of: core.routes_as_of() };
@@ -184,7 +194,8 @@ fn c4_there_is_room_for_the_alerts_of_an_owner_and_igmp() {
     let Ok(Taking::Waits(change)) = core.release(now, owner, INTERFACE) else {
         panic!("IGMP is to be told first")
     };
-    core.disable_answered(now, change);
+    core.disable_answered(now, change).unwrap();
+    finish(&mut core);
     // DISABLE_IGMP and ENABLE_IGMP; of each group a prune alert to IGMP, and one to all others.
     assert_eq!(core.outbox.queued() - before, 2 + 200 * (1 + 16));
 }

@@ -229,12 +229,16 @@ fn a7_a_stream_of_alerts_keeps_no_call() {
 
 /// A flow from the side of an interface, and a packet of it.
 fn flow(index: u32, last: u8) -> (SourceGroup, Vec<u8>) {
-    let source = Ipv4Addr::new(10, index as u8, 0, last);
+    let of = SourceGroup::new(Ipv4Addr::new(10, index as u8, 0, last), group(1).group());
+    (of, packet_of(of))
+}
+
+fn packet_of(flow: SourceGroup) -> Vec<u8> {
     let mut packet = vec![0; 28];
     (packet[0], packet[3], packet[8], packet[9]) = (0x45, 28, 64, 17);
-    packet[12..16].copy_from_slice(&source.octets());
-    packet[16..20].copy_from_slice(&group(1).group().octets());
-    (SourceGroup::new(source, group(1).group()), packet)
+    packet[12..16].copy_from_slice(&flow.source().octets());
+    packet[16..20].copy_from_slice(&flow.group().octets());
+    packet
 }
 
 fn iif(mgm: Manager, of: SourceGroup) -> Option<u32> {
@@ -428,4 +432,36 @@ fn e1_a_client_that_hangs_the_timer_keeps_no_entry_from_being_tried_again() {
     wait_for("the entry in the plane", || plane.counters(of).is_some());
     let_go(&[&hung]);
     mgm.stop().unwrap();
+}
+
+/// Very many alerts of one call do not all come before that of another one: while a client is kept in
+/// the first of them, few others wait (decision 88).
+#[test]
+fn a7_a_large_change_lets_others_in_between() {
+    const FLOWS: u32 = 6000;
+    let mgm: Manager = Box::leak(Box::default());
+    // No entry's lifetime ends.
+    let mut settings = Settings { log_level: Level::Off, ..Settings::default() };
+    settings.clock = Some(Arc::new(|| Millis(1)));
+    mgm.start(settings).unwrap();
+    let ((owner, _), (other, _)) = (client(mgm, 1), client(mgm, 2));
+    let ((_, first), (_, second)) = (client(mgm, 3), client(mgm, 4));
+    for n in 0..FLOWS {
+        let of = SourceGroup::new(Ipv4Addr::new(10, 1, 0, 2), Ipv4Addr::from_bits(0xe901_0000 + n));
+        mgm.receive(interface(1), &packet_of(of)).unwrap();
+    }
+    owner.heard.lock().unwrap().clear();
+    owner.hangs.store(true, SeqCst);
+    let all = SourceGroup::ALL;
+    let large = thread::spawn(move || mgm.add_membership(first, all, interface(3), JOIN));
+    wait_for("the first alert", || owner.hanging.load(SeqCst));
+    let small = thread::spawn(move || mgm.add_membership(second, group(9), interface(4), JOIN));
+    wait_for("the other call", || other.heard(group(9)));
+    let_go(&[&owner]);
+    large.join().unwrap().unwrap();
+    small.join().unwrap().unwrap();
+    let heard = owner.heard.lock().unwrap();
+    assert_eq!(heard.len() as u32, FLOWS + 2, "of each entry, of (*,*), and of the group");
+    let place = heard.iter().position(|of| *of == group(9)).unwrap();
+    assert!(place < FLOWS as usize / 2, "it came behind {place} others");
 }

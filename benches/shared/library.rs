@@ -20,6 +20,7 @@ type EnumStart = extern "C" fn(HANDLE, u32, *mut HANDLE) -> u32;
 type EnumNext = extern "C" fn(HANDLE, *mut u32, *mut u8, *mut u32) -> u32;
 type EnumEnd = extern "C" fn(HANDLE) -> u32;
 type HostStart = extern "C" fn(*const MGM_HOST_CONFIG) -> u32;
+type State = extern "C" fn(*mut u32, *mut u8) -> u32;
 type Receive = extern "C" fn(u32, u32, *const u8, u32) -> u32;
 
 const ALL: u32 = u32::MAX;
@@ -66,7 +67,8 @@ extern "C-unwind" fn prune_alert(
 extern "C-unwind" fn route(_: *mut c_void, source: u32, route: *mut MGM_ROUTE) -> u32 {
     // SAFETY: the library gives a route to fill.
     unsafe {
-        (*route).dwIfIndex = 1;
+        // Those of 13.0.0.0/8 come in on another interface.
+        (*route).dwIfIndex = if source.to_ne_bytes()[0] == 13 { 6 } else { 1 };
         (*route).dwUpStreamNbr = source;
     }
     0
@@ -161,7 +163,12 @@ impl Library {
 
 /// The library, two clients, and three interfaces: flows come in on 1, and leave through 2 and 3.
 pub struct World {
+    pub owner: HANDLE,
     pub protocol: HANDLE,
+    take: Take,
+    release: Take,
+    down: extern "C" fn(u32, u32) -> u32,
+    state: State,
     pub add: Change,
     pub delete: Change,
     pub get: Get,
@@ -207,7 +214,12 @@ impl World {
         check(take(protocol, 2, 0));
         check(take(protocol, 3, 0));
         Self {
+            owner,
             protocol,
+            take,
+            release: library.function("MgmReleaseInterfaceOwnership"),
+            down: library.function("MgmHostInterfaceDown"),
+            state: library.function("MgmHostGetState"),
             add: library.function("MgmAddGroupMembershipEntry"),
             delete: library.function("MgmDeleteGroupMembershipEntry"),
             get: library.function("MgmGetMfe"),
@@ -224,12 +236,60 @@ impl World {
         }
     }
 
+    /// One more client, without callbacks, on interfaces of its own.
+    pub fn client(&self, library: &Library, protocol: u32, interfaces: &[u32]) -> HANDLE {
+        let register: Register = library.function("MgmRegisterMProtocol");
+        // SAFETY: all its functions may be null.
+        let (mut callbacks, mut handle) =
+            (unsafe { zeroed::<ROUTING_PROTOCOL_CONFIG>() }, null_mut());
+        check(register(&raw mut callbacks, protocol, 1, &raw mut handle));
+        interfaces.iter().for_each(|interface| self.take(handle, *interface));
+        handle
+    }
+
+    pub fn take(&self, client: HANDLE, interface: u32) {
+        check((self.take)(client, interface, 0));
+    }
+
+    pub fn release(&self, client: HANDLE, interface: u32) {
+        check((self.release)(client, interface, 0));
+    }
+
+    pub fn down(&self, interface: u32) {
+        check((self.down)(interface, 0));
+    }
+
     pub fn add(&self, group: u32, interface: u32) {
-        check((self.add)(self.protocol, 0, 0, group.to_be(), ALL, interface, 0, JOIN));
+        self.add_of(self.protocol, group, interface);
     }
 
     pub fn delete(&self, group: u32, interface: u32) {
-        check((self.delete)(self.protocol, 0, 0, group.to_be(), ALL, interface, 0, JOIN));
+        self.delete_of(self.protocol, group, interface);
+    }
+
+    /// Group 0 stands for all.
+    pub fn add_of(&self, client: HANDLE, group: u32, interface: u32) {
+        let mask = if group == 0 { 0 } else { ALL };
+        check((self.add)(client, 0, 0, group.to_be(), mask, interface, 0, JOIN));
+    }
+
+    pub fn delete_of(&self, client: HANDLE, group: u32, interface: u32) {
+        let mask = if group == 0 { 0 } else { ALL };
+        check((self.delete)(client, 0, 0, group.to_be(), mask, interface, 0, JOIN));
+    }
+
+    /// The whole state, in JSON.
+    pub fn state(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let mut size = buffer.len() as u32;
+            match (self.state)(&raw mut size, buffer.as_mut_ptr()) {
+                0 => return buffer,
+                // ERROR_INSUFFICIENT_BUFFER; the next one may be longer.
+                122 => buffer.resize(size as usize + size as usize / 8, 0),
+                code => check(code),
+            }
+        }
     }
 
     /// A membership of one of the first `n` groups goes and comes back.
@@ -240,11 +300,15 @@ impl World {
 
     /// The first packet of a flow.
     pub fn packet(&self, source: u32, group: u32) {
+        self.packet_on(1, source, group);
+    }
+
+    pub fn packet_on(&self, interface: u32, source: u32, group: u32) {
         let mut packet = [0u8; 28];
         (packet[0], packet[3], packet[8], packet[9]) = (0x45, 28, 64, 17);
         packet[12..16].copy_from_slice(&source.to_be_bytes());
         packet[16..20].copy_from_slice(&group.to_be_bytes());
-        check((self.receive)(1, 0, packet.as_ptr(), 28));
+        check((self.receive)(interface, 0, packet.as_ptr(), 28));
     }
 
     /// Asks for an entry that may be there or not, and gives the code.

@@ -3,6 +3,8 @@
 //! Each operation runs among few and among many others of its kind. Its steps must not depend on
 //! how many those are, and must be proportional to what the operation is about.
 
+mod portions;
+
 use crate::core::containers::steps::counted;
 use crate::core::state::outbox::{Action, Chain};
 use crate::core::{ClientInfo, Concerned, Core, Limits, Looked, Taking};
@@ -72,6 +74,12 @@ impl World {
 
     /// Answers what clients are asked, and forgets what the plane and the shell are told.
     fn settle(&mut self) {
+        let carrier = self.core.new_carrier();
+        while self.core.take_begun(carrier).is_some() {
+            while let Some(id) = self.core.carried_by(carrier, false) {
+                self.core.portion(id).unwrap();
+            }
+        }
         while let Some(id) = self.core.outbox.take_fresh() {
             let mut one = Chain::EMPTY;
             self.core.outbox.append(&mut one, id);
@@ -129,7 +137,7 @@ impl World {
 
     /// IGMP has been told of a change of ownership.
     fn change(&mut self, change: u32) {
-        self.core.disable_answered(self.now, change);
+        self.core.disable_answered(self.now, change).unwrap();
         self.settle();
     }
 

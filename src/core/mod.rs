@@ -37,4 +37,5 @@ pub use state::flow::Reason;
 pub use state::limits::Limits;
 pub use state::packet::PacketHead;
 pub use state::route_changes::{Looked, RoutesAsOf};
+pub use state::unfinished::{Carrier, PORTION};
 pub use state::{Core, Due, Note, Relook};

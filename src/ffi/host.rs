@@ -397,6 +397,7 @@ unsafe fn settings(config: &_MGM_HOST_CONFIG) -> Result<Settings, Error> {
         forwarder_by_default: environment.forwarder_by_default
             && config.dwForwarder == MGM_FORWARDER_MEMORY
             && config.pfnTransmit.is_none(),
+        portion: environment.portion,
         host_calls,
         serve,
         hold,

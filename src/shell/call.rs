@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::core::Carrier;
 use crate::shell::context::Here;
 
 /// A call from outside, an upcall, or a call from inside a callback.
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub lane: Option<u32>,
     /// The lane that it keeps while it programs.
     pub kept: Option<u32>,
+    /// Its name where it carries changes out in portions.
+    pub carries: Option<Carrier>,
     /// How many actions of other jobs it has performed.
     pub favours: u32,
     /// It dispatches this lane, which nobody else runs, and so many actions of it more at most.

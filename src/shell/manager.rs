@@ -161,13 +161,19 @@ impl<C: Callbacks> Mgm<C> {
     fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
         let epoch = call.epoch;
         let me = context::token();
-        let wait = {
+        let wait = loop {
             let mut state = self.lock();
             let (running, waits) = state.with_waits();
             let running = running
                 .filter(|running| running.epoch == epoch && !running.closed)
                 .ok_or_else(|| stale(client))?;
-            running.core.may_deregister(client)?;
+            match running.core.may_deregister(client) {
+                Err(Error::Again) => {
+                    running.post(call);
+                    continue;
+                }
+                result => result?,
+            }
             let runner = running.delivery.runner(client.slot).filter(|runner| *runner != me);
             if let Some(runner) = runner {
                 let inside = call.here.around.is_some() || context::is_inside_host();
@@ -178,7 +184,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             running.core.deregister(client)?;
             running.delivery.close(client.slot);
-            runner.is_some()
+            break runner.is_some();
         };
         self.answer_orphans(call, client);
         // Flows may have ended that others wait for.
@@ -371,7 +377,7 @@ impl<C: Callbacks> Mgm<C> {
     fn call<R>(
         &'static self,
         client: ClientId,
-        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
+        mut ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let here = context::here(self.address());
         let (now, mut next) = (self.now(), None);
@@ -379,9 +385,29 @@ impl<C: Callbacks> Mgm<C> {
         let running = state.running().ok_or_else(|| stale(client))?;
         let mut call = running.begin(here)?;
         call.last = true;
-        let result = running.ask(&mut call, now, ask);
+        let result = running.ask(&mut call, now, &mut ask);
+        if matches!(result, Err(Error::Again)) {
+            drop(state);
+            return self.call_again(call, now, ask);
+        }
         let work = running.choose(&mut call, &mut next);
         drop(state);
+        self.carry_on(&mut call, work, &mut next);
+        self.leave(call);
+        result
+    }
+
+    /// The rest of a call that something else must be finished for first.
+    #[cold]
+    fn call_again<R>(
+        &'static self,
+        mut call: Call,
+        now: Millis,
+        ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut next = None;
+        let choose = |running: &mut Running<C>, call: &mut Call| running.choose(call, &mut next);
+        let (result, work) = self.ask_with(&mut call, now, ask, choose)?;
         self.carry_on(&mut call, work, &mut next);
         self.leave(call);
         result

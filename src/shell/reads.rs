@@ -125,9 +125,17 @@ impl<C: Callbacks> Mgm<C> {
         max: usize,
         give: &mut dyn FnMut(GroupRow),
     ) -> Result<Rest, Error> {
-        let mut state = self.state.write();
-        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
-        running.core.next_groups(id, max, give)
+        let mut left = max;
+        loop {
+            let mut state = self.state.write();
+            let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+            let chunk = left.min(READ_CHUNK);
+            let rest = running.core.next_groups(id, chunk, give)?;
+            left -= chunk;
+            if left == 0 || rest == Rest::End {
+                return Ok(rest);
+            }
+        }
     }
 
     /// MgmGroupEnumerationEnd (rule F4).

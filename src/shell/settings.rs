@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::Limits;
+use crate::core::{Limits, PORTION};
 use crate::error::{Error, StartError};
 use crate::forwarder::Forwarder;
 use crate::forwarder::memory::MemoryConfig;
@@ -69,6 +69,8 @@ pub struct Settings {
     /// Nobody chose the forwarder: the environment does not name one, so it is the memory
     /// forwarder.
     pub forwarder_by_default: bool,
+    /// How much of a change of many entries is carried out under one lock. Only tests set it.
+    pub portion: usize,
     /// Counts the threads inside the host's functions that are given here.
     pub host_calls: Arc<HostCalls>,
     /// Serve clients in other processes (rules P).
@@ -90,6 +92,7 @@ impl Default for Settings {
             forwarder: ForwarderChoice::Memory(MemoryConfig::default()),
             multicast_socket: None,
             forwarder_by_default: false,
+            portion: PORTION,
             host_calls: Arc::new(HostCalls::new()),
             serve: None,
             hold: Duration::ZERO,

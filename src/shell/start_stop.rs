@@ -132,6 +132,7 @@ impl<C: Callbacks> Mgm<C> {
             if forwarder.bars_incoming_devices() {
                 core.bar_incoming_devices();
             }
+            core.set_portion(settings.portion);
             *state.whole() = Some(Running {
                 core,
                 delivery: Delivery::new(),

@@ -57,6 +57,7 @@ impl<C: Callbacks> Mgm<C> {
         let goes_on = || turn.is_none_or(|turn| turn.goes_on() && !turn.is_long());
         self.unattended("lifetimes", |call| {
             let now = self.now();
+            self.take_unfinished_over(call, &goes_on);
             self.retry(call, turn.is_some(), &goes_on);
             if turn.is_some() {
                 self.take_walks_over(call);

@@ -146,9 +146,9 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: &T, library: &T) -> R
 /// The program up to the step at which they part.
 fn tell(program: &Program, at: usize, what: &str, tries: usize) -> String {
     let mut text = format!("step {at}, after {tries} tries: {what}\n");
-    let World { max_mfes, max_new, max_new_of_source, null_route, .. } = program.world;
+    let World { max_mfes, max_new, max_new_of_source, null_route, portion, .. } = program.world;
     let limits = (max_mfes, max_new, max_new_of_source);
-    let _ = writeln!(text, "  limits {limits:?}, null_route {null_route}");
+    let _ = writeln!(text, "  limits {limits:?}, null_route {null_route}, portion {portion}");
     for (n, profile) in program.world.profiles.iter().enumerate() {
         if profile.script != Script::default() {
             let _ = writeln!(text, "  client {n}: {:?}", profile.script);

@@ -233,6 +233,7 @@ pub fn world(level: Level) -> World {
         max_new: 0,
         max_new_of_source: 0,
         null_route: false,
+        portion: mgm::core::PORTION,
         seen_from_c: level == Level::C,
     }
 }
@@ -283,6 +284,7 @@ pub fn program(level: Level) -> impl Strategy<Value = Program> {
     all.prop_map(move |(settings, (scripts, routeless), mut ops, more)| {
         let (max_mfes, (max_new, max_new_of_source), null_route) = settings;
         ops.extend(more);
+        let portion = [1, 2, 3, mgm::core::PORTION][ops.len() % 4];
         let profiles = CLIENTS.into_iter().zip(scripts.into_iter().zip(routeless));
         let profile = |((protocol, component), (script, routeless))| Profile {
             protocol,
@@ -298,6 +300,7 @@ pub fn program(level: Level) -> impl Strategy<Value = Program> {
                 max_new,
                 max_new_of_source,
                 null_route,
+                portion,
                 seen_from_c: level == Level::C,
             },
             ops,

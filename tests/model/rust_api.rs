@@ -191,6 +191,7 @@ impl Subject for RustApi {
             max_mfes: world.max_mfes,
             max_new_mfes_per_second: world.max_new,
             max_new_mfes_per_source: world.max_new_of_source,
+            portion: world.portion,
             log_level: mgm::log::Level::Off,
             clock: Some(Arc::new(|| Millis(clock()))),
             forwarder: ForwarderChoice::Memory(memory),

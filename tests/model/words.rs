@@ -198,6 +198,8 @@ pub struct World {
     pub max_new_of_source: u32,
     /// Without pfnRoute the arrival interface is the route.
     pub null_route: bool,
+    /// How much of a change the library carries out at a time (Rust API).
+    pub portion: usize,
     /// Entries are seen through mgm.h, whose records lack the next hop of the iif.
     pub seen_from_c: bool,
 }

@@ -60,6 +60,7 @@ impl Stage {
             max_new: 0,
             max_new_of_source: 0,
             null_route: false,
+            portion: 1,
             seen_from_c: on == On::C,
         };
         change(&mut world);

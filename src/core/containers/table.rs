@@ -139,15 +139,19 @@ impl<T: Keyed> Table<T> {
         self.order.next_from(key)
     }
 
-    /// The numbers of the values that a membership of this kind covers, in order: one flow, all
-    /// of a group, or all.
-    pub fn covered(&self, by: SourceGroup) -> impl Iterator<Item = u32> + '_ {
+    /// The values that a membership of this kind covers, in order, from one on: one flow, all of
+    /// a group, or all.
+    pub fn covered(
+        &self,
+        by: SourceGroup,
+        from: SourceGroup,
+    ) -> impl Iterator<Item = (SourceGroup, u32)> + '_ {
         let last = match (by.is_all(), by.has_source()) {
             (true, _) => SourceGroup::MAX,
             (false, true) => by,
             (false, false) => by.last_of_group(),
         };
-        self.order.from(by).take_while(move |(key, _)| *key <= last).map(|(_, id)| id)
+        self.order.from(from.max(by)).take_while(move |(key, _)| *key <= last)
     }
 }
 
@@ -189,12 +193,14 @@ mod tests {
             table.insert(key(s, g));
         }
         let covered = |table: &Table<SourceGroup>, by| {
-            table.covered(by).map(|id| table[id]).collect::<Vec<_>>()
+            table.covered(by, by).map(|(_, id)| table[id]).collect::<Vec<_>>()
         };
         assert_eq!(covered(&table, key(0, 1).any_source()), [key(2, 1), key(3, 1)]);
         assert_eq!(covered(&table, key(1, 2)), [key(1, 2)]);
         assert_eq!(covered(&table, key(5, 2)), []);
         assert_eq!(covered(&table, SourceGroup::ALL).len(), 4);
+        let from = table.covered(SourceGroup::ALL, key(0, 2)).map(|(_, id)| table[id]);
+        assert_eq!(from.collect::<Vec<_>>(), [key(1, 2), key(9, 3)]);
         let id = table.find(key(2, 1)).unwrap();
         assert_eq!(table.find_at(id, key(2, 1)), Some(id));
         assert_eq!(table.find_at(id, key(9, 3)), table.find(key(9, 3)), "another one's number");

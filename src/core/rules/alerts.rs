@@ -139,6 +139,7 @@ impl Core {
 
     /// The route toward a source moves: its memberships are the new owner's business.
     fn move_source(&mut self, source: Ipv4Addr, to: Option<IfKey>) -> Result<(), Error> {
+        self.catch_up_source(source)?;
         let before = self.sources.toward(source);
         let (old, new) = (self.owner_by_route(before), self.owner_by_route(to));
         if old != new {

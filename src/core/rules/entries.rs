@@ -17,6 +17,7 @@ impl Core {
     pub(in crate::core) fn insert_mfe(&mut self, mfe: Mfe) -> u32 {
         self.interfaces[mfe.iif].iif_users += 1;
         let id = self.mfes.insert(mfe);
+        self.mfes.beside_mut(id).known = self.unfinished.latest();
         self.by_source.insert(self.mfes[id].source_place(), ());
         self.list_on_iif(id);
         id
@@ -100,7 +101,7 @@ impl Core {
         self.unlist_on_iif(id);
         self.by_source.remove(self.mfes[id].source_place());
         let Some(mfe) = self.mfes.remove(id) else { return };
-        for oif in mfe.oifs.iter().filter(|oif| oif.is(Oif::FORCED | Oif::VETOED)) {
+        for oif in mfe.oifs.iter().filter(|oif| oif.is(Oif::MARKS)) {
             self.interfaces[oif.interface()].marked.remove(id);
         }
         self.interfaces[mfe.iif].iif_users -= 1;
@@ -116,6 +117,7 @@ impl Core {
         upstream: Ipv4Addr,
     ) -> Result<(), Error> {
         let slot = self.slot_of(client)?;
+        self.catch_up_entry_of(flow)?;
         let id = self.mfes.find(flow).ok_or(Error::NoSuchMfe(flow))?;
         if self.iif_owner(id) != Some(slot) {
             return Err(Error::NotIifOwner(flow));

@@ -6,6 +6,7 @@ use crate::core::state::mfe::{LIFETIME, Mfe, WRONG_IF_SEEN};
 use crate::core::state::outbox::Action;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::route_changes::Looked;
+use crate::core::state::unfinished::{Stage, What};
 use crate::core::state::{Core, Relook};
 use crate::error::Error;
 use crate::types::{Counters, IfKey, MOST_WAITING, Millis, Seconds, SourceGroup, mask_of};
@@ -71,6 +72,7 @@ impl Core {
         flow: SourceGroup,
         counted: Counters,
     ) -> Result<(), Error> {
+        self.catch_up_entry_of(flow)?;
         let Some(id) = self.mfes.find(flow).filter(|id| self.mfes[*id].deadline() <= now) else {
             return Ok(());
         };
@@ -134,6 +136,7 @@ impl Core {
             self.look_later(Relook::Flow { flow, rebuild });
             return Ok(());
         }
+        self.catch_up_entry_of(flow)?;
         let Some(id) = self.mfes.find(flow) else { return Ok(()) };
         let toward = route.and_then(|route| self.interfaces.resolve(route.interface));
         let mfe = &self.mfes[id];
@@ -240,6 +243,7 @@ impl Core {
         arrival: IfKey,
         packet: &[u8],
     ) -> Result<(), Error> {
+        self.catch_up_entry_of(flow)?;
         let Some(id) = self.mfes.find(flow).filter(|id| !self.mfes[*id].is(Mfe::UNRESOLVED)) else {
             return Ok(());
         };
@@ -288,6 +292,7 @@ impl Core {
         }
     }
 
+    /// The consequences begin at once.
     pub(in crate::core) fn set_up(
         &mut self,
         now: Millis,
@@ -295,25 +300,23 @@ impl Core {
         up: bool,
         cause: Option<u32>,
     ) -> Result<(), Error> {
-        let mut entries = Vec::new();
-        let of_iif = self.interfaces[id].iif_users as usize;
-        entries.try_reserve(self.interfaces[id].marked.len())?;
-        entries.extend(self.interfaces[id].marked.iter());
-        for of in self.interfaces[id].memberships.iter() {
-            for entry in self.mfes.covered(of) {
-                entries.try_reserve(1)?;
-                entries.push(entry);
+        self.finish_first(id, |_| true)?;
+        self.unfinished.reserve_one()?;
+        let most = self.portion;
+        let mut entries = self.interfaces[id].marked.len().min(most);
+        for of in self.interfaces[id].memberships.iter().take(most) {
+            if entries >= most {
+                break;
             }
+            entries += self.mfes.covered(of, of).take(most).count();
         }
-        entries.sort_unstable_by_key(|entry| self.mfes[*entry].flow());
-        entries.dedup();
-        self.reserve_refresh(&entries, id, 0)?;
-        self.plane.reserve(2 * entries.len() + of_iif)?;
+        let of_iif = (self.interfaces[id].iif_users as usize).min(most);
+        self.outbox.reserve(entries)?;
+        self.plane.reserve(2 * entries + of_iif)?;
         self.interfaces[id].up = up;
-        if !up {
-            self.delete_entries_of(id, true);
-        }
-        self.refresh_all(now, &entries, id, cause);
+        let begun = self.begin_unfinished(now, id, cause, What::Up(up), Stage::Incoming(0));
+        // What no memory is found for is done later.
+        let _ = self.portion(begun);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! Group memberships: joining and leaving (rules D1 to D6, D8).
 
 use crate::core::containers::slab::NONE;
+use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
 use crate::core::state::members::{Counted, Entry, Holder, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
+use crate::core::state::unfinished::{Stage, Update, What};
 use crate::core::state::{Core, Note};
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
@@ -16,6 +18,13 @@ pub enum Adding {
     Done,
     /// Nothing was done: the source is new, and its route was not looked up.
     RouteNeeded,
+}
+
+/// The entries that a change covers, as far as they are brought up to date at once.
+struct Part {
+    entries: Vec<u32>,
+    /// There are more, or more pending flows: all are left to portions.
+    is_large: bool,
 }
 
 impl Core {
@@ -64,27 +73,29 @@ impl Core {
         looked: Option<Looked>,
     ) -> Result<Adding, Error> {
         let (slot, interface, role) = self.check_add(client, of, key, flags)?;
+        self.catch_up_members(of)?;
         let new_source = flags.join && self.is_new_source(of);
         if new_source && looked.is_none() {
             return Ok(Adding::RouteNeeded);
         }
         let looked = looked.filter(|_| new_source);
         let entry = self.groups.find(of);
-        let covered = self.covered(of)?;
-        let result = self.reserve_add(of, entry, interface, &covered, slot, role);
-        let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
+        let owns = self.interfaces[interface].owner() == Some(slot);
+        let joins = flags.join && !entry.is_some_and(|id| self.groups[id].holds(interface, role));
+        let update =
+            Update { of, lifts: joins && owns, forces: (flags.forward && owns).then_some(true) };
+        let part = self.prepare(interface, &update)?;
+        let result = self.reserve_add(of, entry, interface, &part.entries, slot, role);
         if result.is_ok() {
-            if flags.join && !entry.is_some_and(|id| self.groups[id].holds(interface, role)) {
-                self.join(now, slot, role, of, entry, interface, looked, &covered);
+            if joins {
+                self.join(slot, role, of, entry, interface, looked);
             }
-            if flags.forward {
-                self.set_forced(now, slot, interface, &covered, true);
-                if self.interfaces[interface].owner() == Some(slot) {
-                    self.lift_vetoes_in_flows(of, key, slot);
-                }
+            if flags.forward && !owns {
+                self.note(Note::ForwardByIgmp(key));
             }
+            self.update_part(now, slot, interface, &update, &part);
         }
-        self.give_back(covered);
+        self.give_back(part.entries);
         result.map(|()| Adding::Done)
     }
 
@@ -104,30 +115,94 @@ impl Core {
         if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
             return Err(Error::IgmpDisabled(key));
         }
+        self.catch_up_members(of)?;
         let entry = self.groups.find(of);
         let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
-        let covered = self.covered(of)?;
-        let prunes = flags.forward && self.interfaces[interface].owner() == Some(slot);
-        let result = self.reserve_delete(entry, interface, &covered, slot, role);
-        let result = result.and_then(|()| self.reserve_marks(interface, &covered, flags));
-        let result =
-            result.and_then(|()| if prunes { self.reserve_prune_in_flows(of) } else { Ok(()) });
+        let owns = self.interfaces[interface].owner() == Some(slot);
+        let update = Update { of, lifts: false, forces: (flags.forward && owns).then_some(false) };
+        let part = self.prepare(interface, &update)?;
+        let result = self.reserve_delete(entry, interface, &part.entries, slot, role);
         if result.is_ok() {
             if flags.join
                 && let Some(id) = entry
             {
+                self.interfaces[interface].memberships.of_mut(role).remove(of);
                 self.leave(slot, role, id, interface, true);
             }
-            if flags.forward {
-                self.set_forced(now, slot, interface, &covered, false);
-                if prunes {
-                    self.prune_in_flows(of, interface, slot);
-                }
+            if flags.forward && !owns {
+                self.note(Note::ForwardByIgmp(key));
             }
-            self.refresh_all(now, &covered, interface, Some(slot));
+            self.update_part(now, slot, interface, &update, &part);
         }
-        self.give_back(covered);
+        self.give_back(part.entries);
         result
+    }
+
+    /// Finds what a change covers, with what unfinished changes still have to do there, and makes
+    /// room for it. Return the list with [`Self::give_back`].
+    #[inline]
+    fn prepare(&mut self, interface: u32, update: &Update) -> Result<Part, Error> {
+        self.finish_first(interface, |what| !matches!(what, What::Update(_)))?;
+        let (entries, rest) = self.covered(update.of, update.of, self.portion)?;
+        let mut part = Part { entries, is_large: rest.is_some() };
+        // Most often there is nothing to carry out first.
+        let nothing = self.unfinished.is_empty() && self.flows.len() == 0;
+        if nothing && !part.is_large && update.forces.is_none() {
+            return Ok(part);
+        }
+        let result = self.prepare_part(interface, update, &mut part);
+        if result.is_err() {
+            self.give_back(std::mem::take(&mut part.entries));
+        }
+        result.map(|()| part)
+    }
+
+    fn prepare_part(
+        &mut self,
+        interface: u32,
+        update: &Update,
+        part: &mut Part,
+    ) -> Result<(), Error> {
+        if update.changes_marks() && !part.is_large && self.flows.len() > 0 {
+            let rest = self.prepare_pending(update)?;
+            part.is_large = rest.is_some();
+        }
+        if part.is_large {
+            self.finish_first(interface, |_| true)?;
+            part.entries.clear();
+            return self.unfinished.reserve_one();
+        }
+        part.entries.iter().try_for_each(|id| self.catch_up(*id))?;
+        part.entries.retain(|id| self.mfes.by_number(*id).is_some());
+        self.reserve_marks(interface, part.entries.len(), update)
+    }
+
+    /// Brings entries up to date, or begins to.
+    #[inline]
+    fn update_part(
+        &mut self,
+        now: Millis,
+        slot: u32,
+        interface: u32,
+        update: &Update,
+        part: &Part,
+    ) {
+        if part.is_large {
+            let (what, stage) = (What::Update(*update), Stage::Entries(update.of));
+            let id = self.begin_unfinished(now, interface, Some(slot), what, stage);
+            // What no memory is found for is done later.
+            let _ = self.portion(id);
+            return;
+        }
+        for id in &part.entries {
+            // An entry before it in the list may have pushed it out.
+            if self.mfes.by_number(*id).is_some() {
+                self.update(now, *id, interface, Some(slot), update);
+            }
+        }
+        if update.changes_marks() && self.flows.len() > 0 {
+            self.update_all_pending(interface, slot, update);
+        }
     }
 
     fn reserve_add(
@@ -169,16 +244,16 @@ impl Core {
         self.reserve_refresh(covered, interface, alerts)
     }
 
-    fn reserve_marks(
+    /// Makes room for so many more marks of the interface's owner.
+    pub(in crate::core) fn reserve_marks(
         &mut self,
         interface: u32,
-        covered: &[u32],
-        flags: MembershipFlags,
+        entries: usize,
+        update: &Update,
     ) -> Result<(), Error> {
-        if flags.forward {
-            self.interfaces[interface].marked.reserve(covered.len())
-        } else {
-            Ok(())
+        match update.forces {
+            Some(_) => self.interfaces[interface].marked.reserve(entries),
+            None => Ok(()),
         }
     }
 
@@ -204,19 +279,15 @@ impl Core {
         1 + self.audience_among(Some(id), stays).size(self.client_count())
     }
 
-    /// Adds a membership that is not there, with its alerts, and brings the entries it covers up to
-    /// date (rule D4).
-    #[expect(clippy::too_many_arguments, reason = "one membership has that many sides")]
+    /// Adds a membership that is not there, with its alerts.
     fn join(
         &mut self,
-        now: Millis,
         slot: u32,
         role: Role,
         of: SourceGroup,
         entry: Option<u32>,
         interface: u32,
         looked: Option<Looked>,
-        covered: &[u32],
     ) {
         let id = entry.unwrap_or_else(|| self.insert_entry(of, looked));
         let entry = &mut self.groups[id];
@@ -240,14 +311,11 @@ impl Core {
             }
         }
         self.tell_local(interface, role, |interface| Action::LocalJoin { of, interface });
-        if self.interfaces[interface].owner() == Some(slot) {
-            self.lift_vetoes(of, covered, interface, slot);
-        }
-        self.refresh_all(now, covered, interface, Some(slot));
     }
 
-    /// Removes a membership, with its alerts. The caller brings the entries that it covers up to
-    /// date later, because the TRUE alerts of a call come before its FALSE ones (rule E4).
+    /// Removes a membership, with its alerts; the interface's list of them is the caller's. The caller
+    /// brings the entries that it covers up to date later, because the TRUE alerts of a call come
+    /// before its FALSE ones (rule E4).
     pub(in crate::core) fn leave(
         &mut self,
         slot: u32,
@@ -264,9 +332,7 @@ impl Core {
         if entry.holders[at].nobody() {
             entry.holders.remove(at);
         }
-        if self.interfaces[interface].memberships.of_mut(role).remove(of).is_some() {
-            self.memberships -= 1;
-        }
+        self.memberships -= 1;
         let mut last = false;
         if counts && let Ok(at) = entry.counts(slot) {
             entry.counted[at].interfaces -= 1;
@@ -327,7 +393,11 @@ impl Core {
 
     /// Whether a membership covers the flow on the interface (rule D6).
     pub(in crate::core) fn is_member(&self, flow: SourceGroup, interface: u32) -> bool {
-        self.entries_over(flow).any(|id| self.groups[id].place_of(interface).is_ok())
+        let ending = self.interfaces[interface].ending;
+        self.entries_over(flow).any(|id| {
+            let entry = &self.groups[id];
+            entry.place_of(interface).is_ok_and(|at| entry.holders[at].stays(ending))
+        })
     }
 
     /// The entries of `groups` that cover a flow.
@@ -340,18 +410,22 @@ impl Core {
         found.chain(self.everything)
     }
 
-    /// The forwarding entries that `of` covers. Return the list with [`Self::give_back`].
-    pub(in crate::core) fn covered(&mut self, of: SourceGroup) -> Result<Vec<u32>, Error> {
+    /// The forwarding entries that `of` covers, from a flow on, `max` at the most, and the flow to
+    /// go on with. Return the list with [`Self::give_back`].
+    pub(in crate::core) fn covered(
+        &mut self,
+        of: SourceGroup,
+        from: SourceGroup,
+        max: usize,
+    ) -> Result<(Vec<u32>, Option<SourceGroup>), Error> {
         let mut list = std::mem::take(&mut self.scratch);
-        for id in self.mfes.covered(of) {
-            if let Err(error) = list.try_reserve(1) {
-                list.clear();
-                self.scratch = list;
-                return Err(error.into());
+        match fill(&mut list, max, self.mfes.covered(of, from)) {
+            Ok(rest) => Ok((list, rest)),
+            Err(error) => {
+                self.give_back(list);
+                Err(error)
             }
-            list.push(id);
         }
-        Ok(list)
     }
 
     pub(in crate::core) fn give_back(&mut self, mut list: Vec<u32>) {
@@ -363,25 +437,6 @@ impl Core {
         self.scratch = list;
     }
 
-    /// FORWARD (rule D5): the owner's forced mark or veto on existing entries only.
-    fn set_forced(
-        &mut self,
-        now: Millis,
-        slot: u32,
-        interface: u32,
-        covered: &[u32],
-        forced: bool,
-    ) {
-        if self.interfaces[interface].owner() != Some(slot) {
-            self.note(Note::ForwardByIgmp(self.interfaces[interface].key));
-            return;
-        }
-        for id in covered {
-            self.mark(*id, interface, forced, !forced);
-        }
-        self.refresh_all(now, covered, interface, Some(slot));
-    }
-
     /// Tells the owner of an interface of IGMP's memberships there, as if they were new. A process that took the place of
     /// another one (rule P3) knows none of them, and IGMP does not add them again.
     pub fn retell_members(&mut self, client: ClientId, key: IfKey) -> Result<(), Error> {
@@ -390,6 +445,7 @@ impl Core {
         if self.interfaces[id].protocol != Some(slot) {
             return Ok(());
         }
+        self.finish_first(id, |what| matches!(what, What::Leave(_)))?;
         let list = self.memberships_of(id, Role::Igmp)?;
         self.outbox.reserve(list.len())?;
         for of in list {
@@ -399,11 +455,7 @@ impl Core {
     }
 
     /// The memberships of a role on an interface, in order.
-    pub(in crate::core) fn memberships_of(
-        &self,
-        interface: u32,
-        role: Role,
-    ) -> Result<Vec<SourceGroup>, Error> {
+    fn memberships_of(&self, interface: u32, role: Role) -> Result<Vec<SourceGroup>, Error> {
         let held = self.interfaces[interface].memberships.of(role);
         let mut list = Vec::new();
         list.try_reserve(held.len())?;

@@ -25,5 +25,6 @@ pub(crate) mod lifetime;
 pub(crate) mod membership;
 pub(crate) mod oifs;
 pub(crate) mod ownership;
+pub(crate) mod portions;
 pub(crate) mod read;
 pub(crate) mod registration;

@@ -1,6 +1,7 @@
 //! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
 //! non-empty (rules E4, E6).
 
+use crate::core::state::members::Holder;
 use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif, set_active};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
@@ -37,25 +38,15 @@ impl Core {
         self.plane.reserve(2 * entries.len())
     }
 
-    /// Brings one interface of several entries up to date; see [`Self::refresh`].
-    pub(in crate::core) fn refresh_all(
+    /// Puts an interface into the entry's list or takes it out, as rule D6 says, with E4's
+    /// alerts. `cause` is the client that causes the change, if a client does.
+    pub(in crate::core) fn refresh(
         &mut self,
         now: Millis,
-        entries: &[u32],
+        id: u32,
         interface: u32,
         cause: Option<u32>,
     ) {
-        for id in entries {
-            // An entry before it in the list may have pushed it out.
-            if self.mfes.by_number(*id).is_some() {
-                self.refresh(now, *id, interface, cause);
-            }
-        }
-    }
-
-    /// Puts an interface into the entry's list or takes it out, as rule D6 says, with E4's
-    /// alerts. `cause` is the client that causes the change, if a client does.
-    fn refresh(&mut self, now: Millis, id: u32, interface: u32, cause: Option<u32>) {
         let wanted = self.is_wanted(id, interface);
         if wanted == self.mfes[id].has_mark(interface, Oif::ACTIVE) {
             if self.is_barred(self.mfes[id].iif, interface) && self.is_asked_for(id, interface) {
@@ -99,14 +90,22 @@ impl Core {
         self.incoming_devices_barred && iif != interface && device(iif) == device(interface)
     }
 
+    /// The interfaces with a membership that covers a flow; one may come more than once.
+    fn members_of(&self, flow: SourceGroup) -> impl Iterator<Item = u32> + '_ {
+        let ends = !self.unfinished.is_empty();
+        let stays = move |holder: &&Holder| {
+            !ends || holder.stays(self.interfaces[holder.interface()].ending)
+        };
+        let holders = self.entries_over(flow).flat_map(|id| self.groups[id].holders.iter());
+        holders.filter(stays).map(|holder| holder.interface())
+    }
+
     /// Notes for the log that a new flow is wanted on an interface that cannot be an oif.
     pub(in crate::core) fn note_barred(&mut self, flow: SourceGroup, iif: u32) {
         if !self.incoming_devices_barred || flow.is_link_local() {
             return;
         }
-        let members = |id: u32| self.groups[id].interfaces();
-        let barred =
-            self.entries_over(flow).flat_map(members).find(|member| self.is_barred(iif, *member));
+        let barred = self.members_of(flow).find(|member| self.is_barred(iif, *member));
         if let Some(barred) = barred.map(|id| self.interfaces[id].key) {
             self.note(Note::SameDevice(flow, barred));
         }
@@ -213,37 +212,6 @@ impl Core {
         }
     }
 
-    /// Lifts the owner's vetoes because of its new membership (rule D6), also those of flows whose
-    /// questions are open.
-    pub(in crate::core) fn lift_vetoes(
-        &mut self,
-        of: SourceGroup,
-        covered: &[u32],
-        interface: u32,
-        owner: u32,
-    ) {
-        for id in covered {
-            if self.mfes[*id].has_mark(interface, Oif::VETOED) {
-                self.mark(*id, interface, self.mfes[*id].has_mark(interface, Oif::FORCED), false);
-            }
-        }
-        self.lift_vetoes_in_flows(of, self.interfaces[interface].key, owner);
-    }
-
-    /// Clears the marks that an interface's owner set, in pending flows too, and brings those
-    /// entries up to date. Room must have been reserved for a change of each.
-    pub(in crate::core) fn clear_marks(&mut self, now: Millis, interface: u32, cause: Option<u32>) {
-        self.interfaces.end_tenure(interface);
-        let marked = std::mem::take(&mut self.interfaces[interface].marked);
-        for id in marked.iter() {
-            // An entry before it in the list may have pushed it out.
-            if self.mfes.by_number(id).is_some() {
-                self.mark(id, interface, false, false);
-                self.refresh(now, id, interface, cause);
-            }
-        }
-    }
-
     /// Finds the interfaces that will be in a flow's list unless they are vetoed, in order: those
     /// with members, and those that are forced in `entry`. The list is empty before.
     pub(in crate::core) fn would_be_oifs(
@@ -261,10 +229,15 @@ impl Core {
             let usable = id != iif && interface.can_send() && !self.is_barred(iif, id);
             usable.then(|| WouldBe { owner: interface.owner(), key: interface.key, id })
         };
+        let ends = !self.unfinished.is_empty();
         for members in self.entries_over(flow) {
             let members = &self.groups[members];
             list.try_reserve(members.holders.len())?;
-            list.extend(members.interfaces().filter_map(usable));
+            let stays = |member: &&Holder| {
+                !ends || member.stays(self.interfaces[member.interface()].ending)
+            };
+            let members = members.holders.iter().filter(stays);
+            list.extend(members.map(|member| member.interface()).filter_map(usable));
         }
         if let Some(entry) = entry {
             let forced = self.mfes[entry].oifs.iter().filter(|oif| oif.is(Oif::FORCED));

@@ -2,10 +2,10 @@
 
 use crate::core::state::Core;
 use crate::core::state::interfaces::{Change, ChangeKind};
-use crate::core::state::members::Role;
-use crate::core::state::mfe::Mfe;
+use crate::core::state::members::{Holder, Role};
 use crate::core::state::outbox::Action;
 use crate::core::state::plane::Stale;
+use crate::core::state::unfinished::{Leave, Stage, What};
 
 use crate::core::containers::slab::NONE;
 use crate::core::state::Relook;
@@ -51,6 +51,7 @@ impl Core {
     }
 
     fn take_known(&mut self, now: Millis, slot: u32, id: u32) -> Result<Taking, Error> {
+        self.finish_first(id, |what| !matches!(what, What::Update(_)))?;
         if self.is_igmp(slot) {
             if !self.interfaces[id].up {
                 self.set_up(now, id, true, Some(slot))?;
@@ -69,7 +70,7 @@ impl Core {
         match self.interfaces[id].igmp {
             Some(igmp) => self.begin_change(id, igmp, ChangeKind::Take(slot)),
             None => {
-                self.commit(now, id, ChangeKind::Take(slot))?;
+                self.commit(now, id, ChangeKind::Take(slot), None)?;
                 Ok(Taking::Done)
             }
         }
@@ -80,6 +81,7 @@ impl Core {
         let slot = self.slot_of(client)?;
         let id = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
         let role = self.role_on(id, slot).ok_or(Error::NotOnInterface(key))?;
+        self.finish_first(id, |_| true)?;
         let interface = &self.interfaces[id];
         match (role, interface.igmp, interface.change) {
             (Role::Igmp, _, _) => {
@@ -92,8 +94,7 @@ impl Core {
                 self.begin_change(id, igmp, ChangeKind::Release(slot))
             }
             (Role::Protocol, None, None) => {
-                self.commit(now, id, ChangeKind::Release(slot))?;
-                self.left(id);
+                self.commit(now, id, ChangeKind::Release(slot), None)?;
                 Ok(Taking::Done)
             }
         }
@@ -146,21 +147,23 @@ impl Core {
         }
     }
 
-    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes.
-    pub fn disable_answered(&mut self, now: Millis, change: u32) {
-        self.complete(now, change);
+    /// IGMP's DISABLE callback has returned, or IGMP is gone: the ownership changes. Gives
+    /// [`Error::Again`], and is to be called again, where something else must be finished first.
+    pub fn disable_answered(&mut self, now: Millis, change: u32) -> Result<(), Error> {
+        self.complete(now, change)?;
         if let Some(known) = self.changes.get_mut(change) {
             known.answered = true;
             if known.seen {
                 self.changes.remove(change);
             }
         }
+        Ok(())
     }
 
     /// The outcome of a change, for the call that began it. A change that IGMP has not been told
     /// of yet, because IGMP is in a callback up the stack, is made now (decision 3).
     pub fn change_outcome(&mut self, now: Millis, change: u32) -> Result<(), Error> {
-        self.complete(now, change);
+        self.complete(now, change)?;
         let Some(known) = self.changes.get_mut(change) else { return Ok(()) };
         let outcome = known.outcome.clone().unwrap_or(Ok(()));
         known.seen = true;
@@ -172,189 +175,169 @@ impl Core {
 
     /// Makes a change that was not made yet, and enables IGMP again, whether the change succeeded
     /// or not.
-    fn complete(&mut self, now: Millis, change: u32) {
+    fn complete(&mut self, now: Millis, change: u32) -> Result<(), Error> {
         let Some(known) = self.changes.get(change).filter(|known| known.outcome.is_none()) else {
-            return;
+            return Ok(());
         };
         let (id, kind) = (known.interface, known.kind);
-        let outcome = self.commit(now, id, kind);
-        if let ChangeKind::Take(slot) = kind
-            && outcome.is_err()
-        {
-            self.leave_interface(slot, self.interfaces[id].key);
-        }
-        self.outbox.release();
-        self.interfaces[id].change = None;
         let enabled = self.interfaces[id].igmp;
-        if let Some(igmp) = enabled {
-            self.outbox.push(igmp, Action::EnableIgmp { interface: self.interfaces[id].key });
-        }
-        // A change that succeeded reserved the room.
-        if outcome.is_ok() || self.plane.reserve(1).is_ok() {
-            self.left(id);
-        } else {
-            self.interfaces.forget_unused(id);
+        let outcome = self.commit(now, id, kind, Some(change));
+        match outcome {
+            Ok(()) => {}
+            Err(Error::Again) => return outcome,
+            Err(_) => {
+                if let ChangeKind::Take(slot) = kind {
+                    self.leave_interface(slot, self.interfaces[id].key);
+                }
+                self.enable_igmp(id);
+                if self.plane.reserve(1).is_ok() {
+                    self.left(id);
+                } else {
+                    self.interfaces.forget_unused(id);
+                }
+            }
         }
         if let Some(known) = self.changes.get_mut(change) {
             known.enabled = enabled;
             known.outcome = Some(outcome);
         }
+        Ok(())
     }
 
-    /// Changes the routing protocol that owns an interface, with all consequences.
-    fn commit(&mut self, now: Millis, id: u32, kind: ChangeKind) -> Result<(), Error> {
-        let igmp = self.interfaces[id].igmp;
+    /// A change is over, and IGMP is enabled again. Room was set aside.
+    fn enable_igmp(&mut self, id: u32) {
+        self.outbox.release();
+        self.interfaces[id].change = None;
+        if let Some(igmp) = self.interfaces[id].igmp {
+            self.outbox.push(igmp, Action::EnableIgmp { interface: self.interfaces[id].key });
+        }
+    }
+
+    /// Changes the routing protocol that owns an interface. The consequences begin.
+    fn commit(
+        &mut self,
+        now: Millis,
+        id: u32,
+        kind: ChangeKind,
+        change: Option<u32>,
+    ) -> Result<(), Error> {
+        let (protocol, igmp) = (self.interfaces[id].protocol, self.interfaces[id].igmp);
+        let leave = Leave {
+            former: [protocol, igmp],
+            // IGMP's memberships counted for D7 if IGMP was the owner (rule D9, decision 4).
+            ends: [matches!(kind, ChangeKind::Release(_)), igmp.is_some()],
+            tells_owner: false,
+            deletes: Some(matches!(kind, ChangeKind::Release(_))),
+            ends_marks: true,
+            kind,
+            change,
+        };
         self.relook.try_reserve(1)?;
-        match kind {
+        self.prepare_leave(id, &leave)?;
+        let slot = match kind {
             ChangeKind::Take(slot) => {
-                let leaving = self.prepare_leave(id, &[(Role::Igmp, igmp)])?;
-                if let Some(igmp) = igmp {
-                    // They counted for D7, because IGMP was the owner (rule D9, decision 4).
-                    self.leave_all(id, igmp, Role::Igmp, &leaving[0], false);
-                }
-                self.delete_entries_of(id, false);
-                self.delete_refused_at(self.interfaces[id].key);
-                self.refresh_left(now, id, slot, &leaving[0]);
-                self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = Some(slot);
-                // This changes no entry's list: memberships and marks on the interface ended above.
-                self.interfaces[id].up = true;
                 self.enter_interface(slot, self.interfaces[id].key);
                 self.owner_came(id);
+                slot
             }
             ChangeKind::Release(slot) => {
-                let roles = [(Role::Protocol, Some(slot)), (Role::Igmp, igmp)];
-                let leaving = self.prepare_leave(id, &roles)?;
-                self.leave_all(id, slot, Role::Protocol, &leaving[0], false);
-                if let Some(igmp) = igmp {
-                    self.leave_all(id, igmp, Role::Igmp, &leaving[1], false);
-                }
-                self.delete_entries_of(id, true);
-                self.delete_refused_at(self.interfaces[id].key);
-                self.refresh_left(now, id, slot, &leaving[0]);
-                self.refresh_left(now, id, slot, &leaving[1]);
-                self.clear_marks(now, id, Some(slot));
                 self.interfaces[id].protocol = None;
-                self.leave_interface(slot, self.interfaces[id].key);
                 if igmp.is_some() {
                     self.owner_came(id);
                 }
+                slot
             }
-        }
+        };
+        self.begin_leave(now, id, slot, leave);
         Ok(())
     }
 
     fn release_igmp(&mut self, now: Millis, id: u32, slot: u32) -> Result<(), Error> {
-        let leaving = self.prepare_leave(id, &[(Role::Igmp, Some(slot))])?;
-        self.leave_all(id, slot, Role::Igmp, &leaving[0], true);
-        let alone = self.interfaces[id].protocol.is_none();
-        if alone {
-            self.delete_entries_of(id, true);
-            self.delete_refused_at(self.interfaces[id].key);
-        }
-        self.refresh_left(now, id, slot, &leaving[0]);
-        if alone {
-            self.clear_marks(now, id, Some(slot));
-        }
+        let protocol = self.interfaces[id].protocol;
+        let alone = protocol.is_none();
+        let leave = Leave {
+            former: [protocol, Some(slot)],
+            ends: [false, true],
+            tells_owner: true,
+            deletes: alone.then_some(true),
+            ends_marks: alone,
+            kind: ChangeKind::Release(slot),
+            change: None,
+        };
+        self.prepare_leave(id, &leave)?;
         self.interfaces[id].igmp = None;
         self.interfaces[id].igmp_disabled = false;
-        self.leave_interface(slot, self.interfaces[id].key);
-        self.left(id);
+        self.begin_leave(now, id, slot, leave);
         Ok(())
     }
 
-    /// Collects the memberships that end, role after role, and makes room for all consequences.
-    fn prepare_leave(
-        &mut self,
-        id: u32,
-        roles: &[(Role, Option<u32>)],
-    ) -> Result<[Vec<SourceGroup>; 2], Error> {
-        let mut leaving = [Vec::new(), Vec::new()];
+    /// Makes room for a change of ownership and for the first portion of its consequences.
+    fn prepare_leave(&mut self, id: u32, leave: &Leave) -> Result<(), Error> {
+        self.finish_first(id, |_| true)?;
+        self.unfinished.reserve_one()?;
         let (mut alerts, mut entries, mut gone) = (0, 0, None);
-        for (list, (role, slot)) in leaving.iter_mut().zip(roles) {
-            let Some(slot) = slot else { continue };
-            *list = self.memberships_of(id, *role)?;
-            for of in list.iter() {
-                if let Some(entry) = self.groups.find(*of) {
-                    alerts += self.alerts_of_leave(entry, id, (*slot, *role), gone);
+        for role in [Role::Protocol, Role::Igmp] {
+            let its = self.interfaces[id].memberships.of(role).from(SourceGroup::ALL);
+            let (true, Some(slot)) = (leave.ends[role as usize], leave.former[role as usize])
+            else {
+                continue;
+            };
+            for (of, ()) in its {
+                if alerts + entries >= self.portion {
+                    break;
                 }
-                entries += self.mfes.covered(*of).count();
+                if let Some(entry) = self.groups.find(of) {
+                    alerts += 1 + self.alerts_of_leave(entry, id, (slot, role), gone);
+                }
+                entries += self.mfes.covered(of, of).take(self.portion).count();
             }
-            gone = Some(*slot);
+            gone = Some(slot);
         }
-        let marked = self.interfaces[id].marked.len();
+        let marked = self.interfaces[id].marked.len().min(self.portion);
         let key = self.interfaces[id].key;
-        let at_it = self.waiting_at.from((key, 0)).take_while(|((at, _), ())| *at == key).count();
-        let of_iif = self.interfaces[id].iif_users as usize + at_it;
+        let at_it = self.waiting_at.from((key, 0)).take_while(|((at, _), ())| *at == key);
+        let of_iif = self.interfaces[id].iif_users as usize + at_it.take(self.portion).count();
+        let of_iif = of_iif.min(self.portion);
         self.outbox.reserve(alerts + entries + marked)?;
-        self.plane.reserve(2 * (entries + marked) + of_iif + 1)?;
-        // Room in the list that `covered` uses, for one membership at a time.
-        self.scratch.try_reserve(entries)?;
-        Ok(leaving)
+        self.plane.reserve(2 * (entries + marked) + of_iif + 1)
     }
 
-    /// Ends memberships, with D7's and D9's alerts.
-    fn leave_all(
-        &mut self,
-        id: u32,
-        slot: u32,
-        role: Role,
-        leaving: &[SourceGroup],
-        tell_local: bool,
-    ) {
-        for of in leaving {
-            if let Some(entry) = self.groups.find(*of) {
-                self.leave(slot, role, entry, id, tell_local);
+    /// The ownership of an interface has changed: what hung on it begins to go. Room must have been
+    /// reserved.
+    fn begin_leave(&mut self, now: Millis, id: u32, cause: u32, leave: Leave) {
+        for role in [Role::Protocol, Role::Igmp] {
+            if leave.ends[role as usize] {
+                self.interfaces[id].ending |= Holder::bit(role);
             }
         }
+        if leave.ends_marks {
+            self.interfaces.end_tenure(id);
+        }
+        let (what, stage) = (What::Leave(leave), Stage::Incoming(0));
+        let begun = self.begin_unfinished(now, id, Some(cause), what, stage);
+        // What no memory is found for is done later.
+        let _ = self.portion(begun);
     }
 
-    /// Brings the entries that memberships covered up to date, with E4's alerts: the FALSE alerts
-    /// of a call come after all its TRUE ones.
-    fn refresh_left(&mut self, now: Millis, id: u32, cause: u32, left: &[SourceGroup]) {
-        for of in left {
-            // Room for the list was reserved.
-            if let Ok(covered) = self.covered(*of) {
-                self.refresh_all(now, &covered, id, Some(cause));
-                self.give_back(covered);
+    /// All consequences of a change of ownership were carried out. Room for one change of the plane
+    /// must have been reserved.
+    pub(in crate::core) fn end_leave(&mut self, id: u32, leave: &Leave) {
+        for role in [Role::Protocol, Role::Igmp] {
+            if leave.ends[role as usize] {
+                self.interfaces[id].memberships.clear(role);
             }
         }
-    }
-
-    /// Deletes the entries whose iif it is, because the interface's owner goes, and those that it
-    /// refused; with `released` also those that have no owner toward their source (decision 37).
-    /// Room must have been reserved.
-    pub(in crate::core) fn delete_entries_of(&mut self, id: u32, released: bool) {
-        // Together with its last entry, an interface that nobody is on is forgotten.
-        let key = self.interfaces[id].key;
-        let resolved = |core: &Self| core.interfaces.get(id)?.incoming.next_from(0);
-        while let Some((entry, ())) = resolved(self) {
-            self.delete_mfe(entry);
+        self.interfaces[id].ending = 0;
+        match leave.kind {
+            // This changes no entry's list: memberships and marks on the interface have ended.
+            ChangeKind::Take(_) => self.interfaces[id].up = true,
+            ChangeKind::Release(slot) => self.leave_interface(slot, self.interfaces[id].key),
         }
-        let mut from = 0;
-        while let Some(((iif, entry), ())) = self.waiting.next_from((key, from))
-            && iif == key
-        {
-            if released || self.mfes[entry].is(Mfe::REFUSED) {
-                self.delete_mfe(entry);
-            }
-            from = entry + 1;
+        if leave.change.is_some() {
+            self.enable_igmp(id);
         }
-    }
-
-    /// Deletes the flows that the interface's owner, who goes, refused because they came in on it
-    /// (rule E5). Room must have been reserved.
-    fn delete_refused_at(&mut self, key: IfKey) {
-        let mut from = 0;
-        while let Some(((arrival, entry), ())) = self.waiting_at.next_from((key, from))
-            && arrival == key
-        {
-            let mfe = &self.mfes[entry];
-            if mfe.is(Mfe::REFUSED) && mfe.is(Mfe::ROUTELESS) {
-                self.delete_mfe(entry);
-            }
-            from = entry + 1;
-        }
+        self.left(id);
     }
 
     /// Has the entries without an owner looked at again (rule E5). Room must have been reserved.

@@ -3,7 +3,7 @@
 use crate::core::state::Core;
 use crate::core::state::interfaces::Interface;
 use crate::core::state::limits::Limits;
-use crate::core::state::members::Role;
+use crate::core::state::members::{Holder, Role};
 use crate::core::state::mfe::Mfe;
 use crate::core::state::record::{Counted, MfeRecord, OifRecord};
 use crate::error::Error;
@@ -314,6 +314,9 @@ impl Core {
                 let first = if of == from { number } else { 0 };
                 let members = self.groups[id].members_from(first);
                 members.map(move |(interface, role)| (of, interface, role))
+            })
+            .filter(|(_, interface, role)| {
+                self.interfaces[*interface].ending & Holder::bit(*role) == 0
             })
             .map(|(of, interface, role)| ((of, interface, role == Role::Igmp), role))
             .filter(move |(place, _)| after.is_none_or(|after| *place > after))

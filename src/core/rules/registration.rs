@@ -25,8 +25,9 @@ impl Core {
     }
 
     /// Whether a client may deregister (rule B2).
-    pub fn may_deregister(&self, id: ClientId) -> Result<(), Error> {
+    pub fn may_deregister(&mut self, id: ClientId) -> Result<(), Error> {
         self.slot_of(id)?;
+        self.finish_what_caused(id.slot)?;
         match self.some_interface_of(id.slot) {
             Some(interface) => Err(Error::StillOwns(interface)),
             None => Ok(()),

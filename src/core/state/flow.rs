@@ -2,6 +2,7 @@
 
 use crate::core::containers::table::Keyed;
 use crate::core::state::packet::PacketHead;
+use crate::core::state::unfinished::Known;
 use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::fmt;
@@ -54,6 +55,8 @@ pub(in crate::core) struct Flow {
     pub(in crate::core) outdated: bool,
     /// Memory ran out for one of its questions.
     pub(in crate::core) starved: bool,
+    /// The last unfinished change that it knows of.
+    pub(in crate::core) known: Known,
     /// A packet that came after the entry that is built anew was deleted. Its flow begins when the
     /// open questions are answered. `head` is this packet's then.
     pub(in crate::core) came: Option<Came>,

@@ -40,6 +40,7 @@ pub(in crate::core) struct Change {
 #[derive(Default)]
 pub struct NumberSet {
     numbers: HashTable<u32>,
+    layout: u32,
     hasher: DefaultHashBuilder,
 }
 
@@ -47,6 +48,9 @@ impl NumberSet {
     /// Makes room for the next `n` inserts.
     pub fn reserve(&mut self, n: usize) -> Result<(), Error> {
         let hasher = &self.hasher;
+        if n > self.numbers.capacity() - self.numbers.len() {
+            self.layout = self.layout.wrapping_add(1);
+        }
         Ok(self.numbers.try_reserve(n, |id| hasher.hash_one(id))?)
     }
 
@@ -70,9 +74,20 @@ impl NumberSet {
         self.numbers.len()
     }
 
-    /// The numbers, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.numbers.iter().copied().inspect(|_| step())
+    /// How many places there are, of which some hold a number.
+    pub fn places(&self) -> usize {
+        self.numbers.num_buckets()
+    }
+
+    /// The number in a place, if there is one. It stays there as long as the layout is the same.
+    pub fn at(&self, place: usize) -> Option<u32> {
+        step();
+        self.numbers.get_bucket(place).copied()
+    }
+
+    /// Changes where numbers may stand elsewhere.
+    pub const fn layout(&self) -> u32 {
+        self.layout
     }
 }
 
@@ -94,14 +109,19 @@ impl Memberships {
         &mut self.0[role as usize]
     }
 
-    /// How many there are.
-    pub const fn len(&self) -> usize {
-        self.0[0].len() + self.0[1].len()
+    /// Forgets those of one role.
+    pub(in crate::core) fn clear(&mut self, role: Role) {
+        self.0[role as usize] = OrderedMap::new();
     }
 
     /// What they are for; what both roles have comes twice.
     pub fn iter(&self) -> impl Iterator<Item = SourceGroup> + '_ {
         self.0.iter().flat_map(|role| role.from(SourceGroup::ALL)).map(|(of, ())| of)
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.0[0].len() + self.0[1].len()
     }
 }
 
@@ -122,6 +142,10 @@ pub struct Interface {
     pub tenure: u64,
     /// Packets can enter and leave.
     pub up: bool,
+    /// The roles whose memberships here end with an unfinished change, as bits of a [`Holder`].
+    pub ending: u32,
+    /// How many unfinished changes concern it.
+    pub unfinished: u32,
     /// The memberships here.
     pub memberships: Memberships,
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
@@ -151,7 +175,7 @@ impl Interface {
 
     /// Whether anybody is on it or about to be. (IGMP may leave while it is told of a new owner.)
     pub const fn is_kept(&self) -> bool {
-        self.in_use() || self.change.is_some()
+        self.in_use() || self.change.is_some() || self.unfinished > 0
     }
 }
 
@@ -229,6 +253,8 @@ impl Interfaces {
             change: None,
             tenure: self.last_tenure,
             up: true,
+            ending: 0,
+            unfinished: 0,
             memberships: Memberships::new(),
             marked: NumberSet::default(),
             incoming: OrderedMap::new(),

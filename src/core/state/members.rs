@@ -28,11 +28,16 @@ impl Holder {
         self.0 >> 8
     }
 
-    const fn bit(role: Role) -> u32 {
+    pub(in crate::core) const fn bit(role: Role) -> u32 {
         match role {
             Role::Protocol => 1,
             Role::Igmp => 2,
         }
+    }
+
+    /// Whether somebody stays where the memberships of these roles, as bits, end.
+    pub(in crate::core) const fn stays(self, ending: u32) -> bool {
+        self.0 & 0xff & !ending != 0
     }
 
     pub(in crate::core) const fn has(self, role: Role) -> bool {
@@ -93,11 +98,6 @@ impl Entry {
     /// Its key: (S,G), (*,G) or (*,*).
     pub(in crate::core) const fn of(&self) -> SourceGroup {
         self.of.get()
-    }
-
-    /// The interfaces that have members.
-    pub(in crate::core) fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.holders.iter().map(|holder| holder.interface())
     }
 
     /// Interfaces with members, and who they are, from the interface with this number on.

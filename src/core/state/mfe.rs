@@ -3,6 +3,7 @@
 use crate::core::containers::slab::NONE;
 use crate::core::containers::table::{Key, Keyed, Table};
 use crate::core::state::outbox::LifetimeAsk;
+use crate::core::state::unfinished::Known;
 use crate::types::{Counters, Millis, Route, Seconds, SourceGroup, Stamp, mask_of};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
@@ -45,6 +46,8 @@ impl Oif {
     pub const FORCED: u32 = 2;
     /// Its owner refused it at creation, or deleted it with FORWARD.
     pub const VETOED: u32 = 4;
+    /// What its owner said about it.
+    pub const MARKS: u32 = Self::FORCED | Self::VETOED;
     /// It joined the list after the entry was last programmed: its base is not known yet.
     pub const JOINING: u32 = 8;
     /// It joined the list and is being added in the plane now; then its base will be known.
@@ -104,6 +107,8 @@ pub(in crate::core) struct BesideMfe {
     pub wrong_if_at: u32,
     pub wheel: Links,
     pub negative: Links,
+    /// The last unfinished change that it knows of.
+    pub known: Known,
 }
 
 impl Keyed for Mfe {
@@ -369,7 +374,7 @@ mod tests {
     #[test]
     fn entries_stay_small() {
         assert_eq!(Slab::<Mfe>::PLACE, 64, "one cache line");
-        assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 24);
+        assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 28);
         assert_eq!(Slab::<Entry>::PLACE, 56);
     }
 }

@@ -12,6 +12,7 @@
 //! | `packet` | what is kept of packets while clients are asked about them |
 //! | `outbox`, `plane` | what clients and the forwarding plane must do |
 //! | `route_changes` | whether the answer to a look-up still holds |
+//! | `unfinished` | changes of which not everything is carried out |
 //! | `record` | what readers see |
 
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod plane;
 pub mod record;
 pub(crate) mod route_changes;
 pub(crate) mod sources;
+pub(crate) mod unfinished;
 pub(crate) mod wheel;
 
 use crate::core::containers::ordered::OrderedMap;
@@ -47,6 +49,7 @@ use plane::Plane;
 use sources::Sources;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use unfinished::{AllUnfinished, PORTION};
 use wheel::Wheel;
 
 /// Something that the core noticed and the log should tell.
@@ -169,6 +172,10 @@ pub struct Core {
     pub relook: VecDeque<Due>,
     pub(in crate::core) route_changes: route_changes::RouteChanges,
     pub(in crate::core) notes: smallvec::SmallVec<[Note; 4]>,
+    /// Changes of which not everything is carried out.
+    pub(in crate::core) unfinished: AllUnfinished,
+    /// How much of them is carried out at a time.
+    pub(in crate::core) portion: usize,
     /// A list of numbers that is empty between calls; it is kept so that its memory is reused.
     pub(in crate::core) scratch: Vec<u32>,
 }
@@ -209,6 +216,8 @@ impl Core {
             relook: VecDeque::new(),
             route_changes: route_changes::RouteChanges::new(),
             notes: smallvec::SmallVec::new(),
+            unfinished: AllUnfinished::new(),
+            portion: PORTION,
             scratch: Vec::new(),
         }
     }

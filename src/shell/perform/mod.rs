@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod portions;
 mod program;
 mod question;
 
@@ -38,6 +39,7 @@ const MOST_DISPATCHED: u32 = 256;
 pub(crate) enum Work {
     Note(Note),
     Program(Plane),
+    Portion(u64),
     Look(Due),
     /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
     /// large.
@@ -74,7 +76,7 @@ impl<C: Callbacks> Mgm<C> {
     pub(crate) fn ask_core<R>(
         &'static self,
         call: &mut Call,
-        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
+        ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let (now, mut next) = (self.now(), None);
         let (result, work) =
@@ -89,13 +91,17 @@ impl<C: Callbacks> Mgm<C> {
         &'static self,
         call: &mut Call,
         now: Millis,
-        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
+        mut ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
         then: impl FnOnce(&mut Running<C>, &mut Call) -> T,
     ) -> Result<(Result<R, Error>, T), Error> {
-        let mut state = self.lock();
-        let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
-        let result = running.ask(call, now, ask);
-        Ok((result, then(running, call)))
+        loop {
+            let mut state = self.lock();
+            let running = state.running_in(call.epoch).ok_or(Error::NotRunning)?;
+            let result = running.ask(call, now, &mut ask);
+            if !matches!(result, Err(Error::Again)) {
+                return Ok((result, then(running, call)));
+            }
+        }
     }
 
     /// Does what is to be done, as far as this thread is responsible for it.
@@ -121,6 +127,7 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Nothing => break,
                 Work::Note(note) => self.tell(&note),
                 Work::Program(plane) => self.program(call, &plane),
+                Work::Portion(id) => self.portion(call, id),
                 Work::Look(due) => self.look(call, due),
                 Work::Ask => {
                     if let Some(ask) = next {
@@ -150,31 +157,36 @@ impl<C: Callbacks> Mgm<C> {
             Some(ask) if ask.question.wants_answer() => self.now(),
             _ => Millis::default(),
         };
-        let mut state = self.lock();
-        let Some(running) = state.running_in(call.epoch) else {
-            // MgmHostStop waits until this thread calls no client any more.
-            if let Some(slot) = call.lane.take() {
-                match state.whole() {
-                    Some(run) if run.epoch == call.epoch => {
-                        run.delivery.stop_running(slot, &run.core.outbox);
+        loop {
+            let mut state = self.lock();
+            let Some(running) = state.running_in(call.epoch) else {
+                // MgmHostStop waits until this thread calls no client any more.
+                if let Some(slot) = call.lane.take() {
+                    match state.whole() {
+                        Some(run) if run.epoch == call.epoch => {
+                            run.delivery.stop_running(slot, &run.core.outbox);
+                        }
+                        _ => state.waits.returned(call.epoch, slot),
                     }
-                    _ => state.waits.returned(call.epoch, slot),
+                    drop(state);
+                    self.wake_all();
                 }
-                drop(state);
-                self.wake_all();
+                return Work::Nothing;
+            };
+            if let Some(ask) = asked {
+                running.begin_asking(call, ask.job);
+                let answered = ask.question.answer(&mut running.core, now, ask.slot);
+                #[cfg(feature = "fault-injection")]
+                crate::shell::fault::point("answer");
+                running.post(call);
+                if matches!(answered, Err(Error::Again)) {
+                    continue;
+                }
+                running.delivery.performed(ask.slot, ask.job);
+                *asked = None;
             }
-            return Work::Nothing;
-        };
-        if let Some(ask) = asked {
-            running.begin_asking(call, ask.job);
-            ask.question.answer(&mut running.core, now, ask.slot);
-            #[cfg(feature = "fault-injection")]
-            crate::shell::fault::point("answer");
-            running.post(call);
-            running.delivery.performed(ask.slot, ask.job);
-            *asked = None;
+            return running.choose(call, asked);
         }
-        running.choose(call, asked)
     }
 
     /// Ends a call. A call from outside any callback waits for what it caused (rule A7).
@@ -429,6 +441,7 @@ impl<C: Callbacks> Running<C> {
             added_before: 0,
             lane: None,
             kept: None,
+            carries: None,
             favours: 0,
             dispatches: None,
             ended: false,
@@ -440,7 +453,7 @@ impl<C: Callbacks> Running<C> {
         &mut self,
         call: &mut Call,
         now: Millis,
-        ask: impl FnOnce(&mut Core, Millis) -> Result<R, Error>,
+        ask: &mut impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.begin_asking(call, call.job);
         let result = ask(&mut self.core, now);
@@ -466,6 +479,7 @@ impl<C: Callbacks> Running<C> {
                 self.core.left_out(merged);
             }
         }
+        self.count_unfinished(call);
         for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
             due.counted = true;
             self.delivery.count(due.job);
@@ -498,12 +512,19 @@ impl<C: Callbacks> Running<C> {
                 programming: self.programming.clone(),
             });
         }
+        let begun = self.to_carry_on(call, false);
+        if let Some(id) = begun
+            && !self.is_crowded(call)
+        {
+            return Work::Portion(id);
+        }
         if let Some(due) = self.core.relook.pop_front() {
             return Work::Look(due);
         }
         if call.here.inside_forwarder {
             context::leave_over();
-            return Work::Nothing;
+            let begun = begun.or_else(|| self.to_carry_on(call, true));
+            return begun.map_or(Work::Nothing, Work::Portion);
         }
         while let Some(slot) = self.lane_for(call) {
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
@@ -519,6 +540,9 @@ impl<C: Callbacks> Running<C> {
             if self.delivery.stop_running(slot, &self.core.outbox) {
                 self.core.free_client_slot(slot);
             }
+        }
+        if let Some(id) = begun.or_else(|| self.to_carry_on(call, true)) {
+            return Work::Portion(id);
         }
         if call.last && call.owns_job && self.delivery.open_actions(call.job) == 0 {
             self.delivery.end_job(call.job);

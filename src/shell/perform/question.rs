@@ -4,6 +4,7 @@
 
 use crate::core::state::outbox::{Action, LifetimeAsk, Node};
 use crate::core::{Core, PacketHead};
+use crate::error::Error;
 use crate::shell::call::Call;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::shell::manager::{Mgm, Running};
@@ -120,8 +121,14 @@ impl Question {
         }
     }
 
-    /// Gives the answer to the core.
-    pub(super) fn answer(&mut self, core: &mut Core, now: Millis, client: u32) {
+    /// Gives the answer to the core. Gives [`Error::Again`], and is to be called again, where
+    /// something else must be finished first.
+    pub(super) fn answer(
+        &mut self,
+        core: &mut Core,
+        now: Millis,
+        client: u32,
+    ) -> Result<(), Error> {
         match self {
             Self::Rpf { id, answer, head, .. } => {
                 core.give_back_head(*id, std::mem::take(head));
@@ -134,9 +141,10 @@ impl Question {
                 core.creation_answered(now, *id, client, out);
             }
             Self::Prune { of, asks, timeout, .. } => core.prune_answered(now, *of, *asks, *timeout),
-            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change),
+            Self::DisableIgmp { change, .. } => core.disable_answered(now, *change)?,
             _ => {}
         }
+        Ok(())
     }
 }
 
@@ -167,26 +175,35 @@ impl fmt::Display for Question {
 impl<C: Callbacks> Mgm<C> {
     /// Answers the questions that wait for a client that goes, for the jobs that caused them.
     pub(crate) fn answer_orphans(&'static self, call: &mut Call, client: ClientId) {
-        let now = self.now();
-        let answer_next = |running: &mut Running<C>, call: &mut Call| {
-            let node = running.delivery.take_orphan(client.slot, &mut running.core.outbox)?;
+        let (now, mut orphan) = (self.now(), None);
+        let mut answer_next = |running: &mut Running<C>, call: &mut Call| {
+            if orphan.is_none() {
+                orphan = running.delivery.take_orphan(client.slot, &mut running.core.outbox);
+            }
+            let node = orphan.as_ref()?;
             running.begin_asking(call, node.job);
-            answer_orphan(&mut running.core, now, &node);
+            let answered = answer_orphan(&mut running.core, now, node);
             running.post(call);
-            running.delivery.done(node.job);
+            if answered != Err(Error::Again) {
+                running.delivery.done(node.job);
+                orphan = None;
+            }
             Some(())
         };
-        while let Ok(Some(())) = self.with_in(call.epoch, |running| answer_next(running, call)) {}
+        while let Ok(Some(())) = self.with_in(call.epoch, |running| answer_next(running, call)) {
+            self.carry_on_begun(call);
+        }
     }
 }
 
 /// Answers for a client that has gone.
-fn answer_orphan(core: &mut Core, now: Millis, node: &Node) {
+fn answer_orphan(core: &mut Core, now: Millis, node: &Node) -> Result<(), Error> {
     match node.action {
         Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
         Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
         Action::WrongIf { header, .. } => drop(core.take_header(header)),
-        Action::DisableIgmp { change, .. } => core.disable_answered(now, change),
+        Action::DisableIgmp { change, .. } => core.disable_answered(now, change)?,
         _ => {}
     }
+    Ok(())
 }

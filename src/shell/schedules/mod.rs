@@ -11,6 +11,7 @@
 mod client;
 mod delivery;
 mod ends;
+mod portions;
 mod routes;
 
 use crate::core::state::record::Rest;
@@ -33,10 +34,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 /// Tries a test under many schedules: random ones, and schedules with a few switches of threads at
 /// chosen moments (PCT), which find other bugs.
 fn explore(test: impl Fn() + Clone + Send + Sync + 'static) {
+    explore_some(400, test);
+}
+
+/// The same under so many schedules of each kind, unless MGM_SCHEDULES says otherwise.
+fn explore_some(count: u64, test: impl Fn() + Clone + Send + Sync + 'static) {
     let number = |name, default| {
         std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
     };
-    let (count, seed) = (number("MGM_SCHEDULES", 400), number("MGM_SCHEDULES_SEED", 1));
+    let (count, seed) = (number("MGM_SCHEDULES", count), number("MGM_SCHEDULES_SEED", 1));
     let mut config = Config::new();
     config.stack_size = 256 * 1024;
     let random = RandomScheduler::new_from_seed(seed, count as usize);

@@ -81,6 +81,7 @@ impl Core {
         packet: Option<&[u8]>,
         looked: Option<Looked>,
     ) -> Result<Admission, Error> {
+        self.catch_up_entry_of(flow)?;
         if self.mfes.find(flow).is_some() {
             self.plane.reserve(1)?;
             self.plane.push(Stale::entry(flow));

@@ -18,7 +18,12 @@ use smallvec::SmallVec;
 impl Core {
     /// All questions are answered: the entry is made or built anew.
     pub(in crate::core) fn install(&mut self, now: Millis, id: u32) {
-        let Flow { flow, iif, rebuild, .. } = self.flows[id];
+        let flow = self.flows[id].flow;
+        let caught_up = self.catch_up_entry_of(flow).and_then(|()| self.catch_up_pending(id));
+        if caught_up.is_err() {
+            return self.drop_flow(now, id);
+        }
+        let Flow { iif, rebuild, .. } = self.flows[id];
         let entry = if rebuild { self.mfes.find(flow) } else { None };
         if rebuild && entry.is_none() {
             return self.begin_after(now, id);

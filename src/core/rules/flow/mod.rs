@@ -19,6 +19,7 @@ use crate::core::state::mfe::by_source;
 use crate::core::state::outbox::Action;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::plane::Stale;
+use crate::core::state::unfinished::{Known, Update};
 use crate::error::Error;
 use crate::types::{IfKey, Millis, OutInterface, Route, RpfAnswer, SourceGroup};
 use smallvec::SmallVec;
@@ -106,6 +107,7 @@ impl Core {
             refused: false,
             outdated: false,
             starved: false,
+            known: self.unfinished.latest(),
             came: None,
         });
         self.count_question(owner.slot, true);
@@ -182,6 +184,7 @@ impl Core {
 
     /// Puts the creation questions (rule E3). False: the flow is refused.
     fn ask_creation(&mut self, id: u32) -> Result<bool, Error> {
+        self.catch_up_entry_of(self.flows[id].flow)?;
         let pending = &self.flows[id];
         let entry = if pending.rebuild { self.mfes.find(pending.flow) } else { None };
         let (flow, rebuild) = (pending.flow, pending.rebuild);
@@ -267,6 +270,7 @@ impl Core {
         answer: &[OutInterface],
     ) {
         self.count_question(client, false);
+        self.flows[id].starved |= self.catch_up_pending(id).is_err();
         let (interfaces, pending) = (&self.interfaces, &mut self.flows[id]);
         let first = pending.asked.partition_point(|asked| asked.owner < client);
         let its = pending.asked[first..].iter_mut().take_while(|asked| asked.owner == client);
@@ -284,49 +288,83 @@ impl Core {
     }
 
     /// The number of the first pending flow under `of`, from one on.
-    fn pending_under(&self, of: SourceGroup, from: Option<SourceGroup>) -> Option<u32> {
+    pub(in crate::core) fn pending_under(
+        &self,
+        of: SourceGroup,
+        from: Option<SourceGroup>,
+    ) -> Option<u32> {
         let (flow, id) = self.flows.next_from(from?)?;
         of.covers(flow).then_some(id)
     }
 
-    /// Makes room for [`Self::prune_in_flows`].
-    pub(in crate::core) fn reserve_prune_in_flows(&mut self, of: SourceGroup) -> Result<(), Error> {
-        let mut from = Some(of);
-        while let Some(id) = self.pending_under(of, from) {
-            let pending = &mut self.flows[id];
-            pending.asked.try_reserve(1)?;
-            from = pending.flow.next();
-        }
-        Ok(())
+    /// Whose flow a pending one is.
+    pub(in crate::core) fn pending_flow(&self, id: u32) -> SourceGroup {
+        self.flows[id].flow
     }
 
-    /// The owner of an interface deletes with FORWARD, which counts as a veto in the pending flows
-    /// under `of` (rules D5, D6; decision 38). Room must have been reserved.
-    pub(in crate::core) fn prune_in_flows(&mut self, of: SourceGroup, interface: u32, owner: u32) {
-        let Interface { key, tenure, .. } = self.interfaces[interface];
-        let mut from = Some(of);
-        while let Some(id) = self.pending_under(of, from) {
-            let pending = &mut self.flows[id];
-            pending.prune(interface, key, owner, tenure);
-            from = pending.flow.next();
-        }
+    /// Whether an unfinished change is news to a pending flow.
+    pub(in crate::core) fn pending_knows(&self, id: u32) -> Known {
+        self.flows[id].known
     }
 
-    /// Lifts the vetoes of an interface in the pending flows under `of`, because its owner has a
-    /// new membership or added with FORWARD (rules D5, D6; decision 38).
-    pub(in crate::core) fn lift_vetoes_in_flows(
+    pub(in crate::core) fn set_pending_knows(&mut self, id: u32, known: Known) {
+        self.flows[id].known = known;
+    }
+
+    /// Carries out on the pending flows that a change covers what unfinished ones still have to do,
+    /// and makes room for it. Gives the flow to go on with where there are many.
+    pub(in crate::core) fn prepare_pending(
         &mut self,
-        of: SourceGroup,
-        interface: IfKey,
-        owner: u32,
-    ) {
-        let mut from = Some(of);
-        while let Some(id) = self.pending_under(of, from) {
-            let pending = &mut self.flows[id];
-            if let Ok(at) = pending.place_of(owner, interface) {
-                pending.asked[at].vetoed = None;
+        update: &Update,
+    ) -> Result<Option<SourceGroup>, Error> {
+        let (mut from, mut left) = (Some(update.of), self.portion);
+        while let Some(id) = self.pending_under(update.of, from) {
+            let flow = self.flows[id].flow;
+            if left == 0 {
+                return Ok(Some(flow));
             }
-            from = pending.flow.next();
+            left -= 1;
+            self.catch_up_pending(id)?;
+            self.reserve_pending(id)?;
+            from = flow.next();
+        }
+        Ok(None)
+    }
+
+    pub(in crate::core) fn reserve_pending(&mut self, id: u32) -> Result<(), Error> {
+        Ok(self.flows[id].asked.try_reserve(1)?)
+    }
+
+    /// Brings the pending flows that a change covers up to date. Room must have been reserved.
+    pub(in crate::core) fn update_all_pending(
+        &mut self,
+        interface: u32,
+        owner: u32,
+        update: &Update,
+    ) {
+        let mut from = Some(update.of);
+        while let Some(id) = self.pending_under(update.of, from) {
+            self.update_pending(id, interface, owner, update);
+            from = self.flows[id].flow.next();
+        }
+    }
+
+    /// What the owner of an interface says about it counts for a pending flow. Deleting with FORWARD
+    /// is a veto; adding with FORWARD, or a new covering membership, lifts it (rules D5, D6). Room
+    /// must have been reserved.
+    pub(in crate::core) fn update_pending(
+        &mut self,
+        id: u32,
+        interface: u32,
+        owner: u32,
+        update: &Update,
+    ) {
+        let Interface { key, tenure, .. } = self.interfaces[interface];
+        let pending = &mut self.flows[id];
+        if update.forces == Some(false) {
+            pending.prune(interface, key, owner, tenure);
+        } else if let Ok(at) = pending.place_of(owner, key) {
+            pending.asked[at].vetoed = None;
         }
     }
 
