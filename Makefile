@@ -89,6 +89,7 @@ $(BUILD)/bin/mgm-igmp: $(wildcard protocols/igmp/*.c)
 $(BUILD)/bin/mgm-static: $(wildcard protocols/static/*.c)
 $(BUILD)/bin/mgm-proxy: $(wildcard protocols/proxy/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_igmp: $(IGMP_WITHOUT_MAIN)
+$(BUILD)/bin/protocol_unit_proxy: protocols/proxy/host.c protocols/proxy/wants.c protocols/igmp/packet.c
 $(BUILD)/bin/mgm-pim: $(wildcard protocols/pim/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c
 $(BUILD)/bin/protocol_unit_pim: protocols/tests/unit_pim.c protocols/tests/pim_sim.h $(PIM_MACHINES) protocols/common/net.c protocols/common/log.c $(PROTOCOL_HEADERS) | lib

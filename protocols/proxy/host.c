@@ -31,6 +31,7 @@ typedef struct host_group {
 
 static iface *upstream;
 static int reports = -1;
+static host_send *send_report;
 static bool active;
 static timer report_changes, answer_all, v1_querier, v2_querier;
 static host_group *changes;
@@ -140,7 +141,7 @@ static size_t message_size; /* of the report that is being put together; 0: none
 static void send_to(uint32_t to, const uint8_t *octets, size_t size)
 {
     static log_limit limit;
-    if (!raw_send(reports, upstream, 0, to, octets, size))
+    if (!send_report(reports, upstream, 0, to, octets, size))
         log_limited(&limit, LEVEL_WARN, "%s: sending a report: %s", upstream->name, strerror(errno));
 }
 
@@ -440,11 +441,11 @@ void host_want(uint32_t group, bool any, const uint32_t *sources, unsigned count
 
 /* ---- start and end ---------------------------------------------------------------------------------------------- */
 
-void host_start(iface *on)
+void host_start(iface *on, int fd, host_send *send)
 {
     upstream = on;
-    if ((reports = raw_socket(IPPROTO_IGMP, true)) < 0)
-        die("raw IGMP socket (it needs CAP_NET_RAW): %s", strerror(errno));
+    reports = fd;
+    send_report = send;
     timer_init(&report_changes, changes_now, NULL);
     timer_init(&answer_all, answer_for_all, NULL);
     timer_init(&v1_querier, old_querier_is_gone, NULL);

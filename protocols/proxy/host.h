@@ -16,8 +16,10 @@ typedef struct host_settings {
 
 extern host_settings host_settings_used;
 
-/* The interface is `on`; it reports whenever that is up and has an address. */
-void host_start(iface *on);
+/* The interface is `on`; it reports whenever that is up and has an address. Reports go through `send` (raw_send of
+ * common/net.h, or a test's own) to the socket `fd`. */
+typedef bool host_send(int fd, const iface *i, uint32_t source, uint32_t to, const uint8_t *data, size_t size);
+void host_start(iface *on, int fd, host_send *send);
 void host_changed(void);   /* the interface is not as it was */
 void host_leave_all(void); /* at the end: tells the querier */
 

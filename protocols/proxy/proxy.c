@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOLD_MS = 20000, CHECK_MS = 60000, SOON_MS = 200, SWEEP_MS = 30000, MAX_SENT_UP = 65536 };
+enum { HOLD_MS = 20000, HOLD_AFTER_MS = 5000, CHECK_MS = 60000, SOON_MS = 200, SWEEP_MS = 30000, MAX_SENT_UP = 65536 };
 
 prefix_rule *proxy_sources;
 static iface *upstream, *downstream[MAX_SLOTS];
@@ -240,6 +240,8 @@ static void registered(void)
     for (size_t n = 0; n < row_count; n++)
         others(rows[n].dwSourceAddr, rows[n].dwGroupAddr, true, false);
     timer_set(&check, CHECK_MS);
+    if (hold_over.set)
+        timer_set(&hold_over, HOLD_AFTER_MS); /* IGMP is back as soon as this client is */
 }
 
 /* ---- interfaces ------------------------------------------------------------------------------------------------------------ */
@@ -364,6 +366,7 @@ void proxy_downstream(iface *i)
 void proxy_start(DWORD component)
 {
     static iface_listener listener = {.went = went, .changed = changed, .came = changed};
+    int reports;
     timer_init(&hold_over, hold_ends, NULL);
     timer_init(&check, check_now, NULL);
     timer_init(&sweep, sweep_now, NULL);
@@ -372,7 +375,9 @@ void proxy_start(DWORD component)
     if ((heard = packet_socket(IPPROTO_IGMP)) < 0)
         die("packet socket (it needs CAP_NET_RAW): %s", strerror(errno));
     loop_watch(heard, packets_came, NULL);
-    host_start(upstream);
+    if ((reports = raw_socket(IPPROTO_IGMP, true)) < 0)
+        die("raw IGMP socket (it needs CAP_NET_RAW): %s", strerror(errno));
+    host_start(upstream, reports, raw_send);
     client_start(&me);
     iface_listen(&listener);
 }

@@ -21,13 +21,14 @@ if ! { echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n)
 fi
 
 # The sources of a target: its protocol's without main.c, and those that all share; without those that a line "without:" of the
-# target itself names.
+# target itself names, and with those that a line "with:" names.
 sources_of() {
     local source without
     without=" main.c $(sed -n 's/^ \* without: //p' "protocols/tests/fuzz_$1.c") "
     for source in protocols/"$1"/*.c protocols/common/*.c; do
         [ "${without#* "${source##*/}" }" != "$without" ] || printf '%s\n' "$source"
     done
+    sed -n 's/^ \* with: \(.*[^ ]\) \*\/$/\1/p' "protocols/tests/fuzz_$1.c"
 }
 
 TARGETS=$(for file in protocols/tests/fuzz_*.c; do basename "$file" .c; done | sed 's/^fuzz_//')

@@ -91,6 +91,10 @@ members_of_three_versions() {
     must "at its end it leaves" given_up 239.1.1.1
     now "nothing is left in the kernel" kernel_is_empty
     decodes_cleanly wire
+    ! command -v tshark >/dev/null || for n in 1 2 3; do # RFC 3376: as often as the robustness variable says
+        [ "$(tshark_finds wire "igmp.type == 0x22 && igmp.record_type == 4 && igmp.maddr == 239.1.1.$n")" -ge 2 ] ||
+            wrong "a change is reported twice"
+    done
     ends r1
 }
 
@@ -297,6 +301,33 @@ killed_under_mgmd() {
     ends r1
 }
 
+# The group manager ends and another begins: upstream nothing is given up meanwhile.
+group_manager_restarted() {
+    router_upstream 3
+    start_mgmd rtr
+    proxy
+    # shellcheck disable=SC2086
+    protocol igmp rtr mgm-igmp $TIMES to-rcv1 to-rcv2 to-rcv3
+    receivers rcv1
+    join rcv1 239.1.1.1
+    must "forwarded" hears rcv1 10.1.0.2 239.1.1.1
+    finish mgmd KILL
+    must "it is missed" log_has proxy "the group manager has gone"
+    must "everything goes with it" kernel_is_empty
+    start_mgmd rtr
+    must "it is there again" lines_are proxy "proxy: is on to-rcv1" 2
+    must "and IGMP on it" lines_are igmp "IGMP: is on to-rcv1" 2
+    packet 10.1.0.2 239.1.1.1
+    must "forwarded again" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    now "upstream nobody heard of it" lines_are r1 "nobody wants 239.1.1.1" 0
+    leave rcv1 239.1.1.1
+    must "but a leave is a leave, in the end" wait_for 10 given_up 239.1.1.1
+    ends igmp
+    ends proxy
+    unset MGM_HOST
+    ends r1
+}
+
 upstream_comes_and_goes() {
     router_upstream 3
     ip -n rtr link del uplink
@@ -318,5 +349,6 @@ upstream_comes_and_goes() {
 }
 
 TESTS="members_of_three_versions several_sources old_queriers_upstream zapping sources_downstream foreign_sources excluded_sources
-    not_the_querier killed_alone killed_under_mgmd upstream_comes_and_goes"
+    not_the_querier killed_alone killed_under_mgmd upstream_comes_and_goes
+    group_manager_restarted"
 run_tests "mgm-proxy's topologies" "$TESTS" "$@"

@@ -1,0 +1,282 @@
+/* The proxy without a network: what the host side reports (RFC 3376 sections 5 and 7.2), and how wants are merged (RFC 4605).
+ * Ends with "N passed, N failed". */
+#include "../common/log.h"
+#include "../common/loop.h"
+#include "../common/net.h"
+#include "../common/options.h"
+#include "../proxy/host.h"
+#include "../proxy/wants.h"
+#include "unit.h"
+#include <arpa/inet.h>
+
+static char said[8192]; /* the records and messages that were sent: "TO_EX G" and so on, with a space behind each */
+static unsigned packets, longest;
+
+static uint32_t ip(const char *text)
+{
+    uint32_t address = 0;
+    CHECK(parse_address(text, &address));
+    return address;
+}
+
+static void say(const char *word, uint32_t group, const uint8_t *sources, unsigned count)
+{
+    size_t at = strlen(said);
+    if (at + 100 > sizeof said)
+        return;
+    at += (size_t)sprintf(said + at, "%s %u", word, sources == NULL && count ? 0 : ((const uint8_t *)&group)[3]);
+    for (unsigned n = 0; n < count && at + 20 < sizeof said; n++)
+        at += (size_t)sprintf(said + at, "%c%u", n ? ',' : '/', sources[4 * n + 3]);
+    strcat(said, " ");
+}
+
+static bool sent(int fd, const iface *i, uint32_t source, uint32_t to, const uint8_t *data, size_t size)
+{
+    static const char *const types[] = {"", "IS_IN", "IS_EX", "TO_IN", "TO_EX", "ALLOW", "BLOCK"};
+    igmp_message m;
+    igmp_record r;
+    (void)fd, (void)i, (void)source;
+    packets++;
+    if (size > longest)
+        longest = (unsigned)size;
+    CHECK(igmp_parse(data, size, &m) == NULL);
+    if (m.type == IGMP_V3_REPORT) {
+        CHECK(to == ip("224.0.0.22"));
+        while (igmp_next_record(&m, &r))
+            say(types[r.type], r.group, r.sources, r.count);
+    } else {
+        CHECK(to == (m.type == IGMP_V2_LEAVE ? ip("224.0.0.2") : m.group));
+        say(m.type == IGMP_V2_LEAVE ? "LEAVE" : m.type == IGMP_V2_REPORT ? "V2" : "V1", m.group, NULL, 0);
+    }
+    return true;
+}
+
+static void ends(void *with)
+{
+    (void)with;
+    loop_end(0);
+}
+
+/* Lets the time pass that changes and answers take. */
+static void pass(unsigned ms)
+{
+    static timer t;
+    timer_init(&t, ends, NULL);
+    timer_set(&t, ms);
+    loop_run();
+}
+
+/* Until nothing more is said, however slow the machine is. */
+static void quiet(void)
+{
+    size_t length;
+    unsigned before;
+    do {
+        length = strlen(said), before = packets;
+        pass(60);
+    } while (strlen(said) != length || packets != before);
+}
+
+static void said_is(const char *expected, int line)
+{
+    quiet();
+    if (strcmp(said, expected) != 0) {
+        printf("    line %d: \"%s\" instead of \"%s\"\n", line, said, expected);
+        unit_wrong++;
+    }
+    said[0] = 0;
+}
+#define SAID(expected) said_is(expected, __LINE__)
+
+static void want(const char *group, bool any, const char *digits)
+{
+    uint32_t sources[16];
+    unsigned count = 0;
+    for (; *digits != 0; digits++) {
+        char address[16];
+        sprintf(address, "10.0.0.%c", *digits);
+        sources[count++] = ip(address);
+    }
+    host_want(ip(group), any, sources, count);
+}
+
+static void query(unsigned version, const char *group, const char *digits)
+{
+    uint8_t sources[64];
+    igmp_message m = {.type = IGMP_QUERY, .version = version, .group = ip(group), .max_response_ms = 20, .sources = sources};
+    for (; *digits != 0; digits++) {
+        char address[16];
+        sprintf(address, "10.0.0.%c", *digits);
+        put_address(sources + 4 * m.count++, ip(address));
+    }
+    host_heard(&m);
+}
+
+/* ---- the host side ---- */
+
+static void changes_are_reported_twice(void)
+{
+    want("239.1.1.1", true, ""), SAID("TO_EX 1 TO_EX 1 ");
+    want("239.1.1.1", true, ""), SAID("");
+    want("239.1.1.1", false, "2"), SAID("TO_IN 1/2 TO_IN 1/2 ");
+    want("239.1.1.1", false, "23"), SAID("ALLOW 1/3 ALLOW 1/3 ");
+    want("239.1.1.1", false, "3"), SAID("BLOCK 1/2 BLOCK 1/2 ");
+    want("239.1.1.1", false, "4"), SAID("ALLOW 1/4 BLOCK 1/3 ALLOW 1/4 BLOCK 1/3 ");
+    want("239.1.1.1", true, "4"), SAID("TO_EX 1 TO_EX 1 ");
+    want("239.1.1.1", false, ""), SAID("TO_IN 1 TO_IN 1 ");
+    want("239.1.1.2", false, "1"), SAID("ALLOW 2/1 ALLOW 2/1 ");
+    want("239.1.1.2", false, ""), SAID("BLOCK 2/1 BLOCK 2/1 ");
+}
+
+static void what_changes_at_once_is_said_at_once(void)
+{
+    unsigned before = packets;
+    want("239.1.1.1", true, ""), want("239.1.1.1", false, ""), want("239.1.1.1", true, "");
+    for (int n = 3; n < 9; n++) {
+        char group[16];
+        sprintf(group, "239.1.1.%d", n);
+        want(group, true, "");
+    }
+    quiet();
+    CHECK(packets == before + 2);
+    said[0] = 0;
+    for (int n = 1; n < 9; n++) {
+        char group[16];
+        sprintf(group, "239.1.1.%d", n);
+        want(group, false, "");
+    }
+    quiet();
+    said[0] = 0;
+}
+
+static void queries_are_answered(void)
+{
+    want("239.1.1.1", true, ""), want("239.1.1.2", false, "12");
+    quiet(), said[0] = 0;
+    query(3, "239.1.1.1", ""), SAID("IS_EX 1 ");
+    query(3, "239.1.1.2", "");
+    quiet();
+    CHECK(strcmp(said, "IS_IN 2/1,2 ") == 0 || strcmp(said, "IS_IN 2/2,1 ") == 0);
+    said[0] = 0;
+    query(3, "239.1.1.2", "23"), SAID("IS_IN 2/2 ");
+    query(3, "239.1.1.2", "3"), SAID("");
+    query(3, "239.1.1.9", ""), SAID("");
+    query(3, "0.0.0.0", "");
+    quiet();
+    CHECK(strstr(said, "IS_EX 1 ") != NULL && strstr(said, "IS_IN 2/") != NULL);
+    said[0] = 0;
+    want("239.1.1.1", false, ""), want("239.1.1.2", false, "");
+    quiet(), said[0] = 0;
+    query(3, "0.0.0.0", ""), SAID("");
+}
+
+static void records_fill_packets_and_no_more(void)
+{
+    unsigned before;
+    for (unsigned n = 0; n < 1000; n++)
+        host_want(htonl(0xef020000 + n), true, NULL, 0);
+    quiet();
+    before = packets, longest = 0;
+    query(3, "0.0.0.0", "");
+    quiet();
+    CHECK(packets - before == 6 && longest <= 1476); /* 183 records each */
+    for (unsigned n = 0; n < 1000; n++)
+        host_want(htonl(0xef020000 + n), false, NULL, 0);
+    quiet(), said[0] = 0;
+}
+
+static void a_link_that_comes_back_is_told_everything(iface *i)
+{
+    want("239.1.1.1", true, ""), SAID("TO_EX 1 TO_EX 1 ");
+    i->up = false, host_changed();
+    want("239.1.1.2", true, ""), SAID("");
+    i->up = true, host_changed();
+    quiet();
+    CHECK(strstr(said, "TO_EX 1 ") != NULL && strstr(said, "TO_EX 2 ") != NULL);
+    said[0] = 0;
+    want("239.1.1.1", false, ""), want("239.1.1.2", false, "");
+    quiet(), said[0] = 0;
+}
+
+static void older_queriers(void)
+{
+    want("239.1.1.1", false, "12"), quiet(), said[0] = 0;
+    query(2, "0.0.0.0", ""), SAID("V2 1 ");
+    query(2, "239.1.1.1", ""), SAID("V2 1 ");
+    want("239.1.1.2", true, ""), SAID("V2 2 V2 2 ");
+    want("239.1.1.2", false, ""), SAID("LEAVE 2 ");
+    query(1, "0.0.0.0", ""), SAID("V1 1 ");
+    want("239.1.1.1", false, ""), SAID("");
+}
+
+static void another_host_s_answer_is_enough_in_version_2(void)
+{
+    igmp_message report = {.type = IGMP_V2_REPORT, .group = ip("239.1.1.1")};
+    want("239.1.1.1", true, ""), quiet(), said[0] = 0;
+    query(2, "239.1.1.1", "");
+    host_heard(&report), SAID("");
+    want("239.1.1.1", false, ""), quiet(), said[0] = 0;
+}
+
+/* ---- wants ---- */
+
+static bool nothing_is_listed(uint32_t source, uint32_t group)
+{
+    (void)source, (void)group;
+    return false;
+}
+
+static void wants_are_merged(void)
+{
+    uint32_t g = ip("239.1.1.1"), s = ip("10.0.0.7");
+    wants_local(0, s, g, true), SAID("ALLOW 1/7 ALLOW 1/7 ");
+    wants_local(1, s, g, true), SAID("");
+    wants_local(0, s, g, false), SAID("");
+    wants_local(1, 0, g, true), SAID("TO_EX 1 TO_EX 1 ");
+    wants_others(0, g, true, true), SAID("");
+    wants_local(1, 0, g, false), SAID("");
+    wants_others(0, g, false, true), SAID("TO_IN 1/7 TO_IN 1/7 ");
+    wants_local(0, 0, g, false), SAID(""); /* was not there */
+    wants_no_slot(0), SAID("");
+    wants_no_slot(1), SAID("BLOCK 1/7 BLOCK 1/7 ");
+}
+
+static void what_was_read_from_the_list_is_looked_at_again(void)
+{
+    uint32_t g = ip("239.1.1.1");
+    wants_others(0, g, true, false), SAID("TO_EX 1 TO_EX 1 ");
+    CHECK(wants_uncertain());
+    wants_check(nothing_is_listed), SAID("TO_IN 1 TO_IN 1 ");
+    wants_others(0, g, true, false), wants_others(0, g, true, true);
+    CHECK(!wants_uncertain());
+    quiet(), said[0] = 0;
+    wants_check(nothing_is_listed), SAID("");
+    wants_hold(true), wants_no_others(), SAID("");
+    wants_hold(false), SAID("TO_IN 1 TO_IN 1 ");
+    CHECK(!wants_uncertain());
+}
+
+static iface *up;
+static void a_link_that_comes_back(void) { a_link_that_comes_back_is_told_everything(up); }
+
+int main(void)
+{
+    log_level = LEVEL_OFF;
+    host_settings_used.unsolicited_interval_ms = 20;
+    up = iface_named("uplink");
+    up->index = 1;
+    up->up = true;
+    up->mtu = 1500;
+    up->address = ip("10.9.0.2");
+    host_start(up, -1, sent);
+    RUN(changes_are_reported_twice);
+    RUN(what_changes_at_once_is_said_at_once);
+    RUN(queries_are_answered);
+    RUN(records_fill_packets_and_no_more);
+    RUN(a_link_that_comes_back);
+    RUN(wants_are_merged);
+    RUN(what_was_read_from_the_list_is_looked_at_again);
+    RUN(older_queriers); /* last: an older querier is remembered for minutes */
+    RUN(another_host_s_answer_is_enough_in_version_2);
+    return unit_end();
+}
