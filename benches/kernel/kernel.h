@@ -17,6 +17,8 @@
 #define SOURCE (0x0a010000u + 16 * count)
 #define MAX_OUT 3
 
+/* ---- common.c ---- */
+
 void fatal(const char *what);
 #define MUST(call)                                                                                 \
     do {                                                                                           \
