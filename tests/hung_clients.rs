@@ -1,8 +1,9 @@
 //! A client that does not come out of a callback holds up nobody else: other clients hear their
 //! alerts, calls return, reads work (rules A6 and A7).
 
+use mgm::error::Error;
 use mgm::forwarder::memory::{MemoryConfig, MemoryForwarder};
-use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
+use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Received, Upcalls};
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
@@ -403,8 +404,8 @@ impl Forwarder for Refusing {
     fn flush(&self) {
         self.plane.flush();
     }
-    fn as_memory(&self) -> Option<&MemoryForwarder> {
-        Some(&self.plane)
+    fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+        self.plane.receive(arrival, bytes)
     }
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
         self.plane.counters(flow)

@@ -1,12 +1,12 @@
 //! The memory forwarder: a forwarding plane inside the process.
 //!
-//! Packets come in through [`MemoryForwarder::receive`] and leave through the host's transmit
+//! Packets come in through [`Forwarder::receive`] and leave through the host's transmit
 //! function. Up to four packets of a flow without an entry wait for it, as in Linux.
 
 #![forbid(unsafe_code)]
 
-use super::packet::{self, Packet, Unforwardable};
-use super::{CountsEach, EntryChange, Forwarder, ForwarderError, Upcalls};
+use super::packet::{self, Unforwardable};
+use super::{CountsEach, EntryChange, Forwarder, ForwarderError, Received, Upcalls};
 use crate::core::state::record::OifRecord;
 use crate::error::Error;
 use crate::sys::sync::Mutex;
@@ -97,16 +97,6 @@ enum Verdict {
     NoEntry,
 }
 
-/// What happened to a packet that came in.
-pub enum Received<'a> {
-    /// It was forwarded or dropped.
-    Done,
-    /// There is no entry for it: it waits.
-    NoEntry(Packet<'a>),
-    /// Its entry has another iif: it was dropped.
-    WrongInterface(Packet<'a>),
-}
-
 /// The forwarding plane inside the process.
 pub struct MemoryForwarder {
     config: MemoryConfig,
@@ -129,51 +119,6 @@ impl MemoryForwarder {
     /// Packets dropped because they were malformed or must not be forwarded.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
-    }
-
-    /// Handles a packet that came in. When this returns it was forwarded, dropped, or waits for its
-    /// flow's entry. The caller reports it to the core, because it can report a failure too.
-    pub fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
-        let packet = match packet::parse(bytes) {
-            Ok(Ok(packet)) => packet,
-            Ok(Err(reason)) => {
-                self.dropped.fetch_add(1, Relaxed);
-                if let Unforwardable::Ttl(flow) = reason {
-                    self.plane.lock().expired(arrival, flow);
-                }
-                return Ok(Received::Done);
-            }
-            Err(reason) => {
-                self.dropped.fetch_add(1, Relaxed);
-                return Err(Error::BadPacket { size: bytes.len(), reason });
-            }
-        };
-        // This comes before anything is counted, because it can fail (rule A4).
-        let copy = packet.copy()?;
-        let verdict = {
-            let mut plane = self.plane.lock();
-            let verdict = plane.judge(arrival, packet.flow, copy.len(), false);
-            if matches!(verdict, Verdict::NoEntry) {
-                plane.hold(arrival, packet.flow, copy)?;
-                return Ok(Received::NoEntry(packet));
-            }
-            verdict
-        };
-        Ok(match verdict {
-            Verdict::Forward(oifs) => {
-                self.transmit(packet.flow, copy, packet.header_len(), oifs);
-                Received::Done
-            }
-            Verdict::WrongInterface => Received::WrongInterface(packet),
-            Verdict::NoEntry => Received::NoEntry(packet),
-        })
-    }
-
-    /// Takes back the count of a packet on the wrong interface that could not be reported.
-    pub fn uncount_wrong_interface(&self, flow: SourceGroup) {
-        if let Some(entry) = self.plane.lock().entries.get_mut(&flow) {
-            entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_sub(1);
-        }
     }
 
     /// Sends a packet out of these interfaces of its entry, and out of those that follow them.
@@ -364,8 +309,46 @@ impl Forwarder for MemoryForwarder {
         }
     }
 
-    fn as_memory(&self) -> Option<&MemoryForwarder> {
-        Some(self)
+    fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+        let packet = match packet::parse(bytes) {
+            Ok(Ok(packet)) => packet,
+            Ok(Err(reason)) => {
+                self.dropped.fetch_add(1, Relaxed);
+                if let Unforwardable::Ttl(flow) = reason {
+                    self.plane.lock().expired(arrival, flow);
+                }
+                return Ok(Received::Done);
+            }
+            Err(reason) => {
+                self.dropped.fetch_add(1, Relaxed);
+                return Err(Error::BadPacket { size: bytes.len(), reason });
+            }
+        };
+        // This comes before anything is counted, because it can fail (rule A4).
+        let copy = packet.copy()?;
+        let verdict = {
+            let mut plane = self.plane.lock();
+            let verdict = plane.judge(arrival, packet.flow, copy.len(), false);
+            if matches!(verdict, Verdict::NoEntry) {
+                plane.hold(arrival, packet.flow, copy)?;
+                return Ok(Received::NoEntry(packet));
+            }
+            verdict
+        };
+        Ok(match verdict {
+            Verdict::Forward(oifs) => {
+                self.transmit(packet.flow, copy, packet.header_len(), oifs);
+                Received::Done
+            }
+            Verdict::WrongInterface => Received::WrongInterface(packet),
+            Verdict::NoEntry => Received::NoEntry(packet),
+        })
+    }
+
+    fn uncount_wrong_interface(&self, flow: SourceGroup) {
+        if let Some(entry) = self.plane.lock().entries.get_mut(&flow) {
+            entry.counters.wrong_interface = entry.counters.wrong_interface.wrapping_sub(1);
+        }
     }
 
     fn counts_each(&self) -> Option<&dyn CountsEach> {

@@ -18,7 +18,9 @@ pub use crate::error::ForwarderError;
 pub use crate::sys::pool::{Duty, Next, Pool, Short, Turn, calling};
 
 use crate::core::state::record::OifRecord;
+use crate::error::Error;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
+use packet::Packet;
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -39,6 +41,18 @@ pub struct EntryChange<'a> {
     pub flow: SourceGroup,
     /// The state that the entry is to have; it is added or replaced in place. None: it is deleted.
     pub state: Option<EntryState<'a>>,
+}
+
+/// What happened to a packet that came in.
+pub enum Received<'a> {
+    /// It was forwarded or dropped.
+    Done,
+    /// There is no entry for it: it waits.
+    NoEntry(Packet<'a>),
+    /// Its entry has another iif: it was dropped.
+    WrongInterface(Packet<'a>),
+    /// One of these two; forwarding it is up to the plane.
+    Reported(Packet<'a>),
 }
 
 /// The duties of a forwarding plane.
@@ -108,10 +122,22 @@ pub trait Forwarder: Send + Sync {
         true
     }
 
-    /// The memory forwarder, if it is that.
-    fn as_memory(&self) -> Option<&memory::MemoryForwarder> {
-        None
+    /// Handles a packet that the host says came in. When this returns it was forwarded, dropped, or
+    /// waits for its flow's entry. The caller reports it to the core, because it can report a failure
+    /// too.
+    fn receive<'a>(&self, _arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+        if !self.takes_packets() {
+            return Err(Error::OtherForwarder("the memory and custom forwarders"));
+        }
+        match packet::parse(bytes) {
+            Ok(Ok(packet)) => Ok(Received::Reported(packet)),
+            Ok(Err(_)) => Ok(Received::Done),
+            Err(reason) => Err(Error::BadPacket { size: bytes.len(), reason }),
+        }
     }
+
+    /// Takes back the count of a packet on the wrong interface that could not be reported.
+    fn uncount_wrong_interface(&self, _flow: SourceGroup) {}
 
     /// Whether entries may be there that an earlier program left and that the group manager has not been
     /// told of.

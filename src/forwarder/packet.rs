@@ -86,9 +86,14 @@ impl Packet<'_> {
 /// Changes a parsed packet as a router does: decrements the TTL and corrects the header checksum.
 pub fn age(bytes: &mut [u8], header_len: usize) {
     bytes[8] -= 1;
-    bytes[10..12].fill(0);
-    let sum = checksum(&bytes[..header_len]);
-    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    correct_checksum(&mut bytes[..header_len]);
+}
+
+/// Makes the checksum of a header right.
+pub fn correct_checksum(header: &mut [u8]) {
+    header[10..12].fill(0);
+    let sum = checksum(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The Internet checksum (RFC 1071) of a header, an even number of octets.

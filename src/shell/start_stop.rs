@@ -5,10 +5,10 @@
 use crate::control::{Bound, Control};
 use crate::core::Core;
 use crate::error::{Error, StartError, code};
-use crate::forwarder::Forwarder;
 use crate::forwarder::kernel::KernelForwarder;
-use crate::forwarder::memory::{MemoryForwarder, Received};
-use crate::forwarder::packet::{self, Packet};
+use crate::forwarder::memory::MemoryForwarder;
+use crate::forwarder::packet::Packet;
+use crate::forwarder::{Forwarder, Received};
 use crate::handle;
 use crate::log::{Level, Line};
 use crate::shell::batch::Batch;
@@ -306,28 +306,21 @@ impl<C: Callbacks> Mgm<C> {
             if is_down {
                 self.set_interface_up(call, arrival, true)?;
             }
-            match forwarder.as_memory() {
-                Some(memory) => match memory.receive(arrival, packet)? {
-                    Received::Done => Ok(()),
-                    Received::WrongInterface(packet) => {
-                        let reported = self.report_wrong(call, arrival, &packet);
-                        if reported == Err(Error::OutOfMemory) {
-                            memory.uncount_wrong_interface(packet.flow);
-                        }
-                        reported
+            match forwarder.receive(arrival, packet)? {
+                Received::Done => Ok(()),
+                Received::WrongInterface(packet) => {
+                    let reported = self.report_wrong(call, arrival, &packet);
+                    if reported == Err(Error::OutOfMemory) {
+                        forwarder.uncount_wrong_interface(packet.flow);
                     }
-                    Received::NoEntry(packet) => self.report_new(call, arrival, &packet),
-                },
-                None if forwarder.takes_packets() => match packet::parse(packet) {
-                    Ok(Ok(packet)) => {
-                        // For an entry with another iif; `report_new` handles the other cases.
-                        self.report_wrong(call, arrival, &packet)?;
-                        self.report_new(call, arrival, &packet)
-                    }
-                    Ok(Err(_)) => Ok(()),
-                    Err(reason) => Err(Error::BadPacket { size: packet.len(), reason }),
-                },
-                None => Err(Error::OtherForwarder("the memory and custom forwarders")),
+                    reported
+                }
+                Received::NoEntry(packet) => self.report_new(call, arrival, &packet),
+                Received::Reported(packet) => {
+                    // For an entry with another iif; `report_new` handles the other cases.
+                    self.report_wrong(call, arrival, &packet)?;
+                    self.report_new(call, arrival, &packet)
+                }
             }
         })
     }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::forwarder::packet::correct_checksum;
 use crate::types::SourceGroup;
 use std::net::Ipv4Addr;
 
@@ -73,12 +74,8 @@ impl Report {
 
 /// Clears the fields that the kernel overwrote, and corrects the checksum.
 fn mend(header: &mut [u8]) {
-    header[8..12].fill(0);
-    let sum: u32 =
-        header.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    header[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    header[8..10].fill(0);
+    correct_checksum(header);
 }
 
 #[cfg(test)]
