@@ -172,9 +172,11 @@ impl Core {
         pending.asks_rpf = false;
         pending.iif_chosen = iif != pending.iif;
         let old = std::mem::replace(&mut pending.iif, iif);
-        self.interfaces[iif].iif_users += 1;
-        self.interfaces[old].iif_users -= 1;
-        self.interfaces.forget_unused(old);
+        if iif != old {
+            self.interfaces[iif].iif_users += 1;
+            self.interfaces[old].iif_users -= 1;
+            self.interfaces.forget_unused(old);
+        }
         match self.ask_creation(id) {
             Ok(true) if self.flows[id].open == 0 => self.install(now, id),
             Ok(_) => {}
@@ -234,6 +236,10 @@ impl Core {
         let pending = &mut self.flows[id];
         let first = pending.asked.partition_point(|asked| asked.owner < client);
         let its = pending.asked[first..].iter().take_while(|asked| asked.owner == client);
+        if out.try_reserve(its.clone().count()).is_err() {
+            pending.starved = true;
+            return (pending.flow, self.interfaces[pending.iif].key);
+        }
         for asked in its.filter(|asked| asked.alerted) {
             // The interface may have changed hands while the question waited.
             let interface = self.interfaces.find_at(asked.id, asked.interface);
@@ -241,11 +247,6 @@ impl Core {
             else {
                 continue;
             };
-            if out.try_reserve(1).is_err() {
-                out.clear();
-                pending.starved = true;
-                break;
-            }
             out.push(OutInterface {
                 interface: interface.key,
                 igmp: interface.igmp.is_some(),
