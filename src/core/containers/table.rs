@@ -63,6 +63,9 @@ impl<T: Keyed> Table<T> {
     /// The number of the value with this key.
     pub fn find(&self, key: SourceGroup) -> Option<u32> {
         step();
+        if self.rows.len() == 0 {
+            return None;
+        }
         let hash = self.hasher.hash_one(key);
         self.numbers.find(hash, |id| self.rows[*id].key() == key).copied()
     }

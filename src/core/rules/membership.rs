@@ -406,8 +406,9 @@ impl Core {
         flow: SourceGroup,
     ) -> impl Iterator<Item = u32> + '_ {
         // (*,G) first, because most flows have their members there.
-        let found = [flow.any_source(), flow].into_iter().filter_map(|of| self.groups.find(of));
-        found.chain(self.everything)
+        let of_group = self.groups.find(flow.any_source());
+        let of_source = || if self.sources.are_some() { self.groups.find(flow) } else { None };
+        of_group.into_iter().chain(of_source()).chain(self.everything)
     }
 
     /// The forwarding entries that `of` covers, from a flow on, `max` at the most, and the flow to

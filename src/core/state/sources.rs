@@ -44,6 +44,11 @@ impl Sources {
         }
     }
 
+    /// Whether some membership names a source.
+    pub(in crate::core) const fn are_some(&self) -> bool {
+        self.toward.len() > 0
+    }
+
     /// Whether some membership names this source.
     pub(in crate::core) fn knows(&self, source: Ipv4Addr) -> bool {
         self.toward.len() > 0 && self.toward.get(source).is_some()
