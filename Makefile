@@ -25,11 +25,13 @@ SO      := libmgm.so.1.$(VERSION)
 
 CFLAGS  ?= -O2 -g
 HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CFLAGS)
-MGM     = -Iinclude -L$(BUILD)/lib -lmgm '-Wl,-rpath,$$ORIGIN/../lib' -ldl
+# Where programs look for the library before they look where the system does; packages want none.
+RPATH   ?= '-Wl,-rpath,$$ORIGIN/../lib'
+MGM     = -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm)
 
-.PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install clean \
+.PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
     deps-demo deps-test deps-test-all
 all: build
 
@@ -44,7 +46,7 @@ help:
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
-	@echo "make install  DESTDIR=, PREFIX=$(PREFIX)"
+	@echo "make install  DESTDIR=, PREFIX=$(PREFIX); make uninstall takes it away again"
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
@@ -172,7 +174,7 @@ install: install-lib $(if $(wildcard $(BUILD)/bin/mgmctl),,daemon) $(if $(wildca
 
 # The library alone.
 install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/libmgm $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
 	$(INSTALL) -m 755 $(BUILD)/lib/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
 	$(INSTALL) -m 644 $(BUILD)/lib/libmgm.a $(DESTDIR)$(LIBDIR)/libmgm.a
 	ln -sfn $(SO) $(DESTDIR)$(LIBDIR)/libmgm.so.1
@@ -181,6 +183,10 @@ install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	$(INSTALL) -m 644 include/compat/*.h $(DESTDIR)$(INCLUDEDIR)/libmgm/compat
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	    -e 's|@VERSION@|$(VERSION)|' tools/libmgm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libmgm.pc
+	for file in libmgm-config libmgm-config-version; do \
+	    sed -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@SO@|$(SO)|' -e 's|@VERSION@|$(VERSION)|' \
+	        tools/$$file.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/libmgm/$$file.cmake || exit 1; \
+	done
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
 	$(INSTALL) -m 644 docs/man/*.3 $(DESTDIR)$(MANDIR)/man3
 	$(INSTALL) -m 644 docs/man/*.7 $(DESTDIR)$(MANDIR)/man7
@@ -189,6 +195,11 @@ install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	        [ $$name.3 = $$page ] || ln -sfn $$page $$name.3; \
 	    done; \
 	done
+
+# What `make install` with the same variables would put there goes; an administrator's mgmd.toml stays.
+uninstall:
+	@tools/uninstall.sh '$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' \
+	    MANDIR='$(MANDIR)' SBINDIR='$(SBINDIR)' SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' SYSUSERSDIR='$(SYSUSERSDIR)'
 
 clean:
 	$(CARGO) clean

@@ -70,3 +70,16 @@ done
 bash -n "$T/usr/share/bash-completion/completions/mgmctl"
 [ -s "$T/usr/share/zsh/site-functions/_mgmctl" ]
 [ -s "$T/usr/share/fish/vendor_completions.d/mgmctl.fish" ]
+# A user for the daemon, and a configuration that stays as its administrator wrote it.
+grep -q '^u mgm ' "$T/usr/lib/sysusers.d/mgm.conf"
+"$T/usr/sbin/mgmd" --config "$T/etc/mgmd.toml" --forwarder memory --serve "$T/s" --control "$T/c" --metrics none 2>&1 |
+    grep -q 'metrics none'
+echo '# mine' >>"$T/etc/mgmd.toml"
+# CMake's files name what is there.
+for word in libmgm.so libmgm.a; do
+    file=$(sed -n "s|.*IMPORTED_LOCATION \"\(.*$word.*\)\"|\1|p" "$T/usr/lib/cmake/libmgm/libmgm-config.cmake")
+    [ -e "$T$file" ]
+done
+make --no-print-directory uninstall DESTDIR="$T" PREFIX=/usr
+[ "$(find "$T/usr" "$T/etc" ! -type d)" = "$T/etc/mgmd.toml" ]
+[ -z "$(find "$T/usr" -type d -name '*mgm*')" ]

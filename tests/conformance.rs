@@ -183,6 +183,30 @@ fn every_promise_names_tests_that_exist() {
     assert!(wrong.is_empty(), "docs/CONFORMANCE.md:\n{}", wrong.join("\n"));
 }
 
+/// docs/SECURITY.md: each statement about what somebody can or cannot do, but for those that say what is not
+/// guarded at all, names its tests.
+#[test]
+fn every_statement_on_security_names_tests_that_exist() {
+    let document = read("docs/SECURITY.md");
+    let tests: Vec<&str> = tests_in(&document)
+        .into_iter()
+        .filter(|word| word.contains(".rs") || word.contains(".c:"))
+        .collect();
+    assert!(tests.len() > 30, "the tests were not found");
+    let wrong: Vec<String> = tests
+        .into_iter()
+        .filter(|test| !test.ends_with("conformance.rs"))
+        .filter_map(|test| exists(test).err())
+        .collect();
+    assert!(wrong.is_empty(), "docs/SECURITY.md:\n{}", wrong.join("\n"));
+    let statements = document
+        .split("\n- ")
+        .skip(1)
+        .filter(|statement| !statement.contains(".rs:") && !statement.contains(".c:"));
+    // What others can do, which no test can deny.
+    assert!(statements.count() <= 3, "a statement without a test");
+}
+
 #[test]
 fn nothing_is_left_out() {
     let document = read("docs/CONFORMANCE.md");

@@ -34,8 +34,9 @@ const MAX_REQUEST: usize = 64;
 const SILENCE: Duration = Duration::from_secs(1);
 /// Clients at one time; more wait until one of these is done.
 const MAX_CLIENTS: usize = 16;
-/// How long a client may take to read the whole answer, because others wait behind it.
-const WHOLE_ANSWER: Duration = Duration::from_secs(10);
+/// How long a client may take to read the whole answer. A million entries are some 400 MB, which a tool on
+/// a busy machine needs tens of seconds for.
+const WHOLE_ANSWER: Duration = Duration::from_secs(60);
 
 /// What is asked for.
 pub(crate) trait Source: Send + Sync {
