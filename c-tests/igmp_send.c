@@ -4,7 +4,7 @@
  *     igmp_send [-a] INTERFACE FROM is_in|is_ex|to_in|to_ex|allow|block GROUP [SOURCE...]
  *     igmp_send [-a] INTERFACE FROM raw DESTINATION HEX-OCTETS
  *
- * -a leaves the router alert option out. */
+ * -a leaves the router alert option out. IGMP_TTL in the environment is another TTL than 1. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
     packet[0] = (unsigned char)(0x40 | header / 4);
     packet[2] = (unsigned char)((header + length) >> 8);
     packet[3] = (unsigned char)(header + length);
-    packet[8] = 1; /* TTL */
+    packet[8] = getenv("IGMP_TTL") ? (unsigned char)atoi(getenv("IGMP_TTL")) : 1;
     packet[9] = IPPROTO_IGMP;
     address(packet + 12, argv[2]);
     address(packet + 16, destination);

@@ -127,12 +127,14 @@ reports_of_all_kinds() {
     must "a source elsewhere is told of" log_has igmp "a bad packet from 10.99.0.1: from a source that is not on this link"
     igmp rcv1 eth0 10.2.0.66 raw 224.0.0.22 2200e61300000001040003e8ef010106
     igmp rcv1 eth0 10.2.0.66 raw 224.0.0.22 16000000ef010101
+    IGMP_TTL=2 igmp rcv1 eth0 10.2.0.66 to_ex 239.1.1.8 # from another link, perhaps
     igmp rcv1 eth0 10.2.0.66 to_ex 239.1.1.7
     must "what comes after is heard" log_has igmp "239.1.1.7 is wanted"
     now "the one from elsewhere was not" lines_are igmp "239.1.1.5 is wanted" 0
+    now "nor the one with a TTL of 2" lines_are igmp "239.1.1.8 is wanted" 0
     now "one line for all of them" lines_are igmp "a bad packet" 1
     kill -USR1 "$(pid_of igmp)"
-    must "but all were counted" log_has igmp "3 bad packets"
+    must "but all were counted" log_has igmp "4 bad packets"
     ends igmp
 }
 

@@ -243,9 +243,11 @@ not_the_querier() {
     must "the other one is the querier" log_has proxy "to-rcv1: 10.2.0.2 is the querier"
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
     igmp rcv2 eth0 10.3.0.77 to_ex 239.1.1.1
+    must "the proxy hears of rcv1" log_has proxy "to-rcv1: 239.1.1.1 is wanted"
     must "asked for, for rcv2" asked 239.1.1.1
     packet 10.1.0.2 239.1.1.1
-    must "to rcv2 alone" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv2
+    must "forwarded" kernel_count_is 10.1.0.2 239.1.1.1 1
+    now "to rcv2 alone" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv2
     finish other KILL
     must "until the querier is silent" log_has proxy "the querier 10.2.0.2 has fallen silent"
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1

@@ -231,6 +231,8 @@ static void wants_are_merged(void)
     uint32_t g = ip("239.1.1.1"), s = ip("10.0.0.7");
     wants_local(0, s, g, true), SAID("ALLOW 1/7 ALLOW 1/7 ");
     wants_local(1, s, g, true), SAID("");
+    wants_local(1, s, g, false), SAID("");
+    wants_local(1, s, g, true), SAID("");
     wants_local(0, s, g, false), SAID("");
     wants_local(1, 0, g, true), SAID("TO_EX 1 TO_EX 1 ");
     wants_others(0, g, true, true), SAID("");
