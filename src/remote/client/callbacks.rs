@@ -127,7 +127,8 @@ impl<C: Callbacks> Entry<C> {
             let mut channel = self.channel.lock();
             send(&self.socket, channel.output.room()?, &ToHost::Answer(answer), None)
         };
-        let inside = |run: &mut dyn FnMut()| inside::callback(&self.session, &self.channel, run);
+        let inside =
+            |run: &mut dyn FnMut()| inside::callback(self.session.address(), &self.channel, run);
         let callbacks = &self.callbacks;
         match question {
             Question::Rpf(flow, mut rpf, header, route) => {

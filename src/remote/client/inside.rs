@@ -22,19 +22,19 @@ thread_local! {
 }
 
 /// Runs a callback that came over a channel.
-pub(super) fn callback<S, R>(session: &S, on: &Arc<Mutex<Channel>>, run: impl FnOnce() -> R) -> R {
-    let inner: Inside = (std::ptr::from_ref(session).addr(), Arc::clone(on));
+pub(super) fn callback<R>(session: usize, on: &Arc<Mutex<Channel>>, run: impl FnOnce() -> R) -> R {
+    let inner: Inside = (session, Arc::clone(on));
     let outer = INSIDE.with(|inside| inside.replace(Some(inner)));
     let _restore = Restore(outer);
     run()
 }
 
 /// The channel that calls go over, where the thread is inside a callback of this session.
-pub(super) fn channel_of<S>(session: &S) -> Option<Arc<Mutex<Channel>>> {
+pub(super) fn channel_of(session: usize) -> Option<Arc<Mutex<Channel>>> {
     INSIDE.with(|inside| {
         let inside = inside.borrow();
         let (of, channel) = inside.as_ref()?;
-        (*of == std::ptr::from_ref(session).addr()).then(|| Arc::clone(channel))
+        (*of == session).then(|| Arc::clone(channel))
     })
 }
 

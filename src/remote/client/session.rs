@@ -77,6 +77,11 @@ impl Session {
         })
     }
 
+    /// What `inside` knows it by.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(SeqCst)
     }
@@ -151,7 +156,7 @@ impl Session {
         if self.is_dead() {
             return Err(Error::HostGone);
         }
-        if let Some(inside) = inside::channel_of(self) {
+        if let Some(inside) = inside::channel_of(self.address()) {
             return conversation(&mut inside.lock()).map_err(|reason| self.end(reason));
         }
         let mut channel = self.take_channel()?;
