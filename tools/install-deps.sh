@@ -70,6 +70,7 @@ rust_packages() {
 packages=$(missing | sort -u | tr '\n' ' ')
 if [ -z "$packages" ] && has_rust; then exit 0; fi
 [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || apt-get update -qq </dev/null
+packages=$(missing | sort -u | tr '\n' ' ') # the name of one of them depends on what apt knows
 rustup= # the line that installs Rust where apt does not
 if ! has_rust; then
     if rust=$(rust_packages); then
