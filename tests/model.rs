@@ -1,7 +1,8 @@
 //! Property test: random programs against the model of docs/RULES.md (`model/state.rs`).
 //!
-//! 2,000 programs for each of the two interfaces in `make test-all` and a quarter of them in
-//! `make test`, the same ones each time, so that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets
+//! In `make test-all` 2,000 programs through the Rust API and as many through the C ABI, and 100 with
+//! clients whose host is another process; fewer in `make test`. They are the same ones each time, so
+//! that a failure is that of the change at hand. The environment variable MGM_MODEL_PROGRAMS sets
 //! another number, and then each run tries others, from a seed that it prints; MGM_MODEL_SEED
 //! gives it the seed of an earlier run. What failed once is kept in `model/regressions.rs`.
 
@@ -21,18 +22,20 @@ use crate::model::words::Kind;
 use programs::{Level, Program, program};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How many programs an ordinary run tries, in `make test-all` and in `make test`, and from which
 /// seed.
 const PROGRAMS: [u32; 2] = [2_000, 500];
+const PROGRAMS_ACROSS: [u32; 2] = [100, 40];
 const SEED: u64 = 1;
 
-fn subject(level: Level) -> Rc<dyn Subject> {
+fn subject(level: Level) -> Arc<dyn Subject> {
     match level {
         Level::Rust => model::rust_api::subject(),
         Level::C => model::c_abi::subject(),
+        Level::Remote => model::remote::subject(),
     }
 }
 
@@ -49,7 +52,10 @@ fn hold_against_the_model(level: Level) {
     };
     let ordinary = || if programs.is_some() { by_clock() } else { SEED };
     let seed = number("MGM_MODEL_SEED").unwrap_or_else(ordinary);
-    let [all, quick] = PROGRAMS;
+    let [all, quick] = match level {
+        Level::Remote => PROGRAMS_ACROSS,
+        Level::Rust | Level::C => PROGRAMS,
+    };
     let cases =
         programs.map_or(running::amount(all, quick), |n| n.try_into().expect("MGM_MODEL_PROGRAMS"));
     let config =
@@ -96,10 +102,24 @@ fn random_programs_through_c() {
     hold_against_the_model(Level::C);
 }
 
+#[test]
+fn p1_random_programs_across_processes() {
+    hold_against_the_model(Level::Remote);
+}
+
+/// The host's process of those; nothing where it is not asked for.
+#[test]
+fn host_process() {
+    model::remote::host::run_if_asked();
+}
+
 /// Rule A6: each function, called from inside each kind of callback by whichever client gets it.
 fn every_call_inside_every_callback(level: Level) {
-    for kind in Kind::EVERY {
-        for op in programs::every_call() {
+    for (n, kind) in Kind::EVERY.into_iter().enumerate() {
+        // Across processes each takes long: some of them, others inside each kind.
+        let step =
+            if level == Level::Remote && number("MGM_MODEL_PROGRAMS").is_none() { 5 } else { 1 };
+        for op in programs::every_call(level).into_iter().skip(n % step).step_by(step) {
             let program = programs::all_callbacks(level, kind, &op);
             match compare::compare(subject(level), &program) {
                 Ok(effort) if effort.calls == 0 => {
@@ -122,8 +142,18 @@ fn a6_every_call_inside_every_callback_through_c() {
     every_call_inside_every_callback(Level::C);
 }
 
+#[test]
+fn p1_every_call_inside_every_callback_across_processes() {
+    every_call_inside_every_callback(Level::Remote);
+}
+
 fn what_once_failed(level: Level) {
     for (name, program) in regressions::all(level) {
+        let scripts = program.world.profiles.iter().map(|profile| &profile.script);
+        let mut inside = scripts.flat_map(|script| &script.nested);
+        if level == Level::Remote && inside.any(|(_, op)| programs::is_the_hosts(op)) {
+            continue; // a host of another process is not inside callbacks
+        }
         if let Err(reason) = compare::compare(subject(level), &program) {
             panic!("{name}: {reason}");
         }
@@ -138,4 +168,9 @@ fn what_once_failed_through_rust() {
 #[test]
 fn what_once_failed_through_c() {
     what_once_failed(Level::C);
+}
+
+#[test]
+fn what_once_failed_across_processes() {
+    what_once_failed(Level::Remote);
 }

@@ -1,5 +1,5 @@
 //! The rules of docs/RULES.md as scenarios: given, when, then. Each is played on the model of the
-//! rules, through the Rust API, and through the C ABI of libmgm.so.
+//! rules, through the Rust API, through the C ABI of libmgm.so, and with clients whose host is another process.
 
 #[path = "model/mod.rs"]
 mod model;
@@ -19,7 +19,15 @@ mod interfaces;
 mod lifetimes;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/loops.rs"]
+mod loops;
 #[path = "scenarios/memberships.rs"]
 mod memberships;
 
 use stage::scenarios;
+
+/// The host's process of those that are played across processes; nothing where it is not asked for.
+#[test]
+fn host_process() {
+    model::remote::host::run_if_asked();
+}

@@ -172,7 +172,14 @@ impl Model {
             }
         };
         if let Some(pending) = self.pending.get_mut(&flow) {
-            pending.outdated = true;
+            let now = self.now;
+            let ends = |e: &&mut Entry| e.lifetime_began + u64::from(e.lifetime) <= now;
+            let ended = self.mfes.get_mut(&flow).filter(ends);
+            pending.outdated |= why != Why::LifetimeEnds || ended.is_some();
+            if let Some(entry) = ended.filter(|_| why == Why::LifetimeEnds) {
+                entry.packets_then = entry.packets;
+                entry.begin_lifetime(now, PRUNE_TIMEOUT); // decision 41
+            }
             return true;
         }
         let before = std::mem::replace(&mut self.cause, cause);

@@ -27,7 +27,8 @@ impl Model {
             return code::ALREADY_EXISTS;
         }
         let queue = VecDeque::new();
-        self.clients.push(Registration { client, alive: true, busy: false, queue });
+        let (alive, busy, dispatching) = (true, false, None);
+        self.clients.push(Registration { client, alive, busy, dispatching, queue });
         code::NO_ERROR
     }
 
@@ -131,7 +132,10 @@ impl Model {
     /// Rule C3 with decisions 2 and 3.
     fn begin_change(&mut self, on: IfKey, igmp: Id, change: Change) {
         self.interface_mut(on).change = Some(change);
-        let completes = !self.clients[igmp].busy;
+        // Rule H4: one that dispatches its callbacks cannot be called now either.
+        // Nor can one of another process from inside a callback.
+        let can_be_called = !self.is_dispatched(igmp) && self.inside == 0;
+        let completes = !self.clients[igmp].busy && can_be_called;
         self.enqueue(igmp, Item::Disable { on, completes });
         if completes {
             // The caller waits until IGMP has been disabled.

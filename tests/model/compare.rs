@@ -6,7 +6,7 @@ use crate::model::subject::{Driver, Subject};
 use crate::model::words::*;
 use crate::programs::Program;
 use std::fmt::Write as _;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// How often the model may choose otherwise where the rules leave something open, before the
 /// library is held to be wrong. Hardly any program needs ten.
@@ -29,7 +29,7 @@ struct Step {
 
 /// Runs a program on both. The error tells the first step that the model cannot explain, whatever
 /// it chooses where the rules leave something open, and all before it.
-pub fn compare(subject: Rc<dyn Subject>, program: &Program) -> Result<Effort, String> {
+pub fn compare(subject: Arc<dyn Subject>, program: &Program) -> Result<Effort, String> {
     let mut library = Driver::start(subject, &program.world);
     let steps: Vec<Step> = program
         .ops
@@ -113,6 +113,7 @@ fn follow(model: &mut Model, op: &Op, step: &Step) -> Result<(), String> {
     same("packets", &strip(&wanted), &strip(got))?;
     let should = model.look();
     same("owners", &should.owners, &is.owners)?;
+    same("descriptors that are readable", &should.waiting, &is.waiting)?;
     same("entries", &should.mfes, &is.mfes)
 }
 
@@ -121,7 +122,11 @@ fn follow(model: &mut Model, op: &Op, step: &Step) -> Result<(), String> {
 fn check_told(model: &Model) -> Result<(), String> {
     for ((id, of), held) in &model.told {
         let deaf = model.is_null(*id, Kind::Join) || model.is_null(*id, Kind::Prune);
-        if !model.clients[*id].alive || deaf || model.untold.contains(&(*id, *of)) {
+        // What it is to be told may wait for its dispatch, and what it was told may have waited while
+        // another came to own the interface toward the source, without a word (rule D10).
+        let late = model.is_dispatched(*id) && of.has_source();
+        let behind = late || model.has_to_dispatch(*id);
+        if !model.clients[*id].alive || deaf || behind || model.untold.contains(&(*id, *of)) {
             continue;
         }
         let concerned = !of.has_source() || model.owner_toward(of.source()) == Some(*id);
@@ -150,8 +155,9 @@ fn tell(program: &Program, at: usize, what: &str, tries: usize) -> String {
     let limits = (max_mfes, max_new, max_new_of_source);
     let _ = writeln!(text, "  limits {limits:?}, null_route {null_route}, portion {portion}");
     for (n, profile) in program.world.profiles.iter().enumerate() {
-        if profile.script != Script::default() {
-            let _ = writeln!(text, "  client {n}: {:?}", profile.script);
+        let loops = if profile.dispatched { " has a loop" } else { "" };
+        if profile.script != Script::default() || profile.dispatched {
+            let _ = writeln!(text, "  client {n}{loops}: {:?}", profile.script);
         }
     }
     for (n, op) in program.ops[..=at].iter().enumerate() {

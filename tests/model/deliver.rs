@@ -68,6 +68,9 @@ impl Answer {
 
 impl Model {
     pub fn enqueue(&mut self, id: Id, what: Item) {
+        if self.is_dispatched(id) {
+            return self.enqueue_for_dispatch(id, what);
+        }
         let alert = matches!(what, Item::Alert(_) | Item::Prune { .. });
         if alert && self.is_null(id, callback_of(&what).kind()) {
             return; // rule A9; nothing comes of it
@@ -94,6 +97,9 @@ impl Model {
         }
         loop {
             while self.look_at_next(0, Why::at_once) {}
+            if self.may_look_before() && self.look_at_next(call, |_| true) {
+                continue;
+            }
             if let Some(id) = self.choose(call) {
                 self.deliver_one(id);
             } else if !self.look_at_next(call, |_| true) {
@@ -102,13 +108,41 @@ impl Model {
         }
     }
 
+    /// Whether the next is looked at before what is due has been delivered: threads of their own deliver
+    /// to clients of other processes. Probably where the library called nobody whose turn it is.
+    fn may_look_before(&mut self) -> bool {
+        let due = !self.walks.is_empty() || !self.again.is_empty();
+        if !self.world.remote || self.inside > 0 || !due || self.shown.is_empty() {
+            return false;
+        }
+        let next = self.shown_next().cloned();
+        let shown = |id: Id| match (&next, self.clients[id].queue.front()) {
+            (Some(Event::Begin(client, callback)), Some(first)) => {
+                self.clients[id].client == *client
+                    && self.callback(id, &first.what).as_ref() == Some(callback)
+            }
+            _ => false,
+        };
+        let as_shown = (0..self.clients.len()).any(shown);
+        (self.choice(2) == 0) != as_shown
+    }
+
     pub fn choose(&mut self, call: usize) -> Option<Id> {
+        let dispatches = |id: Id| {
+            let dispatching = self.clients[id].dispatching;
+            dispatching.is_some_and(|(by, left)| by == call && left > 0)
+        };
         let can = |id: &Id| {
             let c = &self.clients[*id];
-            c.alive && !c.busy && !c.queue.is_empty()
+            let may = !self.is_dispatched(*id) || dispatches(*id);
+            c.alive && !c.busy && !c.queue.is_empty() && may
         };
-        let must = |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call);
+        let must =
+            |id: &Id| self.clients[*id].queue.iter().any(|q| q.cause >= call) || dispatches(*id);
         let ready: Vec<Id> = (0..self.clients.len()).filter(can).collect();
+        if self.inside > 0 {
+            return ready.into_iter().find(|id| dispatches(*id));
+        }
         let next = match self.shown_next() {
             Some(Event::Begin(client, _)) => Some(*client),
             _ => None,
@@ -152,7 +186,12 @@ impl Model {
     }
 
     pub fn deliver_one(&mut self, id: Id) {
-        let Some(Queued { cause, what }) = self.clients[id].queue.pop_front() else { return };
+        let Some(Queued { mut cause, what }) = self.clients[id].queue.pop_front() else { return };
+        if let Some((by, left)) = &mut self.clients[id].dispatching {
+            // What comes of it is the dispatch's doing.
+            cause = *by;
+            *left -= 1;
+        }
         let before = std::mem::replace(&mut self.cause, cause);
         match what {
             // Rule C3: IGMP's adds and deletes are refused between the two.
@@ -192,7 +231,9 @@ impl Model {
         self.events.push(Event::Begin(client, callback));
         if let Some(op) = self.scripts[client].take_nested(kind) {
             self.events.push(Event::Call(op.clone()));
+            self.inside += usize::from(self.world.remote);
             let reply = self.call(&op);
+            self.inside -= usize::from(self.world.remote);
             self.events.push(Event::Return(reply));
         }
         let answer = Answer::of(&self.scripts[client]);

@@ -151,7 +151,10 @@ impl Model {
         if self.down.contains(&on) {
             // Decision 22: any packet, forwarded or not. What comes of it comes first.
             self.came_up(on, None);
-            self.deliver_for(self.cause);
+            // Nobody waits for clients of other processes here.
+            if !self.world.remote || self.choice(2) == 1 {
+                self.deliver_for(self.cause);
+            }
         }
         if !flow.group().is_multicast() || flow.is_link_local() {
             return code::NO_ERROR; // rightly not forwarded

@@ -21,6 +21,8 @@ pub struct Program {
 pub enum Level {
     Rust,
     C,
+    /// As Rust; and the host's functions are another process's.
+    Remote,
 }
 
 /// Protocol id, component id: three routing protocols (two of them share an id), three that are
@@ -69,7 +71,7 @@ fn membership() -> impl Strategy<Value = SourceGroup> {
 fn flags(level: Level) -> BoxedStrategy<u32> {
     let good = select(vec![JOIN, JOIN, JOIN, FORWARD, JOIN | FORWARD]);
     match level {
-        Level::Rust => good.boxed(),
+        Level::Rust | Level::Remote => good.boxed(),
         Level::C => prop_oneof![20 => good, 1 => select(vec![0, 4, 7])].boxed(),
     }
 }
@@ -96,6 +98,7 @@ fn call(level: Level) -> BoxedStrategy<Op> {
         1 => (handle(), proptest::bool::ANY).prop_map(|(h, all)| Op::StartEnum(h, all)),
         3 => (handle(), 0..4usize).prop_map(|(e, max)| Op::NextGroups(e, max)),
         1 => handle().prop_map(Op::EndEnum),
+        6 => handle().prop_map(Op::Dispatch),
     ]
     .boxed()
 }
@@ -115,8 +118,19 @@ fn packet() -> impl Strategy<Value = Packet> {
     })
 }
 
-/// Whatever may be done from inside a callback too.
-fn nested(level: Level) -> BoxedStrategy<Op> {
+/// Whether a host does it, and not a client.
+pub fn is_the_hosts(op: &Op) -> bool {
+    let routes = matches!(op, Op::Route { .. } | Op::RouteChanged { .. });
+    routes || matches!(op, Op::Packet(..) | Op::Down(_) | Op::Advance(_))
+}
+
+/// Whatever a client may do from inside a callback too.
+fn inside(level: Level) -> BoxedStrategy<Op> {
+    if level == Level::Remote { call(level) } else { anybodys(level) }
+}
+
+/// Whatever a client or the host may do.
+fn anybodys(level: Level) -> BoxedStrategy<Op> {
     let to = prop_oneof![5 => interfaces().prop_map(Some), 1 => Just(None)];
     prop_oneof![
         60 => call(level),
@@ -130,7 +144,7 @@ fn nested(level: Level) -> BoxedStrategy<Op> {
 
 fn op(level: Level) -> impl Strategy<Value = Op> {
     let seconds = select(vec![1, 2, 3, 30, 60, 300, 900, 1000]);
-    prop_oneof![18 => nested(level), 1 => seconds.prop_map(Op::Advance)]
+    prop_oneof![18 => anybodys(level), 1 => seconds.prop_map(Op::Advance)]
 }
 
 fn script(level: Level) -> impl Strategy<Value = Script> {
@@ -148,7 +162,7 @@ fn script(level: Level) -> impl Strategy<Value = Script> {
     let timeout = select(vec![None, None, Some(0), Some(7), Some(120), Some(90_000)]);
     let nested = prop_oneof![
         2 => Just(Vec::new()),
-        2 => vec((select(&Kind::EVERY[..]), nested(level)), 1..8),
+        2 => vec((select(&Kind::EVERY[..]), inside(level)), 1..8),
     ];
     (nulls, veto, iif, upstream, timeout, nested).prop_map(
         |(nulls, veto, rpf_iif, rpf_upstream, prune_timeout, nested)| Script {
@@ -178,7 +192,7 @@ fn beginning() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// One of each function, by and about several clients.
-pub fn every_call() -> Vec<Op> {
+pub fn every_call(level: Level) -> Vec<Op> {
     let h = Handle::Nth;
     let flow = sg(S1, G1);
     let packet = Packet { flow: sg(S2, G1), ttl: 64, options: 0, octets: 80 };
@@ -198,6 +212,7 @@ pub fn every_call() -> Vec<Op> {
             Op::Delete(h(client), flow, on, FORWARD),
             Op::SetUpstream(h(client), flow, S2),
             Op::StartEnum(h(client), true),
+            Op::Dispatch(h(client)),
         ]
     };
     let mut ops: Vec<Op> = (0..4).flat_map(of_client).collect();
@@ -216,6 +231,9 @@ pub fn every_call() -> Vec<Op> {
         Op::Down(IF2),
         Op::Down(IF1),
     ]);
+    if level == Level::Remote {
+        ops.retain(|op| !is_the_hosts(op));
+    }
     ops
 }
 
@@ -225,6 +243,7 @@ pub fn world(level: Level) -> World {
         protocol: *protocol,
         component: *component,
         routeless: false,
+        dispatched: false,
         script: Script::default(),
     };
     World {
@@ -235,6 +254,7 @@ pub fn world(level: Level) -> World {
         null_route: false,
         portion: mgm::core::PORTION,
         seen_from_c: level == Level::C,
+        remote: level == Level::Remote,
     }
 }
 
@@ -276,20 +296,26 @@ pub fn all_callbacks(level: Level, kind: Kind, op: &Op) -> Program {
 /// Everything that the property test may do to a subject.
 pub fn program(level: Level) -> impl Strategy<Value = Program> {
     let scripts = vec(script(level), CLIENTS.len());
+    // Some clients have loops of their own (rules H), in every other program.
+    let some = vec(select(vec![false, false, true]), CLIENTS.len());
+    let loops = prop_oneof![Just(vec![false; CLIENTS.len()]), some];
     let rates = select(vec![(0, 0), (0, 0), (0, 0), (3, 0), (0, 1)]);
     let null_route = select(vec![false, false, false, false, false, false, true]);
     let settings = (select(vec![0, 0, 0, 0, 4, 8]), rates, null_route);
     let routeless = vec(select(vec![false, false, true]), CLIENTS.len());
-    let all = (settings, (scripts, routeless), beginning(), vec(op(level), 1..40));
-    all.prop_map(move |(settings, (scripts, routeless), mut ops, more)| {
+    let kinds = (routeless, loops);
+    let all = (settings, (scripts, kinds), beginning(), vec(op(level), 1..40));
+    all.prop_map(move |(settings, (scripts, (routeless, loops)), mut ops, more)| {
         let (max_mfes, (max_new, max_new_of_source), null_route) = settings;
         ops.extend(more);
         let portion = [1, 2, 3, mgm::core::PORTION][ops.len() % 4];
-        let profiles = CLIENTS.into_iter().zip(scripts.into_iter().zip(routeless));
-        let profile = |((protocol, component), (script, routeless))| Profile {
+        let kinds = routeless.into_iter().zip(loops);
+        let profiles = CLIENTS.into_iter().zip(scripts.into_iter().zip(kinds));
+        let profile = |((protocol, component), (script, (routeless, dispatched)))| Profile {
             protocol,
             component,
             routeless,
+            dispatched,
             script,
         };
         let profiles = profiles.map(profile).collect();
@@ -302,6 +328,7 @@ pub fn program(level: Level) -> impl Strategy<Value = Program> {
                 null_route,
                 portion,
                 seen_from_c: level == Level::C,
+                remote: level == Level::Remote,
             },
             ops,
         }

@@ -468,6 +468,31 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "a flow's arrival interface and the one toward its source share their index",
+            play(
+                level,
+                |w| w.profiles[0].script.rpf_iif = Some(IF3),
+                vec![route(IF4_HOP), Op::Take(h(0), IF3), packet(FLOW, IF4), Op::Take(h(0), IF4)],
+            ),
+        ),
+        (
+            "the interface toward the source of a refused flow is taken",
+            play(
+                level,
+                |w| {
+                    w.profiles[1].routeless = true;
+                    w.profiles[1].script.rpf_iif = Some(REFUSED);
+                },
+                vec![
+                    route(IF3),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(1), IF4),
+                    packet(FLOW, IF4),
+                    Op::Take(h(0), IF3),
+                ],
+            ),
+        ),
+        (
             "a membership of a new source, added inside a callback, comes before alerts that wait",
             play(
                 level,

@@ -1,17 +1,19 @@
 //! Subject: the safe Rust API.
 
-use super::subject::{Subject, Word, called_back, clock, route, transmit};
+use super::deliver::Answer;
+use super::remote::BARRIER;
+use super::subject::{Home, Subject, Word, called_back, clock, home, is_readable, route, transmit};
 use super::words::*;
 use mgm::core::state::record::{MfeRecord, OifRecord, Rest};
 use mgm::error::Error;
 use mgm::forwarder::memory::MemoryConfig;
-use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use mgm::shell::group_manager::GroupManager;
 use mgm::shell::manager::Mgm;
 use mgm::shell::settings::{ForwarderChoice, Settings};
 use mgm::types::{ClientId, EnumId, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::sync::Arc;
 
 fn send(out_of: &[IfKey], bytes: &[u8]) {
@@ -23,7 +25,10 @@ fn send(out_of: &[IfKey], bytes: &[u8]) {
 pub struct TestClient {
     client: Client,
     routeless: bool,
+    lane: Lane,
     nulls: Vec<Kind>,
+    /// Where its host is another process, and its callbacks come on other threads.
+    home: Option<Home>,
 }
 
 impl TestClient {
@@ -33,8 +38,20 @@ impl TestClient {
 
     fn tell(&self, callback: Callback) {
         if self.has(callback.kind()) {
-            called_back(self.client, callback);
+            self.call(callback);
         }
+    }
+
+    fn call(&self, callback: Callback) -> Answer {
+        if let Some(home) = &self.home {
+            home.enter();
+        }
+        called_back(self.client, callback)
+    }
+
+    /// An alert of the host's own client.
+    fn is_barrier(&self, of: SourceGroup) -> bool {
+        self.home.is_some() && of == BARRIER
     }
 }
 
@@ -56,6 +73,10 @@ impl Callbacks for TestClient {
         self.routeless
     }
 
+    fn lane(&self) -> Lane {
+        self.lane
+    }
+
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         if !self.has(Kind::Rpf) {
             return;
@@ -63,7 +84,7 @@ impl Callbacks for TestClient {
         let RpfAnswer { iif, upstream } = *answer;
         let route = route.map(|route| (route.network, route.prefix_len));
         let header = header_seen(header);
-        let given = called_back(self.client, Callback::Rpf { flow, iif, upstream, header, route });
+        let given = self.call(Callback::Rpf { flow, iif, upstream, header, route });
         answer.iif = given.iif.unwrap_or(iif);
         answer.upstream = given.upstream.unwrap_or(upstream);
     }
@@ -74,22 +95,25 @@ impl Callbacks for TestClient {
         }
         let mut seen: Vec<_> = out.iter().map(|o| (o.interface, o.igmp, o.enabled)).collect();
         seen.sort();
-        let given = called_back(self.client, Callback::Creation { flow, iif, out: seen });
+        let given = self.call(Callback::Creation { flow, iif, out: seen });
         for o in out.iter_mut().filter(|o| given.veto.contains(&o.interface)) {
             o.enabled = false;
         }
     }
 
     fn prune(&self, of: SourceGroup, on: IfKey, member: bool, timeout: &mut Seconds) {
-        if !self.has(Kind::Prune) {
+        if !self.has(Kind::Prune) || self.is_barrier(of) {
             return;
         }
         let callback = Callback::Prune { of, on, member, timeout: timeout.0 };
-        let given = called_back(self.client, callback);
+        let given = self.call(callback);
         timeout.0 = given.timeout.unwrap_or(timeout.0);
     }
 
     fn join(&self, of: SourceGroup, member: bool) {
+        if self.is_barrier(of) {
+            return;
+        }
         self.tell(Callback::Join { of, member });
     }
 
@@ -114,7 +138,29 @@ impl Callbacks for TestClient {
     }
 }
 
-struct RustApi(&'static Mgm<TestClient>);
+/// The safe Rust API of a group manager in this process, or of the connection to one.
+pub struct RustApi {
+    pub api: &'static dyn GroupManager<TestClient>,
+    pub host: Box<dyn Hosting>,
+    /// The host is another process.
+    pub elsewhere: bool,
+}
+
+/// What a host does.
+pub trait Hosting: Send + Sync {
+    fn start(&self, world: &World);
+    fn stop(&self);
+    fn receive(&self, on: IfKey, packet: &[u8]) -> u32;
+    fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32;
+    fn interface_down(&self, on: IfKey) -> u32;
+    /// Where it is another process: see [`Subject`].
+    fn note_dispatch(&self) {}
+    fn settle(&self) -> Vec<Sent> {
+        Vec::new()
+    }
+    fn set_route(&self, _network: Ipv4Addr, _len: u8, _to: Option<IfKey>) {}
+    fn set_clock(&self, _now: u64) {}
+}
 
 thread_local! {
     /// One for each thread of the test runner, started and stopped for each test.
@@ -122,8 +168,9 @@ thread_local! {
 }
 
 /// The Rust API on this thread's own group manager.
-pub fn subject() -> Rc<dyn Subject> {
-    Rc::new(RustApi(MANAGER.with(|m| *m)))
+pub fn subject() -> Arc<dyn Subject> {
+    let mgm = MANAGER.with(|m| *m);
+    Arc::new(RustApi { api: mgm, host: Box::new(Here(mgm)), elsewhere: false })
 }
 
 fn word(slot: u32, generation: u32) -> Word {
@@ -172,7 +219,10 @@ fn mfe(r: &MfeRecord<'_>) -> Mfe {
     }
 }
 
-impl Subject for RustApi {
+/// A host in this process.
+struct Here(&'static Mgm<TestClient>);
+
+impl Hosting for Here {
     fn start(&self, world: &World) {
         let find = |source: Ipv4Addr, _: Option<IfKey>| {
             route(source).map(|r| Route {
@@ -204,47 +254,71 @@ impl Subject for RustApi {
         self.0.stop().unwrap();
     }
 
+    fn receive(&self, on: IfKey, packet: &[u8]) -> u32 {
+        code_of(self.0.receive(on, packet))
+    }
+
+    fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32 {
+        code_of(self.0.routes_changed(network, len))
+    }
+
+    fn interface_down(&self, on: IfKey) -> u32 {
+        code_of(self.0.interface_down(on))
+    }
+}
+
+impl Subject for RustApi {
+    fn start(&self, world: &World) {
+        self.host.start(world);
+    }
+
+    fn stop(&self) {
+        self.host.stop();
+    }
+
     fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32> {
         let callbacks = TestClient {
             client,
             routeless: profile.routeless,
+            lane: if profile.dispatched { Lane::Dispatched } else { Lane::Anywhere },
             nulls: profile.script.nulls.clone(),
+            home: self.elsewhere.then(home),
         };
-        let id = self.0.register(callbacks, profile.protocol, profile.component);
+        let id = self.api.register(callbacks, (profile.protocol, profile.component));
         id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())
     }
 
     fn deregister(&self, handle: Word) -> u32 {
-        code_of(self.0.deregister(client(handle)))
+        code_of(self.api.deregister(client(handle)))
     }
 
     fn take(&self, handle: Word, on: IfKey) -> u32 {
-        code_of(self.0.take_interface(client(handle), on))
+        code_of(self.api.take_interface(client(handle), on))
     }
 
     fn release(&self, handle: Word, on: IfKey) -> u32 {
-        code_of(self.0.release_interface(client(handle), on))
+        code_of(self.api.release_interface(client(handle), on))
     }
 
     fn owner(&self, on: IfKey) -> Result<(u32, u32), u32> {
-        self.0.protocol_on_interface(on).map_err(|error| error.code())
+        self.api.protocol_on_interface(on).map_err(|error| error.code())
     }
 
     fn add(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32 {
-        code_of(self.0.add_membership(client(handle), of, on, flags_of(flags)))
+        code_of(self.api.add_membership(client(handle), of, on, flags_of(flags)))
     }
 
     fn delete(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32 {
-        code_of(self.0.delete_membership(client(handle), of, on, flags_of(flags)))
+        code_of(self.api.delete_membership(client(handle), of, on, flags_of(flags)))
     }
 
     fn set_upstream(&self, handle: Word, flow: SourceGroup, to: Ipv4Addr) -> u32 {
-        code_of(self.0.set_upstream(client(handle), flow, to))
+        code_of(self.api.set_upstream(client(handle), flow, to))
     }
 
     fn read_mfe(&self, flow: SourceGroup) -> Result<Mfe, u32> {
         let mut found = None;
-        let result = self.0.read_mfe(flow, true, &mut |r| found = Some(mfe(r)));
+        let result = self.api.read_mfe(flow, true, &mut |r| found = Some(mfe(r)));
         match code_of(result) {
             code::NO_ERROR => Ok(found.expect("the entry that was found")),
             code => Err(code),
@@ -257,7 +331,7 @@ impl Subject for RustApi {
         loop {
             let after = all.last().map(|m| m.flow);
             let mut room = 2;
-            let rest = self.0.read_mfes(after, true, &mut |_| true, &mut |r| {
+            let rest = self.api.read_mfes(after, true, 65_536, &mut |_| true, &mut |r| {
                 if room == 0 {
                     return ControlFlow::Break(());
                 }
@@ -275,7 +349,7 @@ impl Subject for RustApi {
     fn read_mfes(&self, after: Option<SourceGroup>, record: Record, room: usize) -> Reply {
         let (mut left, mut needed, mut rows) = (room, 0, Vec::new());
         let counted = record != Record::Plain;
-        let rest = self.0.read_mfes(after, counted, &mut |_| true, &mut |r| {
+        let rest = self.api.read_mfes(after, counted, room, &mut |_| true, &mut |r| {
             let size = record.size(r.oifs.len());
             if size > left {
                 needed = if rows.is_empty() { size } else { 0 };
@@ -295,13 +369,13 @@ impl Subject for RustApi {
     }
 
     fn start_enum(&self, handle: Word, all_sources: bool) -> Result<Word, u32> {
-        let id = self.0.start_enumeration(client(handle), all_sources);
+        let id = self.api.start_enumeration(client(handle), all_sources);
         id.map(|id| word(id.slot, id.generation)).map_err(|error| error.code())
     }
 
     fn next_groups(&self, handle: Word, max: usize) -> (u32, Vec<SourceGroup>) {
         let mut rows = Vec::new();
-        let code = match self.0.next_groups(enumeration(handle), max, &mut |row| rows.push(row)) {
+        let code = match self.api.next_groups(enumeration(handle), max, &mut |row| rows.push(row)) {
             Ok(Rest::End) => code::NO_MORE_ITEMS,
             // What the C border makes of it (rule F2).
             Ok(Rest::More) if max == 0 => code::INSUFFICIENT_BUFFER,
@@ -312,23 +386,44 @@ impl Subject for RustApi {
     }
 
     fn end_enum(&self, handle: Word) -> u32 {
-        code_of(self.0.end_enumeration(enumeration(handle)))
+        code_of(self.api.end_enumeration(enumeration(handle)))
     }
 
     fn receive(&self, on: IfKey, packet: &[u8]) -> u32 {
-        code_of(self.0.receive(on, packet))
+        self.host.receive(on, packet)
     }
 
     fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32 {
-        code_of(self.0.routes_changed(network, len))
+        self.host.route_changed(network, len)
     }
 
     fn interface_down(&self, on: IfKey) -> u32 {
-        code_of(self.0.interface_down(on))
+        self.host.interface_down(on)
+    }
+
+    fn dispatch(&self, handle: Word) -> u32 {
+        self.host.note_dispatch();
+        code_of(self.api.dispatch(client(handle)))
+    }
+
+    fn waits(&self, handle: Word) -> Option<bool> {
+        self.api.client_descriptor(client(handle)).ok().map(is_readable)
     }
 
     fn tick(&self) -> u32 {
         // A prefix that no source lies in: nothing but the time has changed.
-        code_of(self.0.routes_changed(Ipv4Addr::BROADCAST, 32))
+        self.host.route_changed(Ipv4Addr::BROADCAST, 32)
+    }
+
+    fn settle(&self) -> Vec<Sent> {
+        self.host.settle()
+    }
+
+    fn set_route(&self, network: Ipv4Addr, len: u8, to: Option<IfKey>) {
+        self.host.set_route(network, len, to);
+    }
+
+    fn set_clock(&self, now: u64) {
+        self.host.set_clock(now);
     }
 }

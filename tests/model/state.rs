@@ -24,6 +24,8 @@ pub struct Registration {
     pub alive: bool,
     /// Inside one of its callbacks.
     pub busy: bool,
+    /// Its own dispatch goes on (rule H7): the call, and how many callbacks it may still make.
+    pub dispatching: Option<(usize, usize)>,
     /// What it is still to be told or asked (rule A7).
     pub queue: VecDeque<super::deliver::Queued>,
 }
@@ -75,6 +77,8 @@ pub struct Model {
     pub calls: usize,
     /// The call on whose account things happen now.
     pub cause: usize,
+    /// How many callbacks of other processes it is inside of: their threads see to one client each.
+    pub inside: usize,
     /// Counts what must be told apart though it looks the same.
     pub serial: u64,
     pub events: Vec<Event>,
@@ -110,6 +114,7 @@ impl Model {
             routes: Routes::default(),
             calls: 0,
             cause: 0,
+            inside: 0,
             serial: 0,
             events: Vec::new(),
             sent: Vec::new(),
@@ -177,6 +182,11 @@ impl Model {
         self.profile(id).script.nulls.contains(&kind)
     }
 
+    /// Its callbacks are called by its own loop alone (rule H1).
+    pub fn is_dispatched(&self, id: Id) -> bool {
+        self.profile(id).dispatched
+    }
+
     /// How IGMP is recognised ("Words" of docs/RULES.md).
     pub fn is_igmp(&self, id: Id) -> bool {
         let protocol = self.profile(id).protocol;
@@ -229,6 +239,7 @@ impl Model {
                 self.end_lifetimes();
                 Reply::code(code::NO_ERROR)
             }
+            Op::Dispatch(h) => Reply::code(self.dispatch(h, number)),
         };
         self.deliver_for(number);
         self.cause = before;
@@ -250,6 +261,7 @@ impl Drive for Model {
         Snapshot {
             mfes: self.mfes.keys().map(|flow| self.row(*flow)).collect(),
             owners: INTERFACES.iter().map(|on| (*on, self.owner_query(*on))).collect(),
+            waiting: (0..self.clients.len()).filter(|id| self.has_to_dispatch(*id)).collect(),
         }
     }
 }

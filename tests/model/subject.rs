@@ -5,9 +5,10 @@ use super::deliver::Answer;
 use super::net::{INTERFACES, RouteEntry, Routes, bytes_of};
 use super::words::*;
 use mgm::types::{IfKey, SourceGroup};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::Ipv4Addr;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A handle of the library's, whatever it is there.
 pub type Word = u64;
@@ -16,8 +17,8 @@ pub type Word = u64;
 pub const FORGED: Word = 0x0012_3457_0000_0017;
 
 /// A group manager on the memory forwarder. Its callbacks, its pfnRoute, pfnTransmit and pfnClock
-/// lead to the functions of this module.
-pub trait Subject {
+/// lead to the functions of this module, unless its host is another process.
+pub trait Subject: Send + Sync {
     fn start(&self, world: &World);
     fn stop(&self);
     fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32>;
@@ -37,31 +38,83 @@ pub trait Subject {
     fn receive(&self, on: IfKey, packet: &[u8]) -> u32;
     fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32;
     fn interface_down(&self, on: IfKey) -> u32;
+    fn dispatch(&self, handle: Word) -> u32;
+    /// Whether callbacks wait for a client's dispatch; None: not for this handle.
+    fn waits(&self, handle: Word) -> Option<bool>;
     /// Lets the library see that the clock has moved.
     fn tick(&self) -> u32;
+    /// Waits for what an operation has caused beside it, where the host is another process. The
+    /// packets that it has sent since it was asked last.
+    fn settle(&self) -> Vec<Sent> {
+        Vec::new()
+    }
+    /// Tells a host in another process of a route.
+    fn set_route(&self, _network: Ipv4Addr, _len: u8, _to: Option<IfKey>) {}
+    /// Tells it of the time, in milliseconds.
+    fn set_clock(&self, _now: u64) {}
 }
 
 /// A running subject and the world around it.
 struct Session {
-    subject: Rc<dyn Subject>,
+    subject: Arc<dyn Subject>,
     world: World,
-    scripts: RefCell<Vec<Script>>,
-    handles: RefCell<Vec<Word>>,
-    enumerations: RefCell<Vec<Word>>,
-    routes: RefCell<Routes>,
+    scripts: Shared<Vec<Script>>,
+    handles: Shared<Vec<Word>>,
+    enumerations: Shared<Vec<Word>>,
+    routes: Shared<Routes>,
     /// Milliseconds.
-    now: Cell<u64>,
-    events: RefCell<Vec<Event>>,
-    sent: RefCell<Vec<Sent>>,
+    now: AtomicU64,
+    events: Shared<Vec<Event>>,
+    sent: Shared<Vec<Sent>>,
+}
+
+/// Something that callbacks on other threads use too, where the host is another process.
+#[derive(Default)]
+struct Shared<T>(Mutex<T>);
+
+impl<T> Shared<T> {
+    fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn borrow(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn borrow_mut(&self) -> MutexGuard<'_, T> {
+        self.borrow()
+    }
+}
+
+impl<T: Default> Shared<T> {
+    fn take(&self) -> T {
+        std::mem::take(&mut *self.borrow())
+    }
 }
 
 thread_local! {
     /// The one that callbacks on this thread belong to: C callbacks have no context argument.
-    static SESSION: RefCell<Option<Rc<Session>>> = const { RefCell::new(None) };
+    static SESSION: RefCell<Option<Arc<Session>>> = const { RefCell::new(None) };
 }
 
-fn session() -> Option<Rc<Session>> {
+fn session() -> Option<Arc<Session>> {
     SESSION.with(|s| s.borrow().clone())
+}
+
+/// Whom callbacks belong to that come on other threads.
+#[derive(Clone)]
+pub struct Home(Option<Weak<Session>>);
+
+/// That of this thread.
+pub fn home() -> Home {
+    Home(session().as_ref().map(Arc::downgrade))
+}
+
+impl Home {
+    /// What this thread calls belongs to it from now on.
+    pub fn enter(&self) {
+        SESSION.with(|s| *s.borrow_mut() = self.0.as_ref().and_then(Weak::upgrade));
+    }
 }
 
 /// A client of the test is called back.
@@ -101,7 +154,7 @@ pub fn transmit(on: IfKey, bytes: &[u8]) {
 
 /// pfnClock: milliseconds.
 pub fn clock() -> u64 {
-    session().map_or(0, |s| s.now.get())
+    session().map_or(0, |s| s.now.load(SeqCst))
 }
 
 impl Session {
@@ -114,7 +167,7 @@ impl Session {
     }
 
     /// Keeps a new handle; says what the call gave.
-    fn keep(list: &RefCell<Vec<Word>>, got: Result<Word, u32>) -> u32 {
+    fn keep(list: &Shared<Vec<Word>>, got: Result<Word, u32>) -> u32 {
         match got {
             Ok(word) => {
                 assert_ne!(word, 0, "rule A3: a handle is never 0");
@@ -123,6 +176,12 @@ impl Session {
             }
             Err(code) => code,
         }
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        let handles = self.handles.borrow();
+        let waits = |word: &Word| self.subject.waits(*word) == Some(true);
+        handles.iter().enumerate().filter(|(_, word)| waits(word)).map(|(n, _)| n).collect()
     }
 
     fn call(&self, op: &Op) -> Reply {
@@ -159,14 +218,17 @@ impl Session {
             Op::Packet(on, packet) => s.receive(on, &bytes_of(&packet)),
             Op::Route { network, len, to } => {
                 self.routes.borrow_mut().set(network, len, to);
+                s.set_route(network, len, to);
                 s.route_changed(network, len)
             }
             Op::RouteChanged { network, len } => s.route_changed(network, len),
             Op::Down(on) => s.interface_down(on),
             Op::Advance(seconds) => {
-                self.now.set(self.now.get() + u64::from(seconds) * 1000);
+                let later = u64::from(seconds) * 1000;
+                s.set_clock(self.now.fetch_add(later, SeqCst) + later);
                 s.tick()
             }
+            Op::Dispatch(h) => s.dispatch(self.handle(h)),
         };
         Reply::code(code)
     }
@@ -189,20 +251,20 @@ fn owner_reply(got: Result<(u32, u32), u32>) -> Reply {
 }
 
 /// Runs a subject from start to stop. One at a time on a thread.
-pub struct Driver(Rc<Session>);
+pub struct Driver(Arc<Session>);
 
 impl Driver {
-    pub fn start(subject: Rc<dyn Subject>, world: &World) -> Self {
-        let session = Rc::new(Session {
+    pub fn start(subject: Arc<dyn Subject>, world: &World) -> Self {
+        let session = Arc::new(Session {
             subject: subject.clone(),
             world: world.clone(),
-            scripts: RefCell::new(world.profiles.iter().map(|p| p.script.clone()).collect()),
-            handles: RefCell::default(),
-            enumerations: RefCell::default(),
-            routes: RefCell::default(),
-            now: Cell::new(1_000_000),
-            events: RefCell::default(),
-            sent: RefCell::default(),
+            scripts: Shared::new(world.profiles.iter().map(|p| p.script.clone()).collect()),
+            handles: Shared::default(),
+            enumerations: Shared::default(),
+            routes: Shared::default(),
+            now: AtomicU64::new(1_000_000),
+            events: Shared::default(),
+            sent: Shared::default(),
         });
         SESSION.with(|s| *s.borrow_mut() = Some(session.clone()));
         subject.start(world);
@@ -220,7 +282,8 @@ impl Drop for Driver {
 impl Drive for Driver {
     fn run(&mut self, op: &Op) -> Outcome {
         let reply = self.0.call(op);
-        let mut sent = self.0.sent.take();
+        let mut sent = if op.only_reads() { Vec::new() } else { self.0.subject.settle() };
+        sent.append(&mut self.0.sent.borrow_mut());
         sent.sort();
         Outcome { reply, events: self.0.events.take(), sent }
     }
@@ -230,6 +293,16 @@ impl Drive for Driver {
         Snapshot {
             mfes: s.read_all(),
             owners: INTERFACES.iter().map(|on| (*on, owner_reply(s.owner(*on)))).collect(),
+            waiting: self.0.waiting(),
         }
     }
+}
+
+/// Whether a descriptor is readable.
+pub fn is_readable(fd: std::os::fd::RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, which lives during the call.
+    let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+    assert!(ready >= 0 && poll.revents & !libc::POLLIN == 0, "rule H2: a descriptor to poll");
+    ready == 1
 }

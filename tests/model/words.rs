@@ -74,6 +74,17 @@ pub enum Op {
     Down(IfKey),
     /// So many seconds pass, and lifetimes that end are dealt with.
     Advance(u32),
+    /// A client's own loop calls what waits for it (rules H).
+    Dispatch(Handle),
+}
+
+impl Op {
+    /// Whether it changes nothing and tells nobody anything.
+    pub fn only_reads(&self) -> bool {
+        let mfes = matches!(self, Self::ReadMfe(_) | Self::ReadMfes { .. });
+        let groups = matches!(self, Self::StartEnum(..) | Self::NextGroups(..) | Self::EndEnum(_));
+        mfes || groups || matches!(self, Self::Owner(_))
+    }
 }
 
 /// The forms in which mgm.h gives an entry: MIB_IPMCAST_MFE, _STATS and _STATS_EX.
@@ -184,6 +195,8 @@ pub struct Profile {
     pub component: u32,
     /// It asks for flows without a route (rule E5).
     pub routeless: bool,
+    /// It registers with MGM_DISPATCHED (rules H).
+    pub dispatched: bool,
     pub script: Script,
 }
 
@@ -202,6 +215,9 @@ pub struct World {
     pub portion: usize,
     /// Entries are seen through mgm.h, whose records lack the next hop of the iif.
     pub seen_from_c: bool,
+    /// The host is another process: others are told of what a call inside a callback causes when
+    /// that callback has returned.
+    pub remote: bool,
 }
 
 /// The part of an IP header that callbacks are compared by: the TTL and the checksum of a
@@ -376,6 +392,8 @@ pub struct Snapshot {
     pub mfes: Vec<Mfe>,
     /// Of every interface that the tests use.
     pub owners: Vec<(IfKey, Reply)>,
+    /// The handles, by number, whose descriptor is readable (rule H2).
+    pub waiting: Vec<usize>,
 }
 
 /// Something the tests can drive: the model, the Rust API, or the C ABI of a libmgm.so.

@@ -29,7 +29,6 @@ crate::scenarios!(
     d9_without_local_join_igmp_counts_as_itself,
     d9_igmp_alone_is_an_ordinary_client,
     d9_adding_twice_is_one_local_join,
-    d10_a_source_that_moves_tells_the_old_owner_and_the_new,
     d10_a_source_that_moves_tells_of_entries_after_memberships,
     d10_the_new_owners_own_membership_does_not_count,
     d10_the_old_owners_own_membership_counts_for_the_new,
@@ -38,6 +37,10 @@ crate::scenarios!(
     d10_a_take_and_a_release_are_silent,
     d10_igmp_beside_an_owner_does_not_count,
     d10_a_packet_shows_where_its_source_lies,
+);
+crate::scenarios!(
+    in one process:
+    d10_a_source_that_moves_tells_the_old_owner_and_the_new,
 );
 
 fn four(on: On) -> Stage {

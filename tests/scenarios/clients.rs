@@ -10,10 +10,8 @@ crate::scenarios!(
     a3_stale_handles_are_refused_when_the_slot_is_used_again,
     a6_memberships_can_be_added_inside_the_enable_callback,
     a7_alerts_are_delivered_when_the_call_returns,
-    a7_a_call_inside_a_callback_delivers_to_others_at_once,
     a7_the_last_alert_tells_the_present_state,
     a8_a_client_that_deregisters_inside_its_callback_hears_no_more,
-    a8_alerts_for_a_client_that_is_gone_are_dropped,
     a9_null_callbacks_are_skipped,
     b1_a_pair_is_registered_once,
     b1_another_component_is_another_client,
@@ -22,6 +20,11 @@ crate::scenarios!(
     b2_igmp_beside_an_owner_cannot_deregister,
     b2_an_invalid_handle_is_refused,
     b2_enumerations_end_with_their_client,
+);
+crate::scenarios!(
+    in one process:
+    a7_a_call_inside_a_callback_delivers_to_others_at_once,
+    a8_alerts_for_a_client_that_is_gone_are_dropped,
 );
 
 pub fn a2_a_call_that_fails_changes_nothing(on: On) {

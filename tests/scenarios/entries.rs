@@ -7,11 +7,9 @@ use mgm::types::SourceGroup;
 use std::net::Ipv4Addr;
 
 crate::scenarios!(
-    e1_a_new_flow_asks_in_order_and_forwards_its_first_packet,
     e1_a_known_flow_asks_nothing,
     e1_a_membership_during_the_questions_is_in_from_the_start,
     e1_packets_that_must_not_be_forwarded_make_no_entry,
-    e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded,
     e2_rpf_goes_to_the_owner_toward_the_source,
     e2_rpf_may_name_another_interface_of_its_own,
     e2_rpf_naming_a_foreign_interface_is_ignored,
@@ -45,6 +43,11 @@ crate::scenarios!(
     e7_wrong_interface_comes_at_most_once_in_three_seconds,
     e7_headers_come_with_their_options,
     e7_nobody_is_told_where_nobody_owns_the_arrival,
+);
+crate::scenarios!(
+    in one process:
+    e1_a_new_flow_asks_in_order_and_forwards_its_first_packet,
+    e1_a_packet_after_an_entry_that_went_while_it_was_built_anew_is_forwarded,
 );
 
 const FLOW: SourceGroup = sg(S1, G1);

@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 
 crate::scenarios!(
     e8_an_idle_entry_ends_after_900_seconds,
-    e8_a_flow_of_packets_that_waited_lives_one_lifetime,
     e8_a_prune_begins_a_new_count,
     e8_every_lifetime_begins_a_new_count,
     e8_an_entry_that_carried_packets_is_built_anew,
@@ -42,6 +41,10 @@ crate::scenarios!(
     f3_rows_present_throughout_come_once,
     f4_end_destroys_the_handle,
     without_route_callback_the_arrival_is_the_route,
+);
+crate::scenarios!(
+    in one process:
+    e8_a_flow_of_packets_that_waited_lives_one_lifetime,
 );
 
 const FLOW: SourceGroup = sg(S1, G1);

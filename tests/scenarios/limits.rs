@@ -10,10 +10,13 @@ crate::scenarios!(
     g1_a_new_flow_replaces_the_oldest_negative_entry,
     g1_positive_entries_are_never_pushed_out,
     g1_at_most_a_quarter_is_negative,
-    g1_an_entry_that_is_built_anew_counts_once,
-    g1_an_entry_that_went_while_it_was_built_anew_keeps_no_place,
     g1_rates_hold_new_flows_back_and_nothing_else,
     g2_memberships_and_clients_have_no_cap,
+);
+crate::scenarios!(
+    in one process:
+    g1_an_entry_that_is_built_anew_counts_once,
+    g1_an_entry_that_went_while_it_was_built_anew_keeps_no_place,
 );
 
 const FLOW: SourceGroup = sg(S1, G1);

@@ -24,8 +24,11 @@ crate::scenarios!(
     d6_igmps_membership_lifts_no_veto,
     d6_deleting_with_forward_prunes_a_member,
     d6_deleting_with_forward_clears_forced,
-    d6_a_prune_during_the_questions_is_a_veto,
     d6_a_forced_interface_outlives_its_membership,
+);
+crate::scenarios!(
+    in one process:
+    d6_a_prune_during_the_questions_is_a_veto,
 );
 
 crate::scenarios!(words of c: d2_flags_are_join_or_forward_or_both);

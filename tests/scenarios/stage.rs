@@ -18,6 +18,8 @@ pub enum On {
     Rust,
     /// The C ABI of a libmgm.so.
     C,
+    /// Clients whose host is another process.
+    Remote,
 }
 
 /// Three routing protocols and IGMP. Registered in this order, so that each one's number is also
@@ -51,6 +53,7 @@ impl Stage {
             protocol: *protocol,
             component: 1,
             routeless: false,
+            dispatched: false,
             script: Script::default(),
         };
         let profiles = IDS.iter().map(profile).collect();
@@ -62,12 +65,14 @@ impl Stage {
             null_route: false,
             portion: 1,
             seen_from_c: on == On::C,
+            remote: on == On::Remote,
         };
         change(&mut world);
         let drive: Box<dyn Drive> = match on {
             On::Model => Box::new(Model::new(&world)),
             On::Rust => Box::new(Driver::start(crate::model::rust_api::subject(), &world)),
             On::C => Box::new(Driver::start(crate::model::c_abi::subject(), &world)),
+            On::Remote => Box::new(Driver::start(crate::model::remote::subject(), &world)),
         };
         Self { drive, on, enumerations: 0 }
     }
@@ -121,6 +126,15 @@ impl Stage {
 
     pub fn route(&mut self, network: Ipv4Addr, to: impl Into<Option<IfKey>>) -> Done {
         self.run(Op::Route { network, len: 24, to: to.into() })
+    }
+
+    pub fn dispatch(&mut self, client: Client) -> Done {
+        self.run(Op::Dispatch(Handle::Nth(client)))
+    }
+
+    /// The clients for whose dispatch something waits, by their first handles.
+    pub fn waiting(&mut self) -> Vec<Client> {
+        self.look().waiting
     }
 
     pub fn advance(&mut self, seconds: u32) -> Done {
@@ -303,12 +317,19 @@ pub fn wrong_if(flow: SourceGroup, on: IfKey) -> Callback {
     Callback::WrongIf { flow, on, header: header(flow) }
 }
 
-/// Makes a test of each scenario for each of the three.
+/// Makes a test of each scenario for each of the four. What a host does inside callbacks of its own
+/// clients is for one process alone.
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
         crate::scenarios!(@module on_the_model, Model, $($name),*);
         crate::scenarios!(@module through_rust, Rust, $($name),*);
         crate::scenarios!(@module through_c, C, $($name),*);
+        crate::scenarios!(@module across_processes, Remote, $($name),*);
+    };
+    (in one process: $($name:ident),* $(,)?) => {
+        crate::scenarios!(@module model_of_one_process, Model, $($name),*);
+        crate::scenarios!(@module through_rust_in_one_process, Rust, $($name),*);
+        crate::scenarios!(@module through_c_in_one_process, C, $($name),*);
     };
     (words of c: $($name:ident),* $(,)?) => {
         crate::scenarios!(@module words_on_the_model, Model, $($name),*);

@@ -104,7 +104,7 @@ impl Octets<'_> {
 
     /// An operation; `Advance` is for the program itself only.
     fn op(&mut self, inside: bool) -> Op {
-        match self.next() % if inside { 20 } else { 21 } {
+        match self.next() % if inside { 21 } else { 22 } {
             0 => Op::Register(self.next() % CLIENTS.len()),
             1 => Op::Deregister(handle(self.next() & 15)),
             2 | 3 => {
@@ -162,6 +162,7 @@ impl Octets<'_> {
                     Op::Down(interface(octet))
                 }
             }
+            20 => Op::Dispatch(handle(self.next() & 15)),
             _ => {
                 let octet = self.next();
                 Op::Advance(SECONDS[octet & 7] + (octet >> 3) as u32 % 2)
@@ -207,6 +208,8 @@ pub fn decode(octets: &[u8]) -> Program {
         component: *component,
         script: if scripted >> n & 1 == 1 { octets.script() } else { Script::default() },
         routeless: (scripted ^ registered) >> n & 1 == 1,
+        // Of those that register and have a script every other one.
+        dispatched: n % 2 == 1 && (scripted & registered) >> n & 1 == 1,
     };
     let world = World {
         profiles: CLIENTS.iter().enumerate().map(profile).collect(),
@@ -215,6 +218,7 @@ pub fn decode(octets: &[u8]) -> Program {
         max_new_of_source: [0, 0, 0, 1][limits >> 4 & 3],
         null_route: limits >> 6 == 3,
         seen_from_c: false,
+        remote: false,
     };
     let clients: Vec<usize> = (0..CLIENTS.len()).collect();
     let mut ops: Vec<Op> = picked(&clients, registered).into_iter().map(Op::Register).collect();

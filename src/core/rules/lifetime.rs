@@ -226,11 +226,19 @@ impl Core {
             Some(Waiting { at_arrival, interface, id }) => (at_arrival, (interface, id + 1)),
             None => (false, first),
         };
-        let next = |at_arrival: bool, from| {
+        let next = |at_arrival: bool, mut from| loop {
             let lists = if at_arrival { &self.waiting_at } else { &self.waiting };
             let ((interface, id), ()) = lists.next_from(from)?;
-            let found = Waiting { at_arrival, interface, id };
-            (interface.index == index).then(|| (self.mfes[id].flow(), found))
+            if interface.index != index {
+                return None;
+            }
+            // A flow whose iif has the same index was found by that.
+            let mfe = &self.mfes[id];
+            if at_arrival && self.interfaces[mfe.iif].key.index == index {
+                from = (interface, id + 1);
+                continue;
+            }
+            return Some((mfe.flow(), Waiting { at_arrival, interface, id }));
         };
         next(at_arrival, from).or_else(|| if at_arrival { None } else { next(true, first) })
     }
@@ -262,13 +270,6 @@ impl Core {
         let header = self.headers.insert(head);
         self.outbox.push(owner, Action::WrongIf { flow, arrival, header });
         Ok(())
-    }
-
-    /// An alert is not delivered, because a later one tells as much (rule H8).
-    pub fn left_out(&mut self, alert: Action) {
-        if let Action::WrongIf { header, .. } = alert {
-            drop(self.take_header(header));
-        }
     }
 
     /// Takes the head of the packet of a WRONG_IF action.

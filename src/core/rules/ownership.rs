@@ -151,13 +151,27 @@ impl Core {
     /// [`Error::Again`], and is to be called again, where something else must be finished first.
     pub fn disable_answered(&mut self, now: Millis, change: u32) -> Result<(), Error> {
         self.complete(now, change)?;
+        self.set_answered(change);
+        Ok(())
+    }
+
+    /// An alert is not delivered, because of another one that waits (rule H8).
+    pub fn left_out(&mut self, alert: Action) {
+        match alert {
+            Action::WrongIf { header, .. } => drop(self.take_header(header)),
+            // The call that began the change makes it.
+            Action::DisableIgmp { change, .. } => self.set_answered(change),
+            _ => {}
+        }
+    }
+
+    fn set_answered(&mut self, change: u32) {
         if let Some(known) = self.changes.get_mut(change) {
             known.answered = true;
             if known.seen {
                 self.changes.remove(change);
             }
         }
-        Ok(())
     }
 
     /// The outcome of a change, for the call that began it. A change that IGMP has not been told

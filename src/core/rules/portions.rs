@@ -460,12 +460,13 @@ impl Core {
     fn is_deleted_by(&self, what: &What, interface: u32, id: u32) -> bool {
         let Some(released) = what.deletes() else { return false };
         let mfe = &self.mfes[id];
-        let refused = mfe.is(Mfe::REFUSED);
+        let (refused, routeless) = (mfe.is(Mfe::REFUSED), mfe.is(Mfe::ROUTELESS));
         if mfe.iif == interface {
-            return released || refused || !mfe.is(Mfe::UNRESOLVED);
+            // What another interface's owner refused is asked of the one who comes here.
+            return released || (refused && !routeless) || !mfe.is(Mfe::UNRESOLVED);
         }
         let arrives = || self.arrival_at(id) == self.interfaces[interface].key;
-        refused && mfe.is(Mfe::ROUTELESS) && matches!(what, What::Leave(_)) && arrives()
+        refused && routeless && matches!(what, What::Leave(_)) && arrives()
     }
 
     /// Brings one interface of an entry up to date, with what its owner says about it. Room must

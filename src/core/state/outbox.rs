@@ -88,6 +88,8 @@ pub enum Topic {
     Local(SourceGroup, IfKey),
     /// Packets on the wrong interface.
     WrongIf(SourceGroup),
+    /// To IGMP: changes of an interface's owner.
+    Owner(IfKey),
 }
 
 /// What becomes of an alert that waits, and of a later one about the same.
@@ -113,12 +115,18 @@ impl Action {
                 Topic::Local(of, interface)
             }
             Self::WrongIf { flow, .. } => Topic::WrongIf(flow),
-            // Each of these is delivered: an answer is waited for, or IGMP adds its memberships.
-            Self::Rpf { .. }
-            | Self::Creation { .. }
-            | Self::DisableIgmp { .. }
-            | Self::EnableIgmp { .. } => return None,
+            Self::DisableIgmp { interface, .. } | Self::EnableIgmp { interface } => {
+                Topic::Owner(interface)
+            }
+            // Each of these is delivered: an answer is waited for.
+            Self::Rpf { .. } | Self::Creation { .. } => return None,
         })
+    }
+
+    /// Whether a later alert about the same may take its place. DISABLE_IGMP is delivered in any case:
+    /// IGMP does not know yet that its memberships have gone.
+    pub const fn may_merge(&self) -> bool {
+        !matches!(self, Self::DisableIgmp { .. })
     }
 
     /// What becomes of this alert, which waits, and of a later one about the same.
@@ -127,7 +135,9 @@ impl Action {
             (Self::Join { member: true, .. }, Self::Prune { .. })
             | (Self::Prune { member: true, .. }, Self::Join { .. })
             | (Self::LocalJoin { .. }, Self::LocalLeave { .. })
-            | (Self::LocalLeave { .. }, Self::LocalJoin { .. }) => Merge::Neither,
+            | (Self::LocalLeave { .. }, Self::LocalJoin { .. })
+            // IGMP has not been enabled yet after an earlier change, and will be after this one.
+            | (Self::EnableIgmp { .. }, Self::DisableIgmp { .. }) => Merge::Neither,
             // Of an entry the client may never have heard, so the last alert is always delivered.
             _ => Merge::Later,
         }
@@ -413,7 +423,9 @@ mod tests {
         assert_eq!(prune(true).merge(&prune(true)), Merge::Later);
         assert_eq!(join(false).merge(&prune(false)), Merge::Later);
         assert_eq!(prune(false).merge(&join(false)), Merge::Later);
-        assert!(Action::DisableIgmp { interface, change: 1 }.topic().is_none());
+        let disable = Action::DisableIgmp { interface, change: 1 };
+        assert_eq!(Action::EnableIgmp { interface }.merge(&disable), Merge::Neither);
+        assert!(!disable.may_merge());
         assert!(Action::Rpf { flow: 1 }.topic().is_none());
     }
 }

@@ -72,6 +72,11 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         spawn(&self.shared, c"mgm-process", Watching(Arc::clone(self)))
     }
 
+    /// Whether the process is inside a callback.
+    pub(super) fn is_asking(&self) -> bool {
+        self.state.lock().clients.iter().any(|client| client.proxy.is_asking())
+    }
+
     /// It is none of the server's any more.
     pub(super) fn forget(self: &Arc<Self>) {
         self.shared.now.lock().connections.retain(|other| !Arc::ptr_eq(self, other));

@@ -43,7 +43,9 @@ impl<C: Callbacks + From<Proxy>> Delivering<C> {
         loop {
             match receive(&line.socket, input.room()?)? {
                 ToHost::Request(Request::Dispatch(id)) if id == self.id => {
+                    let turn = self.shared.turn_of_dispatch();
                     let dispatched = self.shared.mgm.dispatch(id).map(|()| Reply::Done);
+                    drop(turn);
                     send_reply(&line.socket, &mut output, dispatched)?;
                 }
                 _ => return Err(Ended::OutOfTurn("something else than a request to dispatch")),
@@ -58,16 +60,21 @@ impl<C: Callbacks + From<Proxy>> Task for Delivering<C> {
             clear(self.proxy.changed());
             match self.proxy.line() {
                 Some(line) if self.proxy.kind().dispatched => {
-                    if let Err(reason) = self.obey(&line) {
+                    // One that is deregistered has no use for its channel.
+                    if let Err(reason) = self.obey(&line)
+                        && !self.proxy.has_ended()
+                    {
                         line.end(reason);
                     }
                     self.proxy.leave_line(&line);
                 }
                 // While its process is away the callbacks of either kind do nothing.
                 _ => {
+                    let turn = self.shared.turn();
                     if self.shared.mgm.dispatch(self.id).is_err() {
                         return;
                     }
+                    drop(turn);
                     // A failed wait is tried again; it has paused.
                     let _ = wait_readable([&self.waiting, self.proxy.changed()], None);
                 }

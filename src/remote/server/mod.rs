@@ -8,6 +8,7 @@
 //! | `proxy` | a client of another process as [`Callbacks`] |
 //! | `deliver` | the thread of a client that delivers its callbacks |
 //! | `hold` | what an ended process leaves behind for a while (rule P3) |
+//! | `turns` | for tests: one client after the other |
 //!
 //! Threads: one accepts; each connection has one that waits for its end, each call channel one that does
 //! the calls, each client one that delivers its callbacks. So whoever waits holds up nobody else, and
@@ -18,6 +19,7 @@ mod deliver;
 mod hold;
 mod proxy;
 mod requests;
+mod turns;
 
 use crate::control::socket_file::{SocketFile, Wanted};
 use crate::error::{Error, StartError};
@@ -39,6 +41,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use turns::Turns;
 
 /// Who may connect: the owner and the group of the socket's file (rule P6).
 const MODE: u32 = 0o660;
@@ -67,6 +70,7 @@ struct Shared<C: 'static> {
     listener: OwnedFd,
     hold: Duration,
     sizes: RecordSizes,
+    turns: Turns,
     now: Mutex<Now<C>>,
     changed: Condvar,
 }
@@ -85,6 +89,26 @@ impl<C: Callbacks + From<Proxy>> Server<C> {
         settings: &ServeSettings,
         sizes: RecordSizes,
     ) -> Result<Self, Error> {
+        Self::start_with(mgm, settings, sizes, false)
+    }
+
+    /// The same for tests: it delivers to one client after the other, so that there is one order of
+    /// all that happens, which can be held against the rules.
+    #[doc(hidden)]
+    pub fn start_in_turns(
+        mgm: &'static Mgm<C>,
+        settings: &ServeSettings,
+        sizes: RecordSizes,
+    ) -> Result<Self, Error> {
+        Self::start_with(mgm, settings, sizes, true)
+    }
+
+    fn start_with(
+        mgm: &'static Mgm<C>,
+        settings: &ServeSettings,
+        sizes: RecordSizes,
+        in_turns: bool,
+    ) -> Result<Self, Error> {
         let wanted = Wanted { name: "clients' socket", kind: Kind::Seqpacket, mode: MODE };
         let (listener, file) = wanted
             .bind(&settings.path)
@@ -95,6 +119,7 @@ impl<C: Callbacks + From<Proxy>> Server<C> {
             listener,
             hold: settings.hold,
             sizes,
+            turns: Turns::new(in_turns),
             now: Mutex::new(now),
             changed: Condvar::new(),
         });

@@ -163,6 +163,11 @@ impl Proxy {
         self.0.line.lock().clone()
     }
 
+    /// Whether the client is inside a callback.
+    pub(super) fn is_asking(&self) -> bool {
+        self.line().is_some_and(|line| line.memory.try_lock().is_none())
+    }
+
     /// Readable when the line has changed since it was cleared last.
     pub(super) fn changed(&self) -> &OwnedFd {
         &self.0.changed

@@ -250,7 +250,7 @@ impl<C: Clone> Delivery<C> {
         if is_left_out {
             outbox.discard(id);
             own.waiting.set(!lane.queue.is_empty());
-        } else if own.topics.try_reserve(1).is_ok() {
+        } else if action.may_merge() && own.topics.try_reserve(1).is_ok() {
             // Without memory it does not merge.
             own.topics.insert(topic, id);
         }

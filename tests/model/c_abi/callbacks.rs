@@ -68,14 +68,20 @@ impl Config {
 }
 
 /// What a client registers.
-pub fn config(client: Client, routeless: bool, nulls: &[Kind]) -> Config {
+pub fn config(client: Client, profile: &Profile) -> Config {
     const OF_CLIENT: [fn(&[Kind]) -> Config; 8] =
         [of::<0>, of::<1>, of::<2>, of::<3>, of::<4>, of::<5>, of::<6>, of::<7>];
-    let mut config = OF_CLIENT[client](nulls);
-    // MGM_ROUTELESS_FLOWS, or something that a program for Windows may have left there.
-    config.flags = if routeless { 0x4d47_0002 } else { [0, 2, 0xffff_ffff][client % 3] };
+    let mut config = OF_CLIENT[client](&profile.script.nulls);
+    config.flags = match (profile.dispatched, profile.routeless) {
+        // Something that a program for Windows may have left there.
+        (false, false) => [0, 2, 0xffff_ffff][client % 3],
+        (dispatched, routeless) => OWN + u32::from(dispatched) + 2 * u32::from(routeless),
+    };
     config
 }
+
+/// MGM_DISPATCHED is the first bit beside this, MGM_ROUTELESS_FLOWS the second.
+const OWN: u32 = 0x4d47_0000;
 
 fn of<const N: usize>(nulls: &[Kind]) -> Config {
     let has = |kind: Kind| !nulls.contains(&kind);

@@ -43,6 +43,8 @@ pub struct Library {
     pub receive: unsafe extern "C" fn(u32, u32, *const u8, u32) -> u32,
     pub route_changed: unsafe extern "C" fn(u32, u32) -> u32,
     pub interface_down: unsafe extern "C" fn(u32, u32) -> u32,
+    pub client_fd: unsafe extern "C" fn(usize, *mut i32) -> u32,
+    pub dispatch: unsafe extern "C" fn(usize) -> u32,
 }
 
 /// cargo builds the cdylib along with the tests, beside them.
@@ -109,6 +111,8 @@ pub fn loaded() -> &'static Library {
             receive: function!(c"MgmHostReceive"),
             route_changed: function!(c"MgmHostRouteChanged"),
             interface_down: function!(c"MgmHostInterfaceDown"),
+            client_fd: function!(c"MgmHostGetClientFd"),
+            dispatch: function!(c"MgmHostDispatch"),
         }
     })
 }

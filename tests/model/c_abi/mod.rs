@@ -6,14 +6,13 @@ mod callbacks;
 mod library;
 mod records;
 
-use super::subject::{Subject, Word, clock, route, transmit};
+use super::subject::{Subject, Word, clock, is_readable, route, transmit};
 use super::words::*;
 use library::Library;
 use mgm::types::{IfKey, SourceGroup, mask_of};
 use std::ffi::{c_char, c_void};
 use std::net::Ipv4Addr;
-use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Network byte order.
 pub fn raw(address: Ipv4Addr) -> u32 {
@@ -99,18 +98,36 @@ extern "C" fn now(_: *mut c_void) -> u64 {
 }
 
 /// A process has one library with one state: whoever holds this uses it.
-static IN_USE: Mutex<()> = Mutex::new(());
+static IN_USE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+struct InUse;
+
+impl InUse {
+    fn begin() -> Self {
+        let mut in_use = IN_USE.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while std::mem::replace(&mut *in_use, true) {
+            in_use = IN_USE.1.wait(in_use).unwrap_or_else(PoisonError::into_inner);
+        }
+        Self
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        *IN_USE.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        IN_USE.1.notify_one();
+    }
+}
 
 struct CAbi {
     library: &'static Library,
-    _in_use: MutexGuard<'static, ()>,
+    _in_use: InUse,
 }
 
 /// The loaded libmgm.so, for the caller alone until it is dropped.
-pub fn subject() -> Rc<dyn Subject> {
-    // A test that failed poisoned it; its host was stopped all the same.
-    let in_use = IN_USE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    Rc::new(CAbi { library: library::loaded(), _in_use: in_use })
+pub fn subject() -> Arc<dyn Subject> {
+    let in_use = InUse::begin();
+    Arc::new(CAbi { library: library::loaded(), _in_use: in_use })
 }
 
 impl CAbi {
@@ -171,7 +188,7 @@ impl Subject for CAbi {
     }
 
     fn register(&self, client: Client, profile: &Profile) -> Result<Word, u32> {
-        let mut config = callbacks::config(client, profile.routeless, &profile.script.nulls);
+        let mut config = callbacks::config(client, profile);
         let mut handle = 0;
         // SAFETY: both pointers are valid; the functions live as long as the process.
         let code = unsafe {
@@ -275,6 +292,19 @@ impl Subject for CAbi {
     fn interface_down(&self, on: IfKey) -> u32 {
         // SAFETY: plain numbers.
         unsafe { (self.library.interface_down)(on.index, raw(on.next_hop)) }
+    }
+
+    fn dispatch(&self, handle: Word) -> u32 {
+        // SAFETY: handles are checked, never followed (rule A3).
+        unsafe { (self.library.dispatch)(handle as usize) }
+    }
+
+    fn waits(&self, handle: Word) -> Option<bool> {
+        let mut fd = -1;
+        // SAFETY: the pointer is valid.
+        let code = unsafe { (self.library.client_fd)(handle as usize, &mut fd) };
+        assert_eq!(code == code::NO_ERROR, fd >= 0, "rule A2: no output");
+        (code == code::NO_ERROR).then(|| is_readable(fd))
     }
 
     fn tick(&self) -> u32 {

@@ -1,0 +1,159 @@
+//! The host's process: this program again, told by lines on its standard input what to do. Each line is
+//! answered by one on standard output that begins with "= ".
+
+use super::{BARRIER, SIZES, VARIABLE};
+use crate::model::net::Routes;
+use crate::model::words::{JOIN, Sent};
+use mgm::forwarder::memory::MemoryConfig;
+use mgm::remote::server::{Proxy, Server};
+use mgm::remote::wire::ClientKind;
+use mgm::shell::manager::Mgm;
+use mgm::shell::service::Service;
+use mgm::shell::settings::{ForwarderChoice, Settings};
+use mgm::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use std::io::BufRead;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+/// What the world around the host is.
+#[derive(Default)]
+struct Around {
+    routes: Mutex<Routes>,
+    /// Milliseconds.
+    now: AtomicU64,
+    sent: Mutex<Vec<Sent>>,
+}
+
+/// Its own client, which makes the barriers, and the interface of that.
+const OWN: (u32, u32) = (0x7777, 7);
+const OWN_INTERFACE: IfKey = IfKey::new(99, Ipv4Addr::UNSPECIFIED);
+
+/// Where this is the host's process, it is one until its input ends.
+pub fn run_if_asked() {
+    if std::env::var_os(VARIABLE).is_none() {
+        return;
+    }
+    let mgm: &'static Mgm<Proxy> = Box::leak(Box::new(Mgm::with_service(Some(|mgm, settings| {
+        Ok(Box::new(Server::start_in_turns(mgm, settings, SIZES)?) as Box<dyn Service>)
+    }))));
+    let around = Arc::new(Around::default());
+    let mut own = None;
+    println!(); // after what the test runner has begun to say
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        println!("= {}", answer(mgm, &around, &mut own, &words));
+    }
+    std::process::exit(0);
+}
+
+fn interface(words: &[&str]) -> IfKey {
+    IfKey::new(words[0].parse().unwrap(), words[1].parse().unwrap())
+}
+
+fn answer(
+    mgm: &'static Mgm<Proxy>,
+    around: &Arc<Around>,
+    own: &mut Option<ClientId>,
+    words: &[&str],
+) -> String {
+    let number = |at: usize| words[at].parse::<u32>().unwrap();
+    let address = |at: usize| words[at].parse::<Ipv4Addr>().unwrap();
+    let code = match words[0] {
+        "start" => {
+            let serve = words[1].into();
+            let limits = [2, 3, 4, 6].map(number);
+            *around.routes.lock().unwrap() = Routes::default();
+            around.now.store(1_000_000, SeqCst);
+            mgm.start(settings(around, serve, limits, words[5] == "true")).unwrap();
+            let kind =
+                ClientKind { has_local_join: true, dispatched: true, takes_routeless: false };
+            let id = mgm.register(Proxy::new(kind).unwrap(), OWN.0, OWN.1).unwrap();
+            mgm.take_interface(id, OWN_INTERFACE).unwrap();
+            *own = Some(id);
+            Ok(())
+        }
+        "stop" => mgm.stop(),
+        "packet" => {
+            let octets = words[3].as_bytes().chunks(2);
+            let octets = octets.map(|two| std::str::from_utf8(two).unwrap());
+            let packet: Vec<u8> = octets.map(|two| u8::from_str_radix(two, 16).unwrap()).collect();
+            mgm.receive(interface(&words[1..]), &packet)
+        }
+        "route" => {
+            let to = (words.len() > 3).then(|| interface(&words[3..]));
+            around.routes.lock().unwrap().set(address(1), number(2) as u8, to);
+            Ok(())
+        }
+        "changed" => mgm.routes_changed(address(1), number(2) as u8),
+        "down" => mgm.interface_down(interface(&words[1..])),
+        "clock" => {
+            around.now.store(words[1].parse().unwrap(), SeqCst);
+            Ok(())
+        }
+        "settle" => {
+            (0..number(1)).for_each(|_| barrier(mgm, own.unwrap()));
+            let sent = std::mem::take(&mut *around.sent.lock().unwrap());
+            let line = |s: &Sent| {
+                let (on, flow) = (s.on, s.flow);
+                let (index, hop) = (on.index, on.next_hop);
+                format!("{index} {hop} {} {} {}", flow.source(), flow.group(), s.ttl)
+            };
+            return sent.iter().map(line).collect::<Vec<_>>().join(",");
+        }
+        other => panic!("{other}?"),
+    };
+    code.map_or_else(|error| error.code(), |()| 0).to_string()
+}
+
+/// Returns when each client of another process has been told of all that waited for it: nobody but
+/// this test's clients hears of it.
+fn barrier(mgm: &'static Mgm<Proxy>, own: ClientId) {
+    let flags = MembershipFlags { join: true, forward: false };
+    assert_eq!(JOIN, 1);
+    mgm.add_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();
+    mgm.delete_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();
+    mgm.dispatch(own).unwrap();
+}
+
+fn settings(
+    around: &Arc<Around>,
+    serve: std::path::PathBuf,
+    [max_mfes, max_new, max_new_of_source, portion]: [u32; 4],
+    null_route: bool,
+) -> Settings {
+    let here = Arc::clone(around);
+    let find = move |source: Ipv4Addr, _: Option<IfKey>| {
+        here.routes.lock().unwrap().find(source).map(|r| Route {
+            interface: r.to,
+            upstream: r.upstream,
+            protocol: r.protocol,
+            network: r.network,
+            prefix_len: r.len,
+        })
+    };
+    let here = Arc::clone(around);
+    let transmit = move |out_of: &[IfKey], bytes: &[u8]| {
+        let address =
+            |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+        let flow = SourceGroup::new(address(12), address(16));
+        let sent = |on: &IfKey| Sent { on: *on, flow, ttl: bytes[8], after: 0 };
+        here.sent.lock().unwrap().extend(out_of.iter().map(sent));
+    };
+    let mut memory = MemoryConfig { route: None, transmit: Some(Box::new(transmit)) };
+    if !null_route {
+        memory.route = Some(Box::new(find));
+    }
+    let here = Arc::clone(around);
+    Settings {
+        max_mfes,
+        max_new_mfes_per_second: max_new,
+        max_new_mfes_per_source: max_new_of_source,
+        log_level: mgm::log::Level::Off,
+        clock: Some(Arc::new(move || Millis(here.now.load(SeqCst)))),
+        forwarder: ForwarderChoice::Memory(memory),
+        serve: Some(serve),
+        portion: portion as usize,
+        ..Settings::default()
+    }
+}
