@@ -3,6 +3,7 @@
  *     igmp_send [-a] INTERFACE FROM v1|v2|leave GROUP
  *     igmp_send [-a] INTERFACE FROM is_in|is_ex|to_in|to_ex|allow|block GROUP [SOURCE...]
  *     igmp_send [-a] INTERFACE FROM raw DESTINATION HEX-OCTETS
+ *     igmp_send [-a] INTERFACE FROM ip PROTOCOL TTL DESTINATION HEX-OCTETS
  *
  * -a leaves the router alert option out. IGMP_TTL in the environment is another TTL than 1. */
 #include <arpa/inet.h>
@@ -17,11 +18,12 @@
 
 static unsigned char packet[1500];
 static size_t header = 24, length; /* of the message after the header */
+static unsigned char protocol = IPPROTO_IGMP, ttl = 1;
 
 static void usage(void)
 {
     fprintf(stderr, "usage: igmp_send [-a] INTERFACE FROM "
-                    "v1|v2|leave|is_in|is_ex|to_in|to_ex|allow|block|raw GROUP [...]\n");
+                    "v1|v2|leave|is_in|is_ex|to_in|to_ex|allow|block|raw|ip GROUP [...]\n");
     exit(2);
 }
 
@@ -47,8 +49,13 @@ static const char *message(int argc, char **argv)
 {
     static const char *const records[] = {"is_in", "is_ex", "to_in", "to_ex", "allow", "block"};
     unsigned char *m = packet + header;
-    int n;
-    if (strcmp(argv[0], "raw") == 0 && argc == 3) {
+    int n, any = strcmp(argv[0], "ip") == 0 && argc == 5;
+    if (any) {
+        protocol = (unsigned char)strtoul(argv[1], NULL, 10);
+        ttl = (unsigned char)strtoul(argv[2], NULL, 10);
+        argv += 2;
+    }
+    if (any || (strcmp(argv[0], "raw") == 0 && argc == 3)) {
         unsigned octet;
         const char *hex = argv[2];
         while (length < 1000 && sscanf(hex, "%2x", &octet) == 1) {
@@ -104,8 +111,8 @@ int main(int argc, char **argv)
     packet[0] = (unsigned char)(0x40 | header / 4);
     packet[2] = (unsigned char)((header + length) >> 8);
     packet[3] = (unsigned char)(header + length);
-    packet[8] = getenv("IGMP_TTL") ? (unsigned char)atoi(getenv("IGMP_TTL")) : 1;
-    packet[9] = IPPROTO_IGMP;
+    packet[8] = getenv("IGMP_TTL") ? (unsigned char)atoi(getenv("IGMP_TTL")) : ttl;
+    packet[9] = protocol;
     address(packet + 12, argv[2]);
     address(packet + 16, destination);
     if (header == 24)

@@ -292,14 +292,18 @@ static void graft_due(void *entry)
     }
 }
 
-/* Looks from time to time whether the source sends and whether there still is a forwarding entry. */
+/* Looks from time to time whether the source sends and whether there still is a forwarding entry. Of packets that come though a
+ * prune of ours has ended nobody tells: an entry that this router itself has left without an outgoing interface makes no alert. */
 static void life_due(void *entry)
 {
     struct entry *e = entry;
     uint32_t count = 0;
     e->flows = e->pim->host->packets(e, &count);
-    if (e->flows && count != e->packets)
+    if (e->flows && count != e->packets) {
         e->active_until = now_ms() + e->pim->settings.source_lifetime;
+        if (e->up_link != NULL && e->up_link->mode == MODE_DENSE)
+            dense_data(e);
+    }
     e->packets = count;
     if (e->flows)
         timer_set(&e->life, e->pim->settings.source_lifetime / 7);
@@ -446,7 +450,8 @@ unsigned pim_no_receivers(struct pim *p, uint32_t source, uint32_t group)
     if (e == NULL || e->rpf == NULL || e->rpf->mode != MODE_DENSE)
         return 0;
     dense_data(e);
-    return seconds(p->settings.prune_hold); /* the next packet then asks again */
+    /* Packets that come all the same are told again as soon as another prune may be sent. */
+    return seconds(e->prune_limit.set ? (unsigned)timer_left(&e->prune_limit) + 1000 : p->settings.prune_hold);
 }
 
 void pim_some_receivers(struct pim *p, uint32_t source, uint32_t group)

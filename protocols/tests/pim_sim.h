@@ -269,6 +269,7 @@ static void sim_packet_on(unsigned lan, unsigned from, uint32_t source, uint32_t
         struct link *l = r->runs && n != from ? sim_link(n, lan) : NULL;
         struct route route;
         sim_flow *f;
+        bool created = false;
         if (l == NULL || !sim_route(&r->pim, source, &route))
             continue;
         f = sim_flow_of(r, source, group, false);
@@ -276,6 +277,7 @@ static void sim_packet_on(unsigned lan, unsigned from, uint32_t source, uint32_t
             f = sim_flow_of(r, source, group, true);
             if (f == NULL)
                 continue;
+            created = true;
             f->iif = route.index;
             f->oifs = 0;
             pim_new_flow(&r->pim, source, group, (uint8_t)ttl);
@@ -288,7 +290,7 @@ static void sim_packet_on(unsigned lan, unsigned from, uint32_t source, uint32_t
             continue;
         }
         f->count++;
-        if (f->oifs == 0 && !r->others)
+        if (created && f->oifs == 0 && !r->others)
             pim_no_receivers(&r->pim, source, group);
         for (unsigned o = 0; o < SIM_LANS && ttl > 1; o++)
             if (f->oifs >> o & 1) {

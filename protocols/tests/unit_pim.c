@@ -584,7 +584,7 @@ static void prunes_end_and_are_made_again(void)
     CHECK(copies(0, 1) == 0);
     sim_run(6000); /* the prune's 210 s are over */
     CHECK(copies(0, 1) == 1);
-    sim_run(20);
+    sim_run(31000); /* it is looked each 30 s whether packets come */
     CHECK(copies(0, 1) == 0);
 }
 
@@ -744,7 +744,7 @@ static void other_protocols_keep_a_flow(void)
     sim_run(20);
     CHECK(up(2) == FORWARDING && copies(0, 2) == 1);
     sim_routers[2].others = false;
-    CHECK(pim_no_receivers(&sim_routers[2].pim, S, G) == 210);
+    CHECK(pim_no_receivers(&sim_routers[2].pim, S, G) == 211); /* the prune's 210 s are over then */
     sim_run(20);
     CHECK(up(2) == UP_PRUNED && copies(0, 1) == 0);
     sim_routers[2].others = true;
