@@ -178,6 +178,12 @@ members_are_served_by_the_designated_router() {
     must "by b" oifs_are b $S $G below
     must "and not by a" oifs_are a $S $G -
     now "though that heard the member, too" log_has a "$G is wanted"
+    tell member join 232.1.1.2 $S # the same where the member is there before the source
+    must "both hear it" log_has a "232.1.1.2 is wanted"
+    must "both hear it" log_has b "232.1.1.2 is wanted"
+    stream second source eth0 $S 232.1.1.2 100
+    must "the member gets it" gets_more member 232.1.1.2 20
+    now "not by a" oifs_are a $S 232.1.1.2 -
     finish b KILL || true
     must "b dies, and a goes on" gets_more member $G $(($(got member $G) + 50))
 }
