@@ -21,12 +21,12 @@ mod steps;
 use alloc::{Failing, armed, aside, counted};
 use capi::clients::{VETO, register};
 use capi::process::in_a_process;
-use capi::{CLOCK, MORE_DATA, NO_ERROR, OUT_OF_MEMORY, start, state, take_lines, tick};
+use capi::{CLOCK, MORE_DATA, NO_ERROR, OUT_OF_MEMORY, start, take_lines, tick};
 use mgm::ffi::host::MgmHostStop;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
-use steps::{LATER, Step, World};
+use steps::{LATER, Step, World, without_tallies};
 
 #[global_allocator]
 static ALLOCATOR: Failing = Failing;
@@ -151,6 +151,10 @@ fn sorted(lines: &str) -> String {
     lines.sort_unstable();
     lines.dedup_by(|a, b| a == b && (a.contains("RPF") || a.contains("CREATE")));
     lines.join("\n")
+}
+
+fn state() -> String {
+    without_tallies(&capi::state())
 }
 
 /// A state without what depends on the moment.
