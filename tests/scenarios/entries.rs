@@ -3,7 +3,7 @@
 use crate::model::net::*;
 use crate::model::words::*;
 use crate::stage::*;
-use mgm::types::SourceGroup;
+use mgm::types::{IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 
 crate::scenarios!(
@@ -36,6 +36,7 @@ crate::scenarios!(
     e5_without_a_route_there_are_no_callbacks,
     e5_without_an_owner_there_are_no_callbacks,
     e5_an_owner_takes_the_flow_up,
+    e5_a_flow_refused_where_it_came_in_is_taken_up_toward_its_source,
     e5_a_route_takes_the_flow_up,
     e6_a_negative_entry_stops_further_callbacks,
     e6_a_membership_turns_it_positive,
@@ -501,6 +502,23 @@ pub fn e5_an_owner_takes_the_flow_up(on: On) {
     let m = s.mfe(FLOW);
     assert_eq!((m.iif_protocol, m.lifetime), (IDS[C], 900));
     s.packet(FLOW, IF5).sent(&[IF2]).ok_calls(&[]);
+}
+
+/// The owner of the arrival interface refuses it. That says nothing about whoever takes the interface toward
+/// the source.
+pub fn e5_a_flow_refused_where_it_came_in_is_taken_up_toward_its_source(on: On) {
+    let mut s = Stage::new(on, |world| {
+        world.profiles[A].routeless = true;
+        world.profiles[A].script.rpf_iif = Some(IfKey::new(0, Ipv4Addr::UNSPECIFIED));
+    });
+    s.one_each();
+    s.route(NET1, IF5).ok();
+    let mut asked = rpf(FLOW, IF1);
+    if let Callback::Rpf { route, upstream, .. } = &mut asked {
+        (*route, *upstream) = (None, FLOW.source());
+    }
+    s.packet(FLOW, IF1).ok_calls(&[(A, asked)]);
+    s.take(C, IF5).ok_calls(&[(C, rpf_anew(FLOW, IF5)), (C, flow_prune(FLOW, IF5))]);
 }
 
 pub fn e5_a_route_takes_the_flow_up(on: On) {
