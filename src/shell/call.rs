@@ -36,6 +36,15 @@ pub(crate) struct Call {
     pub favours: u32,
     /// It dispatches this lane, which nobody else runs, and so many actions of it more at most.
     pub dispatches: Option<(u32, u32)>,
+    /// The job of another thread that what this one programs now belongs to: that thread waits for it.
+    pub programs_for: Option<u32>,
     /// Everything it caused was performed, and its job is over.
     pub ended: bool,
+}
+
+impl Call {
+    /// Whether it was made outside of any callback and of any function that must not wait.
+    pub const fn is_outermost(&self) -> bool {
+        self.here.around.is_none() && !self.here.inside_forwarder
+    }
 }

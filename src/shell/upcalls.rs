@@ -57,6 +57,8 @@ impl<C: Callbacks> Mgm<C> {
         let goes_on = || turn.is_none_or(|turn| turn.goes_on() && !turn.is_long());
         self.unattended("lifetimes", |call| {
             let now = self.now();
+            // With the host's clock it is the host's call that does it.
+            let waits = turn.is_none() && call.is_outermost();
             self.take_unfinished_over(call, &goes_on);
             self.retry(call, turn.is_some(), &goes_on);
             if turn.is_some() {
@@ -75,6 +77,9 @@ impl<C: Callbacks> Mgm<C> {
                     let _ = self.with_in(call.epoch, |running| running.core.postpone(now, flow));
                 }
                 self.settle(call);
+                if waits {
+                    self.wait_for_job(call, false);
+                }
             }
             Ok(())
         });

@@ -60,6 +60,22 @@ fn p1_a_flow_asks_its_owners_and_its_packet_goes_on() {
 }
 
 #[test]
+fn p1_a_packet_has_gone_and_every_callback_has_run_when_mgmhostreceive_returns() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A}"));
+    b.ask(&format!("register {B}"));
+    assert_eq!((a.ask("take 0 1"), b.ask("take 0 2")), ("0".into(), "0".into()));
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    for n in 1..=200 {
+        assert_eq!(host.ask(&format!("receive 1 10.0.0.{n} 239.1.1.1")), "0");
+        assert!(host.has("sent 2 28"), "packet {n}");
+        assert_eq!(b.callbacks(), [format!("creation 10.0.0.{n} 239.1.1.1 1 2")]);
+    }
+}
+
+#[test]
 fn p1_calls_inside_callbacks() {
     let path = path();
     let _host = Puppet::host(&path, 0);
@@ -141,6 +157,20 @@ fn p1_many_threads_and_clients_of_one_process() {
     assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
     assert_eq!(a.callbacks().len(), 9);
     assert!(host.ask("state").contains("\"clients\":10"));
+}
+
+#[test]
+fn h6_a_loop_that_deregisters_takes_no_other_client_of_its_process_along() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let a = Puppet::client(&path);
+    assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    for n in 1..=50 {
+        assert_eq!(a.ask(&format!("register {B} dispatched")), format!("0 {n}"));
+        assert_eq!(a.ask(&format!("deregister {n}")), "0");
+    }
+    assert_eq!(a.ask("take 0 1"), "0");
+    assert!(host.ask("state").contains("\"clients\":1"));
 }
 
 #[test]

@@ -152,15 +152,35 @@ fn p5_the_host_ends_inside_each_call() {
         "groups 0",
         "mfe 10.0.0.1 239.1.1.1",
         "deregister 0",
+        "call MgmGetFirstMfe",
+        "call MgmGetNextMfe",
+        "call MgmGetMfeStats",
+        "call MgmGetFirstMfeStats",
+        "call MgmGetNextMfeStats",
+        "call MgmSetMfe",
+        "call MgmGroupEnumerationGetNext",
+        "call MgmGroupEnumerationEnd",
+        "call MgmHostGetState",
+        "call MgmHostDispatch",
     ];
     for call in calls {
-        let (_path, mut host, a, _b) = two();
-        assert_eq!(a.ask("add 0 0.0.0.0 239.1.1.1 1"), "0");
+        let path = path();
+        let mut host = Puppet::host(&path, 0);
+        let a = Puppet::client(&path);
+        let dispatched = if call.ends_with("Dispatch") { "dispatched" } else { "" };
+        assert_eq!(a.ask(&format!("register {A} {dispatched}")), "0 0");
+        assert_eq!((a.ask("take 0 1"), a.ask("enumerate 0")), ("0".into(), "0".into()));
         host.stop();
         a.tell(call);
         host.kill();
         let code = a.answer();
         assert!(code.starts_with("1003"), "{call}: {code}");
+        // Rule P5: the log says it once. The line about the registration comes after whatever else.
+        a.wait_for("the host: ");
+        assert!(a.ask("take 0 5").starts_with("1003"));
+        assert!(a.ask(&format!("register {B}")).starts_with("1003"));
+        a.wait_for("start one there");
+        assert!(!a.has_part("the host: "), "{call}: said twice");
     }
 }
 

@@ -14,6 +14,8 @@
 //! | `mfe SOURCE GROUP` | code, iif, number of oifs |
 //! | `groups CLIENT` | code of the last MgmGroupEnumerationGetNext, number of rows |
 //! | `state` | the state's text |
+//! | `enumerate CLIENT` | MgmGroupEnumerationStart's code; the enumeration stays open |
+//! | `call FUNCTION` | the code of a function that the others leave out, for the first client |
 //! | `hang` | the next callback waits until the process ends |
 //! | `nested TEXT` | the next callback does this line, and writes its answer |
 //! | `dispatch CLIENT` | the code |
@@ -30,11 +32,13 @@ use std::io::{BufRead, Write};
 use std::net::Ipv4Addr;
 use std::ptr::null_mut;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 static HANG: AtomicBool = AtomicBool::new(false);
 static NESTED: Mutex<Option<String>> = Mutex::new(None);
 static CLIENTS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// The enumeration that is open.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 fn say(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
@@ -230,6 +234,16 @@ fn perform(line: &str) -> String {
         "mfe" => mfe(address(words[1]), address(words[2])),
         "groups" => groups(handle(1)),
         "state" => state(),
+        "enumerate" => {
+            let mut open = null_mut();
+            // SAFETY: the handle outlives the call.
+            let code = unsafe { MgmGroupEnumerationStart(handle(1), 0, &raw mut open) };
+            OPEN.store(open.addr(), SeqCst);
+            code.to_string()
+        }
+        "call" => {
+            call(words[1], std::ptr::without_provenance_mut(CLIENTS.lock().unwrap()[0])).to_string()
+        }
         "hang" => {
             HANG.store(true, SeqCst);
             "0".into()
@@ -310,6 +324,34 @@ fn mfe(source: DWORD, group: DWORD) -> String {
     // SAFETY: all three outlive the call.
     let code = unsafe { MgmGetMfe(&raw mut record, &raw mut size, buffer.as_mut_ptr().cast()) };
     format!("{code} {} {}", buffer[4], buffer[12])
+}
+
+/// A call whose code is all that matters.
+fn call(function: &str, client: HANDLE) -> DWORD {
+    let mut record = _MIB_IPMCAST_MFE { dwSrcMask: DWORD::MAX, ..Default::default() };
+    (record.dwSource, record.dwGroup) = (address("10.0.0.1"), address("239.1.1.1"));
+    let mut buffer = [0u32; 256];
+    let (mut size, mut count) = (size_of_val(&buffer) as DWORD, 0);
+    let (key, size, count) = (&raw mut record, &raw mut size, &raw mut count);
+    let into = buffer.as_mut_ptr().cast();
+    let open = std::ptr::without_provenance_mut(OPEN.load(SeqCst));
+    // SAFETY: all of these outlive the call.
+    unsafe {
+        match function {
+            "MgmGetMfe" => MgmGetMfe(key, size, into),
+            "MgmGetFirstMfe" => MgmGetFirstMfe(size, into, count),
+            "MgmGetNextMfe" => MgmGetNextMfe(key, size, into, count),
+            "MgmGetMfeStats" => MgmGetMfeStats(key, size, into, MGM_MFE_STATS_0),
+            "MgmGetFirstMfeStats" => MgmGetFirstMfeStats(size, into, count, MGM_MFE_STATS_0),
+            "MgmGetNextMfeStats" => MgmGetNextMfeStats(key, size, into, count, MGM_MFE_STATS_0),
+            "MgmSetMfe" => MgmSetMfe(client, key),
+            "MgmGroupEnumerationGetNext" => MgmGroupEnumerationGetNext(open, size, into, count),
+            "MgmGroupEnumerationEnd" => MgmGroupEnumerationEnd(open),
+            "MgmHostGetState" => MgmHostGetState(size, into),
+            "MgmHostDispatch" => MgmHostDispatch(client),
+            other => panic!("{other}?"),
+        }
+    }
 }
 
 fn groups(client: HANDLE) -> String {

@@ -62,6 +62,43 @@ fn a_path_that_is_too_long_or_no_socket() {
 }
 
 #[test]
+fn a_client_whose_path_is_too_long_or_a_stale_file() {
+    let long = format!("/tmp/{}", "x".repeat(104));
+    let a = Puppet::client(std::path::Path::new(&long));
+    assert_eq!(a.ask(&format!("register {A}")), "1003 0");
+    a.wait_for("too long");
+    let path = path();
+    let mut host = Puppet::host(&path, 0);
+    host.kill();
+    assert!(path.exists());
+    let a = Puppet::client(&path);
+    assert_eq!(a.ask(&format!("register {A}")), "1003 0");
+    a.wait_for("start one there, mgmd for example");
+}
+
+/// Without the capability that lets root into every file.
+#[test]
+fn without_permission_neither_side_gets_far() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+    let a = Puppet::powerless(&[("MGM_HOST", path.to_str().unwrap())]);
+    assert_eq!(a.ask(&format!("register {A}")), "1003 0");
+    a.wait_for("Permission denied");
+    // It may have come back.
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o660)).unwrap();
+    assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    drop(host);
+    let closed = path.with_extension("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
+    let host = Puppet::powerless(&[]);
+    assert_eq!(host.ask(&format!("start memory {} 0", closed.join("socket").display())), "1003");
+    host.wait_for("Permission denied");
+    std::fs::remove_dir(closed).unwrap();
+}
+
+#[test]
 fn another_programs_socket_is_no_host() {
     let path = path();
     let _stream = UnixListener::bind(&path).unwrap();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -30,7 +31,25 @@ pub fn path() -> PathBuf {
 impl Puppet {
     /// Starts a process with these variables.
     pub fn with(variables: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(std::env::current_exe().unwrap()), variables)
+    }
+
+    /// The same, without CAP_DAC_OVERRIDE.
+    pub fn powerless(variables: &[(&str, &str)]) -> Self {
+        const CAP_DAC_OVERRIDE: i32 = 1;
         let mut command = Command::new(std::env::current_exe().unwrap());
+        // SAFETY: between fork and exec it makes only a system call. An ordinary user may not, and need
+        // not.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
+                Ok(())
+            });
+        }
+        Self::run(command, variables)
+    }
+
+    fn run(mut command: Command, variables: &[(&str, &str)]) -> Self {
         command
             .args(["--exact", "puppet", "--nocapture", "--test-threads=1"])
             .env_clear()
@@ -108,6 +127,18 @@ impl Puppet {
             };
             self.told.borrow_mut().push(line);
         }
+    }
+
+    /// Whether such a line came before the last answer; it counts once.
+    pub fn has(&self, line: &str) -> bool {
+        let mut told = self.told.borrow_mut();
+        let at = told.iter().position(|other| other == line);
+        at.map(|at| told.remove(at)).is_some()
+    }
+
+    /// Whether a line that came before the last answer has this in it.
+    pub fn has_part(&self, part: &str) -> bool {
+        self.told.borrow().iter().any(|line| line.contains(part))
     }
 
     /// The callbacks so far, in order; what is on its way has come when the answer to this has.

@@ -234,8 +234,8 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             return Err(Error::NotRunning);
         }
         client.proxy.set_line(Some(line));
-        // There is room, but for what another thread of the process has registered meanwhile.
-        if state.clients.len() >= state.clients.capacity() {
+        // Another thread of the process may have used the room that was there.
+        if state.clients.try_reserve(1).is_err() {
             drop(state);
             self.shared.leave_or_hold(client);
             return Err(Error::OutOfMemory);

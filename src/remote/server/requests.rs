@@ -173,7 +173,8 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         }
         let started = self.shared.mgm.start_enumeration(id, all_sources)?;
         let mut state = self.state.lock();
-        if state.enumerations.len() == state.enumerations.capacity() {
+        // Another thread of the process may have used the room that was there.
+        if state.enumerations.try_reserve(1).is_err() {
             drop(state);
             self.shared.mgm.end_enumeration(started)?;
             return Err(Error::OutOfMemory);

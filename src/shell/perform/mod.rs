@@ -173,6 +173,12 @@ impl<C: Callbacks> Mgm<C> {
                 }
                 return Work::Nothing;
             };
+            if let Some(job) = call.programs_for
+                && !running.must_program(call)
+            {
+                call.programs_for = None;
+                running.delivery.done(job);
+            }
             if let Some(ask) = asked {
                 running.begin_asking(call, ask.job);
                 let answered = ask.question.answer(&mut running.core, now, ask.slot);
@@ -181,6 +187,15 @@ impl<C: Callbacks> Mgm<C> {
                 running.post(call);
                 if matches!(answered, Err(Error::Again)) {
                     continue;
+                }
+                // The packets that waited for the answer go when the plane has their entry.
+                if ask.job != call.job
+                    && call.programs_for.is_none()
+                    && !call.here.inside_forwarder
+                    && running.must_program(call)
+                {
+                    running.delivery.count(ask.job);
+                    call.programs_for = Some(ask.job);
                 }
                 running.delivery.performed(ask.slot, ask.job);
                 *asked = None;
@@ -444,6 +459,7 @@ impl<C: Callbacks> Running<C> {
             carries: None,
             favours: 0,
             dispatches: None,
+            programs_for: None,
             ended: false,
         })
     }
