@@ -7,6 +7,7 @@
 
 #include "codes.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int check_passed, check_failed; /* tests */
@@ -78,10 +79,15 @@ static inline int check_summary(void)
     return check_failed == 0 && check_passed > 0 ? 0 : 1;
 }
 
+/* Whether the host is another process (apart.c). */
+static inline int check_apart(void) { return getenv("MGM_HOST") != NULL; }
+
 #define CHECK(condition) check_that((condition) != 0, #condition, __FILE__, __LINE__)
 #define CHECK_CODE(call, expected) check_code((call), (expected), #call, __FILE__, __LINE__)
 #define CHECK_EQ(actual, expected) check_number((actual), (expected), #actual, __FILE__, __LINE__)
 #define CHECK_TEXT(actual, expected) check_text((actual), (expected), #actual, __FILE__, __LINE__)
 #define RUN(test) check_run((test), #test)
+/* What cannot be so where the host is another process; the test says why. */
+#define RUN_IN_ONE_PROCESS(test) (check_apart() ? (void)0 : RUN(test))
 
 #endif

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Builds every unit-test program of this directory with each compiler and standard, runs each
-# linked with -lmgm and once more with the library loaded by dlopen, then once under valgrind and
-# once with the C side under the address and undefined-behaviour sanitizers. `matrix.sh quick` does
-# with gcc alone: one standard of C, one of C++, and the sanitizers. Ends with the line
-# "N passed, N failed". Called by tools/test.sh; expects the library in build/lib.
+# linked with -lmgm and once more with the library loaded by dlopen, then once under valgrind,
+# once with the C side under the address and undefined-behaviour sanitizers, and, linked and loaded,
+# with the host in another process (apart.c). `matrix.sh quick` does with gcc alone: one standard of C,
+# one of C++, the sanitizers and the other process. Ends with the line "N passed, N failed". Called by
+# tools/test.sh; expects the library in build/lib.
 #
 # A program is any t_*.c, abi*.c or badargs.c; its last line says "N passed, N failed". headers*.c
-# are compiled only. A source with "matrix: C only" in its first lines is not built as C++.
+# are compiled only. A source with "matrix: C only" in its first lines is not built as C++, and one with
+# "apart: no" not run with the host in another process.
 set -eu
 
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -115,19 +117,36 @@ job_sanitized() {
     run "sanitizers $name" env ASAN_OPTIONS=detect_leaks=0 "$OUT/$name.san"
 }
 
+# The host in another process: what was built above is linked with apart.c, which does the host's
+# functions there.
+job_apart() {
+    local name=${1%.c}
+    set -- "$OUT/$name.gcc.c11.o" "$OUT/apart.o"
+    ! grep -q '"fixture.h"' "$HERE/$name.c" || set -- "$@" "$OUT/fixture.gcc.c11.o"
+    local -a wrapped
+    # shellcheck disable=SC2054 # the commas are the shell's and the option's own
+    wrapped=(-Wl,--wrap=MgmHost{Start,Stop,Receive,RouteChanged,InterfaceDown})
+    compile "apart $name (linked)" "$OUT/$name.apart" gcc -pthread "${wrapped[@]}" "$@" -L"$LIB" -lmgm || return 0
+    run "apart $name (linked)" "$OUT/$name.apart"
+    compile "apart $name (dlopen)" "$OUT/$name.apart.dl" gcc -pthread "${wrapped[@]}" "$@" "$OUT/mgm_dl.o" -ldl ||
+        return 0
+    run "apart $name (dlopen)" "$OUT/$name.apart.dl"
+}
+
 if [ "${1:-}" = --job ]; then # called by xargs below
     shift
     case "$2" in
         valgrind) job_valgrind "$1" ;;
         sanitizers) job_sanitized "$1" ;;
+        apart) job_apart "$1" ;;
         *) job "$1" "$2" ;;
     esac
     exit 0
 fi
 
 case "${1:-}" in
-    "") columns=$COLUMNS_ALL tools="sanitizers valgrind" ;;
-    quick) columns=$COLUMNS_QUICK tools=sanitizers ;;
+    "") columns=$COLUMNS_ALL tools="sanitizers valgrind apart" ;;
+    quick) columns=$COLUMNS_QUICK tools="sanitizers apart" ;;
     *)
         sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
         exit 2
@@ -158,6 +177,8 @@ echo 'int main(void) { return 0; }' |
 # Shared objects first.
 compile mgm_dl "$OUT/mgm_dl.o" gcc -std=gnu11 -Wall -Wextra -Werror "-I$ROOT/include" -g -O1 -c \
     "$HERE/mgm_dl.c" || true
+compile apart "$OUT/apart.o" gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror "-I$ROOT/include" -g -O1 -pthread \
+    -c "$HERE/apart.c" || true
 for column in $columns; do
     compiler=${column%:*} standard=${column#*:} language=""
     case "$compiler" in *++) language="-x c++" ;; esac
@@ -172,10 +193,13 @@ for source in $(sources); do
     for column in $columns; do printf '%s %s\n' "$source" "$column"; done
 done | xargs -P "$(nproc)" -L 1 "$0" --job
 
-# What valgrind runs has been built above.
+# What valgrind runs and apart.c is linked with has been built above.
 for source in $(sources); do
     case "$source" in headers*) continue ;; esac
-    for tool in $tools; do printf '%s %s\n' "$source" "$tool"; done
+    for tool in $tools; do
+        [ "$tool" != apart ] || ! head -8 "$HERE/$source" | grep -q 'apart: no' || continue
+        printf '%s %s\n' "$source" "$tool"
+    done
 done | xargs -P "$(nproc)" -L 1 "$0" --job
 
 [ ! -e "$OUT/failures" ] || cat "$OUT/failures"

@@ -31,7 +31,8 @@ static void *find(const char *name)
         return function arguments; \
     }
 
-__attribute__((constructor)) static void open_library(void)
+/* Before other constructors, of which one may make a process that needs the library (apart.c). */
+__attribute__((constructor(101))) static void open_library(void)
 {
     library = dlopen("libmgm.so.1", RTLD_NOW | RTLD_LOCAL);
 }

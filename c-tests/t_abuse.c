@@ -1,6 +1,7 @@
 /* What programs do to themselves around a call: a thread that is cancelled inside one, a standard error
  * that nobody reads, a clock that goes back. Each case in a process of its own, with a deadline.
- * matrix: C only */
+ * matrix: C only
+ * apart: no, its processes each start a host of their own. */
 #include "check.h"
 #include "host.h"
 #include <arpa/inet.h>

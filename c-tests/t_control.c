@@ -1,5 +1,6 @@
 /* The control socket, in a C process: whose SIGPIPE kills it, and whose children inherit what is
- * not closed. */
+ * not closed.
+ * apart: no, the control socket is the host's own. */
 #include "fixture.h"
 #include <errno.h>
 #include <fcntl.h>

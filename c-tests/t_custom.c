@@ -1,5 +1,6 @@
 /* A forwarding plane of the host's own: which of its functions is called when, with what, and what
- * comes of its refusals. */
+ * comes of its refusals.
+ * apart: no, the functions of a plane stay in the host. */
 #include <mgm_host.h>
 
 #include "check.h"

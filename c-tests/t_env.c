@@ -1,4 +1,5 @@
-/* The environment: what starts the library when no host did. Each case in a process of its own. */
+/* The environment: what starts the library when no host did. Each case in a process of its own.
+ * apart: no, it is about how a host starts. */
 #include "check.h"
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -1,5 +1,6 @@
 /* fork: a child of a process in which the library runs gets nothing done, is not kept waiting by
- * locks whose holders it does not have, and does the parent no harm. */
+ * locks whose holders it does not have, and does the parent no harm.
+ * apart: no, a child of a host is what it is about (tests/remote/faults.rs forks a client process). */
 #include "fixture.h"
 #include <pthread.h>
 #include <sys/wait.h>

@@ -1,4 +1,5 @@
-/* The host API: start and stop, packets that make no sense, and the state as text. */
+/* The host API: start and stop, packets that make no sense, and the state as text.
+ * apart: no, it is about the functions that a client process has none of. */
 #include "fixture.h"
 
 static const DWORD on_1[] = {1, 0};

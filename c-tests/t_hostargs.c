@@ -1,5 +1,6 @@
 /* The six functions of mgm_host.h with arguments that no caller should pass, and structures from
- * older and newer headers. */
+ * older and newer headers.
+ * apart: no, it is about the functions that a client process has none of. */
 #include <mgm_host.h>
 
 #include "check.h"

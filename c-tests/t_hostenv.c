@@ -1,5 +1,6 @@
 /* MgmHostStart and the environment (MGM_HOST_USE_ENVIRONMENT), the warning that nobody chose the memory
- * forwarder, and starts that fail: each has one line in one log. */
+ * forwarder, and starts that fail: each has one line in one log.
+ * apart: no, it is about how a host starts. */
 #include "host.h"
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,5 +1,6 @@
 /* The end of a run while threads are inside the functions that the host gave for it: when
- * MgmHostStop has returned, none of them runs and none is called any more. */
+ * MgmHostStop has returned, none of them runs and none is called any more.
+ * apart: no, it ends the host from inside its own functions. */
 #include "host.h"
 
 enum { PATIENCE = 120 }; /* seconds until a test that hangs is ended as a failure */

@@ -1,4 +1,5 @@
-/* Which interfaces a plane of the host's own has while IGMP leaves and an owner comes. */
+/* Which interfaces a plane of the host's own has while IGMP leaves and an owner comes.
+ * apart: no, the functions of a plane stay in the host. */
 #include <mgm_host.h>
 
 #include "check.h"

@@ -1,6 +1,7 @@
 /* Clients in other processes (rules P): hosts and clients are children of this process, which are made
  * before anything of the library is used; each does what octets on a pipe say.
- * matrix: C only */
+ * matrix: C only
+ * apart: no, it has hosts and clients of its own. */
 #include "check.h"
 #include "host.h"
 #include <poll.h>

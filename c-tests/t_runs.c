@@ -1,5 +1,6 @@
 /* One run after another, and what happens where one ends: nothing of a run reaches the next one, and
- * whoever ends it waits for nobody that waits for it. */
+ * whoever ends it waits for nobody that waits for it.
+ * apart: no, it ends the host from inside its own functions. */
 #include "host.h"
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,5 +1,6 @@
 /* The end of a run, and what is called from inside the host's own functions: nothing waits for
- * ever, and what the host gave may be unloaded when MgmHostStop has returned. */
+ * ever, and what the host gave may be unloaded when MgmHostStop has returned.
+ * apart: no, it ends the host from inside its own functions and its clients' callbacks. */
 #include "host.h"
 
 enum { PATIENCE = 120 }; /* seconds until a test that hangs is ended as a failure */
