@@ -4,6 +4,8 @@
 
 mod netns;
 
+#[path = "kernel_router/apart.rs"]
+mod apart;
 #[path = "kernel_router/stage.rs"]
 mod stage;
 

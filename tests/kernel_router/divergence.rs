@@ -90,7 +90,7 @@ netns_tests! {
             });
             router.wait_entry(f, a.key(), &[]);
             router.agrees_with_kernel();
-            router.mgm.stop().unwrap();
+            router.stop();
         }
     }
 
@@ -112,7 +112,7 @@ netns_tests! {
             router.wait_entry(f, a.key(), &[b.key()]);
             router.agrees_with_kernel();
             assert_eq!(router.complaints().len(), 1);
-            router.mgm.stop().unwrap();
+            router.stop();
         }
     }
 

@@ -25,7 +25,7 @@ netns_tests! {
         let f = flow(2, 1);
         router.join(any(f), b.key());
         send_until_received(&a, f, &b);
-        router.mgm.stop().unwrap();
+        router.stop();
         assert_eq!(run("ip mroute show table all"), "");
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
         assert!(threads.iter().any(|name| name == "mgm-pool"));
@@ -84,11 +84,11 @@ netns_tests! {
         std::thread::scope(|scope| {
             let child = scope.spawn(|| command.spawn().unwrap().wait().unwrap());
             (&told).read_exact(&mut [0]).unwrap();
-            router.mgm.stop().unwrap();
+            router.stop();
             assert_eq!(run("ip mroute show table all"), "");
             assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
             // The table is free for the next one.
-            Router::start().mgm.stop().unwrap();
+            Router::start().stop();
             (&go).write_all(b"x").unwrap();
             assert!(child.join().unwrap().success());
         });

@@ -233,7 +233,7 @@ netns_tests! {
         assert!(open_files() <= files, "{files} descriptors were open, now {}", open_files());
         let grown = memory().saturating_sub(kib);
         assert!(grown < 4096, "{grown} KiB more than after a third of the time");
-        soak.router.mgm.stop().unwrap();
+        soak.router.stop();
         assert_eq!(run("ip mroute show table all"), "");
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
     }

@@ -1,8 +1,10 @@
 //! A group manager on the kernel forwarder, with clients that record what they are told.
 
+use crate::apart::{self, Host};
 use crate::netns::{Cable, DEADLINE, run, wait_for};
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use mgm::shell::group_manager::GroupManager;
 use mgm::shell::manager::Mgm;
 use mgm::shell::settings::{ForwarderChoice, LogSink, Settings};
 use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, Route, Seconds, SourceGroup};
@@ -109,7 +111,10 @@ pub struct Entry {
 
 /// A router: a group manager with one protocol that owns what it takes.
 pub struct Router {
-    pub mgm: &'static Mgm<Protocol>,
+    pub mgm: &'static dyn GroupManager<Protocol>,
+    /// The same, where it is not another process.
+    own: Option<&'static Mgm<Protocol>>,
+    _host: Option<Host>,
     pub protocol: Protocol,
     pub id: ClientId,
     log: Arc<Mutex<Vec<(Level, String)>>>,
@@ -124,7 +129,22 @@ pub static CLOCK: AtomicU64 = AtomicU64::new(1_000_000);
 impl Router {
     /// On the default table.
     pub fn start() -> Self {
-        Self::with(|_| ())
+        if apart::wanted() { Self::apart() } else { Self::with(|_| ()) }
+    }
+
+    /// On the default table of a host in another process.
+    fn apart() -> Self {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let host = Host::start(&log);
+        let mgm = host.client();
+        let protocol = Protocol::default();
+        let id = GroupManager::register(mgm, protocol.clone(), (100, 1)).unwrap();
+        Self { mgm, own: None, _host: Some(host), protocol, id, log }
+    }
+
+    /// MgmHostStop.
+    pub fn stop(&self) {
+        self.own.expect("a host of this process").stop().unwrap();
     }
 
     /// With other settings.
@@ -144,7 +164,7 @@ impl Router {
         mgm.start(settings).unwrap();
         let protocol = Protocol::default();
         let id = mgm.register(protocol.clone(), 100, 1).unwrap();
-        Self { mgm, protocol, id, log }
+        Self { mgm, own: Some(mgm), _host: None, protocol, id, log }
     }
 
     /// With a clock that stands until [`Self::pass`].
@@ -158,13 +178,14 @@ impl Router {
     pub fn pass(&self, seconds: u64) {
         CLOCK.fetch_add(seconds * 1000, SeqCst);
         // Refused on this forwarder, but a call of the host's.
-        assert!(self.mgm.routes_changed(Ipv4Addr::UNSPECIFIED, 0).is_err());
+        let own = self.own.expect("a host of this process");
+        assert!(own.routes_changed(Ipv4Addr::UNSPECIFIED, 0).is_err());
     }
 
     /// Another protocol on the same manager.
     pub fn another(&self, number: u32) -> (Protocol, ClientId) {
         let protocol = Protocol::default();
-        let id = self.mgm.register(protocol.clone(), number, 1).unwrap();
+        let id = self.mgm.register(protocol.clone(), (number, 1)).unwrap();
         (protocol, id)
     }
 
@@ -193,7 +214,7 @@ impl Router {
     pub fn entries(&self) -> Vec<Entry> {
         let mut all = Vec::new();
         self.mgm
-            .read_mfes(None, true, &mut |_| true, &mut |record| {
+            .read_mfes(None, true, usize::MAX, &mut |_| true, &mut |record| {
                 all.push(read(record));
                 ControlFlow::Continue(())
             })
