@@ -29,7 +29,7 @@ HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CFLAGS)
 RPATH   ?= '-Wl,-rpath,$$ORIGIN/../lib'
 MGM     = -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 
-PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm)
+PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
 .PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
     deps-demo deps-test deps-test-all
@@ -50,7 +50,7 @@ help:
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
-build: lib programs protocols
+build: lib programs protocols daemon
 
 # cargo knows best what is out of date, so it is always asked.
 lib:
@@ -117,12 +117,13 @@ demo: deps-demo
 	@$(MAKE) --no-print-directory build
 	@c-tests/demo.sh
 
+# The tests build mgmd beside others.
 test: deps-test
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory lib programs protocols
 	@CARGO='$(CARGO)' tools/test.sh
 
 test-all: deps-test-all
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory lib programs protocols
 	@CARGO='$(CARGO)' tools/test.sh all
 
 nightly: deps-test

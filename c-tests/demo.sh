@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The main job, for people: what libmgm does, shown twice.
+# The main job, for people: what libmgm does, shown three times.
 #   1. startup: a routing protocol starts up beside IGMP (memory forwarder).
 #   2. router: real hosts, real IGMP, real packets, the kernel's forwarding.
+#   3. the same router as three processes, one of which is killed and started again.
 # Ends with status 1 at the first thing that is not as it should be. `make demo` calls this.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -118,4 +119,36 @@ exactly "the kernel has no entry left" [ -z "$(kernel_table)" ]
 
 title "What the router said meanwhile"
 sed '/^router: forwarding table/,$d' "$LOGS/router" | sed 's/^/  /'
+title "3. The same router as three processes"
+APART=1 HOLD=10
+# shellcheck disable=SC2119
+start_router || fail "the three processes start"
+for ONE in mgmd igmp protocol; do
+    printf '  %6d  %s\n' "$(pid_of $ONE)" "$(tr '\0' ' ' <"/proc/$(pid_of $ONE)/cmdline" | sed "s|$BIN/||")"
+done
+say ""
+ok "mgmd has the kernel's table; IGMP and the protocol are its clients (MGM_HOST=$SOCKET)"
+
+title "rcv1 joins 239.1.1.3; 10.1.0.2 sends 1,000 packets a second; the protocol is killed"
+join rcv1 239.1.1.3 || fail "IGMP hears the join"
+send 10.1.0.2 239.1.1.3 1 1 || fail "the kernel saw a packet"
+start stream src "$BIN/sender" eth0 10.1.0.2 239.1.1.3 $PORT 2 3000 1000
+check "the stream is on its way" log_has rcv1 "got 239.1.1.3 from 10.1.0.2 number 500"
+STATUS=0
+finish protocol KILL || STATUS=$?
+[ "$STATUS" = 137 ] || fail "kill -9"
+ok "kill -9 of the protocol: IGMP and mgmd go on"
+start_client protocol
+protocol_is_back() { [ "$(router_lines "protocol ready")" = 2 ]; }
+check "started again, it is back, and has its interfaces" protocol_is_back
+check "rcv1 got 1 to 3001, each once, in order" \
+    numbers_are rcv1 got 239.1.1.3 10.1.0.2 "$(seq -s ' ' 1 3001)"
+STATUS=0
+stop_router || STATUS=$?
+[ "$STATUS" = 0 ] || fail "the three processes end with status 0 (it was $STATUS)"
+ok "the three processes ended in order"
+exactly "the kernel has no entry left" [ -z "$(kernel_table)" ]
+
+title "What IGMP and the protocol said meanwhile"
+sed '/^router: forwarding table/,/^router: [0-9]* entries/d' "$LOGS/router" | sed 's/^/  /'
 printf '\nThe demo ended well.\n'

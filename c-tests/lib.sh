@@ -91,14 +91,15 @@ remove_hosts() {
 # ---- programs ---------------------------------------------------------------------------------------
 
 # start NAME NAMESPACE COMMAND...: in the background, output to $LOGS/NAME, input from the FIFO
-# $LOGS/NAME.in (held open by the program itself). Its process id is in PID_NAME.
+# $LOGS/NAME.in (held open by the program itself). Its process id is in PID_NAME. With LOG=FILE before
+# it the output is added to $LOGS/FILE.
 start() {
-    local name=$1 ns=$2
+    local name=$1 ns=$2 log=${LOG:-$1}
     shift 2
     rm -f "$LOGS/$name.in"
     mkfifo "$LOGS/$name.in"
-    : >"$LOGS/$name" # the one before of this name is forgotten here, not a moment later
-    nsenter --net="/run/netns/$ns" "$@" <>"$LOGS/$name.in" >"$LOGS/$name" 2>&1 &
+    [ -n "${LOG:-}" ] || : >"$LOGS/$name" # the one before of this name is forgotten here, not a moment later
+    nsenter --net="/run/netns/$ns" "$@" <>"$LOGS/$name.in" >>"$LOGS/$log" 2>&1 &
     PIDS+=($!)
     printf -v "PID_$name" %s "$!"
 }
@@ -137,13 +138,53 @@ finish() {
 }
 ended_or_zombie() { ended "$1" || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"; }
 
-# start_router [OPTION...]: on the three interfaces, kernel forwarder.
+# start_router [OPTION...]: on the three interfaces, kernel forwarder. With APART=1 as three processes:
+# mgmd, IGMP and the routing protocol.
 # shellcheck disable=SC2120 # options are optional
 start_router() {
+    if [ -n "${APART:-}" ]; then
+        start_apart "$@"
+        return
+    fi
     start router rtr env MGM_FORWARDER=kernel MGM_LOG="${MGM_LOG:-warn}" \
         "$BIN/router" "$@" to-src to-rcv1 to-rcv2
     wait_for 20 log_has router "router: ready"
 }
+
+# Its three processes. mgmd holds what a client leaves for HOLD seconds, 0 by default; SERVICE=1 runs it
+# under what plays systemd's part. What the two clients say is in $LOGS/router.
+SOCKET=/run/mgm/mgm.sock
+start_apart() {
+    : >"$LOGS/router"
+    start mgmd rtr ${SERVICE:+"$BIN/service"} "$BIN/mgmd" --forwarder kernel --hold "${HOLD:-0}"
+    wait_for 20 [ -S "$SOCKET" ] || return 1
+    start_client igmp "$@"
+    start_client protocol
+    wait_for 20 log_has router "igmp ready" && wait_for 20 log_has router "protocol ready"
+}
+# start_client igmp|protocol [OPTION...]
+start_client() {
+    local client=$1
+    shift
+    LOG=router start "$client" rtr env MGM_HOST="$SOCKET" MGM_LOG="${MGM_LOG:-warn}" \
+        "$BIN/router" -o "$client" "$@" to-src to-rcv1 to-rcv2
+}
+
+# stop_router: in order, having printed its table; gives the exit status, of the first that failed.
+stop_router() {
+    local status=0 one
+    if [ -z "${APART:-}" ]; then
+        finish router INT
+        return
+    fi
+    for one in "protocol INT" "igmp INT" "mgmd TERM"; do
+        # shellcheck disable=SC2086 # a name and a signal
+        finish $one || [ "$status" != 0 ] || status=$?
+    done
+    return "$status"
+}
+# The process that prints the table.
+table_printer() { if [ -n "${APART:-}" ]; then pid_of protocol; else pid_of router; fi; }
 
 PORT=5001
 start_receivers() {
@@ -237,7 +278,7 @@ kernel_oifs_are() { [ "$(kernel_oifs "$1" "$2")" = "$3" ]; }
 router_prints_table() {
     local before
     before=$(router_lines " entries")
-    kill -USR1 "$(pid_of router)"
+    kill -USR1 "$(table_printer)"
     wait_for 20 more_router_lines " entries" "$before"
 }
 

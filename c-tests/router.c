@@ -1,12 +1,14 @@
 /* router: forwards multicast between the interfaces given to hosts that ask for it with IGMP.
  *
- *     router [-q QUERY-INTERVAL-SECONDS] INTERFACE...
+ *     router [-q QUERY-INTERVAL-SECONDS] [-o igmp|protocol] INTERFACE...
  *
  * Runs on the kernel forwarder unless MGM_FORWARDER says otherwise, so it needs CAP_NET_ADMIN and
- * CAP_NET_RAW in its network namespace. SIGUSR1 prints the forwarding table; SIGINT and SIGTERM
+ * CAP_NET_RAW in its network namespace. With -o it is one of the two clients alone, and MGM_HOST names
+ * the host's socket: it waits for the host where there is none, and when the host has gone. SIGUSR1 prints the forwarding table; SIGINT and SIGTERM
  * print it and end the router in order. Ends with status 1, naming the call, if any function of
  * libmgm gives another code than it should. */
 #include "router.h"
+#include "mgm_host.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -21,11 +23,18 @@
 
 router_interface interfaces[MAX_INTERFACES];
 int interface_count;
+int apart;
+static int with_igmp = 1, with_protocol = 1;
+static int host_gone = 1; /* or not there yet */
 
 void must(DWORD actual, DWORD expected, const char *call)
 {
     if (actual == expected)
         return;
+    if (apart && actual == ERROR_CAN_NOT_COMPLETE) {
+        host_gone = 1;
+        return;
+    }
     printf("router: FAILED: %s\n  gave %s, expected %s\n", call, code_name(actual),
            code_name(expected));
     fflush(stdout);
@@ -141,7 +150,7 @@ static void print_table(void)
         if (count > 0)
             first = 0;
         total += count;
-    } while (code != ERROR_NO_MORE_ITEMS);
+    } while (code != ERROR_NO_MORE_ITEMS && !host_gone);
     free(buffer);
     printf("router: %u entries\n", (unsigned)total);
     fflush(stdout);
@@ -151,7 +160,7 @@ static void print_table(void)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: router [-q QUERY-INTERVAL-SECONDS] INTERFACE...\n");
+    fprintf(stderr, "usage: router [-q QUERY-INTERVAL-SECONDS] [-o igmp|protocol] INTERFACE...\n");
     exit(2);
 }
 
@@ -159,8 +168,14 @@ static unsigned read_options(int argc, char **argv)
 {
     unsigned query_interval = 125; /* RFC 3376, 8.2 */
     int option;
-    while ((option = getopt(argc, argv, "q:")) != -1) {
-        if (option != 'q' || (query_interval = (unsigned)strtoul(optarg, NULL, 10)) == 0 ||
+    while ((option = getopt(argc, argv, "q:o:")) != -1) {
+        if (option == 'o') {
+            apart = 1;
+            with_igmp = strcmp(optarg, "igmp") == 0;
+            with_protocol = strcmp(optarg, "protocol") == 0;
+            if (!with_igmp && !with_protocol)
+                usage();
+        } else if (option != 'q' || (query_interval = (unsigned)strtoul(optarg, NULL, 10)) == 0 ||
             query_interval > 3600)
             usage();
     }
@@ -179,15 +194,44 @@ static unsigned read_options(int argc, char **argv)
     return query_interval;
 }
 
+/* Both clients in this process: IGMP first, as on Windows; the routing protocol then takes the
+ * interfaces over. */
+static void start_both(void)
+{
+    MUST(igmp_register());
+    MUST(protocol_register());
+    host_gone = 0;
+}
+
+static HANDLE client(void) { return with_igmp ? igmp_handle() : protocol_handle(); }
+
+/* The one client of this process registers, if the host is there. Gives the descriptor that is readable
+ * while callbacks wait for the client, or -1. */
+static int start_one(void)
+{
+    int fd = -1;
+    DWORD code;
+    host_gone = 0;
+    code = with_igmp ? igmp_register() : protocol_register();
+    if (code == ERROR_CAN_NOT_COMPLETE || code == ERROR_ALREADY_EXISTS) {
+        host_gone = 1; /* there is no host, or it has not seen yet that the process before this one ended */
+        return -1;
+    }
+    MUST(code);
+    MUST(MgmHostGetClientFd(client(), &fd));
+    return host_gone ? -1 : fd;
+}
+
 int main(int argc, char **argv)
 {
     unsigned query_interval = read_options(argc, argv);
-    struct pollfd waits[2];
+    struct pollfd waits[3];
     sigset_t signals;
-    int ending = 0;
+    int ending = 0, ready = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    setenv("MGM_FORWARDER", "kernel", 0);
+    if (!apart)
+        setenv("MGM_FORWARDER", "kernel", 0);
 
     /* Blocked before the library starts its threads, so that all signals come to the signalfd. */
     sigemptyset(&signals);
@@ -196,37 +240,56 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGUSR1);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     waits[0].fd = signalfd(-1, &signals, SFD_CLOEXEC);
-    waits[0].events = POLLIN;
     if (waits[0].fd < 0) {
         perror("router: signalfd");
         return 1;
     }
+    waits[1].fd = waits[2].fd = -1; /* poll passes over it */
+    waits[0].events = waits[1].events = waits[2].events = POLLIN;
 
-    /* IGMP first, as on Windows; the routing protocol then takes the interfaces over. */
-    igmp_start(query_interval);
-    protocol_start();
-    waits[1].fd = igmp_socket();
-    waits[1].events = POLLIN;
-    say("router", "ready");
-
+    if (!apart)
+        start_both();
+    if (with_igmp) {
+        igmp_open(query_interval);
+        waits[1].fd = igmp_socket();
+    }
     while (!ending) {
-        if (poll(waits, 2, igmp_tick()) < 0 && errno != EINTR) {
+        int timeout = -1;
+        if (host_gone)
+            waits[2].fd = start_one();
+        if (host_gone)
+            timeout = 100; /* milliseconds until the next try */
+        else if (with_igmp)
+            timeout = igmp_tick();
+        if (!host_gone && !ready)
+            say("router", "%sready", !apart ? "" : with_igmp ? "igmp " : "protocol ");
+        ready = !host_gone;
+        if (poll(waits, 3, timeout) < 0 && errno != EINTR) {
             perror("router: poll");
             return 1;
+        }
+        if (waits[2].revents & POLLIN)
+            MUST(MgmHostDispatch(client()));
+        if (waits[2].revents & (POLLERR | POLLHUP)) {
+            say("router", "the host has gone");
+            host_gone = 1;
         }
         if (waits[1].revents != 0)
             igmp_read();
         if (waits[0].revents != 0) {
             struct signalfd_siginfo got;
             if (read(waits[0].fd, &got, sizeof got) == (ssize_t)sizeof got) {
-                print_table();
+                if (with_protocol)
+                    print_table();
                 ending = got.ssi_signo != SIGUSR1;
             }
         }
     }
 
-    protocol_stop();
-    igmp_stop();
+    if (with_protocol)
+        protocol_stop();
+    if (with_igmp)
+        igmp_stop();
     say("router", "ended in order");
     return 0;
 }

@@ -2,7 +2,8 @@
  *   router.c           the process: options, signals, the table, start and end
  *   router_igmp.c      the IGMP client: reads reports and leaves, keeps memberships
  *   router_protocol.c  the routing protocol: owns the interfaces and forwards to members
- * Both clients use nothing but mgm.h. */
+ * Both clients use nothing but mgm.h. As processes of their own (router -o) each is called in its own
+ * poll loop, for which mgm_host.h has two functions more. */
 #ifndef ROUTER_H
 #define ROUTER_H
 
@@ -21,8 +22,10 @@ typedef struct router_interface {
 /* ---- router.c ---- */
 extern router_interface interfaces[MAX_INTERFACES];
 extern int interface_count;
+extern int apart; /* one client alone in this process, with a host in another (router -o) */
 
-/* Ends the process with status 1, saying which call, unless `actual` is `expected`. */
+/* Ends the process with status 1, saying which call, unless `actual` is `expected`. Where the host is
+ * another process it may have gone: the main loop then registers again. */
 void must(DWORD actual, DWORD expected, const char *call);
 #define MUST(call) must((call), NO_ERROR, #call)
 
@@ -36,14 +39,17 @@ const char *entry_text(DWORD source, DWORD group);
 uint64_t now_ms(void); /* monotonic */
 
 /* ---- router_igmp.c ---- */
-void igmp_start(unsigned query_interval_s); /* registers, takes all interfaces, opens the socket */
-int igmp_socket(void);                      /* readable: call igmp_read */
+void igmp_open(unsigned query_interval_s); /* opens the socket */
+DWORD igmp_register(void);                 /* and takes all interfaces, and says who is there */
+HANDLE igmp_handle(void);
+int igmp_socket(void);                     /* readable: call igmp_read */
 void igmp_read(void);
 int igmp_tick(void); /* due queries and members that fell silent; milliseconds until the next */
 void igmp_stop(void);
 
 /* ---- router_protocol.c ---- */
-void protocol_start(void);
+DWORD protocol_register(void); /* and takes all interfaces */
+HANDLE protocol_handle(void);
 void protocol_stop(void);
 
 #endif

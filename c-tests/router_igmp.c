@@ -8,6 +8,7 @@
  * last-member query's patience (a group without hosts is dropped at once and asked for again, so
  * that hosts whose report was suppressed come back). */
 #include "router.h"
+#include "mgm_host.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -108,13 +109,10 @@ static void update(member_group *g)
     g->any = any;
 }
 
-/* The routing protocol came or went: libmgm dropped our memberships there (rule C3). This runs
- * while the main thread waits in the call that caused it, so nobody changes the lists meanwhile. */
-static DWORD enable_igmp(DWORD index, DWORD next_hop)
+static void tell_all(DWORD index)
 {
     const member_group *g;
     unsigned n;
-    (void)next_hop;
     for (g = groups; g != NULL; g = g->next) {
         if (g->index != index)
             continue;
@@ -123,6 +121,14 @@ static DWORD enable_igmp(DWORD index, DWORD next_hop)
         for (n = 0; n < g->count; n++)
             tell(1, g->sources[n], g->group, index);
     }
+}
+
+/* The routing protocol came or went: libmgm dropped our memberships there (rule C3). Nobody changes the
+ * lists meanwhile: the main thread waits in the call that caused this, or this is the main thread. */
+static DWORD enable_igmp(DWORD index, DWORD next_hop)
+{
+    (void)next_hop;
+    tell_all(index);
     say(WHO, "enabled on %s", interface_name(index));
     return NO_ERROR;
 }
@@ -245,18 +251,18 @@ static void record(DWORD index, DWORD from, DWORD group, unsigned type, const BY
             h->sources[h->count++] = source;
     }
     if (!h->any && h->count == 0) {
-        say(WHO, "%s left %s on %s", address_text(from), address_text(group),
-            interface_name(index));
         remove_host(g, h);
         update(g);
+        say(WHO, "%s left %s on %s", address_text(from), address_text(group),
+            interface_name(index));
         if (g->hosts == NULL)
             send_query(index, group); /* a host that was silent because of this one speaks up */
         return;
     }
+    update(g);
     if (!was_there)
         say(WHO, "%s joined %s on %s", address_text(from), address_text(group),
             interface_name(index));
-    update(g);
 }
 
 static unsigned checksum(const BYTE *bytes, size_t length)
@@ -440,19 +446,33 @@ int igmp_tick(void)
 
 /* ---- start and end ---------------------------------------------------------------------------- */
 
-void igmp_start(unsigned query_interval_s)
+void igmp_open(unsigned query_interval_s)
 {
-    ROUTING_PROTOCOL_CONFIG config;
-    int n;
     query_interval_ms = (uint64_t)query_interval_s * 1000;
     host_lifetime_ms = 2 * query_interval_ms + QUERY_RESPONSE_MS; /* RFC 3376, 8.4 */
+    open_socket();
+}
+
+HANDLE igmp_handle(void) { return igmp; }
+
+DWORD igmp_register(void)
+{
+    ROUTING_PROTOCOL_CONFIG config;
+    DWORD code;
+    int n;
     memset(&config, 0, sizeof config);
     config.pfnDisableIgmpCallback = disable_igmp;
     config.pfnEnableIgmpCallback = enable_igmp;
-    MUST(MgmRegisterMProtocol(&config, MS_IP_IGMP, 1, &igmp));
-    for (n = 0; n < interface_count; n++)
+    config.dwCallbackFlags = apart ? MGM_DISPATCHED : 0;
+    code = MgmRegisterMProtocol(&config, MS_IP_IGMP, 1, &igmp);
+    if (code != NO_ERROR)
+        return code;
+    for (n = 0; n < interface_count; n++) {
         MUST(MgmTakeInterfaceOwnership(igmp, interfaces[n].index, 0));
-    open_socket();
+        tell_all(interfaces[n].index);
+    }
+    next_query = 0; /* whoever was not heard meanwhile speaks up */
+    return NO_ERROR;
 }
 
 void igmp_stop(void)

@@ -4,6 +4,7 @@
  *
  * Callbacks come on any thread, one at a time (rule A7). They touch nothing but mgm.h and `say`. */
 #include "router.h"
+#include "mgm_host.h"
 #include <string.h>
 
 #define WHO "protocol"
@@ -97,9 +98,12 @@ static DWORD local_leave(DWORD source, DWORD source_mask, DWORD group, DWORD gro
     return NO_ERROR;
 }
 
-void protocol_start(void)
+HANDLE protocol_handle(void) { return protocol; }
+
+DWORD protocol_register(void)
 {
     ROUTING_PROTOCOL_CONFIG config;
+    DWORD code;
     int n;
     memset(&config, 0, sizeof config);
     config.pfnRpfCallback = rpf;
@@ -109,15 +113,21 @@ void protocol_start(void)
     config.pfnWrongIfCallback = wrong_if;
     config.pfnLocalJoinCallback = local_join;
     config.pfnLocalLeaveCallback = local_leave;
-    MUST(MgmRegisterMProtocol(&config, ROUTER_PROTOCOL, 1, &protocol));
+    config.dwCallbackFlags = apart ? MGM_DISPATCHED : 0;
+    code = MgmRegisterMProtocol(&config, ROUTER_PROTOCOL, 1, &protocol);
+    if (code != NO_ERROR)
+        return code;
     for (n = 0; n < interface_count; n++) {
         DWORD owner = 0, component = 0;
-        MUST(MgmGetProtocolOnInterface(interfaces[n].index, 0, &owner, &component));
-        must(owner == MS_IP_IGMP ? NO_ERROR : ERROR_ALREADY_EXISTS, NO_ERROR,
-             "IGMP alone on the interface");
+        if (!apart) { /* else IGMP starts when it likes */
+            MUST(MgmGetProtocolOnInterface(interfaces[n].index, 0, &owner, &component));
+            must(owner == MS_IP_IGMP ? NO_ERROR : ERROR_ALREADY_EXISTS, NO_ERROR,
+                 "IGMP alone on the interface");
+        }
         MUST(MgmTakeInterfaceOwnership(protocol, interfaces[n].index, 0));
         say(WHO, "owns %s (interface %u)", interfaces[n].name, (unsigned)interfaces[n].index);
     }
+    return NO_ERROR;
 }
 
 void protocol_stop(void)

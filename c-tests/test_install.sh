@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make install` into a directory of its own gives what a user needs: a program builds with what
-# pkg-config says and runs, linked dynamically and statically, and a Windows source builds with the
-# compatibility headers. Nothing outside that directory is touched.
+# pkg-config says and runs, linked dynamically and statically, a Windows source builds with the
+# compatibility headers, and mgmd serves. `make install-lib` installs the library alone. Nothing outside
+# that directory is touched.
 set -eu
 cd "$(dirname "$0")/.."
 T=$(mktemp -d "${TMPDIR:-/tmp}/mgm-install.XXXXXX")
@@ -52,10 +53,10 @@ grep -o 'Mgm[A-Za-z]*(' include/mgm.h include/mgm_host.h -h | tr -d '(' | sort -
 [ -e "$T/usr/share/man/man7/mgm.7" ]
 [ ! -e "$T/usr/include/windows.h" ] # would hide a real one
 [ "$(pkg-config --modversion libmgm)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)" ]
-# The daemon, its unit and its page.
-[ -x "$T/usr/sbin/mgmd" ]
-"$T/usr/sbin/mgmd" --version | grep -q mgmd
-grep -q "ExecStart=/usr/sbin/mgmd" "$T/usr/lib/systemd/system/mgmd.service"
+# The daemon, its page, and what its unit needs: the unit names a file that is there, and a user that
+# systemd-sysusers makes.
+MGMD=$T/usr/sbin/mgmd UNIT=$T/usr/lib/systemd/system/mgmd.service
+"$MGMD" --version | grep -q '^mgmd '
 [ -e "$T/usr/share/man/man8/mgmd.8" ]
 # The protocols with theirs.
 for name in $(make -s --no-print-directory protocol-names); do
@@ -70,6 +71,35 @@ done
 bash -n "$T/usr/share/bash-completion/completions/mgmctl"
 [ -s "$T/usr/share/zsh/site-functions/_mgmctl" ]
 [ -s "$T/usr/share/fish/vendor_completions.d/mgmctl.fish" ]
+grep -q '^ExecStart=/usr/sbin/mgmd --config /etc/mgmd.toml$' "$UNIT"
+[ "$(grep -c '@[A-Z]*@' "$UNIT")" = 0 ]
+USER_OF_UNIT=$(sed -n 's/^User=//p' "$UNIT")
+grep -q "^u $USER_OF_UNIT " "$T/usr/lib/sysusers.d/mgm.conf"
+# Each option is in the file, most of them as a comment.
+OPTIONS=$(sed -n 's/^#\{0,1\}\([a-z-]*\) = .*/\1/p' "$T/etc/mgmd.toml")
+for option in $OPTIONS config; do "$MGMD" --help | grep -q -- "--$option "; done
+[ "$("$MGMD" --help | grep -c '^ *--[a-z-]* <')" = $(($(printf '%s\n' "$OPTIONS" | wc -l) + 1)) ]
+# It serves a program that was linked with the installed library.
+"$MGMD" --config "$T/etc/mgmd.toml" --forwarder memory --serve "$T/mgm.sock" --control "$T/control.sock" 2>"$T/log" &
+PID=$!
+trap 'kill $PID 2>/dev/null || true; rm -rf "$T"' EXIT
+for _ in $(seq 500); do [ ! -S "$T/mgm.sock" ] || break; sleep 0.02; done
+env -u MGM_FORWARDER MGM_HOST="$T/mgm.sock" LD_LIBRARY_PATH="$T/usr/lib" "$T/dynamic"
+grep -q 'registered' "$T/log"
+kill -TERM $PID
+wait $PID
+# A file of the administrator's stays as it is.
+echo 'hold = 30' >"$T/etc/mgmd.toml"
+make --no-print-directory install DESTDIR="$T" PREFIX=/usr >"$T/again"
+grep -q '^hold = 30$' "$T/etc/mgmd.toml"
+
+# The library alone: what has been looked at above, and nothing of the daemon's.
+make --no-print-directory install-lib DESTDIR="$T/alone" PREFIX=/usr >"$T/again"
+[ -e "$T/alone/usr/lib/libmgm.so.1" ]
+[ -e "$T/alone/usr/include/mgm_host.h" ]
+[ -e "$T/alone/usr/share/man/man3/MgmHostDispatch.3" ]
+[ -z "$(find "$T/alone" -name '*mgmd*' -o -name '*mgmctl*')" ]
+
 # A user for the daemon, and a configuration that stays as its administrator wrote it.
 grep -q '^u mgm ' "$T/usr/lib/sysusers.d/mgm.conf"
 "$T/usr/sbin/mgmd" --config "$T/etc/mgmd.toml" --forwarder memory --serve "$T/s" --control "$T/c" --metrics none 2>&1 |

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The router of this directory on the kernel forwarder, between hosts in namespaces, with real
-# IGMP and real packets. Ends with the line "N passed, N failed". Names of tests on the command
-# line run only those.
+# IGMP and real packets: as one process, and as three (mgmd, IGMP, the routing protocol). Ends with the
+# line "N passed, N failed". Names of tests on the command line run only those; one of three processes
+# begins with "apart_".
 set -u
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,6 +21,7 @@ wrong() {
     echo "  does not hold: $*"
     {
         echo "-- router:"; cat "$LOGS/router"
+        [ -z "${APART:-}" ] || { echo "-- mgmd:"; cat "$LOGS/mgmd"; }
         echo "-- kernel:"; ip -n rtr -s mroute show
     } 2>/dev/null | sed 's/^/    /'
     exit 1
@@ -41,7 +43,7 @@ router_and_receivers() {
 end_router() {
     local kernel status=0
     kernel=$(kernel_table)
-    finish router INT || status=$?
+    stop_router || status=$?
     [ "$status" = 0 ] || wrong "the router ends with status 0 (it was $status)"
     if [ "$kernel" != "$(router_table)" ]; then
         printf 'kernel:\n%s\nrouter:\n%s\n' "$kernel" "$(router_table)"
@@ -414,21 +416,150 @@ ported_daemon() {
     now "and it is right" grep -qx "entry 10.1.0.2 239.1.1.1 from to-src, 20 packets to to-rcv1 to-rcv2" "$LOGS/port_mgm"
 }
 
+# ---- in three processes ----
+
+# A stream of 1,000 packets a second for so many seconds, from the second packet on: the first has been
+# sent, so that the flow has its entry.
+start_stream() {
+    send 10.1.0.2 239.1.1.1 1 1 || wrong "the first packet reaches the kernel"
+    STREAM=$(($1 * 1000))
+    lost_before=$(full_sockets)
+    start stream src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 2 "$STREAM" 1000
+}
+# Packets that rcv1 had no room for because its program read too late.
+# shellcheck disable=SC2016 # awk expands it
+full_sockets() { in_ns rcv1 awk '/^Udp: [0-9]/ { print $6 }' /proc/net/snmp; }
+# Every packet of the stream has come to rcv1, once and in order.
+stream_has_come() {
+    local got full
+    wait "$(pid_of stream)" || wrong "the stream was sent"
+    wait_for 20 stream_is_read || true
+    got=$(sed -n 's/^got 239.1.1.1 from 10.1.0.2 number //p' "$LOGS/rcv1" | wc -l)
+    full=$(($(full_sockets) - lost_before))
+    echo "  $((STREAM + 1)) packets sent, $got read by the member, $full more on its full socket"
+    now "no packet was lost" [ $((got + full)) = $((STREAM + 1)) ]
+    now "none came twice, all in order" in_order
+}
+stream_is_read() { log_has rcv1 "got 239.1.1.1 from 10.1.0.2 number $((STREAM + 1))"; }
+in_order() {
+    sed -n 's/^got 239.1.1.1 from 10.1.0.2 number //p' "$LOGS/rcv1" | sort -cnu
+}
+router_says_again() { # TEXT COMMAND...: the command makes the router say the text once more
+    local text=$1 before
+    shift
+    before=$(router_lines "$text")
+    "$@"
+    must "the router says: $text" more_router_lines "$text" "$before"
+}
+kill_client() { # igmp|protocol: and start it again
+    finish "$1" KILL
+    [ $? = 137 ] || wrong "it was killed"
+    start_client "$1"
+}
+
+# Rule P3: killed and started again within the hold time, neither client loses a packet.
+apart_clients_killed() {
+    HOLD=2 router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    start_stream 7
+    router_says_again "protocol ready" kill_client protocol
+    router_says_again "igmp: 10.2.0.2 joined 239.1.1.1" kill_client igmp
+    # What they did not ask for again goes while the stream is on.
+    must "the hold time of the first is over" log_has mgmd "is back; 0 interfaces"
+    must "and of the second" hold_is_over_for_both
+    stream_has_come
+    end_router
+}
+
+hold_is_over_for_both() { [ "$(grep -c "is back; 0 interfaces" "$LOGS/mgmd")" = 2 ]; }
+
+# Rule P2: without a hold time its entries go with it, and the others go on.
+apart_client_gone() {
+    router_and_receivers
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 3 || wrong "3 packets reach the kernel"
+    finish protocol KILL
+    must "IGMP hears of it" log_has router "igmp: enabled on to-rcv1"
+    send 10.1.0.2 239.1.1.1 4 3 || wrong "3 packets reach the kernel"
+    must "IGMP's member gets what comes" log_has rcv1 "got 239.1.1.1 from 10.1.0.2 number 6"
+    finish igmp KILL
+    must "nobody is left" kernel_is_empty
+    finish mgmd TERM || wrong "mgmd ends with status 0"
+}
+
+# Rule P5: mgmd is killed and started again with its socket, as systemd does it. The kernel goes on, and
+# both clients find the new one.
+apart_host_killed() {
+    local before
+    SERVICE=1 HOLD=10 router_and_receivers
+    must "it is ready" log_has mgmd "says READY=1"
+    must "its socket is kept" log_has mgmd "keeps mgm"
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    start_stream 6
+    before=$(router_lines "protocol ready")
+    router_says_again "igmp ready" kill -KILL "$(sed -n 's/^started //p' "$LOGS/mgmd")"
+    must "the protocol too" more_router_lines "protocol ready" "$before"
+    now "they were told" [ "$(router_lines "the host has gone")" = 2 ]
+    now "the new one took the entry over" log_has mgmd "with 1 entries on 3 interfaces"
+    join rcv2 239.1.1.1 || wrong "a new member is heard"
+    must "and gets the flow" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
+    stream_has_come
+    # The socket stays in the store, and with it what the kernel has.
+    finish protocol INT || wrong "the protocol ends with status 0"
+    finish igmp INT || wrong "IGMP ends with status 0"
+    finish mgmd TERM || wrong "mgmd ends with status 0"
+    now "it said that it ends" log_has mgmd "says STOPPING=1"
+}
+
+# README's three commands, as they stand there, on a router with eth0 and eth1.
+apart_readme() {
+    local commands
+    # shellcheck disable=SC2016 # backquotes are what the block ends with
+    commands=$(sed -n '/^<!-- commands c-tests/,/^```$/p' "$HERE/../README.md" | sed '1,2d;$d')
+    now "they are there" [ "$(printf '%s\n' "$commands" | grep -c '&$')" = 3 ]
+    ip -n rtr link set to-src down
+    ip -n rtr link set to-rcv1 down
+    ip -n rtr link set to-src name eth0
+    ip -n rtr link set to-rcv1 name eth1
+    ip -n rtr link set eth0 up
+    ip -n rtr link set eth1 up
+    start router rtr sh -c "cd '$HERE/..' && $commands
+        wait"
+    must "all three run" three_children
+    # shellcheck disable=SC2207 # several numbers
+    PIDS+=($(children))
+    start_receivers || wrong "the receivers start"
+    must "IGMP is there" log_has router "igmp ready"
+    must "the protocol is there" log_has router "protocol ready"
+    join rcv1 239.1.1.1 || wrong "the join is heard"
+    send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
+    must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 5)"
+}
+children() { cat "/proc/$(pid_of router)/task/$(pid_of router)/children"; }
+three_children() { [ "$(children | wc -w)" = 3 ]; }
+
 TESTS="igmp_version_3 igmp_version_2 igmp_version_1 igmp_without_router_alert reports_are_no_flow source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
     wrong_interface address_space sources_on_every_side many_flows route_changes link_goes_down_and_up
     second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface ported_daemon"
+# The same tests with three processes, and those that need them.
+APART_TESTS="apart_igmp_version_3 apart_igmp_version_2 apart_igmp_version_1 apart_source_specific
+    apart_two_hosts_on_a_link apart_version_3_records apart_members_before_the_router
+    apart_silent_members_are_dropped apart_wrong_interface apart_sources_on_every_side
+    apart_route_changes apart_link_goes_down_and_up apart_client_gone apart_clients_killed
+    apart_host_killed apart_readme"
 
 prepare
 passed=0 failed=0
 # shellcheck disable=SC2048 # names of tests are words
-for test in ${*:-$TESTS}; do
+for test in ${*:-$TESTS $APART_TESTS}; do
     # Each in a process of its own, with hosts of its own.
     (
         PIDS=()
         trap 'stop_all; remove_hosts' EXIT
         make_hosts || wrong "the hosts are made"
-        "$test"
+        case $test in apart_*) APART=1 ;; esac
+        if [ -n "${APART:-}" ] && ! declare -F "$test" >/dev/null; then "${test#apart_}"; else "$test"; fi
     ) &
     PIDS=($!)
     status=0

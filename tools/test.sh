@@ -174,16 +174,20 @@ else
     wait "$BESIDE" || true
     beside tools
     suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
-    router "$(id -un)"
-    # The same as an ordinary user, whom root can be for a moment.
+    # The same as an ordinary user, whom root can be for a moment, at the same time: both mostly wait.
     if [ "$(id -u)" = 0 ]; then
-        C_TESTS=$WORK/user/c-tests # where an ordinary user can read the built programs
-        mkdir "$WORK/user"
-        cp -a c-tests build "$WORK/user"
+        mkdir "$WORK/user" # where an ordinary user can read the built programs
+        cp -a c-tests build README.md "$WORK/user"
         chmod a+x "$WORK"
         chmod -R a+rX "$WORK/user"
-        router "an ordinary user" setpriv --reuid=65534 --regid=65534 --clear-groups \
-            env HOME=/nonexistent TMPDIR=/tmp
+        C_TESTS=$WORK/user/c-tests router "an ordinary user" setpriv --reuid=65534 --regid=65534 \
+            --clear-groups env HOME=/nonexistent TMPDIR=/tmp >"$WORK/as_user" 2>&1 &
+    fi
+    AS_USER=${!:-}
+    router "$(id -un)"
+    if [ -e "$WORK/as_user" ]; then
+        wait "$AS_USER" || result 0 1
+        cat "$WORK/as_user"
     fi
     finish_beside
     suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke

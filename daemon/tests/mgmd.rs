@@ -4,50 +4,15 @@ use mgm::ffi::entry::{MgmDeRegisterMProtocol, MgmRegisterMProtocol, MgmTakeInter
 use mgm::ffi::types::{_ROUTING_PROTOCOL_CONFIG, HANDLE};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A directory of this test alone.
-fn directory(name: &str) -> PathBuf {
-    let place = std::env::temp_dir().join(format!("mgmd-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&place);
-    place
-}
-
-fn mgmd(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mgmd"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn terminate(mut child: Child) -> (bool, String) {
-    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(sent.success());
-    let status = child.wait().unwrap();
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    (status.success(), log)
-}
+mod common;
+use common::{directory, mgmd, terminate, text, wait_for};
 
 fn failure(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = mgmd(arguments).output().unwrap();
     assert!(!status.success(), "{arguments:?}");
     String::from_utf8(stderr).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

@@ -48,9 +48,11 @@ impl Socket {
         self.descriptor.as_raw_fd() as u32
     }
 
-    /// Gives it to systemd to keep, where it runs under systemd with a store.
+    /// Gives it to systemd to keep, where it runs under systemd with a store. Versions before 254 do not
+    /// say whether there is one; without one the socket ends with this process.
     pub fn store(&self) {
-        let has_store = std::env::var("FDSTORE").is_ok_and(|most| most != "0");
+        let has_store = std::env::var_os("NOTIFY_SOCKET").is_some()
+            && std::env::var("FDSTORE").map_or(true, |most| most != "0");
         let state = [NotifyState::FdStore, NotifyState::FdName(NAME)];
         let kept =
             has_store && sd_notify::notify_with_fds(&state, &[self.descriptor.as_fd()]).is_ok();
