@@ -523,7 +523,8 @@ apart_readme() {
     ip -n rtr link set to-rcv1 name eth1
     ip -n rtr link set eth0 up
     ip -n rtr link set eth1 up
-    start router rtr sh -c "cd '$HERE/..' && $commands
+    start router rtr sh -c "cd '$HERE/..' || exit 1
+        $commands
         wait"
     must "all three run" three_children
     # shellcheck disable=SC2207 # several numbers
