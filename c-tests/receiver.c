@@ -40,7 +40,7 @@ static void fatal(const char *what)
 static int udp_socket(void)
 {
     struct sockaddr_in here;
-    int on = 1, off = 0;
+    int on = 1, off = 0, room = 4 << 20;
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     memset(&here, 0, sizeof here);
     here.sin_family = AF_INET;
@@ -49,6 +49,9 @@ static int udp_socket(void)
         setsockopt(s, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof off) != 0 ||
         bind(s, (struct sockaddr *)&here, sizeof here) != 0)
         fatal("UDP socket");
+    /* As much as may be had, for a machine that is busy. */
+    if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
+        setsockopt(s, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     return s;
 }
 
