@@ -81,7 +81,7 @@ fn a_client_whose_path_is_too_long_or_a_stale_file() {
 fn without_permission_neither_side_gets_far() {
     let path = path();
     let host = Puppet::host(&path, 0);
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     let a = Puppet::powerless(&[("MGM_HOST", path.to_str().unwrap())]);
     assert_eq!(a.ask(&format!("register {A}")), "1003 0");
     a.wait_for("Permission denied");
