@@ -514,7 +514,7 @@ apart_host_killed() {
 apart_readme() {
     local commands
     # shellcheck disable=SC2016 # backquotes are what the block ends with
-    commands=$(sed -n '/^<!-- commands c-tests/,/^```$/p' "$HERE/../README.md" | sed '1,2d;$d')
+    commands=$(cd "$HERE/.." && sed -n '/^<!-- commands c-tests/,/^```$/p' README.md | sed '1,2d;$d')
     now "they are there" [ "$(printf '%s\n' "$commands" | grep -c '&$')" = 3 ]
     ip -n rtr link set to-src down
     ip -n rtr link set to-rcv1 down

@@ -127,13 +127,16 @@ fn tests_in(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
+/// How a program in C runs a test.
+const RUNS: [&str; 2] = ["RUN(", "RUN_IN_ONE_PROCESS("];
+
 fn exists(name: &str) -> Result<(), String> {
     let (file, test) = name.split_once(':').unwrap_or((name, ""));
     let text = read(file);
     let defined = match Path::new(file).extension().and_then(|ending| ending.to_str()) {
         _ if test.is_empty() => text.contains("#[test]"),
         Some("rs") => text.contains(&format!("fn {test}(")),
-        Some("c" | "cpp") => text.contains(&format!("RUN({test})")),
+        Some("c" | "cpp") => RUNS.iter().any(|run| text.contains(&format!("{run}{test})"))),
         Some("sh") => text.contains(&format!("\n{test}() {{")),
         _ => false,
     };
@@ -287,7 +290,7 @@ fn tests_of(path: &str) -> Vec<String> {
     let mut tests = Vec::new();
     for line in text.lines().map(str::trim_start) {
         let begins = if path.ends_with(".c") {
-            line.strip_prefix("RUN(")
+            RUNS.iter().find_map(|run| line.strip_prefix(run))
         } else if path.starts_with("tests/scenarios/") {
             line.strip_prefix("pub fn ")
         } else {
