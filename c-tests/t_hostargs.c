@@ -253,6 +253,35 @@ static void log_lines(void)
     CHECK_EQ(lines, 0);
 }
 
+static void a_line_about_a_failed_call_names_the_client(void)
+{
+    MGM_HOST_CONFIG config = plain();
+    ROUTING_PROTOCOL_CONFIG none;
+    HANDLE a, b;
+    config.pvContext = &log_context;
+    config.pfnLog = on_log;
+    memset(&none, 0, sizeof none);
+    CHECK_CODE(MgmHostStart(&config), NO_ERROR);
+    CHECK_CODE(MgmRegisterMProtocol(&none, 100, 7, &a), NO_ERROR);
+    CHECK_CODE(MgmRegisterMProtocol(&none, 200, 8, &b), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(a, 1, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(b, 1, 0), ERROR_ALREADY_EXISTS);
+    CHECK_TEXT(last, "MgmTakeInterfaceOwnership: ERROR_ALREADY_EXISTS: interface 1 is taken already, by "
+                     "protocol 0x64 component 0x7 (protocol 0xc8 component 0x8)");
+    CHECK_CODE(MgmReleaseInterfaceOwnership(b, 1, 0), ERROR_INVALID_PARAMETER);
+    CHECK_TEXT(last, "MgmReleaseInterfaceOwnership: ERROR_INVALID_PARAMETER: the client is not on interface 1; "
+                     "it must take ownership first (protocol 0xc8 component 0x8)");
+    CHECK_CODE(MgmDeRegisterMProtocol(a), ERROR_CAN_NOT_COMPLETE);
+    CHECK_TEXT(last, "MgmDeRegisterMProtocol: ERROR_CAN_NOT_COMPLETE: the client still owns interface 1; release "
+                     "its interfaces before it deregisters (protocol 0x64 component 0x7)");
+    CHECK_CODE(MgmHostDispatch(b), ERROR_INVALID_PARAMETER);
+    CHECK_TEXT(last, "MgmHostDispatch: ERROR_INVALID_PARAMETER: the client did not register with MGM_DISPATCHED "
+                     "(protocol 0xc8 component 0x8)");
+    CHECK_CODE(MgmSetMfe(b, NULL), ERROR_INVALID_PARAMETER);
+    CHECK_TEXT(last, "MgmSetMfe: ERROR_INVALID_PARAMETER: pmimm is NULL (protocol 0xc8 component 0x8)");
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 int main(void)
 {
     RUN(nothing_runs);
@@ -262,5 +291,6 @@ int main(void)
     RUN(calls);
     RUN(exact_state_size);
     RUN(log_lines);
+    RUN(a_line_about_a_failed_call_names_the_client);
     return check_summary();
 }

@@ -1,7 +1,7 @@
 //! What can go wrong, and the Win32 code C sees for each: one exhaustive match.
 
 use crate::log::Level;
-use crate::types::{IfKey, SourceGroup};
+use crate::types::{ClientName, IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -107,13 +107,8 @@ pub enum Error {
         reason: &'static str,
     },
     /// The pair is registered already.
-    #[error("protocol {protocol:#x} component {component:#x} is registered already")]
-    AlreadyRegistered {
-        /// dwProtocolId.
-        protocol: u32,
-        /// dwComponentId.
-        component: u32,
-    },
+    #[error("{0} is registered already")]
+    AlreadyRegistered(ClientName),
     /// The client must release its interfaces first.
     #[error("the client still owns {0}; release its interfaces before it deregisters")]
     StillOwns(IfKey),
@@ -121,9 +116,9 @@ pub enum Error {
     /// clients, or to stop.
     #[error("a callback on another thread is itself waiting for this thread's callback to end")]
     WouldDeadlock,
-    /// Another routing protocol owns the interface, or the client is on it already.
-    #[error("{0} is owned by a routing protocol already, or the client is on it")]
-    AlreadyOwned(IfKey),
+    /// This client is on the interface: the caller itself, or one beside which it cannot be there.
+    #[error("{0} is taken already, by {1}")]
+    AlreadyOwned(IfKey, ClientName),
     /// The client is not on that interface.
     #[error("the client is not on {0}; it must take ownership first")]
     NotOnInterface(IfKey),
@@ -315,7 +310,7 @@ impl Error {
             | E::NotOnInterface(_)
             | E::NotIifOwner(_)
             | E::NotDispatched => code::ERROR_INVALID_PARAMETER,
-            E::AlreadyRegistered { .. } | E::AlreadyOwned(_) | E::AlreadyRunning => {
+            E::AlreadyRegistered(_) | E::AlreadyOwned(..) | E::AlreadyRunning => {
                 code::ERROR_ALREADY_EXISTS
             }
             E::Forwarder { reason, .. } | E::Start(StartError::Forwarder(reason))

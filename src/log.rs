@@ -2,6 +2,9 @@
 //!
 //! A line is formatted into a fixed buffer, so that logging works when memory has run out and a
 //! message of any length costs the same. Levels and their names are those of MGM_LOG.
+//!
+//! Messages name interfaces by their indexes. The names of devices are put into the finished line, so
+//! that the rules, whose errors become log lines, need not know devices.
 
 use crate::sys::stderr;
 use crate::sys::sync::coarse_time;
@@ -73,6 +76,28 @@ impl Line {
         // An error only says that the line was cut off.
         let _ = line.write_fmt(message);
         line
+    }
+
+    /// The line with a device's name behind each interface's index that has one: "interface 3 (eth1)".
+    pub fn with_devices<N: fmt::Display>(self, name: &dyn Fn(u32) -> Option<N>) -> Self {
+        const WORD: &str = "interface ";
+        let mut named = Self::new(format_args!(""));
+        let mut rest = self.as_str();
+        while let Some(at) = rest.find(WORD) {
+            let index = &rest[at + WORD.len()..];
+            let digits = index.bytes().take_while(u8::is_ascii_digit).count();
+            let (before, after) = rest.split_at(at + WORD.len() + digits);
+            let _ = named.write_str(before);
+            // One that comes from another process may be named already.
+            if !after.starts_with(" (")
+                && let Some(name) = index[..digits].parse().ok().and_then(name)
+            {
+                let _ = write!(named, " ({name})");
+            }
+            rest = after;
+        }
+        let _ = named.write_str(rest);
+        named
     }
 
     /// The text without the final NUL.
@@ -186,6 +211,33 @@ mod tests {
         assert_eq!(line.as_str().len(), 511);
         assert_eq!(line.as_bytes_with_nul().last(), Some(&0));
         assert!(line.as_str().ends_with('é'));
+    }
+
+    #[test]
+    fn devices_are_named_behind_their_indexes() {
+        let named = |text: &str| {
+            let line = Line::new(format_args!("{text}"));
+            let name = |index| (index > 2).then(|| format!("eth{index}"));
+            line.with_devices(&name).as_str().to_owned()
+        };
+        assert_eq!(named("interface 3: taken"), "interface 3 (eth3): taken");
+        assert_eq!(
+            named("from interface 12 next hop 10.0.0.9 to interface 3"),
+            "from interface 12 (eth12) next hop 10.0.0.9 to interface 3 (eth3)"
+        );
+        for unchanged in [
+            "",
+            "interface ",
+            "interface",
+            "2 interfaces",
+            "interface 2: it has no device",
+            "interface 99999999999 is none",
+            "interface 3 (eth3): named by the host",
+        ] {
+            assert_eq!(named(unchanged), unchanged);
+        }
+        let long = format!("interface 3{}interface 4", "é".repeat(245));
+        assert!(named(&long).len() < Line::CAPACITY && named(&long).ends_with('é'));
     }
 
     #[test]

@@ -229,6 +229,27 @@ pub struct ClientId {
     pub generation: u32,
 }
 
+/// A client as the log names it: by its protocol id and its component id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientName {
+    /// dwProtocolId.
+    pub protocol: u32,
+    /// dwComponentId.
+    pub component: u32,
+}
+
+impl From<(u32, u32)> for ClientName {
+    fn from((protocol, component): (u32, u32)) -> Self {
+        Self { protocol, component }
+    }
+}
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "protocol {:#x} component {:#x}", self.protocol, self.component)
+    }
+}
+
 /// Names an open group enumeration, as [`ClientId`] names a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EnumId {

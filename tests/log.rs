@@ -4,11 +4,11 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
-use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Upcalls};
+use mgm::forwarder::{DeviceName, EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::{Level, Line};
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{ForwarderChoice, LogSink, Mgm, Settings};
-use mgm::types::{Counters, IfKey, Route, Seconds, SourceGroup};
+use mgm::types::{Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -40,9 +40,9 @@ fn info_tells_starts_stops_and_ownership() {
         "started with the memory forwarder",
         "protocol 0x41370064 component 0x1 registered",
         "protocol 0x41370064 component 0x2 registered",
-        "interface 1: taken by the client in slot 0",
-        "interface 2: taken by the client in slot 1",
-        "interface 1: released by the client in slot 0",
+        "interface 1: taken by protocol 0x41370064 component 0x1",
+        "interface 2: taken by protocol 0x41370064 component 0x2",
+        "interface 1: released by protocol 0x41370064 component 0x1",
         "stopped",
     ];
     let lines = lines_at(Level::Info);
@@ -57,6 +57,7 @@ fn debug_tells_entries_and_trace_tells_callbacks() {
         lines.filter(move |(level, _)| *level == wanted).map(|(_, line)| line).collect::<Vec<_>>()
     };
     let flow = "(10.0.0.1,239.0.0.1)";
+    let [one, two] = [1, 2].map(|n| format!("protocol 0x41370064 component {n:#x}"));
     assert_eq!(
         of(Level::Debug),
         [
@@ -67,16 +68,97 @@ fn debug_tells_entries_and_trace_tells_callbacks() {
     assert_eq!(
         of(Level::Trace),
         [
-            "client in slot 0: join alert (*,239.0.0.1) membership".to_owned(),
+            format!("{one}: join alert (*,239.0.0.1) membership"),
             format!("new flow {flow} on interface 1"),
-            format!("client in slot 0: RPF {flow}, route by interface 1"),
-            format!(
-                "client in slot 1: creation alert {flow} from interface 1 to 1 of its interfaces"
-            ),
-            format!("client in slot 0: join alert {flow} entry"),
+            format!("{one}: RPF {flow}, route by interface 1"),
+            format!("{two}: creation alert {flow} from interface 1 to 1 of its interfaces"),
+            format!("{one}: join alert {flow} entry"),
         ]
     );
     assert!(lines_at(Level::Debug).iter().all(|(level, _)| *level <= Level::Debug));
+}
+
+/// A plane with devices, which takes everything.
+struct Devices;
+
+impl Forwarder for Devices {
+    fn start(&self, _: &'static dyn Upcalls) -> Result<(), ForwarderError> {
+        Ok(())
+    }
+    fn stop(&self) {}
+    fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
+        if interface.index < 9 { Ok(()) } else { Err(ForwarderError::Refused("no room")) }
+    }
+    fn remove_interface(&self, _: IfKey) {}
+    fn program(&self, _: &[EntryChange<'_>], _: &mut dyn FnMut(usize, ForwarderError)) {}
+    fn device_name(&self, index: u32) -> Option<DeviceName> {
+        let mut name = *b"eth0\x1b[31m\xff\0\0\0\0\0\0";
+        name[3] += index as u8;
+        Some(DeviceName((index < 9).then_some(name)))
+    }
+    fn counters(&self, _: SourceGroup) -> Option<Counters> {
+        None
+    }
+    fn route(&self, source: Ipv4Addr, _: Option<IfKey>) -> Option<Route> {
+        Refusing.route(source, None)
+    }
+}
+
+/// Every line, whoever wrote it, names clients by their ids and interfaces with their devices.
+#[test]
+fn lines_name_clients_and_devices() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let lines = lines.clone();
+        move |_: Level, line: &Line| lines.lock().unwrap().push(line.as_str().to_owned())
+    };
+    let mgm: &'static Mgm<Foreign> = Box::leak(Box::default());
+    let settings = Settings {
+        log_level: Level::Trace,
+        log: LogSink::Host(Arc::new(sink)),
+        forwarder: ForwarderChoice::Custom(Arc::new(Devices)),
+        ..Settings::default()
+    };
+    mgm.start(settings).unwrap();
+    let [a, b] = [1, 2].map(|n| mgm.register(Foreign, MULTICAST, n).unwrap());
+    let igmp = mgm.register(Foreign, 10, 0).unwrap();
+    let all = SourceGroup::new([0, 0, 0, 0].into(), group(1));
+    let (one, two) = (interface(1, 0), interface(2, 7));
+    let join = MembershipFlags { join: true, forward: true };
+    mgm.take_interface(igmp, two).unwrap();
+    mgm.take_interface(a, one).unwrap();
+    mgm.take_interface(b, two).unwrap();
+    mgm.add_membership(b, all, two, join).unwrap();
+    mgm.add_membership(igmp, all, two, join).unwrap();
+    mgm.receive(one, &packet([10, 0, 0, 1].into(), group(1))).unwrap();
+    mgm.receive(two, &packet([10, 0, 0, 1].into(), group(1))).unwrap();
+    let refused = mgm.take_interface(a, interface(9, 0)).unwrap_err();
+    mgm.log(Level::Error, format_args!("{refused}"));
+    mgm.release_interface(a, one).unwrap();
+    mgm.receive(one, &packet([10, 0, 0, 2].into(), group(1))).unwrap();
+    mgm.release_interface(b, two).unwrap();
+    mgm.deregister(b).unwrap();
+    mgm.stop().unwrap();
+    let lines = std::mem::take(&mut *lines.lock().unwrap());
+    let mut interfaces = 0;
+    for line in &lines {
+        assert!(!line.contains("slot") && !line.contains("has gone"), "{line}");
+        for after in line.split("interface ").skip(1) {
+            let named = ["1 (eth1?[31m?)", "2 (eth2?[31m?)", "9 (no such device)"];
+            let is_index = after.starts_with(|c: char| c.is_ascii_digit());
+            assert!(!is_index || named.iter().any(|name| after.starts_with(name)), "{line}");
+            interfaces += usize::from(is_index);
+        }
+    }
+    let clients = lines.iter().filter(|line| line.contains("protocol 0x")).count();
+    assert!(interfaces > 25 && clients > 15, "{interfaces} {clients} {lines:#?}");
+    for line in [
+        "protocol 0x41370064 component 0x2 deregistered",
+        "interface 9 (no such device): no room",
+        "interface 2 (eth2?[31m?) next hop 10.0.0.7: taken by protocol 0x41370064 component 0x2",
+    ] {
+        assert!(lines.iter().any(|l| l == line), "{line} is not among {lines:#?}");
+    }
 }
 
 /// Names an interface that it does not own in each RPF callback.
@@ -156,7 +238,8 @@ fn a10_g1_lines_about_flows_come_at_a_limited_rate() {
         let lines = std::mem::take(&mut *lines.lock().unwrap());
         let flow = "(10.0.0.1,239.0.0.1)";
         let foreign = format!(
-            "RPF callback for {flow} named interface 2, which its client does not own: ignored"
+            "RPF callback for {flow} named interface 2, which protocol 0x41370064 component 0x1 does \
+             not own: ignored"
         );
         let failed = format!("entry {flow}: the host's forwarder gave code 5; it is tried again");
         assert_eq!(lines, [foreign, failed]);

@@ -69,7 +69,9 @@ pub unsafe extern "C" fn MgmRegisterMProtocol(
 ///   callback) waiting for the client's running callback would never end.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmDeRegisterMProtocol(hProtocol: HANDLE) -> DWORD {
-    guard::call("MgmDeRegisterMProtocol", || manager()?.deregister(convert::client(hProtocol)?))
+    guard::call_of("MgmDeRegisterMProtocol", hProtocol, || {
+        manager()?.deregister(convert::client(hProtocol)?)
+    })
 }
 
 /// Takes an interface: the client will run multicast routing on it.
@@ -95,7 +97,7 @@ pub extern "C" fn MgmTakeInterfaceOwnership(
     dwIfIndex: DWORD,
     dwIfNextHopAddr: DWORD,
 ) -> DWORD {
-    guard::call("MgmTakeInterfaceOwnership", || {
+    guard::call_of("MgmTakeInterfaceOwnership", hProtocol, || {
         let client = convert::client(hProtocol)?;
         manager()?.take_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
     })
@@ -117,7 +119,7 @@ pub extern "C" fn MgmReleaseInterfaceOwnership(
     dwIfIndex: DWORD,
     dwIfNextHopAddr: DWORD,
 ) -> DWORD {
-    guard::call("MgmReleaseInterfaceOwnership", || {
+    guard::call_of("MgmReleaseInterfaceOwnership", hProtocol, || {
         let client = convert::client(hProtocol)?;
         manager()?.release_interface(client, convert::interface(dwIfIndex, dwIfNextHopAddr))
     })
@@ -193,7 +195,7 @@ pub extern "C" fn MgmAddGroupMembershipEntry(
     dwIfNextHopIPAddr: DWORD,
     dwFlags: DWORD,
 ) -> DWORD {
-    guard::call("MgmAddGroupMembershipEntry", || {
+    guard::call_of("MgmAddGroupMembershipEntry", hProtocol, || {
         let client = convert::client(hProtocol)?;
         let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
         let flags = convert::membership_flags(dwFlags)?;
@@ -230,7 +232,7 @@ pub extern "C" fn MgmDeleteGroupMembershipEntry(
     dwIfNextHopIPAddr: DWORD,
     dwFlags: DWORD,
 ) -> DWORD {
-    guard::call("MgmDeleteGroupMembershipEntry", || {
+    guard::call_of("MgmDeleteGroupMembershipEntry", hProtocol, || {
         let client = convert::client(hProtocol)?;
         let of = convert::membership(dwSourceAddr, dwSourceMask, dwGroupAddr, dwGroupMask)?;
         let flags = convert::membership_flags(dwFlags)?;
@@ -260,7 +262,7 @@ pub extern "C" fn MgmDeleteGroupMembershipEntry(
 /// pmimm points at a MIB_IPMCAST_MFE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn MgmSetMfe(hProtocol: HANDLE, pmimm: PMIB_IPMCAST_MFE) -> DWORD {
-    guard::call("MgmSetMfe", || {
+    guard::call_of("MgmSetMfe", hProtocol, || {
         let client = convert::client(hProtocol)?;
         // SAFETY: the caller's promise about pmimm.
         let (flow, upstream) =
@@ -294,7 +296,7 @@ pub unsafe extern "C" fn MgmGroupEnumerationStart(
     metEnumType: MGM_ENUM_TYPES,
     phEnumHandle: *mut HANDLE,
 ) -> DWORD {
-    guard::call("MgmGroupEnumerationStart", || {
+    guard::call_of("MgmGroupEnumerationStart", hProtocol, || {
         let client = convert::client(hProtocol)?;
         let all_sources = convert::enum_type(metEnumType)?;
         let out = required(phEnumHandle, "phEnumHandle")?;

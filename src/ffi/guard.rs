@@ -1,11 +1,15 @@
 //! Surrounds every exported function: no panic crosses into C, and each failure is logged and becomes
 //! a code.
 
+use super::manager::manager;
+use super::types::HANDLE;
 use super::{MGM, fork};
 use crate::core::state::record::Rest;
 use crate::error::{Error, code};
+use crate::handle;
 use crate::shell::context;
 use crate::sys::cancel::in_library;
+use crate::types::ClientName;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a function gives when it succeeded, as a code.
@@ -31,22 +35,46 @@ impl Outcome for Rest {
 /// Runs the body of the exported function `name`, which may change something, and gives its code.
 /// Inside a function of a custom forwarder the call is refused.
 pub(super) fn call<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
-    read(name, || if context::is_inside_plane() { Err(Error::InsideForwarder) } else { body() })
+    run(name, None, outside_plane(body))
+}
+
+/// The same for a function of the client with this handle. The line about a failure names it.
+pub(super) fn call_of<T: Outcome>(
+    name: &'static str,
+    client: HANDLE,
+    body: impl FnOnce() -> Result<T, Error>,
+) -> u32 {
+    run(name, Some(client), outside_plane(body))
+}
+
+fn outside_plane<T>(body: impl FnOnce() -> Result<T, Error>) -> impl FnOnce() -> Result<T, Error> {
+    || if context::is_inside_plane() { Err(Error::InsideForwarder) } else { body() }
 }
 
 /// The same for a function that only reads.
-///
-/// A panic closes the library: the state can no longer be trusted (rule A5).
 pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+    run(name, None, body)
+}
+
+/// A panic closes the library: the state can no longer be trusted (rule A5).
+fn run<T: Outcome>(
+    name: &'static str,
+    client: Option<HANDLE>,
+    body: impl FnOnce() -> Result<T, Error>,
+) -> u32 {
     if fork::is_child() {
         // Not logged: whatever the log needs may be locked for ever.
         return Error::Forked.code();
     }
-    in_library(|| guarded(name, body))
+    in_library(|| guarded(name, client, body))
 }
 
 /// Runs a body and gives its code, also where it panics.
-fn guarded<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
+fn guarded<T: Outcome>(
+    name: &'static str,
+    client: Option<HANDLE>,
+    body: impl FnOnce() -> Result<T, Error>,
+) -> u32 {
     // Unwind safety: after a panic nothing of the state is looked at again, see mark_broken.
     let result = catch_unwind(AssertUnwindSafe(|| {
         if MGM.is_broken() {
@@ -63,12 +91,12 @@ fn guarded<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Erro
     }));
     match result {
         Ok(Ok(outcome)) => outcome.code(),
-        Ok(Err(error)) => failed(name, &error),
+        Ok(Err(error)) => failed(name, client, &error),
         Err(panic) => {
             // The panic's payload may panic again when it is dropped.
             std::mem::forget(panic);
             MGM.mark_broken();
-            failed(name, &Error::Broken)
+            failed(name, None, &Error::Broken)
         }
     }
 }
@@ -85,16 +113,25 @@ fn race() {
     }
 }
 
-fn failed(name: &str, error: &Error) -> u32 {
+fn failed(name: &str, client: Option<HANDLE>, error: &Error) -> u32 {
     let code = listed(name, error.code());
-    if matches!(error, Error::Told(_)) {
+    if matches!(error, Error::Told(_)) || !MGM.logs(error.level()) {
         return code;
     }
     // A panic while the line is formatted or logged must not unwind into C either.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        MGM.log(error.level(), format_args!("{name}: {}: {error}", code::name(code)));
+        let what = code::name(code);
+        match client.and_then(client_name) {
+            Some(who) => MGM.log(error.level(), format_args!("{name}: {what}: {error} ({who})")),
+            None => MGM.log(error.level(), format_args!("{name}: {what}: {error}")),
+        }
     }));
     code
+}
+
+/// Whose handle this is.
+fn client_name(client: HANDLE) -> Option<ClientName> {
+    manager().ok()?.client_name(handle::to_client(client.addr())?)
 }
 
 /// Rule A4: ERROR_NOT_ENOUGH_MEMORY only where the reference page lists it.

@@ -216,7 +216,7 @@ pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE)
 /// @pre pFd is NULL or points at an int that can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn MgmHostGetClientFd(hProtocol: HANDLE, pFd: *mut c_int) -> DWORD {
-    guard::call("MgmHostGetClientFd", || {
+    guard::call_of("MgmHostGetClientFd", hProtocol, || {
         let out = required(pFd, "pFd")?;
         let descriptor = manager()?.client_descriptor(convert::client(hProtocol)?)?;
         // SAFETY: the caller's promise about pFd.
@@ -242,7 +242,9 @@ pub unsafe extern "C" fn MgmHostGetClientFd(hProtocol: HANDLE, pFd: *mut c_int) 
 ///   inside one of them; or the host of this client process has gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostDispatch(hProtocol: HANDLE) -> DWORD {
-    guard::call("MgmHostDispatch", || manager()?.dispatch(convert::client(hProtocol)?))
+    guard::call_of("MgmHostDispatch", hProtocol, || {
+        manager()?.dispatch(convert::client(hProtocol)?)
+    })
 }
 
 /// A writer that counts all octets, and stores those that fit where there is a buffer.

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::types::{Counters, IfKey, Route, SourceGroup};
 use packet::Packet;
 use smallvec::SmallVec;
+use std::fmt::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -53,6 +54,27 @@ pub enum Received<'a> {
     WrongInterface(Packet<'a>),
     /// One of these two; forwarding it is up to the plane.
     Reported(Packet<'a>),
+}
+
+/// What a device is called; None: there is no such device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceName(pub Option<[u8; libc::IFNAMSIZ]>);
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(octets) = &self.0 else { return f.write_str("no such device") };
+        let name = octets.split(|octet| *octet == 0).next().unwrap_or(octets);
+        // Any octets may be in it, but for a few.
+        for chunk in name.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                f.write_char(if c.is_control() { '?' } else { c })?;
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('?')?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The duties of a forwarding plane.
@@ -115,6 +137,12 @@ pub trait Forwarder: Send + Sync {
     /// behind that device. Then no interface on the iif's device is an oif.
     fn bars_incoming_devices(&self) -> bool {
         false
+    }
+
+    /// The name of the device with this index, for the log, where interfaces are devices. Called with
+    /// locks held, so it takes none.
+    fn device_name(&self, _index: u32) -> Option<DeviceName> {
+        None
     }
 
     /// Whether packets and changes reach it through the host's calls, and not by themselves.

@@ -5,7 +5,7 @@ use crate::core::state::record::{GroupRow, MfeRecord, Rest};
 use crate::error::Error;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::manager::Mgm;
-use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, SourceGroup};
+use crate::types::{ClientId, ClientName, EnumId, IfKey, MembershipFlags, SourceGroup};
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
@@ -16,6 +16,7 @@ use std::os::fd::RawFd;
 pub trait GroupManager<C>: Sync {
     fn register(&'static self, callbacks: C, pair: (u32, u32)) -> Result<ClientId, Error>;
     fn deregister(&'static self, client: ClientId) -> Result<(), Error>;
+    fn client_name(&self, client: ClientId) -> Option<ClientName>;
     fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error>;
     fn release_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error>;
     fn protocol_on_interface(&self, interface: IfKey) -> Result<(u32, u32), Error>;
@@ -78,6 +79,10 @@ impl<C: Callbacks> GroupManager<C> for Mgm<C> {
 
     fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
         self.deregister(client)
+    }
+
+    fn client_name(&self, client: ClientId) -> Option<ClientName> {
+        self.client_name(client)
     }
 
     fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {

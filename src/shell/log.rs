@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::core::Note;
+use crate::forwarder::Forwarder;
 use crate::log::{Level, Line, to_stderr};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
@@ -16,6 +17,23 @@ use std::time::Duration;
 
 /// How many log lines wait for the forwarder's functions to return; more are dropped.
 const KEPT_LINES: usize = 256;
+
+/// A client in a log line, by protocol and component id. They are looked up when the line is written,
+/// with nothing locked.
+pub(crate) struct Named<'a, C: 'static>(&'a Mgm<C>, u32);
+
+impl<C: Callbacks> fmt::Display for Named<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(mgm, slot) = self;
+        let state = mgm.state.read();
+        let info = state.shared().and_then(|running| running.core.client_info(*slot));
+        drop(state);
+        match info {
+            Some(info) => info.name().fmt(f),
+            None => f.write_str("a client that has gone"),
+        }
+    }
+}
 
 /// The log of a run that is over, for its last lines, and the threads inside its host's functions.
 pub(crate) struct LastLog {
@@ -41,35 +59,62 @@ impl LogSink {
 }
 
 impl<C: Callbacks> Mgm<C> {
+    /// The client in this slot, for a log line.
+    pub(crate) const fn named(&self, slot: u32) -> Named<'_, C> {
+        Named(self, slot)
+    }
+
+    /// Whether lines of this level are written.
+    #[inline]
+    pub fn logs(&self, level: Level) -> bool {
+        level as u32 <= self.level.load(Ordering::Relaxed)
+    }
+
     /// Writes a line to the log. The host's log function is called with nothing locked, so a line
     /// from inside the forwarder's functions is kept until these have returned.
     #[inline]
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        if level as u32 <= self.level.load(Ordering::Relaxed) {
+        if self.logs(level) {
             self.write_line(level, message);
         }
     }
 
     #[cold]
     fn write_line(&self, level: Level, message: fmt::Arguments<'_>) {
+        let line = self.line(message);
         let sink = self.sink.read().clone();
         match sink {
-            LogSink::Stderr => to_stderr(level, message),
             LogSink::Host(host) if context::is_inside_forwarder() => {
                 let mut kept = self.kept_lines.lock();
                 if kept.len() < KEPT_LINES && kept.try_reserve(1).is_ok() {
-                    kept.push_back(KeptLine { host, level, line: Line::new(message) });
+                    kept.push_back(KeptLine { host, level, line });
                 }
             }
-            LogSink::Host(host) => host(level, &Line::new(message)),
+            sink => sink.write(level, &line),
         }
+    }
+
+    /// A message as a line that names the devices of the interfaces in it, where the forwarder knows
+    /// them.
+    pub(crate) fn line(&self, message: fmt::Arguments<'_>) -> Line {
+        let line = Line::new(message);
+        let devices = self.devices.read().clone();
+        match devices {
+            Some(forwarder) => line.with_devices(&|index| forwarder.device_name(index)),
+            None => line,
+        }
+    }
+
+    /// From now on the log names interfaces' devices as this forwarder does.
+    pub(crate) fn set_devices(&self, forwarder: Option<Arc<dyn Forwarder>>) {
+        *self.devices.write() = forwarder;
     }
 
     /// Logs a note of the core. Lines that senders of packets can cause come at a limited rate.
     pub(crate) fn tell(&'static self, note: &Note) {
         let message = format_args!("{note}");
         match note {
-            Note::ForeignRpfInterface(..) => {
+            Note::ForeignRpfInterface { .. } => {
                 self.flow_lines.foreign_iif.log(|line| self.log(Level::Warn, line), message)
             }
             Note::SameDevice(..) => {
@@ -111,6 +156,7 @@ impl<C: Callbacks> Mgm<C> {
         let level = self.level.load(Ordering::Relaxed);
         let sink = self.sink.read().clone();
         self.set_log(Level::Error, LogSink::Stderr);
+        self.set_devices(None);
         LastLog { level, sink, host_calls, patience }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::core::{Adding, ClientInfo, Core, Looked, Taking};
 use crate::error::Error;
-use crate::forwarder::Pool;
+use crate::forwarder::{Forwarder, Pool};
 use crate::log::Level;
 use crate::shell::bells::{Bells, Event};
 use crate::shell::call::Call;
@@ -20,11 +20,11 @@ use crate::shell::tally::Tally;
 use crate::shell::waits::Wait;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Mutex, RwLock, coarse_time};
-use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
+use crate::types::{ClientId, ClientName, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::ops::DerefMut;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Starts what serves clients in other processes.
@@ -41,6 +41,8 @@ pub struct Mgm<C: 'static> {
     pub(super) broken: AtomicBool,
     pub(super) level: AtomicU32,
     pub(super) sink: RwLock<LogSink>,
+    /// The forwarder of the run, which knows the devices' names for the log.
+    pub(super) devices: RwLock<Option<Arc<dyn Forwarder>>>,
     pub(super) kept_lines: Mutex<VecDeque<KeptLine>>,
     pub(crate) flow_lines: FlowLines,
     pub(crate) tally: Tally,
@@ -78,6 +80,7 @@ impl<C: Callbacks> Mgm<C> {
             broken: AtomicBool::new(false),
             level: AtomicU32::new(Level::Error as u32),
             sink: RwLock::new(LogSink::Stderr),
+            devices: RwLock::new(None),
             kept_lines: Mutex::new(VecDeque::new()),
             flow_lines: FlowLines::new(),
             tally: Tally::new(),
@@ -124,10 +127,7 @@ impl<C: Callbacks> Mgm<C> {
         running.delivery.open(id.slot, callbacks, own);
         running.delivery.registered(id.slot, now);
         drop(state);
-        self.log(
-            Level::Info,
-            format_args!("protocol {protocol:#x} component {component:#x} registered"),
-        );
+        self.log(Level::Info, format_args!("{} registered", ClientName { protocol, component }));
         Ok(id)
     }
 
@@ -141,7 +141,7 @@ impl<C: Callbacks> Mgm<C> {
         self.leave(call);
         // Rule A8: no callback of the client is running when this returns, except those that this
         // thread itself is inside of.
-        let waits = begun?;
+        let (waits, name) = begun?;
         self.wait_until(Event::Lane(client.slot), |state, _| {
             // This goes on during MgmHostStop too, which waits for the same callback; and where
             // MgmHostStop was called inside that callback, until the callback has returned.
@@ -153,15 +153,19 @@ impl<C: Callbacks> Mgm<C> {
             }
             over
         });
-        self.log(Level::Info, format_args!("client in slot {} deregistered", client.slot));
+        self.log(Level::Info, format_args!("{name} deregistered"));
         Ok(())
     }
 
-    /// Deregisters the client. True: its callback is running on another thread.
-    fn begin_deregister(&'static self, call: &mut Call, client: ClientId) -> Result<bool, Error> {
+    /// Deregisters the client. Gives whether its callback is running on another thread, and its name.
+    fn begin_deregister(
+        &'static self,
+        call: &mut Call,
+        client: ClientId,
+    ) -> Result<(bool, ClientName), Error> {
         let epoch = call.epoch;
         let me = context::token();
-        let wait = loop {
+        let begun = loop {
             let mut state = self.lock();
             let (running, waits) = state.with_waits();
             let running = running
@@ -182,14 +186,20 @@ impl<C: Callbacks> Mgm<C> {
                     return Err(Error::WouldDeadlock);
                 }
             }
+            let name = running.core.client_name(client).ok_or_else(|| stale(client))?;
             running.core.deregister(client)?;
             running.delivery.close(client.slot);
-            break runner.is_some();
+            break (runner.is_some(), name);
         };
         self.answer_orphans(call, client);
         // Flows may have ended that others wait for.
         self.wake_all();
-        Ok(wait)
+        Ok(begun)
+    }
+
+    /// The ids of a registered client.
+    pub fn client_name(&self, client: ClientId) -> Option<ClientName> {
+        self.state.read().shared()?.core.client_name(client)
     }
 
     // ---- interfaces ----
@@ -203,7 +213,7 @@ impl<C: Callbacks> Mgm<C> {
         if result.is_ok() {
             self.log(
                 Level::Info,
-                format_args!("{interface}: taken by the client in slot {}", client.slot),
+                format_args!("{interface}: taken by {}", self.named(client.slot)),
             );
         }
         result
@@ -266,10 +276,8 @@ impl<C: Callbacks> Mgm<C> {
         let result = self.finish_change(&mut call, released);
         self.leave(call);
         if result.is_ok() {
-            self.log(
-                Level::Info,
-                format_args!("{interface}: released by the client in slot {}", client.slot),
-            );
+            let by = self.named(client.slot);
+            self.log(Level::Info, format_args!("{interface}: released by {by}"));
         }
         result
     }

@@ -124,6 +124,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             ForwarderChoice::Custom(forwarder) => ("custom", forwarder),
         };
+        self.set_devices(Some(forwarder.clone()));
         {
             let mut state = self.lock();
             // No two runs of any manager have the same number.

@@ -136,6 +136,19 @@ pub fn route_socket() -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// The name of the device with an index, in the network namespace of this socket; it ends with a NUL
+/// or with the field.
+pub fn device_name(fd: &OwnedFd, ifindex: u32) -> Option<[u8; libc::IFNAMSIZ]> {
+    // SAFETY: all zeros are a value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_ifindex = i32::try_from(ifindex).ok()?;
+    // SAFETY: the kernel reads and writes one ifreq, in which it sets the name.
+    retry(|| unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFNAME as _, &raw mut request) }
+        as isize)
+    .ok()?;
+    Some(request.ifr_name.map(|octet| octet as u8))
+}
+
 /// Subscribes a netlink socket to a group of notifications.
 pub fn join_group(fd: &OwnedFd, group: u32) -> Result<(), Errno> {
     set_option(fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)

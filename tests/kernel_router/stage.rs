@@ -153,7 +153,7 @@ impl Router {
         let lines = Arc::clone(&log);
         let mut settings = Settings {
             forwarder: ForwarderChoice::Kernel { table: 0 },
-            log_level: Level::Info,
+            log_level: Level::Debug,
             log: LogSink::Host(Arc::new(move |level, line| {
                 lines.lock().unwrap().push((level, line.as_str().to_owned()));
             })),
@@ -295,6 +295,23 @@ impl Router {
     /// Whether a line of the log says this.
     pub fn logged(&self, text: &str) -> bool {
         self.log.lock().unwrap().iter().any(|(_, line)| line.contains(text))
+    }
+}
+
+impl Drop for Router {
+    /// Whatever the test provoked, the log says who and which device.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for (_, line) in self.lines() {
+            assert!(!line.contains("slot"), "a client by its slot: {line}");
+            for after in line.split("interface ").skip(1) {
+                let name = after.trim_start_matches(|c: char| c.is_ascii_digit());
+                let is_index = name.len() < after.len();
+                assert!(!is_index || name.starts_with(" ("), "no device named: {line}");
+            }
+        }
     }
 }
 

@@ -29,13 +29,15 @@ impl Core {
         let Some(interface) = self.interfaces.find(key).map(|id| &self.interfaces[id]) else {
             return Ok(true);
         };
-        let taken = if self.is_igmp(slot) {
-            interface.igmp.is_some()
-        } else {
-            interface.protocol.is_some()
-                || matches!(interface.change, Some((_, ChangeKind::Take(_))))
+        let by = match interface.change {
+            _ if self.is_igmp(slot) => interface.igmp,
+            Some((_, ChangeKind::Take(taker))) => Some(taker),
+            _ => interface.protocol,
         };
-        if taken { Err(Error::AlreadyOwned(key)) } else { Ok(!interface.is_kept()) }
+        match by.and_then(|by| self.client_info(by)) {
+            Some(by) => Err(Error::AlreadyOwned(key, by.name())),
+            None => Ok(!interface.is_kept()),
+        }
     }
 
     /// MgmTakeInterfaceOwnership, once the plane has the interface.

@@ -3,14 +3,14 @@
 use crate::core::state::Core;
 use crate::core::state::client::{Client, ClientInfo, MAX_SLOTS};
 use crate::error::Error;
-use crate::types::{ClientId, IfKey};
+use crate::types::{ClientId, ClientName, IfKey};
 
 impl Core {
     /// Registers a client (rule B1).
     pub fn register(&mut self, info: ClientInfo) -> Result<ClientId, Error> {
         let pair = (info.protocol, info.component);
         if self.client_slots.contains_key(&pair) {
-            return Err(Error::AlreadyRegistered { protocol: pair.0, component: pair.1 });
+            return Err(Error::AlreadyRegistered(pair.into()));
         }
         self.clients.reserve_one(MAX_SLOTS)?;
         self.client_slots.try_reserve(1)?;
@@ -48,6 +48,11 @@ impl Core {
     /// Whether a handle is a registered client's (rule A3).
     pub fn is_registered(&self, id: ClientId) -> Result<(), Error> {
         self.slot_of(id).map(|_| ())
+    }
+
+    /// The name of a registered client.
+    pub fn client_name(&self, id: ClientId) -> Option<ClientName> {
+        self.clients.get(id.slot, id.generation).map(|client| client.info.name())
     }
 
     /// Lets the slot of a client that deregistered be used again.

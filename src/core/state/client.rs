@@ -1,6 +1,6 @@
 //! Clients, and the enumerations that they have open.
 
-use crate::types::{ClientId, SourceGroup};
+use crate::types::{ClientId, ClientName, SourceGroup};
 
 /// MS_IP_IGMP.
 const IGMP_ID: u32 = 0x4137_000a;
@@ -23,6 +23,11 @@ pub struct ClientInfo {
 }
 
 impl ClientInfo {
+    /// Its name in the log.
+    pub const fn name(&self) -> ClientName {
+        ClientName { protocol: self.protocol, component: self.component }
+    }
+
     /// Whether this is IGMP: MS_IP_IGMP, a multicast protocol numbered PROTO_IP_IGMP, or plain
     /// PROTO_IP_IGMP.
     pub const fn is_igmp(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::core::containers::table::Keyed;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::unfinished::Known;
-use crate::types::{ClientId, IfKey, Millis, Route, SourceGroup};
+use crate::types::{ClientId, ClientName, IfKey, Millis, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -124,8 +124,8 @@ pub enum Reason {
     NoRoute,
     /// Its route leads to this interface.
     NoOwner(IfKey),
-    /// The RPF callback of this protocol and component named interface 0.
-    Refused(u32, u32),
+    /// The RPF callback of this client named interface 0.
+    Refused(ClientName),
 }
 
 impl fmt::Display for Reason {
@@ -135,10 +135,7 @@ impl fmt::Display for Reason {
             Self::NoOwner(interface) => {
                 write!(f, "the route to its source leads to {interface}, which no client has taken")
             }
-            Self::Refused(protocol, component) => write!(
-                f,
-                "protocol {protocol:#x} component {component:#x} refused it in its RPF callback"
-            ),
+            Self::Refused(client) => write!(f, "{client} refused it in its RPF callback"),
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::core::containers::ordered::OrderedMap;
 use crate::core::containers::registry::Registry;
 use crate::core::containers::slab::Slab;
 use crate::core::containers::table::Table;
-use crate::types::{IfKey, SourceGroup};
+use crate::types::{ClientName, IfKey, SourceGroup};
 use client::{Client, Enumeration};
 use flow::{Flow, Noted, Reason};
 use interfaces::{Change, Interfaces};
@@ -56,8 +56,15 @@ use wheel::Wheel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     /// Rule E2.
-    #[error("RPF callback for {0} named {1}, which its client does not own: ignored")]
-    ForeignRpfInterface(SourceGroup, IfKey),
+    #[error("RPF callback for {flow} named {named}, which {by} does not own: ignored")]
+    ForeignRpfInterface {
+        /// The flow.
+        flow: SourceGroup,
+        /// What was named.
+        named: IfKey,
+        /// Whose callback.
+        by: ClientName,
+    },
     /// Rule D6.
     #[error("MGM_FORWARD_STATE_FLAG by IGMP on {0}, which a routing protocol owns: ignored")]
     ForwardByIgmp(IfKey),

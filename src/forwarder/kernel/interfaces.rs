@@ -76,7 +76,7 @@ impl Plane {
             |errno| ForwarderError::Os { operation: "asking for the device (RTM_GETLINK)", errno };
         let Some(link) = self.link(key.index).map_err(os)? else {
             return Err(ForwarderError::Os {
-                operation: "no device has this interface index",
+                operation: "no device has this index",
                 errno: libc::ENODEV,
             });
         };
@@ -210,12 +210,10 @@ impl Plane {
         match (there, again) {
             (There::Strange, _) => log(
                 Level::Warn,
-                format_args!(
-                    "somebody else gave multicast interface {vif} to another device; taken back"
-                ),
+                format_args!("somebody else gave its VIF {vif} to another device; taken back"),
             ),
             (_, Some(Ok(()))) => {
-                log(Level::Warn, format_args!("multicast interface {vif} had gone; made again"));
+                log(Level::Warn, format_args!("its VIF {vif} had gone; made again"));
             }
             _ => {}
         }

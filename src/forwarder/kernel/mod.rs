@@ -44,7 +44,7 @@ mod takeover;
 mod upcall;
 mod vifs;
 
-use super::{Duties, EntryChange, Forwarder, ForwarderError, Upcalls};
+use super::{DeviceName, Duties, EntryChange, Forwarder, ForwarderError, Upcalls};
 use crate::log::{Level, Throttle};
 use crate::sys;
 use crate::sys::sync::unscheduled::{Mutex, RwLock};
@@ -328,6 +328,10 @@ impl Forwarder for KernelForwarder {
         give("entries_lost", counted.entries_lost);
         give("notifications_lost", counted.notifications_lost);
         give("unbatched_changes", counted.unbatched_changes);
+    }
+
+    fn device_name(&self, index: u32) -> Option<DeviceName> {
+        Some(DeviceName(sys::device_name(&self.plane.get()?.socket, index)))
     }
 
     fn refuse(&self, flow: SourceGroup) {

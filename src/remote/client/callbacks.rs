@@ -10,7 +10,7 @@ use crate::remote::wire::{Answer, Question, Reply, Request, ToClient, ToHost, Un
 use crate::shell::callbacks::{Callbacks, OutInterface};
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
 use crate::sys::{Body, Thread, seqpacket};
-use crate::types::ClientId;
+use crate::types::{ClientId, ClientName};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -21,6 +21,8 @@ pub(super) struct Entry<C: 'static> {
     pub session: Arc<Session>,
     /// The host's name for it.
     pub id: ClientId,
+    /// Its ids.
+    pub name: ClientName,
     callbacks: C,
     socket: Arc<OwnedFd>,
     /// What calls inside its callbacks go over: the same socket.
@@ -38,7 +40,7 @@ impl<C: Callbacks> Entry<C> {
     /// A client that the host has just registered, and what calls its callbacks.
     pub(super) fn begin(
         session: &Arc<Session>,
-        id: ClientId,
+        (id, name): (ClientId, ClientName),
         callbacks: C,
         socket: OwnedFd,
         dispatched: bool,
@@ -57,6 +59,7 @@ impl<C: Callbacks> Entry<C> {
         let entry = Arc::new(Self {
             session: Arc::clone(session),
             id,
+            name,
             callbacks,
             socket,
             channel: Arc::new(Mutex::new(channel)),

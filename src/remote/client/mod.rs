@@ -22,7 +22,7 @@ use crate::remote::wire::{
 use crate::shell::callbacks::{Callbacks, Lane};
 use crate::shell::group_manager::GroupManager;
 use crate::sys::sync::unscheduled::Mutex;
-use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, SourceGroup};
+use crate::types::{ClientId, ClientName, EnumId, IfKey, MembershipFlags, SourceGroup};
 use callbacks::Entry;
 use session::Session;
 use std::fmt::Arguments;
@@ -175,13 +175,14 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
             registered => registered,
         };
         let (session, id, channel) = registered?;
-        let entry = match Entry::begin(&session, id, callbacks, channel, kind.dispatched) {
-            Ok(entry) => entry,
-            Err(error) => {
-                let _ = session.call(Request::Deregister(id), done);
-                return Err(error);
-            }
-        };
+        let entry =
+            match Entry::begin(&session, (id, pair.into()), callbacks, channel, kind.dispatched) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let _ = session.call(Request::Deregister(id), done);
+                    return Err(error);
+                }
+            };
         let mut known = self.known.lock();
         if known.clients.reserve_one(MAX_SLOTS).is_err() {
             drop(known);
@@ -207,6 +208,10 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         // The host has waited for the last callback to return (rule A8); this is its thread.
         entry.end();
         Ok(())
+    }
+
+    fn client_name(&self, client: ClientId) -> Option<ClientName> {
+        Some(self.client(client).ok()?.name)
     }
 
     fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use crate::remote::wire::{Reply, Request, ToHost};
 use crate::shell::callbacks::Callbacks;
 use crate::sys::{clear, wait_readable};
 use crate::types::ClientId;
+use std::fmt::Arguments;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl<C: Callbacks + From<Proxy>> Delivering<C> {
                     let turn = self.shared.turn_of_dispatch();
                     let dispatched = self.shared.mgm.dispatch(id).map(|()| Reply::Done);
                     drop(turn);
-                    send_reply(&line.socket, &mut output, dispatched)?;
+                    let text = |failure: Arguments<'_>| self.shared.mgm.line(failure);
+                    send_reply(text, &line.socket, &mut output, dispatched)?;
                 }
                 _ => return Err(Ended::OutOfTurn("something else than a request to dispatch")),
             }

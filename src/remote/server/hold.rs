@@ -7,7 +7,7 @@ use crate::log::Level;
 use crate::remote::wire::ClientKind;
 use crate::shell::callbacks::Callbacks;
 use crate::sys::sync::unscheduled::Mutex;
-use crate::types::{ClientId, IfKey, MembershipFlags, SourceGroup};
+use crate::types::{ClientId, ClientName, IfKey, MembershipFlags, SourceGroup};
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -107,14 +107,8 @@ impl<C: Callbacks + From<Proxy>> Shared<C> {
             self.leave(id, pair, &proxy);
             return;
         }
-        let (protocol, component) = pair;
-        self.mgm.log(
-            Level::Info,
-            format_args!(
-                "protocol {protocol:#x} component {component:#x} is held for {} s",
-                self.hold.as_secs()
-            ),
-        );
+        let name = ClientName::from(pair);
+        self.mgm.log(Level::Info, format_args!("{name} is held for {} s", self.hold.as_secs()));
     }
 
     /// Releases a client's interfaces and deregisters it.
@@ -130,7 +124,8 @@ impl<C: Callbacks + From<Proxy>> Shared<C> {
             left = self.mgm.deregister(id);
         }
         if let Err(error) = left {
-            self.mgm.log(Level::Debug, format_args!("a client whose process has gone: {error}"));
+            let name = ClientName::from(pair);
+            self.mgm.log(Level::Debug, format_args!("{name}, whose process has gone: {error}"));
         }
         proxy.end(None);
     }
@@ -171,12 +166,12 @@ impl<C: Callbacks + From<Proxy>> Shared<C> {
                 let _ = self.mgm.add_membership(held.id, of, interface, JOIN);
             }
         });
-        let (protocol, component) = held.pair;
+        let name = ClientName::from(held.pair);
         self.mgm.log(
             Level::Info,
             format_args!(
-                "protocol {protocol:#x} component {component:#x} is back; {interfaces} interfaces \
-                 and {memberships} memberships that it did not ask for again have gone"
+                "{name} is back; {interfaces} interfaces and {memberships} memberships that it did \
+                 not ask for again have gone"
             ),
         );
     }

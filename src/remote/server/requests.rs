@@ -10,6 +10,7 @@ use crate::remote::channel::{Buffer, Ended, Work, send};
 use crate::remote::wire::{MfeHead, Packer, Reply, Request, ToClient};
 use crate::shell::callbacks::Callbacks;
 use crate::types::{ClientId, EnumId, SourceGroup};
+use std::fmt::Arguments;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,7 +74,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         if let Err(error) = &reply {
             self.log(Level::Debug, format_args!("a call failed: {error}"));
         }
-        send_reply(on, &mut work.output, reply)
+        send_reply(|failure| self.shared.mgm.line(failure), on, &mut work.output, reply)
     }
 
     /// The requests that change something and have a short reply.
@@ -85,7 +86,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
                 let held = self.own(id)?;
                 match (mgm.take_interface(id, interface), held) {
                     (Ok(()), Some(held)) => held.note_taken(interface)?,
-                    (Err(Error::AlreadyOwned(_)), Some(held))
+                    (Err(Error::AlreadyOwned(..)), Some(held))
                         if held.waits_for(interface) && mgm.is_on(held.pair, interface) =>
                     {
                         held.note_taken(interface)?;
@@ -226,7 +227,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             Request::NextGroups(..) => Reply::Groups(packer.packed(), rest),
             _ => Reply::Mfes(packer.packed(), rest),
         });
-        send_reply(on, output, reply)
+        send_reply(|failure| self.shared.mgm.line(failure), on, output, reply)
     }
 
     fn write_state(&self, on: &OwnedFd, work: &mut Work) -> Result<(), Ended> {
@@ -243,8 +244,9 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     }
 }
 
-/// Sends a reply, or why there is none.
+/// Sends a reply, or why there is none. `line` makes that a line as the host's log has it.
 pub(super) fn send_reply(
+    line: impl FnOnce(Arguments<'_>) -> Line,
     on: &OwnedFd,
     output: &mut Buffer,
     reply: Result<Reply<'_>, Error>,
@@ -252,7 +254,7 @@ pub(super) fn send_reply(
     match reply {
         Ok(reply) => send(on, output.room()?, &ToClient::Reply(reply), None),
         Err(error) => {
-            let line = Line::new(format_args!("{error}"));
+            let line = line(format_args!("{error}"));
             let failed = Reply::Failed(error.code(), error.level() as u8, line.as_str());
             send(on, output.room()?, &ToClient::Reply(failed), None)
         }

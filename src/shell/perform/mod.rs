@@ -8,7 +8,7 @@ mod portions;
 mod program;
 mod question;
 
-use crate::core::{ClientInfo, Core, Due, Looked, Note, Relook, RoutesAsOf};
+use crate::core::{Core, Due, Looked, Note, Relook, RoutesAsOf};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::log::Level;
@@ -131,10 +131,8 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Look(due) => self.look(call, due),
                 Work::Ask => {
                     if let Some(ask) = next {
-                        self.log(
-                            Level::Trace,
-                            format_args!("client in slot {}: {}", ask.slot, ask.question),
-                        );
+                        let who = self.named(ask.slot);
+                        self.log(Level::Trace, format_args!("{who}: {}", ask.question));
                         let call_it = || ask.question.put(&ask.client);
                         let begun = coarse_time();
                         self.call_client(call, ask.job, call_it);
@@ -416,12 +414,12 @@ impl<C: Callbacks> Mgm<C> {
             let Some(Some(info)) = found else { return };
             self.wake_all();
             // None: it is being deregistered.
-            let Some(ClientInfo { protocol, component, .. }) = info else { continue };
+            let Some(name) = info.map(|info| info.name()) else { continue };
             self.log(
                 Level::Warn,
                 format_args!(
-                    "protocol {protocol:#x} component {component:#x} has been inside a callback for \
-                     5 s; until it comes out nothing waits for it"
+                    "{name} has been inside a callback for 5 s; until it comes out nothing waits \
+                     for it"
                 ),
             );
         }

@@ -381,7 +381,7 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
         let threads = [a_id, b_id].map(|id| {
             thread::spawn(move || match stage.mgm.take_interface(id, interface(1)) {
                 Ok(()) => stage.mgm.release_interface(id, interface(1)).unwrap(),
-                Err(Error::AlreadyOwned(_)) => {}
+                Err(Error::AlreadyOwned(..)) => {}
                 Err(error) => panic!("{error}"),
             })
         });

@@ -155,7 +155,9 @@ impl Core {
             match named.filter(|named| self.interfaces[*named].owner() == Some(client)) {
                 Some(named) => iif = named,
                 None if answer.iif != proposed => {
-                    self.note(Note::ForeignRpfInterface(flow, answer.iif));
+                    if let Some(by) = self.client_info(client).map(|info| info.name()) {
+                        self.note(Note::ForeignRpfInterface { flow, named: answer.iif, by });
+                    }
                 }
                 None => {}
             }

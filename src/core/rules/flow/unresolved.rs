@@ -151,7 +151,7 @@ impl Core {
         }
         let by = refused.and_then(|asks| self.client_info(asks.owner.slot));
         let reason = match (by, route) {
-            (Some(info), _) => Reason::Refused(info.protocol, info.component),
+            (Some(info), _) => Reason::Refused(info.name()),
             (None, Some(route)) => Reason::NoOwner(route.interface),
             (None, None) => Reason::NoRoute,
         };
