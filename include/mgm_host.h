@@ -433,11 +433,13 @@ DWORD MgmHostInterfaceDown(DWORD dwIfIndex, DWORD dwIfNextHopAddr);
  * - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final
  *   NUL included.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: no host runs.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs; or the text with its NUL is longer than a DWORD can tell (4
+ *   GiB). Then read it in parts, with MgmGetFirstMfe and MgmGetNextMfe or over the control socket.
  *
  * @pre pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
  */
-DWORD MgmHostGetState(PDWORD pdwBufferSize, PBYTE pbBuffer);
+DWORD MgmHostGetState(PDWORD pdwBufferSize,
+                      PBYTE pbBuffer);
 
 /**
  * The descriptor that tells a program's poll loop that callbacks wait for a client with MGM_DISPATCHED:

@@ -192,6 +192,12 @@ pub enum Error {
     /// The reader of the state does not take it.
     #[error("the state could not be written: {0}")]
     NotWritten(std::io::ErrorKind),
+    /// A DWORD cannot tell the size of the state's text.
+    #[error(
+        "the state's text is longer than 4294967294 octets, the most whose size a DWORD can tell; \
+         read it in parts: MgmGetFirstMfe and MgmGetNextMfe, or the control socket"
+    )]
+    StateTooLong,
     /// This process was forked while the library ran.
     #[error("this process was forked from one where the library runs")]
     Forked,
@@ -336,6 +342,7 @@ impl Error {
             | E::InsideForwarder
             | E::Again
             | E::NotWritten(_)
+            | E::StateTooLong
             | E::Forked
             | E::Broken
             | E::NoHost(_)

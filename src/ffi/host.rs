@@ -13,7 +13,7 @@ use super::types::{
     MGM_LOG_DEBUG, MGM_LOG_DEFAULT, MGM_LOG_ERROR, MGM_LOG_INFO, MGM_LOG_OFF, MGM_LOG_TRACE,
     MGM_LOG_WARN, PBYTE, PDWORD,
 };
-use super::{fork, guard};
+use super::{fork, guard, state};
 use crate::error::Error;
 use crate::forwarder::custom::Custom;
 use crate::forwarder::memory::MemoryConfig;
@@ -22,7 +22,6 @@ use crate::shell::host_calls::HostCalls;
 use crate::shell::settings::{ForwarderChoice, LogSink, MAX_TABLE, Settings};
 use crate::shell::start_stop::start_failed;
 use std::ffi::{CStr, OsStr, c_char, c_int};
-use std::io;
 use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -171,7 +170,8 @@ pub extern "C" fn MgmHostInterfaceDown(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD)
 /// - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final
 ///   NUL included.
 /// - ERROR_NOT_ENOUGH_MEMORY
-/// - ERROR_CAN_NOT_COMPLETE: no host runs.
+/// - ERROR_CAN_NOT_COMPLETE: no host runs; or the text with its NUL is longer than a DWORD can tell (4
+///   GiB). Then read it in parts, with MgmGetFirstMfe and MgmGetNextMfe or over the control socket.
 ///
 /// # Safety
 /// pdwBufferSize points at a DWORD, pbBuffer at *pdwBufferSize octets.
@@ -179,22 +179,9 @@ pub extern "C" fn MgmHostInterfaceDown(dwIfIndex: DWORD, dwIfNextHopAddr: DWORD)
 pub unsafe extern "C" fn MgmHostGetState(pdwBufferSize: PDWORD, pbBuffer: PBYTE) -> DWORD {
     guard::read("MgmHostGetState", || {
         // SAFETY: the caller's promise about both pointers.
-        let mut out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, None)? };
-        // Measured first: a call that fails writes nothing (rule A2).
-        let mut measured = StateText { size: 0, out: None };
-        manager()?.write_state(&mut measured)?;
-        let mut needed = measured.size + 1;
-        if needed <= out.left() {
-            let mut text = StateText { size: 0, out: Some(&mut out) };
-            manager()?.write_state(&mut text)?;
-            // The state may have grown in between.
-            needed = text.size + 1;
-            if out.used() + 1 == needed && out.left() > 0 {
-                out.write(&[0]);
-                return Ok(());
-            }
-        }
-        Err(out.insufficient(needed))
+        let out = unsafe { OutBuffer::new(pdwBufferSize, pbBuffer, None)? };
+        let manager = manager()?;
+        state::fill(out, |text| manager.write_state(text))
     })
 }
 
@@ -245,28 +232,6 @@ pub extern "C" fn MgmHostDispatch(hProtocol: HANDLE) -> DWORD {
     guard::call_of("MgmHostDispatch", hProtocol, || {
         manager()?.dispatch(convert::client(hProtocol)?)
     })
-}
-
-/// A writer that counts all octets, and stores those that fit where there is a buffer.
-struct StateText<'a> {
-    size: usize,
-    out: Option<&'a mut OutBuffer>,
-}
-
-impl io::Write for StateText<'_> {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.size += text.len();
-        if let Some(out) = &mut self.out
-            && text.len() <= out.left()
-        {
-            out.write(text);
-        }
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A greater dwSize is not the size of a structure: none of ours will ever be that long.

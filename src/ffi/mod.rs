@@ -23,6 +23,7 @@ mod manager;
 mod records;
 mod returning;
 mod sizes;
+mod state;
 
 use callbacks::Client;
 

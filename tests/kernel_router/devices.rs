@@ -206,7 +206,7 @@ netns_tests! {
         let others: Vec<Cable> = (0..31).map(|n| Cable::new(&format!("v{n}"), None)).collect();
         others.iter().for_each(|other| router.take(&[other]));
         let t = Cable::with("t", None, "index 5000");
-        wait_for("a line of the log", || router.logged("interface 5000: its device is back").then_some(()));
+        wait_for("a line of the log", || router.logged("interface 5000 (t): its device is back").then_some(()));
         send(&a, f, b"x");
         router.wait_entry(f, a.key(), &[]);
         // Somebody else may take it, and fails likewise.

@@ -153,7 +153,7 @@ impl Router {
         let lines = Arc::clone(&log);
         let mut settings = Settings {
             forwarder: ForwarderChoice::Kernel { table: 0 },
-            log_level: Level::Debug,
+            log_level: Level::Info,
             log: LogSink::Host(Arc::new(move |level, line| {
                 lines.lock().unwrap().push((level, line.as_str().to_owned()));
             })),
