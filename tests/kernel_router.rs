@@ -25,6 +25,8 @@ mod measured;
 mod process;
 #[path = "kernel_router/restart.rs"]
 mod restart;
+#[path = "kernel_router/routeless.rs"]
+mod routeless;
 #[path = "kernel_router/routes.rs"]
 mod routes;
 #[path = "kernel_router/soak.rs"]

@@ -19,9 +19,18 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     Rpf(SourceGroup),
+    /// The RPF callback for a flow without a route or an owner (rule E5): where it came in, and its
+    /// upstream neighbour.
+    Routeless(SourceGroup, IfKey, Ipv4Addr),
     Creation(SourceGroup),
-    Prune { of: SourceGroup, member: bool },
-    Join { of: SourceGroup, member: bool },
+    Prune {
+        of: SourceGroup,
+        member: bool,
+    },
+    Join {
+        of: SourceGroup,
+        member: bool,
+    },
     WrongIf(SourceGroup, IfKey),
 }
 
@@ -35,10 +44,16 @@ pub struct Protocol(Arc<Inner>);
 struct Inner {
     told: Mutex<Vec<Told>>,
     unrecorded: AtomicBool,
+    routeless: bool,
     hook: Mutex<Option<Hook>>,
 }
 
 impl Protocol {
+    /// One with MGM_ROUTELESS_FLOWS.
+    fn routeless() -> Self {
+        Self(Arc::new(Inner { routeless: true, ..Inner::default() }))
+    }
+
     /// Runs `hook` inside every callback, after it has been recorded.
     pub fn on_call(&self, hook: impl Fn(&Told) + Send + Sync + 'static) {
         *self.0.hook.lock().unwrap() = Some(Arc::new(hook));
@@ -74,9 +89,15 @@ impl Callbacks for Protocol {
     fn has_local_join(&self) -> bool {
         true
     }
-    fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, header: &[u8], _: Option<&Route>) {
+    fn takes_routeless(&self) -> bool {
+        self.0.routeless
+    }
+    fn rpf(&self, flow: SourceGroup, asked: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         assert!(header.len() >= 20);
-        self.tell(Told::Rpf(flow));
+        self.tell(match route {
+            Some(_) => Told::Rpf(flow),
+            None => Told::Routeless(flow, asked.iif, asked.upstream),
+        });
     }
     fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
         self.tell(Told::Creation(flow));
@@ -185,6 +206,13 @@ impl Router {
     /// Another protocol on the same manager.
     pub fn another(&self, number: u32) -> (Protocol, ClientId) {
         let protocol = Protocol::default();
+        let id = self.mgm.register(protocol.clone(), (number, 1)).unwrap();
+        (protocol, id)
+    }
+
+    /// The same with MGM_ROUTELESS_FLOWS.
+    pub fn another_routeless(&self, number: u32) -> (Protocol, ClientId) {
+        let protocol = Protocol::routeless();
         let id = self.mgm.register(protocol.clone(), (number, 1)).unwrap();
         (protocol, id)
     }
