@@ -260,6 +260,7 @@ static void a_line_about_a_failed_call_names_the_client(void)
     HANDLE a, b;
     config.pvContext = &log_context;
     config.pfnLog = on_log;
+    config.dwLogLevel = MGM_LOG_ERROR;
     memset(&none, 0, sizeof none);
     CHECK_CODE(MgmHostStart(&config), NO_ERROR);
     CHECK_CODE(MgmRegisterMProtocol(&none, 100, 7, &a), NO_ERROR);

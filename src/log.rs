@@ -236,7 +236,7 @@ mod tests {
         ] {
             assert_eq!(named(unchanged), unchanged);
         }
-        let long = format!("interface 3{}interface 4", "é".repeat(245));
+        let long = format!("interface 3{}interface 4", "é".repeat(247));
         assert!(named(&long).len() < Line::CAPACITY && named(&long).ends_with('é'));
     }
 

@@ -53,8 +53,16 @@ impl Upcalls for Listener {
         self.heard(Told::NoCache(flow, arrival, header.to_vec()));
     }
 
+    fn taken_over(&self, _: SourceGroup) {
+        unreachable!("nothing was left by an earlier program");
+    }
+
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         self.heard(Told::WrongInterface(flow, arrival, header.to_vec()));
+    }
+
+    fn source_moved(&self, _: SourceGroup, _: IfKey) {
+        unreachable!("no packet of this machine's own is told");
     }
 
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8) {

@@ -242,6 +242,9 @@ pub trait Upcalls: Sync {
     /// A packet came in on `arrival`, which is not its entry's iif. `packet` is as above.
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
 
+    /// The machine sends the flow itself, by `arrival` from now on, which is not its entry's iif.
+    fn source_moved(&self, flow: SourceGroup, arrival: IfKey);
+
     /// Routes toward sources in `network`/`prefix_len` may have changed (rules E5, E9).
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8);
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::core::state::plane::Stale;
-use crate::core::{Admission, Core, Looked};
+use crate::core::{Admission, Core, Looked, PacketHead};
 use crate::error::Error;
 use crate::forwarder::{Turn, Upcalls};
 use crate::log::Level;
@@ -256,6 +256,21 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
         Tally::count(&self.tally.wrong_interface);
         self.unattended("wrong interface", |call| {
             self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, packet))
+        });
+    }
+
+    fn source_moved(&self, flow: SourceGroup, arrival: IfKey) {
+        Mgm::log(self, Level::Trace, format_args!("own flow {flow} leaves by {arrival} now"));
+        self.unattended("own flow", |call| {
+            if self.with_in(call.epoch, |running| running.core.is_iif_chosen(flow))? {
+                // A client chose the iif, and decides.
+                let head = PacketHead::of_flow(flow);
+                return self.ask_core(call, |core, now| {
+                    core.wrong_interface(now, flow, arrival, head.as_bytes())
+                });
+            }
+            self.look_again_from(call, call.job, flow, Some(arrival), false);
+            Ok(())
         });
     }
 

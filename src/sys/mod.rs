@@ -225,6 +225,44 @@ pub fn receive_many<const N: usize>(
     Ok(n)
 }
 
+/// A packet socket that cuts link headers off. It receives nothing until [`bind_packets`].
+pub fn packet_socket() -> Result<OwnedFd, Errno> {
+    socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)
+}
+
+/// The packet socket receives the packets of a protocol (ETH_P_…) from all devices, and no others.
+pub fn bind_packets(fd: &OwnedFd, protocol: u16) -> Result<(), Errno> {
+    // SAFETY: plain data for which all zeros is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+    address.sll_protocol = protocol.to_be();
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: `address` has that length.
+    retry(|| unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) } as isize)
+        .map(drop)
+}
+
+/// Receives one packet of a packet socket without waiting. Gives its length, as [`receive`] does, and
+/// its device.
+pub fn receive_packet(fd: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, u32), Errno> {
+    // SAFETY: plain data for which all zeros is a value.
+    let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: the kernel writes at most `buffer.len()` octets, and an address of at most `size`.
+    let length = retry(|| unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            flags,
+            (&raw mut from).cast(),
+            &raw mut size,
+        )
+    })?;
+    Ok((length, from.sll_ifindex as u32))
+}
+
 /// An eventfd: readable from the first [`signal`] on.
 pub fn event() -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.

@@ -128,6 +128,43 @@ netns_tests! {
         router.agrees_with_kernel();
     }
 
+    fn the_neighbour_behind_a_next_hop_fails() {
+        let router = Router::start();
+        let [a, b, c] = three_cables();
+        run("echo 1 >/proc/sys/net/ipv4/fib_multipath_use_neigh");
+        router.take(&[&a, &b, &c]);
+        run("ip nexthop add id 1 via 10.1.0.2 dev a && ip nexthop add id 2 via 10.2.0.2 dev b");
+        run("ip nexthop add id 3 group 1/2");
+        for (network, hops) in [(8, "nexthop via 10.1.0.2 nexthop via 10.2.0.2"), (9, "nhid 3")] {
+            run(&format!("ip route add 10.{network}.0.0/24 {hops}"));
+            let f = from(network, 5);
+            router.join(any(f), c.key());
+            let picked = run(&format!("ip route get {}", f.source()));
+            let by_a = picked.contains("dev a");
+            let (first, other) = if by_a { (&a, &b) } else { (&b, &a) };
+            let neighbour = if by_a { "10.1.0.2 dev a" } else { "10.2.0.2 dev b" };
+            send(first, f, b"x");
+            router.wait_entry(f, first.key(), &[c.key()]);
+            // (The kernel tells of a neighbour that failed only where it answered or was asked before.)
+            let is = |state: &str| run(&format!("ip neigh replace {neighbour} {state}"));
+            let answers = "lladdr 02:00:00:00:00:09 nud reachable";
+            for _ in 0..2 {
+                is(answers);
+                is("nud failed");
+                router.wait_entry(f, other.key(), &[c.key()]);
+                send_until_received(other, f, &c);
+                is(answers);
+                router.wait_entry(f, first.key(), &[c.key()]);
+                is("nud failed");
+                router.wait_entry(f, other.key(), &[c.key()]);
+                // The kernel has forgotten it, and will ask anew.
+                run(&format!("ip neigh del {neighbour}"));
+                router.wait_entry(f, first.key(), &[c.key()]);
+            }
+        }
+        router.agrees_with_kernel();
+    }
+
     fn directly_connected_and_local_sources() {
         let router = Router::start();
         let [a, b, _] = three_cables();

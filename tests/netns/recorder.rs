@@ -15,6 +15,7 @@ pub enum Event {
     Found { flow: SourceGroup, arrival: IfKey },
     TakenOver(SourceGroup),
     WrongInterface { flow: SourceGroup, arrival: IfKey, header: Vec<u8> },
+    Moved(SourceGroup, IfKey),
     Routes(Ipv4Addr, u8),
     Up(IfKey, bool),
     Lost(SourceGroup),
@@ -29,6 +30,7 @@ impl std::fmt::Debug for Event {
             Self::Found { flow, arrival } => write!(f, "found {flow} on {arrival}"),
             Self::TakenOver(flow) => write!(f, "taken over {flow}"),
             Self::WrongInterface { flow, arrival, .. } => write!(f, "wrong {flow} on {arrival}"),
+            Self::Moved(flow, arrival) => write!(f, "moved {flow} to {arrival}"),
             Self::Routes(network, len) => write!(f, "routes {network}/{len}"),
             Self::Up(interface, up) => write!(f, "{interface} up {up}"),
             Self::Lost(flow) => write!(f, "lost {flow}"),
@@ -116,6 +118,10 @@ impl Upcalls for Recorder {
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         self.add(Event::WrongInterface { flow, arrival, header: header.to_vec() });
+    }
+
+    fn source_moved(&self, flow: SourceGroup, arrival: IfKey) {
+        self.add(Event::Moved(flow, arrival));
     }
 
     fn routes_changed(&self, network: Ipv4Addr, prefix_len: u8) {

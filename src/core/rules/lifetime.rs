@@ -160,6 +160,11 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a client chose the iif of a flow's entry (rule E2).
+    pub fn is_iif_chosen(&self, flow: SourceGroup) -> bool {
+        self.mfes.get(flow).is_some_and(|mfe| mfe.is(Mfe::IIF_CHOSEN))
+    }
+
     /// The iif of an entry, which is taken for the arrival interface where there is no packet.
     pub fn iif_of(&self, flow: SourceGroup) -> Option<IfKey> {
         self.mfes.get(flow).map(|mfe| self.interfaces[mfe.iif].key)

@@ -5,6 +5,7 @@
 
 use super::left::Left;
 use super::netlink::{self, Writer};
+use super::own::Own;
 use super::vifs::{NO_PARENT, Programmed};
 use crate::sys::{self, Errno, MAX_VIFS};
 use crate::types::SourceGroup;
@@ -45,6 +46,8 @@ pub struct Entries {
     pub refused: Refused,
     /// What an earlier program left.
     pub takeover: Takeover,
+    /// This machine's own flows.
+    pub own: Own,
     /// Nothing may be changed any more: without an owner of the table, entries would stay behind
     /// in the kernel.
     pub stopped: bool,
@@ -64,6 +67,7 @@ impl Entries {
             foreign: Foreign::new(),
             refused: Refused::new(),
             takeover: Takeover::new(),
+            own: Own::new(),
             stopped: false,
             batch: Writer::new(CAPACITY),
             batch_socket: sys::route_socket()?,
@@ -76,6 +80,7 @@ impl Entries {
     /// reserved.
     pub fn note(&mut self, flow: SourceGroup, now: Option<Programmed>) {
         self.refused.forget(flow);
+        self.own.note(flow, now);
         let before = match now {
             Some(now) => self.programmed.insert(flow, now),
             None => {

@@ -7,6 +7,7 @@ pub use super::netlink::{Attributes, Message, Messages, NextHops};
 pub use super::report::{Kind, Report, SIZE as REPORT_SIZE};
 
 use super::entries::Entries;
+use super::neighbours::Neighbours;
 use super::netlink::Asker;
 use super::notify::{Notifications, Watcher};
 use super::pump::{Pump, Work};
@@ -20,7 +21,7 @@ use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::types::{IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// A socket through which the kernel sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +68,14 @@ impl Stage {
             table: sys::DEFAULT_TABLE,
             socket: reports.0.into(),
             igmp: Some(igmp.0.into()),
+            own_packets: None,
+            own_sources: AtomicBool::new(false),
             upcalls,
             entries: Mutex::new(Entries::new().expect("a netlink socket")),
             vifs: RwLock::new(vifs),
             asker: Mutex::new(Asker::over(answers.0.into())),
             routes: Mutex::new(Routes::default()),
+            neighbours: Mutex::new(Neighbours::default()),
             vrf: AtomicU32::new(0),
             reports: Pump::new(),
             reader: Mutex::new(Reader::new(0)),
@@ -86,6 +90,7 @@ impl Stage {
             lost_reports: Throttle::new(),
             failed_reads: Throttle::new(),
             failed_look_ups: Throttle::new(),
+            unwatched: Throttle::new(),
         };
         Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1, igmp.1] }
     }

@@ -108,6 +108,10 @@ impl Plane {
         }
         vifs.insert(key, vif);
         drop(vifs);
+        if self.own_sources.load(Relaxed) {
+            // Own flows may leave by it too.
+            sys::signal(&self.wake);
+        }
         self.end_all_refused(&mut entries);
         self.tell_left_again(&mut entries);
         drop(entries);

@@ -33,6 +33,8 @@ pub enum News {
     Routes { network: u32, len: u8 },
     /// An entry is not what it should be.
     Lost(SourceGroup),
+    /// This machine sends the flow by this VIF now.
+    Moved { flow: SourceGroup, vif: u8 },
     /// An earlier program left an entry.
     Found(SourceGroup),
     /// One that the group manager has heard of, and that is to be as it wants it from now on.

@@ -13,8 +13,10 @@
 //! | `vifs`, `numbers`, `interfaces` | which device has which number; devices that go and come |
 //! | `upcall`, `report` | the kernel's reports of new flows and wrong interfaces |
 //! | `igmp` | IGMP packets that the kernel reports as new flows |
+//! | `own`, `sight` | flows that this machine sends itself, and by which device now |
 //! | `pump` | handing on what was read, which client callbacks may block |
 //! | `routes` | routes toward sources |
+//! | `neighbours` | neighbours that fail, behind routes with several next hops |
 //! | `notify`, `foreign` | changes of routes and devices; entries that others change |
 //! | `netlink`, `sys` | messages; system calls, the only files with unsafe code |
 //! | `fuzzing` | the fuzzer plays the kernel (feature `fuzzing`) |
@@ -33,13 +35,16 @@ mod interfaces;
 mod left;
 mod messages;
 mod mroute;
+mod neighbours;
 mod netlink;
 mod notify;
 mod numbers;
+mod own;
 mod pump;
 mod refused;
 mod report;
 mod routes;
+mod sight;
 mod takeover;
 mod upcall;
 mod vifs;
@@ -51,13 +56,14 @@ use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::types::{Counters, IfKey, Route, SourceGroup};
 use entries::Entries;
 use mroute::Opened;
+use neighbours::Neighbours;
 use netlink::Asker;
 use notify::{Notifications, Watcher};
 use pump::{Pump, Pumping};
 use routes::Routes;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use upcall::{Reader, Reports};
 use vifs::Vifs;
@@ -97,12 +103,17 @@ struct Plane {
     socket: OwnedFd,
     /// Gets the IGMP packets that the kernel may take for a flow; None without CAP_NET_RAW.
     igmp: Option<OwnedFd>,
+    /// Gets packets that this machine sends itself; None without CAP_NET_RAW.
+    own_packets: Option<OwnedFd>,
+    /// Some source is this machine's own.
+    own_sources: AtomicBool,
     upcalls: &'static dyn Upcalls,
     entries: Mutex<Entries>,
     /// Written only with `entries` held or, for [`Vifs::recheck`], by the netlink thread.
     vifs: RwLock<Vifs>,
     asker: Mutex<Asker>,
     routes: Mutex<Routes>,
+    neighbours: Mutex<Neighbours>,
     /// The VRF whose routes count, where the table is a VRF's; otherwise 0.
     vrf: AtomicU32,
     reports: Pump<Reports>,
@@ -124,6 +135,7 @@ struct Plane {
     lost_reports: Throttle,
     failed_reads: Throttle,
     failed_look_ups: Throttle,
+    unwatched: Throttle,
 }
 
 /// [`KernelCounters`] while they count.
@@ -179,11 +191,13 @@ impl Plane {
             .map_err(os("subscribing to changes of forwarding entries"))?;
         let wake = sys::event().map_err(os("making an eventfd"))?;
         let stop = sys::event().map_err(os("making an eventfd"))?;
-        let igmp = match igmp::open() {
-            // With a socket that is handed over no capability is needed.
-            Err(libc::EPERM) => None,
-            opened => Some(opened.map_err(os("opening a raw IGMP socket"))?),
+        // With a socket that is handed over no capability is needed.
+        let if_permitted = |opened| match opened {
+            Err(libc::EPERM) => Ok(None),
+            opened => opened.map(Some),
         };
+        let igmp = if_permitted(igmp::open()).map_err(os("opening a raw IGMP socket"))?;
+        let own_packets = if_permitted(sight::open()).map_err(os("opening a packet socket"))?;
         // This is the last step, so that a start that fails leaves the table without an owner. A
         // socket that was handed over would stay the owner.
         let Opened { socket, owned, reports_all } =
@@ -194,11 +208,14 @@ impl Plane {
             table,
             socket,
             igmp,
+            own_packets,
+            own_sources: AtomicBool::new(false),
             upcalls,
             entries: Mutex::new(entries),
             vifs: RwLock::new(Vifs::default()),
             asker: Mutex::new(asker),
             routes: Mutex::new(Routes::default()),
+            neighbours: Mutex::new(Neighbours::default()),
             vrf: AtomicU32::new(0),
             reports: Pump::new(),
             reader: Mutex::new(Reader::new(dropped)),
@@ -213,6 +230,7 @@ impl Plane {
             lost_reports: Throttle::new(),
             failed_reads: Throttle::new(),
             failed_look_ups: Throttle::new(),
+            unwatched: Throttle::new(),
         });
         if !reports_all {
             plane.upcalls.log(
@@ -228,7 +246,8 @@ impl Plane {
                 Level::Warn,
                 format_args!(
                     "without CAP_NET_RAW an IGMP packet to a group that this machine has joined \
-                     itself is taken for a new flow"
+                     itself is taken for a new flow, and a flow that it sends itself is not \
+                     followed to another device"
                 ),
             );
         }

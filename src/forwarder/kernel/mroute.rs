@@ -143,6 +143,7 @@ impl Plane {
             }
         }
         self.drain_own(&mut entries);
+        self.watch_soon(&entries);
     }
 
     /// Makes one change through the socket and reports a failure with no lock held.

@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::messages::News;
+use super::neighbours::Concerned;
 use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
+use super::own::Sight;
 use super::pump::{PREPARED, Place, Pump, Work};
 use super::{Plane, foreign, takeover};
 use crate::sys::{self, Errno};
@@ -91,6 +93,12 @@ impl Work for Notifications {
             // The group manager has none for (*,G) and (*,*).
             News::Lost(flow) if !flow.has_source() => {}
             News::Lost(flow) => plane.upcalls.entry_lost(flow),
+            News::Moved { flow, vif } => {
+                let arrival = plane.vifs.read().arrival(vif.into());
+                if let Some(arrival) = arrival {
+                    plane.upcalls.source_moved(flow, arrival);
+                }
+            }
             News::Found(flow) => plane.tell_found(flow),
             News::TakenOver(flow) => plane.upcalls.taken_over(flow),
         }
@@ -106,6 +114,7 @@ pub struct Watcher {
     everything_after: Instant,
     napping_until: Option<Instant>,
     retry: bool,
+    sight: Sight,
 }
 
 /// Changes that were read and have not been passed on.
@@ -129,6 +138,7 @@ impl Watcher {
             everything_after: Instant::now(),
             napping_until: None,
             retry: false,
+            sight: Sight::new(),
         }
     }
 
@@ -140,11 +150,12 @@ impl Watcher {
         }
         let stop = &plane.stop;
         let watch = if self.napping_until.is_some() { stop } else { &plane.watch };
-        let fds = [stop, &plane.wake, &plane.changes, watch];
+        let own = plane.own_packets.as_ref().unwrap_or(stop);
+        let fds = [stop, &plane.wake, &plane.changes, watch, own];
         // Where waiting fails, there may be something.
-        let all = [false, true, true, true];
+        let all = [false, true, true, true, true];
         let ready = sys::wait_readable(fds, self.timeout(plane, now)).unwrap_or(all);
-        let [stopped, woken, changed, watched] = ready;
+        let [stopped, woken, changed, watched, _] = ready;
         if stopped {
             return;
         }
@@ -167,6 +178,7 @@ impl Watcher {
         }
         plane.look_up_suspects(queue);
         plane.take_over(queue);
+        plane.watch_own(&mut self.sight, queue);
     }
 
     fn timeout(&self, plane: &Plane, now: Instant) -> Option<u32> {
@@ -177,7 +189,8 @@ impl Watcher {
         drop(entries);
         let everything = self.changes.everything.then_some(self.everything_after);
         let at = [busy.then(|| now + PAUSE), self.napping_until, everything, refused, takeover];
-        let at = at.into_iter().flatten().min()?;
+        let at = at.into_iter().chain([self.sight.next_check]);
+        let at = at.flatten().min()?;
         // It is rounded up, so that the time has come when the wait is over.
         Some(if at <= now { 0 } else { (at - now).as_millis() as u32 + 1 })
     }
@@ -272,6 +285,17 @@ fn read_change(
                     NETCONFA_IFINDEX => recheck_multicast(plane, read_u32(value, 0)),
                     NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN => changes.everything(),
                     _ => {}
+                }
+            }
+        }
+        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => {
+            // The kernel may pick another of several next hops.
+            match plane.neighbours.lock().read(message) {
+                None => {}
+                Some(Concerned::All) => changes.everything(),
+                Some(Concerned::Prefixes(prefixes)) => {
+                    changes.any = true;
+                    prefixes.iter().for_each(|(network, len)| changes.prefix(*network, *len));
                 }
             }
         }

@@ -65,7 +65,9 @@ impl Routes {
 impl Plane {
     /// See [`Forwarder::route`](crate::forwarder::Forwarder::route).
     pub(super) fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
-        let found = self.find(source)?;
+        let found = self.find(source);
+        self.note_source(source, found.is_some_and(|found| found.local));
+        let found = found?;
         let interface = match arrival {
             // Packets that this machine sends are reported on the device that they leave by.
             Some(arrival) if found.local => arrival,
@@ -153,6 +155,7 @@ impl Plane {
         }
         // With several next hops, or a next hop object, a plain look-up tells which one the kernel
         // picks, which is always the same for one source. It tells neither prefix nor protocol.
+        self.note_several_hops(source, matched.found.prefix_len);
         let Some(picked) = self.ask_route(source, 0)? else { return Ok(None) };
         Ok(picked.usable().map(|found| Found {
             protocol: matched.found.protocol,

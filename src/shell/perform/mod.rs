@@ -253,12 +253,24 @@ impl<C: Callbacks> Mgm<C> {
         flow: SourceGroup,
         rebuild: bool,
     ) {
+        self.look_again_from(call, job, flow, None, rebuild);
+    }
+
+    /// The same. `arrival` is where a packet came in; without one the entry's iif stands for it.
+    pub(crate) fn look_again_from(
+        &'static self,
+        call: &mut Call,
+        job: u32,
+        flow: SourceGroup,
+        arrival: Option<IfKey>,
+        rebuild: bool,
+    ) {
         let asked = self.with_in(call.epoch, |running| {
             let core = &running.core;
             (running.forwarder.clone(), core.iif_of(flow), core.routes_as_of())
         });
         let Ok((forwarder, iif, as_of)) = asked else { return };
-        let looked = Looked { route: forwarder.route(flow.source(), iif), as_of };
+        let looked = Looked { route: forwarder.route(flow.source(), arrival.or(iif)), as_of };
         let now = self.now();
         let _ = self.with_in(call.epoch, |running| {
             running.begin_asking(call, job);
