@@ -307,7 +307,9 @@ fn calls(path: &str) {
 }
 
 fn round(path: &str) {
-    percentiles("a call and its answer", "bare", ping_pong());
+    let pings = ping_pong();
+    percentiles("a call and its answer", "bare", pings.clone());
+    percentiles("an alert in another process", "bare", pings);
     let mut host = Process::start(&["serve", path], &[]);
     host.ask("host");
     let remote = [("MGM_HOST", path)];

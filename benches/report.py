@@ -75,6 +75,10 @@ AGAINST_BARE = [
     ("statistics of all, ns each", 100000, ("bare",), MOST, 1.05, 1.05),
     ("MgmGetMfe hit", 1000000, ("bare",), MOST, 1.50, 1.50),
     ("sweep, 64 KiB", 1000000, ("bare",), MOST, 1.50, 1.50),
+    *((f"{what}: {share} ns", 1, ("bare",), MOST, 2.00, 2.00)
+      for what in ("a call and its answer", "an alert in another process") for share in ("p50", "p99")),
+    ("new flows, both clients elsewhere, per s", 10000, ("bare",), LEAST, 0.50, 0.50),
+    ("a sweep from another process, ns each", 1000000, ("bare",), MOST, 3.00, 3.00),
 ]
 
 # What goes on while something else is due.

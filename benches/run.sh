@@ -3,7 +3,7 @@
 # benches/results.tsv (each value), benches/RESULTS.md and docs/plots.
 #
 #     benches/run.sh [peers]
-#     benches/run.sh quick capi|beside|flows|table...   the ratios of some parts only, for tuning; records nothing
+#     benches/run.sh quick capi|beside|remote|flows|table...   the ratios of some parts only, for tuning; records nothing
 #
 # ROUNDS=5 (quick: 3): how often each is measured; library and reference take turns.
 # ENTRIES="1000 100000 1000000" (quick: 100000): the sizes of capi.
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 WORK=$PWD/build/bench
 MODE=${1:-all}
-PARTS="capi beside flows table"
+PARTS="capi beside remote flows table"
 SIZES=${ENTRIES:-1000 100000 1000000}
 case $MODE in
     quick)
@@ -81,6 +81,7 @@ bench_programs_are_new() {
 }
 
 $CARGO build --release
+! wanted remote || $CARGO bench --bench remote --no-run
 ! wanted capi beside || { [ "$MODE" = quick ] && bench_programs_are_new; } ||
     $CARGO bench --bench capi --bench process --no-run
 cp -f "$TARGET/release/libmgm.so" "$WORK/libmgm.so.1"
@@ -107,6 +108,10 @@ fi
 if wanted beside; then
     [ "$MODE" = quick ] || echo "bench: beside large calls" >&2
     for _ in $(seq "$ROUNDS"); do "$(bench_program process)" beside "${SIZES##* }" >>"$RESULTS"; done
+fi
+if wanted remote; then
+    [ "$MODE" = quick ] || echo "bench: from process to process" >&2
+    "$(bench_program remote)" >>"$RESULTS"
 fi
 if wanted flows table peers; then
     [ "$MODE" = quick ] || echo "bench: with the kernel" >&2

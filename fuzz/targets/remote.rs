@@ -7,13 +7,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use mgm::error::Error;
 use mgm::log::Level;
 use mgm::remote::client::Client;
 use mgm::remote::seqpacket;
 use mgm::remote::server::{Proxy, Server};
 use mgm::remote::unix::{self, Kind};
 use mgm::remote::wire::{
-    Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome,
+    ClientKind, Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS,
+    Welcome,
 };
 use mgm::shell::group_manager::GroupManager;
 use mgm::shell::manager::{Mgm, Settings};
@@ -24,7 +26,7 @@ use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const SIZES: RecordSizes =
@@ -118,43 +120,49 @@ fn to_a_host(mut data: &[u8]) {
     }
 }
 
-/// Clients live as long as their process (about 170 KB each): those of earlier inputs are no leak.
-static CLIENTS: Mutex<Vec<&'static Client<Proxy>>> = Mutex::new(Vec::new());
-
 fn no_log(_: Level, _: std::fmt::Arguments<'_>) {}
 
+/// The client. It lives as long as its process, and finds a new host for each input.
+fn client() -> &'static Client<Proxy> {
+    static CLIENT: OnceLock<&'static Client<Proxy>> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let client: &'static Client<Proxy> = Box::leak(Box::new(Client::new(no_log, SIZES)));
+        client.set_path(path("client"));
+        client
+    })
+}
+
+/// What a program does, whatever its host answers.
+fn ask(dispatched: bool) {
+    let client = client();
+    let _ = client.protocol_on_interface(INTERFACE);
+    let _ = client.read_mfes(None, true, 4096, &mut |_| true, &mut |_| ControlFlow::Continue(()));
+    let _ = client.read_mfe(GROUP, false, &mut |_| {});
+    let _ = client.write_state(&mut Vec::new());
+    let kind = ClientKind { has_local_join: true, dispatched, takes_routeless: false };
+    let Ok(id) = client.register(Proxy::new(kind).unwrap(), (1, 1)) else { return };
+    let _ = client.take_interface(id, INTERFACE);
+    let flags = MembershipFlags { join: true, forward: false };
+    let _ = client.add_membership(id, GROUP, INTERFACE, flags);
+    let _ = client.client_descriptor(id);
+    let _ = client.dispatch(id);
+    if let Ok(all) = client.start_enumeration(id, true) {
+        let _ = client.next_groups(all, 100, &mut |_| {});
+        let _ = client.end_enumeration(all);
+    }
+    let _ = client.deregister(id);
+}
+
 /// A client of a host that sends these messages, whatever it is asked.
-fn from_a_host(mut data: &[u8]) {
+fn from_a_host(dispatched: bool, mut data: &[u8]) {
     let path = path("client");
     let _ = std::fs::remove_file(&path);
     let listener = unix::listen(&path, Kind::Seqpacket, 0o600).unwrap();
-    let client: &'static Client<Proxy> = Box::leak(Box::new(Client::new(no_log, SIZES)));
-    CLIENTS.lock().unwrap().push(client);
-    client.set_path(path);
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let _ = client.protocol_on_interface(INTERFACE);
-            let _ = client
-                .read_mfes(None, true, 4096, &mut |_| true, &mut |_| ControlFlow::Continue(()));
-            let _ = client.read_mfe(GROUP, false, &mut |_| {});
-            let mut text = Vec::new();
-            let _ = client.write_state(&mut text);
-            let kind = mgm::remote::wire::ClientKind {
-                has_local_join: true,
-                dispatched: false,
-                takes_routeless: false,
-            };
-            let Ok(id) = client.register(Proxy::new(kind).unwrap(), (1, 1)) else { return };
-            let _ = client.take_interface(id, INTERFACE);
-            let flags = MembershipFlags { join: true, forward: false };
-            let _ = client.add_membership(id, GROUP, INTERFACE, flags);
-            if let Ok(all) = client.start_enumeration(id, true) {
-                let _ = client.next_groups(all, 100, &mut |_| {});
-                let _ = client.end_enumeration(all);
-            }
-            let _ = client.deregister(id);
-        });
+        let asking = scope.spawn(|| ask(dispatched));
         let main = seqpacket::accept(&listener).unwrap();
+        // It connects once: without a host each further call fails at once.
+        drop(listener);
         let mut room = vec![0; MAX_MESSAGE];
         let _ = receive(&main, &mut room);
         let (oldest, newest) = VERSIONS;
@@ -179,12 +187,31 @@ fn from_a_host(mut data: &[u8]) {
         drop((theirs, their_callbacks));
         asking.join().unwrap();
     });
+    // It notices that its host has gone, if it did not yet.
+    let gone =
+        (0..3).any(|_| matches!(client().protocol_on_interface(INTERFACE), Err(Error::NoHost(_))));
+    assert!(gone, "a client of a host that has gone");
+}
+
+/// Waits until the threads of this input's connections have ended: what they have would be taken for a
+/// leak.
+fn quiet() {
+    let deadline = Instant::now() + WAIT;
+    let of_a_connection = |task: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        ["mgm-process", "mgm-calls", "mgm-client", "mgm-callbacks"].contains(&name.trim_end())
+    };
+    while std::fs::read_dir("/proc/self/task").unwrap().flatten().any(of_a_connection) {
+        assert!(Instant::now() < deadline, "a thread of a connection that has ended goes on");
+        std::thread::yield_now();
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
     match data {
         [first, data @ ..] if first % 2 == 0 => to_a_host(data),
-        [_, data @ ..] => from_a_host(data),
+        [first, data @ ..] => from_a_host(first & 2 != 0, data),
         [] => {}
     }
+    quiet();
 });
