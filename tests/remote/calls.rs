@@ -124,6 +124,28 @@ fn p1_a_client_deregisters_inside_its_callback() {
     assert_eq!(a.ask(&format!("register {A}")), "0 1");
 }
 
+/// Its process goes on, from outside and from inside its callback (rule H6).
+#[test]
+fn p1_h6_a_client_with_a_loop_deregisters() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A} dispatched"));
+    b.ask(&format!("register {B}"));
+    b.ask("take 0 2");
+    assert_eq!(a.ask("dispatch 0"), "0");
+    assert_eq!(a.ask("deregister 0"), "0");
+    assert_eq!(a.ask(&format!("register {A} dispatched")), "0 1");
+    a.ask("nested deregister 1");
+    assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+    assert_eq!(a.ask("dispatch 1"), "0");
+    assert_eq!(a.callbacks(), ["join 0.0.0.0 239.1.1.1 1", "nested 0"]);
+    until(|| host.ask("state").contains("\"clients\":1,"), "it is still registered");
+    assert_eq!(a.ask("dispatch 1"), "87");
+    assert_eq!(a.ask(&format!("register {A} dispatched")), "0 2");
+    assert_eq!(a.ask("owner 2"), "0 2147418114 1");
+}
+
 #[test]
 fn p1_igmp_is_told_across_processes() {
     let path = path();

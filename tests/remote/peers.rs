@@ -360,6 +360,30 @@ fn p7_versions() {
     goes_on(&host, &client);
 }
 
+/// The client's side: a host that speaks none of its versions, or has other records.
+#[test]
+fn p7_a_host_of_another_version() {
+    let (oldest, newest) = VERSIONS;
+    let other = RecordSizes { mfe: 64, ..SIZES };
+    let welcomes = [
+        Welcome { magic: MAGIC, oldest: 8, newest: 9, chosen: 0, sizes: SIZES },
+        Welcome { magic: MAGIC, oldest, newest, chosen: newest, sizes: other },
+    ];
+    for welcome in welcomes {
+        let path = path();
+        let listener = listen(&path);
+        let client = Puppet::client(&path);
+        client.tell(&format!("register {A}"));
+        let peer = accept(&listener);
+        let hello: Hello = peer.receive(&mut vec![0; MAX_MESSAGE]).unwrap();
+        assert_eq!((hello.oldest, hello.newest, hello.sizes), (oldest, newest, SIZES));
+        peer.send(&welcome);
+        assert_eq!(client.answer(), "1003 0");
+        client.wait_for("version");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 #[test]
 fn a_thousand_connections() {
     let (path, host, client) = host();
@@ -419,11 +443,7 @@ fn a_host_that_sends_nonsense_is_left() {
         let listener = listen(&path);
         let client = Puppet::client(&path);
         client.tell(&format!("register {A}"));
-        // SAFETY: null pointers: nobody wants the peer's address; the descriptor is new.
-        let peer = unsafe {
-            let fd = libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut());
-            Peer(OwnedFd::from_raw_fd(fd))
-        };
+        let peer = accept(&listener);
         if !answer.is_empty() {
             peer.send_octets(answer);
         }
@@ -431,6 +451,14 @@ fn a_host_that_sends_nonsense_is_left() {
         assert_eq!(client.answer(), "1003 0");
         client.wait_for("MGM_HOST");
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+fn accept(listener: &OwnedFd) -> Peer {
+    // SAFETY: null pointers: nobody wants the peer's address; the descriptor is new.
+    unsafe {
+        let fd = libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut());
+        Peer(OwnedFd::from_raw_fd(fd))
     }
 }
 

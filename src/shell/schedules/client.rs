@@ -1,6 +1,6 @@
 //! A client of the schedules' tests.
 
-use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use shuttle::thread;
 // The tests' own notes must be no points at which the scheduler may change threads.
@@ -28,6 +28,8 @@ pub(super) struct Client(Arc<Notes>);
 
 #[derive(Default)]
 struct Notes {
+    /// Its callbacks run inside its own dispatch alone.
+    dispatched: bool,
     inside: AtomicBool,
     /// Its code could have been unloaded.
     unloaded: AtomicBool,
@@ -36,6 +38,10 @@ struct Notes {
 }
 
 impl Client {
+    pub(super) fn looping() -> Self {
+        Self(Arc::new(Notes { dispatched: true, ..Notes::default() }))
+    }
+
     fn called(&self, kind: Kind, of: SourceGroup) {
         assert!(!self.0.unloaded.load(SeqCst), "A8: {kind:?} {of} after the end");
         assert!(!self.0.inside.swap(true, SeqCst), "A7: {kind:?} {of} inside another callback");
@@ -91,6 +97,10 @@ fn on(index: u32) -> SourceGroup {
 impl Callbacks for Client {
     fn has_local_join(&self) -> bool {
         true
+    }
+
+    fn lane(&self) -> Lane {
+        if self.0.dispatched { Lane::Dispatched } else { Lane::Anywhere }
     }
 
     fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {

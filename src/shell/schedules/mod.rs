@@ -11,6 +11,7 @@
 mod client;
 mod delivery;
 mod ends;
+mod loops;
 mod portions;
 mod routes;
 
@@ -115,7 +116,15 @@ impl Stage {
     }
 
     fn client(self, protocol: u32, interfaces: &[u32]) -> Registered {
-        let client = Client::default();
+        self.register(Client::default(), protocol, interfaces)
+    }
+
+    /// One that dispatches its callbacks itself.
+    fn looping(self, protocol: u32, interfaces: &[u32]) -> Registered {
+        self.register(Client::looping(), protocol, interfaces)
+    }
+
+    fn register(self, client: Client, protocol: u32, interfaces: &[u32]) -> Registered {
         let id = self.mgm.register(client.clone(), protocol, 1).unwrap();
         for index in interfaces {
             self.mgm.take_interface(id, interface(*index)).unwrap();
