@@ -196,6 +196,30 @@ fn h6_a_loop_that_deregisters_takes_no_other_client_of_its_process_along() {
 }
 
 #[test]
+fn h1_a_loop_that_just_came_is_called_in_its_dispatch_alone() {
+    let path = path();
+    let _host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    b.ask(&format!("register {B}"));
+    b.ask("take 0 2");
+    for n in 0..40 {
+        // Alerts for it come about while it registers.
+        b.tell("many 0 100 2");
+        assert_eq!(a.ask(&format!("register {A} dispatched")), format!("0 {n}"));
+        assert_eq!(a.ask(&format!("dispatch {n}")), "0");
+        assert_eq!(b.answer(), "0");
+        assert_eq!(b.ask("add 0 0.0.0.0 239.1.1.1 2"), "0");
+        a.callbacks();
+        assert_eq!(a.ask(&format!("poll {n}")), "0 in");
+        assert_eq!(a.ask(&format!("dispatch {n}")), "0");
+        assert_eq!(a.callbacks().last().unwrap(), "join 0.0.0.0 239.1.1.1 1");
+        assert_eq!(a.ask(&format!("deregister {n}")), "0");
+        assert_eq!(b.ask("release 0 2"), "0");
+        assert_eq!(b.ask("take 0 2"), "0");
+    }
+}
+
+#[test]
 fn h1_h2_h3_a_client_with_a_loop_in_another_process() {
     let path = path();
     let host = Puppet::host(&path, 0);

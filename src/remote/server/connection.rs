@@ -92,7 +92,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             seqpacket::shut_down(channel);
         }
         for client in &state.clients {
-            client.proxy.set_line(None);
+            client.proxy.go();
         }
     }
 
@@ -213,10 +213,13 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         }
         let client = match self.shared.take_up(pair, kind) {
             Some(held) => {
+                held.proxy.come(line);
                 Registered { id: held.id, pair, proxy: held.proxy.clone(), held: Some(held) }
             }
             None => {
                 let proxy = Proxy::new(kind)?;
+                // Before its thread runs, which would take the process to be away.
+                proxy.come(line);
                 let id = self.shared.mgm.register(C::from(proxy.clone()), pair.0, pair.1)?;
                 let client = Registered { id, pair, proxy, held: None };
                 if let Err(error) = self.shared.deliver_to(&client) {
@@ -233,7 +236,6 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             self.shared.leave_or_hold(client);
             return Err(Error::NotRunning);
         }
-        client.proxy.set_line(Some(line));
         // Another thread of the process may have used the room that was there.
         if state.clients.try_reserve(1).is_err() {
             drop(state);

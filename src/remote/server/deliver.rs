@@ -73,10 +73,17 @@ impl<C: Callbacks + From<Proxy>> Task for Delivering<C> {
                 // While its process is away the callbacks of either kind do nothing.
                 _ => {
                     let turn = self.shared.turn();
-                    if self.shared.mgm.dispatch(self.id).is_err() {
-                        return;
-                    }
+                    let dispatch = || self.shared.mgm.dispatch(self.id);
+                    let done = match self.proxy.kind().dispatched {
+                        true => self.proxy.while_away(dispatch),
+                        false => Some(dispatch()),
+                    };
                     drop(turn);
+                    match done {
+                        Some(Err(_)) => return,
+                        Some(Ok(())) => {}
+                        None => continue, // the process has come back
+                    }
                     // A failed wait is tried again; it has paused.
                     let _ = wait_readable([&self.waiting, self.proxy.changed()], None);
                 }

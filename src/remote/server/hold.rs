@@ -83,7 +83,7 @@ impl Held {
 impl<C: Callbacks + From<Proxy>> Shared<C> {
     /// The process of a client has ended: it leaves now, or after the hold time.
     pub(super) fn leave_or_hold(self: &Arc<Self>, client: Registered) {
-        client.proxy.set_line(None);
+        client.proxy.go();
         client.end_hold();
         let Registered { id, pair, proxy, .. } = client;
         if self.hold.is_zero() {

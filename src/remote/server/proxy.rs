@@ -30,6 +30,8 @@ pub struct Proxy(Arc<Client>);
 struct Client {
     kind: ClientKind,
     line: Mutex<Option<Arc<Line>>>,
+    /// Held while callbacks do nothing, since the process is away.
+    away: Mutex<()>,
     /// Readable when the line has changed, for the thread that delivers.
     changed: OwnedFd,
     /// The client is deregistered.
@@ -113,6 +115,7 @@ impl Proxy {
         Ok(Self(Arc::new(Client {
             kind,
             line: Mutex::new(None),
+            away: Mutex::new(()),
             changed,
             ended: AtomicBool::new(false),
         })))
@@ -123,9 +126,23 @@ impl Proxy {
         self.0.kind
     }
 
-    /// Its process has come back, or has gone.
-    pub(super) fn set_line(&self, line: Option<Arc<Line>>) {
-        self.replace_line(line, None);
+    /// Its process is there, for the first time or again. Takes until what runs in [`Self::while_away`] is
+    /// done.
+    pub(super) fn come(&self, line: Arc<Line>) {
+        let _away = self.0.away.lock();
+        self.replace_line(Some(line), None);
+    }
+
+    /// Its process has gone.
+    pub(super) fn go(&self) {
+        self.replace_line(None, None);
+    }
+
+    /// Runs something if the process is away, and lets it come back only afterwards: what happens once it
+    /// is back, its callbacks tell.
+    pub(super) fn while_away<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        let _away = self.0.away.lock();
+        self.line().is_none().then(run)
     }
 
     /// The client is deregistered: its thread comes to an end. The call may have been made inside one
