@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 mod common;
-use common::{directory, mgmd, terminate, text, wait_for};
+use common::{DEADLINE, directory, mgmd, terminate, text, wait_for};
 
 fn failure(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = mgmd(arguments).output().unwrap();

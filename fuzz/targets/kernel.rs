@@ -53,6 +53,10 @@ impl Upcalls for Listener {
         self.heard(Told::NoCache(flow, arrival, header.to_vec()));
     }
 
+    fn found(&self, _: SourceGroup, _: IfKey) -> bool {
+        unreachable!("nothing was left by an earlier program");
+    }
+
     fn taken_over(&self, _: SourceGroup) {
         unreachable!("nothing was left by an earlier program");
     }

@@ -211,7 +211,7 @@ pub fn decode(octets: &[u8]) -> Program {
         // Of those that register and have a script every other one.
         dispatched: n % 2 == 1 && (scripted & registered) >> n & 1 == 1,
     };
-    let world = World {
+    let mut world = World {
         profiles: CLIENTS.iter().enumerate().map(profile).collect(),
         max_mfes: [0, 0, 4, 8][limits & 3],
         max_new: [0, 0, 0, 3][limits >> 2 & 3],
@@ -219,11 +219,13 @@ pub fn decode(octets: &[u8]) -> Program {
         null_route: limits >> 6 == 3,
         seen_from_c: false,
         remote: false,
+        portion: mgm::core::PORTION,
     };
     let clients: Vec<usize> = (0..CLIENTS.len()).collect();
     let mut ops: Vec<Op> = picked(&clients, registered).into_iter().map(Op::Register).collect();
     while !octets.ended() && ops.len() < MOST_OPS {
         ops.push(octets.op(false));
     }
+    world.portion = [1, 2, 3, mgm::core::PORTION][ops.len() % 4];
     Program { world, ops }
 }

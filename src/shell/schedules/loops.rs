@@ -91,7 +91,7 @@ fn h4_changes_of_owners_over_a_loop() {
         let threads = [a_id, b_id].map(|id| {
             thread::spawn(move || match stage.mgm.take_interface(id, interface(1)) {
                 Ok(()) => stage.mgm.release_interface(id, interface(1)).unwrap(),
-                Err(Error::AlreadyOwned(_)) => {}
+                Err(Error::AlreadyOwned(..)) => {}
                 Err(error) => panic!("{error}"),
             })
         });
