@@ -99,6 +99,10 @@ impl Model {
             _ => return,
         };
         self.told.insert((id, of), held);
-        self.untold.remove(&(id, of));
+        // It may have waited while another came to own the interface toward the source.
+        let late = held && of.has_source() && self.owner_toward(of.source()) != Some(id);
+        if !late {
+            self.untold.remove(&(id, of));
+        }
     }
 }
