@@ -25,6 +25,7 @@ crate::scenarios!(
     in one process:
     h5_a_flow_waits_for_the_dispatch,
     h3_a_dispatch_delivers_what_it_causes,
+    h7_a_dispatch_inside_a_callback_that_the_dispatch_caused,
 );
 
 const NOBODY: [Client; 0] = [];
@@ -208,6 +209,20 @@ pub fn h7_a_dispatch_inside_a_callback_of_the_same_client(on: On) {
     let both = [join(any(G1)), join(any(G2))];
     let calls = |client| both.clone().map(|callback| (client, callback));
     done.ok_calls(&[calls(A), calls(C)].concat());
+}
+
+pub fn h7_a_dispatch_inside_a_callback_that_the_dispatch_caused(on: On) {
+    let mut s = scripted(on, &[A], |world| {
+        // C hears of both inside A's dispatch, and of the second it turns A's loop.
+        let [add, delete] = [Op::Add, Op::Delete].map(|op| op(Handle::Nth(A), any(G2), IF1, JOIN));
+        world.profiles[A].script.nested = vec![(Kind::Join, add), (Kind::Join, delete)];
+        world.profiles[C].script.nested = vec![(Kind::Prune, Op::Dispatch(Handle::Nth(A)))];
+    });
+    s.join(B, any(G1), IF2).ok();
+    s.join(B, nth_group(1), IF2).ok();
+    let done = s.dispatch(A);
+    assert_eq!(done.nested(), [code::NO_ERROR, code::CAN_NOT_COMPLETE, code::NO_ERROR]);
+    s.dispatch(A).ok_calls(&[]);
 }
 
 pub fn h7_a_client_without_a_loop_has_no_dispatch(on: On) {

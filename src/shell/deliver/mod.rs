@@ -81,6 +81,8 @@ pub struct Own {
     waiting: Readiness,
     /// No call waits for it (rule H4).
     is_loop: bool,
+    /// Whose dispatch is under way, also while it is inside another client's callback (rule H7).
+    dispatching: Option<Token>,
     /// The alert that waits about each topic, in a lane that no call waits for: a later one may merge
     /// with it (rule H8).
     topics: HashMap<Topic, u32>,
@@ -93,7 +95,8 @@ impl Own {
             return Ok(None);
         }
         let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
-        Ok(Some(Self { waiting, is_loop: lane == Where::Dispatched, topics: HashMap::new() }))
+        let is_loop = lane == Where::Dispatched;
+        Ok(Some(Self { waiting, is_loop, dispatching: None, topics: HashMap::new() }))
     }
 }
 
@@ -302,6 +305,33 @@ impl<C: Clone> Delivery<C> {
     /// What is readable while actions wait in a lane that its own dispatch runs.
     pub fn own(&self, slot: u32) -> Option<&Readiness> {
         Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
+    }
+
+    /// A dispatch begins, with the thread as the lane's runner. False: nothing waits there, and nothing
+    /// has begun.
+    pub fn begin_dispatch(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
+        let is_under_way = |own: &Own| own.dispatching.is_some();
+        if self
+            .lanes
+            .get(slot as usize)
+            .and_then(|lane| lane.own.as_ref())
+            .is_some_and(is_under_way)
+        {
+            return Err(Error::Dispatching);
+        }
+        let begun = self.run_own(slot, me)?;
+        if begun && let Some(own) = &mut self.lanes[slot as usize].own {
+            own.dispatching = Some(me);
+        }
+        Ok(begun)
+    }
+
+    /// It ends; by now the lane may be another client's.
+    pub fn end_dispatch(&mut self, slot: u32, me: Token) {
+        let own = self.lanes.get_mut(slot as usize).and_then(|lane| lane.own.as_mut());
+        if let Some(own) = own.filter(|own| own.dispatching == Some(me)) {
+            own.dispatching = None;
+        }
     }
 
     /// Makes the thread the runner of a lane that its own dispatch runs. False: nothing waits there.

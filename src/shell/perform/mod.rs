@@ -327,13 +327,15 @@ impl<C: Callbacks> Mgm<C> {
         let me = call.here.token;
         let begun = self.with_in(call.epoch, |running| {
             running.core.is_registered(client)?;
-            running.delivery.run_own(client.slot, me)
+            running.delivery.begin_dispatch(client.slot, me)
         });
         let begun = begun.and_then(|begun| begun);
         if begun == Ok(true) {
             (call.lane, call.dispatches) =
                 (Some(client.slot), Some((client.slot, MOST_DISPATCHED)));
             self.settle(&mut call);
+            let _ =
+                self.with_in(call.epoch, |running| running.delivery.end_dispatch(client.slot, me));
         }
         self.leave(call);
         begun.map(drop)
