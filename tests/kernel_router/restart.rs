@@ -159,10 +159,15 @@ netns_tests! {
             let its = entries.iter().filter(|k| k.flow.group() == group.group());
             its.filter(|k| k.oifs == ["b", "c"]).count()
         };
-        assert_eq!(reached(of(2900)), 100);
+        // Up to 64 of them may be in the hands of the thread whose turn it is; that one programs them.
+        let has_reached_all = |group| {
+            assert!(reached(group) >= 100 - 64);
+            wait_for("the others", || (reached(group) == 100).then_some(()));
+        };
+        has_reached_all(of(2900));
         // One of them alone.
         router.join(of(1550), c.key());
-        assert_eq!(reached(of(1500)), 1);
+        wait_for("one", || (reached(of(1500)) == 1).then_some(()));
         // From inside a callback as well: at the latest when it has returned.
         let (mgm, id, on, group) = (router.mgm, router.id, c.key(), any(of(1000)));
         router.protocol.on_call(move |told| {
@@ -174,7 +179,7 @@ netns_tests! {
         let d = Cable::new("d", Some("10.4.0.1/24"));
         router.mgm.take_interface(other, d.key()).unwrap();
         router.mgm.add_membership(other, any(flow(2, 9)), d.key(), JOIN).unwrap();
-        assert_eq!(reached(group), 100);
+        has_reached_all(group);
         // All the others come by themselves.
         wait_for("all flows", || (router.total_entries() == 3000).then_some(()));
     }
