@@ -15,7 +15,7 @@ pub(in crate::core) struct Asked {
     pub(in crate::core) id: u32,
     pub(in crate::core) interface: IfKey,
     pub(in crate::core) owner: u32,
-    /// The [`Interface::tenure`] in which its owner vetoed it.
+    /// The tenure of the interface in which its owner vetoed it.
     pub(in crate::core) vetoed: Option<u64>,
     /// A creation alert asks about it.
     pub(in crate::core) alerted: bool,

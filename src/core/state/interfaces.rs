@@ -142,7 +142,7 @@ pub struct Interface {
     pub tenure: u64,
     /// Packets can enter and leave.
     pub up: bool,
-    /// The roles whose memberships here end with an unfinished change, as bits of a [`Holder`].
+    /// The roles whose memberships here end with an unfinished change, as bits of a holder.
     pub ending: u32,
     /// How many unfinished changes concern it.
     pub unfinished: u32,

@@ -109,7 +109,7 @@ impl Plane {
     }
 
     /// Looks up suspects, and the next entries of an audit. Must be called again soon while
-    /// [`Foreign::busy`].
+    /// [`Foreign::busy`](super::entries::Foreign::busy).
     pub(super) fn look_up_suspects(&self, queue: &mut Vec<News>) {
         for _ in 0..STEP / AT_ONCE {
             let mut entries = self.entries.lock();
