@@ -158,10 +158,21 @@ static const struct step {
 };
 enum { STEPS = sizeof steps / sizeof steps[0] };
 
+/* The state without what is counted: how long callbacks took, and also what was tried in vain. */
 static void look(char *text, size_t room)
 {
+    static const char *const tallies[] = {"\"new_flows\":", "\"wrong_interface\":", "\"refused_changes\":",
+                                          "\"count\":", "\"milliseconds\":"};
     DWORD needed = (DWORD)room;
+    size_t n;
     CHECK_CODE(MgmHostGetState(&needed, (PBYTE)text), NO_ERROR);
+    for (n = 0; n < sizeof tallies / sizeof *tallies; n++) {
+        char *at = text;
+        while ((at = strstr(at, tallies[n])) != NULL) {
+            at += strlen(tallies[n]);
+            memmove(at, at + strspn(at, "0123456789"), strlen(at + strspn(at, "0123456789")) + 1);
+        }
+    }
 }
 
 static int succeeded(DWORD code)
