@@ -68,7 +68,7 @@ impl Stage {
             table: sys::DEFAULT_TABLE,
             socket: reports.0.into(),
             igmp: Some(igmp.0.into()),
-            own_packets: None,
+            own_packets: std::sync::OnceLock::new(),
             own_sources: AtomicBool::new(false),
             upcalls,
             entries: Mutex::new(Entries::new().expect("a netlink socket")),

@@ -104,7 +104,7 @@ struct Plane {
     /// Gets the IGMP packets that the kernel may take for a flow; None without CAP_NET_RAW.
     igmp: Option<OwnedFd>,
     /// Gets packets that this machine sends itself; None without CAP_NET_RAW.
-    own_packets: Option<OwnedFd>,
+    own_packets: OnceLock<OwnedFd>,
     /// Some source is this machine's own.
     own_sources: AtomicBool,
     upcalls: &'static dyn Upcalls,
@@ -197,7 +197,6 @@ impl Plane {
             opened => opened.map(Some),
         };
         let igmp = if_permitted(igmp::open()).map_err(os("opening a raw IGMP socket"))?;
-        let own_packets = if_permitted(sight::open()).map_err(os("opening a packet socket"))?;
         // This is the last step, so that a start that fails leaves the table without an owner. A
         // socket that was handed over would stay the owner.
         let Opened { socket, owned, reports_all } =
@@ -208,7 +207,7 @@ impl Plane {
             table,
             socket,
             igmp,
-            own_packets,
+            own_packets: OnceLock::new(),
             own_sources: AtomicBool::new(false),
             upcalls,
             entries: Mutex::new(entries),

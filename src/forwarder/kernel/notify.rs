@@ -150,7 +150,7 @@ impl Watcher {
         }
         let stop = &plane.stop;
         let watch = if self.napping_until.is_some() { stop } else { &plane.watch };
-        let own = plane.own_packets.as_ref().unwrap_or(stop);
+        let own = plane.own_packets.get().unwrap_or(stop);
         let fds = [stop, &plane.wake, &plane.changes, watch, own];
         // Where waiting fails, there may be something.
         let all = [false, true, true, true, true];

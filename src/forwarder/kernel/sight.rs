@@ -22,7 +22,7 @@ use super::messages::News;
 use super::own::Sight;
 use super::vifs::{NO_PARENT, Vifs};
 use crate::log::Level;
-use crate::sys::{self, Errno, MAX_VIFS};
+use crate::sys::{self, MAX_VIFS};
 use crate::types::SourceGroup;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -43,11 +43,6 @@ const HEADER: usize = 20;
 const AT_ONCE: usize = 256;
 /// An ethernet protocol that nobody uses: a socket for it costs nothing.
 const NO_PROTOCOL: u16 = 0x88b5;
-
-/// A packet socket that gets nothing yet.
-pub fn open() -> Result<OwnedFd, Errno> {
-    sys::packet_socket()
-}
 
 impl Plane {
     /// Notes whether a source is this machine's own address.
@@ -82,9 +77,18 @@ impl Plane {
         }
     }
 
+    /// The packet socket, made when a source is this machine's own for the first time: it takes the kernel
+    /// many milliseconds to close one. None: it is not needed, or not permitted.
+    fn own_socket(&self) -> Option<&OwnedFd> {
+        if self.own_packets.get().is_none() && self.own_sources.load(Relaxed) {
+            let _ = self.own_packets.set(sys::packet_socket().ok()?);
+        }
+        self.own_packets.get()
+    }
+
     /// Finds the flows that have moved, and watches as is necessary from now on.
     pub(super) fn watch_own(&self, sight: &mut Sight, queue: &mut Vec<News>) {
-        let Some(socket) = &self.own_packets else { return };
+        let Some(socket) = self.own_socket() else { return };
         if sight.watching {
             self.read_own(socket, queue);
         } else if !self.own_sources.load(Relaxed) {
