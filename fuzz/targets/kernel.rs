@@ -53,12 +53,13 @@ impl Upcalls for Listener {
         self.heard(Told::NoCache(flow, arrival, header.to_vec()));
     }
 
-    fn found(&self, _: SourceGroup, _: IfKey) -> bool {
-        unreachable!("nothing was left by an earlier program");
+    fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {
+        assert!(flow.has_source() && INTERFACES.contains(&arrival));
+        true
     }
 
-    fn taken_over(&self, _: SourceGroup) {
-        unreachable!("nothing was left by an earlier program");
+    fn taken_over(&self, flow: SourceGroup) {
+        assert!(flow.has_source());
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
