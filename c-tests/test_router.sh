@@ -21,6 +21,7 @@ wrong() {
     echo "  does not hold: $*"
     {
         echo "-- router:"; cat "$LOGS/router"
+        [ ! -e "$LOGS/shell" ] || { echo "-- shell:"; cat "$LOGS/shell" "$LOGS/shown"; }
         [ -z "${APART:-}" ] || { echo "-- mgmd:"; cat "$LOGS/mgmd"; }
         echo "-- kernel:"; ip -n rtr -s mroute show
     } 2>/dev/null | sed 's/^/    /'
@@ -510,11 +511,13 @@ apart_host_killed() {
     now "it said that it ends" log_has mgmd "says STOPPING=1"
 }
 
-# README's three commands, as they stand there, on a router with eth0 and eth1.
+# printed DOCUMENT MARK: the block of code behind the comment that begins with MARK; its first line names a language.
+printed() { sed -n "/^<!-- $2/,/^\`\`\`\$/p" "$HERE/../$1" | sed '1,2d;$d'; }
+
+# The three commands of docs/RUNNING.md, as they stand there, on a router with eth0 and eth1.
 apart_readme() {
     local commands
-    # shellcheck disable=SC2016 # backquotes are what the block ends with
-    commands=$(cd "$HERE/.." && sed -n '/^<!-- commands c-tests/,/^```$/p' README.md | sed '1,2d;$d')
+    commands=$(printed docs/RUNNING.md "commands c-tests")
     now "they are there" [ "$(printf '%s\n' "$commands" | grep -c '&$')" = 3 ]
     ip -n rtr link set to-src down
     ip -n rtr link set to-rcv1 down
@@ -527,7 +530,7 @@ apart_readme() {
         wait"
     must "all three run" three_children
     # shellcheck disable=SC2207 # several numbers
-    PIDS+=($(children))
+    PIDS+=($(children router))
     start_receivers || wrong "the receivers start"
     must "IGMP is there" log_has router "igmp ready"
     must "the protocol is there" log_has router "protocol ready"
@@ -535,13 +538,53 @@ apart_readme() {
     send 10.1.0.2 239.1.1.1 1 5 || wrong "5 packets reach the kernel"
     must "rcv1 got all" numbers_are rcv1 got 239.1.1.1 10.1.0.2 "$(seq_line 1 5)"
 }
-children() { cat "/proc/$(pid_of router)/task/$(pid_of router)/children"; }
-three_children() { [ "$(children | wc -w)" = 3 ]; }
+children() { cat "/proc/$(pid_of "$1")/task/$(pid_of "$1")/children"; }
+three_children() { [ "$(children router | wc -w)" = 3 ]; }
+
+# The README's first minute, as it is typed: what is printed there is what comes, numbers aside.
+readme_first_minute() {
+    local commands n
+    if ! command -v ping >/dev/null; then
+        cannot "the README's first minute, for ping is missing"
+    fi
+    commands=$(printed README.md "first minute")
+    now "it ends with a look" [ "$(tail -1 <<<"$commands")" = "mgmctl watch" ]
+    start shell rtr bash
+    tell shell "cd '$HERE/..'"
+    tell shell "${commands%mgmctl watch}"
+    must "the three programs and the source run" children_are shell 4
+    for n in $(children shell); do PIDS+=("$n"); done
+    must "mgmctl watch shows the entry" shows watch watch --looks 1
+    must "the groups and the interfaces" shows show show groups interfaces
+    tell shell "$(printed README.md leave)"
+    must "the member leaves, and the entry goes to nobody" entry_ends_with -
+    tell shell "$(printed README.md end)"
+    must "everything ends" children_are shell 0
+    must "the machines are gone" [ ! -e /run/netns/router ]
+    tell shell exit
+    finish shell || wrong "the shell ends with status 0"
+}
+children_are() { [ "$(children "$1" | wc -w)" = "$2" ]; }
+# shape: numbers as N, blanks as one, the lines in whatever order.
+shape() { sed -E 's/[0-9][0-9.]*/N/g; s/ +/ /g; s/ $//; /^$/d' | sort; }
+# shows MARK show|watch [ARGUMENT...]: mgmctl prints what the README prints there.
+shows() {
+    local mark=$1 command=$2 what
+    shift 2
+    if [ "$command" = show ]; then
+        for what; do echo "\$ mgmctl show $what"; in_ns router "$BIN/mgmctl" show "$what"; done
+    else
+        in_ns router "$BIN/mgmctl" "$command" "$@"
+    fi | shape >"$LOGS/shown"
+    printed README.md "$mark" | shape | cmp -s - "$LOGS/shown"
+}
+entry_ends_with() { in_ns router "$BIN/mgmctl" show mfes | grep -q "^239.1.1.1 .* mgm-proxy eth0 $1\$"; }
 
 TESTS="igmp_version_3 igmp_version_2 igmp_version_1 igmp_without_router_alert reports_are_no_flow source_specific two_hosts_on_a_link
     version_3_records members_before_the_router silent_members_are_dropped malformed_igmp
     wrong_interface address_space sources_on_every_side many_flows route_changes link_goes_down_and_up
-    second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface ported_daemon"
+    second_router killed another_table no_permission unknown_forwarder startup_on_the_kernel no_such_interface ported_daemon
+    readme_first_minute"
 # The same tests with three processes, and those that need them.
 APART_TESTS="apart_igmp_version_3 apart_igmp_version_2 apart_igmp_version_1 apart_source_specific
     apart_two_hosts_on_a_link apart_version_3_records apart_members_before_the_router

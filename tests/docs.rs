@@ -25,11 +25,14 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The code blocks of the README that follow a comment `<!-- KIND... FILE -->`, by file.
+/// What the README says, and what it leaves to documents for those who write programs or run routers.
+const GUIDES: [&str; 3] = ["README.md", "docs/PROGRAMMING.md", "docs/RUNNING.md"];
+
+/// The code blocks of the guides that follow a comment `<!-- KIND... FILE -->`, by file.
 fn blocks(kind: &str) -> BTreeMap<String, String> {
-    let readme = read("README.md");
+    let guides: String = GUIDES.iter().map(|name| read(name)).collect();
     let mut found = BTreeMap::new();
-    for part in readme.split("<!-- ").skip(1) {
+    for part in guides.split("<!-- ").skip(1) {
         let (comment, rest) = part.split_once(" -->\n```").expect("a block follows the comment");
         let (_, rest) = rest.split_once('\n').expect("the block's first line");
         let (block, _) = rest.split_once("```").expect("the block's end");
@@ -86,11 +89,14 @@ fn the_readme_s_code_is_what_is_compiled() {
     assert_eq!(parts.keys().collect::<Vec<_>>(), ["readme_loop.c"]);
     assert!(lines.keys().eq(["readme_host.c", "readme_loop.c", "readme_protocol.c"]));
     for (file, block) in code {
-        assert!(block == read(&format!("c-tests/{file}")), "README.md differs from {file}");
+        assert!(block == read(&format!("c-tests/{file}")), "what is printed differs from {file}");
     }
     for (file, block) in parts {
         assert!(block.lines().count() <= 20, "{file}");
-        assert!(read(&format!("c-tests/{file}")).contains(&block), "README.md differs from {file}");
+        assert!(
+            read(&format!("c-tests/{file}")).contains(&block),
+            "what is printed differs from {file}"
+        );
     }
 }
 
@@ -200,13 +206,35 @@ fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {
 }
 
 #[test]
-fn the_readme_s_links_lead_somewhere() {
-    let readme = read("README.md");
-    let links: Vec<_> =
-        readme.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0).collect();
-    assert!(links.len() > 3);
-    for link in links.iter().filter(|link| !link.starts_with("http")) {
-        assert!(root().join(link).exists(), "{link}");
+fn the_links_lead_somewhere() {
+    for name in GUIDES {
+        let guide = read(name);
+        let links: Vec<_> =
+            guide.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0).collect();
+        assert!(links.len() > 3, "{name}");
+        let place = root().join(name);
+        for link in links.iter().filter(|link| !link.starts_with("http")) {
+            assert!(place.parent().unwrap().join(link).exists(), "{name}: {link}");
+        }
+    }
+}
+
+/// Every block of code is run, compiled or compared by some test, or is one of these.
+#[test]
+fn no_block_is_without_a_test() {
+    let untested =
+        ["make demo", "sudo MGM_FORWARDER=kernel ./protocol", "$ echo interfaces", "mgm: error: "];
+    for name in GUIDES {
+        let guide = read(name);
+        // Every second part is a block's inside.
+        let parts: Vec<_> = guide.split("```").collect();
+        for (before, block) in parts.iter().zip(&parts[1..]).step_by(2) {
+            let marked = before.trim_end_matches('\n').ends_with(" -->");
+            let (_, text) = block.split_once('\n').unwrap();
+            let picture = text.contains("+---");
+            let known = untested.iter().any(|start| text.starts_with(start));
+            assert!(marked || picture || known, "{name}: which test runs this? {text}");
+        }
     }
 }
 
@@ -218,7 +246,8 @@ fn every_environment_variable_is_described() {
         code.split("get(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();
     assert_eq!(names.len(), 8, "{names:?}");
     for name in names {
-        assert!(read("README.md").contains(&format!("| `{name}` |")), "README.md: {name}");
+        let guide = read("docs/RUNNING.md");
+        assert!(guide.contains(&format!("| `{name}` |")), "RUNNING.md: {name}");
         assert!(read("docs/man/mgm.7").contains(&format!(".It Ev {name}\n")), "mgm.7: {name}");
     }
 }

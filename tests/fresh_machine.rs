@@ -30,7 +30,7 @@ impl Machine {
             let path = path.iter().find(|path| path.exists()).unwrap();
             symlink(path, machine.0.join("bin").join(real)).unwrap();
         }
-        let needed = "cc gcc g++ make ip unshare nsenter pkg-config nm setpriv mandoc";
+        let needed = "cc gcc g++ make ip unshare nsenter pkg-config nm setpriv mandoc ping";
         needed.split(' ').for_each(|name| machine.command("bin", name, ""));
         machine.is_user(1000);
         machine

@@ -13,7 +13,7 @@ set -eu
 . "$(dirname "$0")/rust.sh"
 
 demo="cc:gcc make:make ip:iproute2 unshare:util-linux nsenter:util-linux"
-test="$demo gcc:gcc g++:g++ pkg-config:pkg-config nm:binutils setpriv:util-linux mandoc:mandoc"
+test="$demo gcc:gcc g++:g++ pkg-config:pkg-config nm:binutils setpriv:util-linux mandoc:mandoc ping:iputils-ping"
 all="$test clang:clang fuzzer: tshark:tshark valgrind:valgrind /usr/share/mingw-w64/include/rtmv2.h:mingw-w64-common"
 case "${1:-test}" in
     demo) needs=$demo ;;

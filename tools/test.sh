@@ -177,7 +177,9 @@ else
     # The same as an ordinary user, whom root can be for a moment, at the same time: both mostly wait.
     if [ "$(id -u)" = 0 ]; then
         mkdir "$WORK/user" # where an ordinary user can read the built programs
+        mkdir "$WORK/user/docs"
         cp -a c-tests build README.md "$WORK/user"
+        cp docs/RUNNING.md "$WORK/user/docs"
         chmod a+x "$WORK"
         chmod -R a+rX "$WORK/user"
         C_TESTS=$WORK/user/c-tests router "an ordinary user" setpriv --reuid=65534 --regid=65534 \

@@ -1,4 +1,4 @@
-//! README's poll loop, compiled with README's line and run as a client of mgmd.
+//! The poll loop of docs/PROGRAMMING.md, compiled with the line there and run as a client of mgmd.
 
 use mgm::ffi::entry::{
     MgmAddGroupMembershipEntry, MgmRegisterMProtocol, MgmTakeInterfaceOwnership,
@@ -14,11 +14,11 @@ use std::time::Duration;
 mod common;
 use common::{directory, mgmd, terminate, text, wait_for};
 
-/// Compiles a program of README's with the line that follows its name there.
+/// Compiles a program of that document's with the line that follows its name there.
 fn compile(file: &str, place: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let (_, after) = readme.split_once(&format!("<!-- compile {file} -->\n```\n")).unwrap();
+    let document = std::fs::read_to_string(root.join("docs/PROGRAMMING.md")).unwrap();
+    let (_, after) = document.split_once(&format!("<!-- compile {file} -->\n```\n")).unwrap();
     let (line, output) = after.lines().next().unwrap().rsplit_once(" -o ").unwrap();
     let library = std::env::current_exe().unwrap().with_file_name("libmgm.so");
     for link in ["libmgm.so", "libmgm.so.1"] {

@@ -189,13 +189,18 @@ static bool registered(client *c)
     return true;
 }
 
-static void connect_again(void *with)
+/* Without the socket the library would log an error each time. */
+static bool host_is_there(void)
 {
     const char *path = getenv("MGM_HOST");
+    return path == NULL || access(path, F_OK) == 0;
+}
+
+static void connect_again(void *with)
+{
     (void)with;
     for (client *c = clients; c != NULL; c = c->next)
-        /* Without the socket the library would log an error each time. */
-        if (c->handle == NULL && ((path != NULL && access(path, F_OK) != 0) || !registered(c))) {
+        if (c->handle == NULL && (!host_is_there() || !registered(c))) {
             timer_set(&reconnect, RECONNECT_MS);
             return;
         }
@@ -214,7 +219,7 @@ void client_start(client *c)
     while (*end != NULL)
         end = &(*end)->next;
     *end = c;
-    if (!registered(c)) {
+    if (!host_is_there() || !registered(c)) {
         log_warn("%s: no group manager at %s yet; trying again every second", c->name, getenv("MGM_HOST"));
         timer_set(&reconnect, RECONNECT_MS);
     }
