@@ -31,7 +31,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
-.PHONY: all help bench bench-peers build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
+.PHONY: all help bench bench-peers bench-protocols build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
     deps-demo deps-test deps-test-all
 all: build
 
@@ -46,6 +46,7 @@ help:
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
+	@echo "make bench-protocols measures mgm-proxy, mgm-igmp and mgm-pim beside igmpproxy, pimd and FRR (root)"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX); make uninstall takes it away again"
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
@@ -144,6 +145,15 @@ bench:
 
 bench-peers:
 	@CARGO='$(CARGO)' CC='$(CC)' benches/run.sh peers
+
+# ROUNDS=5: how often each is measured.
+bench-protocols: build $(BUILD)/bin/bench_host
+	@{ python3 benches/report.py machine && benches/protocols/run.sh $${ROUNDS:-5}; } > $(BUILD)/protocols.tsv
+	@mv $(BUILD)/protocols.tsv benches/results-protocols.tsv
+	@python3 benches/report.py
+$(BUILD)/bin/bench_host: $(wildcard benches/protocols/*.[ch])
+	@mkdir -p $(BUILD)/bin
+	$(CC) $(HOST_CFLAGS) $(filter %.c,$^) -o $@
 
 header:
 	UPDATE_HEADERS=1 $(CARGO) test --test header headers_match

@@ -1,4 +1,4 @@
-"""Medians, ratios and plots of benches/results.tsv and benches/results-peers.tsv.
+"""Medians, ratios and plots of benches/results.tsv, results-peers.tsv and results-protocols.tsv.
 
 Prints the table against the targets, and writes benches/RESULTS.md and docs/plots/*.svg. Needs
 nothing but Python.
@@ -7,6 +7,7 @@ nothing but Python.
     report.py measured      all of it, just measured on this machine
     report.py criterion DIR lines of results, from what criterion left in DIR
     report.py quick FILE    only the ratios of FILE, printed
+    report.py machine       a line for results-protocols.tsv: where it is measured
 """
 
 import collections
@@ -19,6 +20,7 @@ import sys
 from statistics import median
 
 import plots
+from protocols import targets as protocols
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -26,13 +28,18 @@ SIZES = (1000, 100000, 1000000)
 
 
 class Results:
-    """Every value of a file, by what was measured, the number of entries, and whose it is."""
+    """Every value of a file, by what was measured, the number of entries, and whose it is; and its first line, if that is a
+    comment."""
 
     def __init__(self, path):
         self.values = collections.defaultdict(list)
+        self.comment = ""
         if os.path.exists(path):
             with open(path, encoding="utf-8") as lines:
                 for line in lines:
+                    if line.startswith("# "):
+                        self.comment = line[2:].rstrip("\n")
+                        continue
                     what, entries, who, value = line.rstrip("\n").split("\t")
                     self.values[what, int(entries), who].append(float(value))
 
@@ -247,10 +254,10 @@ def quick(path):
 
 
 def main(measured):
-    runs, peers = (Results(os.path.join(HERE, name)) for name in ("results.tsv", "results-peers.tsv"))
+    runs, peers, others = (Results(os.path.join(HERE, f"results{name}.tsv")) for name in ("", "-peers", "-protocols"))
     rows = list(against_targets(runs, peers))
     print(plain(TARGETS, rows))
-    text = ["# Results", "", "Written by `make bench` and `make bench-peers`; see docs/PERFORMANCE.md.", "",
+    text = ["# Results", "", "Written by `make bench`, `make bench-peers` and `make bench-protocols`; see docs/PERFORMANCE.md.", "",
             machine() if measured else machine_of_results(), "",
             "## Against the targets", "",
             "Medians; the ratio is the median of the ratios of what was measured one after the other, with the least and",
@@ -260,7 +267,9 @@ def main(measured):
             markdown(("what", "who", *(f"{size:,}" for size in SIZES), "growth"), growths(runs)), "",
             "## Everything", "", markdown(COLUMNS, everything(runs)), "",
             "## Other routers", "", "One outgoing interface. \"Installed\" counts the kernel's entries instead of deliveries.", "",
-            markdown(COLUMNS, everything(peers)), ""]
+            markdown(COLUMNS, everything(peers)), "",
+            "## Protocols beside other routers", "", f"`make bench-protocols`: {others.comment}", "",
+            markdown(protocols.COLUMNS, protocols.rows(others, number, spread)), "", markdown(COLUMNS, everything(others)), ""]
     with open(os.path.join(HERE, "RESULTS.md"), "w", encoding="utf-8") as file:
         file.write("\n".join(text))
     plots.write(runs, peers, SIZES, os.path.join(ROOT, "docs/plots"))
@@ -271,5 +280,7 @@ if __name__ == "__main__":
         quick(sys.argv[2])
     elif sys.argv[1:2] == ["criterion"]:
         criterion(sys.argv[2])
+    elif sys.argv[1:2] == ["machine"]:
+        print("#", machine())
     else:
         main(sys.argv[1:2] == ["measured"])

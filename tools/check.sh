@@ -14,7 +14,7 @@ step "$CARGO" clippy --workspace --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
 if command -v shellcheck >/dev/null; then
-    step shellcheck -x tools/*.sh c-tests/*.sh protocols/tests/*.sh fuzz/*.sh benches/*.sh benches/instructions/*.sh .ci/run
+    step shellcheck -x tools/*.sh c-tests/*.sh protocols/tests/*.sh fuzz/*.sh benches/*.sh benches/instructions/*.sh benches/protocols/*.sh .ci/run
 else
     echo "shellcheck is not installed: the scripts were not looked at"
     [ "${CI:-}" != true ] || exit 1

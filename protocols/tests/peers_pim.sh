@@ -1,38 +1,25 @@
 #!/usr/bin/env bash
-# mgm-pim beside FRR's pimd, from Debian's packages, which are unpacked and not installed (into MGM_PEERS, where that is set). Ends
-# with the line "N passed, N failed". Needs the network; part of make test-all.
+# mgm-pim beside FRR's pimd. Ends with the line "N passed, N failed". Needs the network; part of make test-all.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=topology.sh
 . "$(dirname "$0")/topology.sh"
+# shellcheck source=peers.sh
+. "$(dirname "$0")/peers.sh"
 make_topology() { :; }
 
 FAST="--hello-interval 1 --triggered-hello 0.2 --join-interval 2 --query-interval 5 --response-interval 1 --last-member-interval 0.2"
 S=10.1.0.2
 G=232.1.1.1
 
-# frr NODE DEVICE...: zebra and pimd, quick.
-frr() {
-    local node=$1 daemon device libraries # of the packages
+# quick_frr NODE DEVICE...: FRR with PIM on them, quick.
+quick_frr() {
+    local node=$1 device
     shift
-    libraries=$MGM_PEERS/usr/lib/$(uname -m)-linux-gnu
-    # Its daemons insist on a group of theirs. The mount namespace is ours alone.
-    mkdir -p /run/frr
-    if ! grep -q '^frrvty:' /etc/group; then
-        { cat /etc/group && echo 'frrvty:x:65533:root'; } >/run/frr/group
-        mount --bind /run/frr/group /etc/group
-    fi
-    {
+    frr "$node" < <(
         echo "ip pim join-prune-interval 5"
         for device; do printf 'interface %s\n ip pim\n ip pim hello 1 4\n' "$device"; done
-    } >/run/frr/pimd.conf
-    : >/run/frr/zebra.conf
-    for daemon in zebra pimd; do
-        start "$daemon" "$node" env LD_LIBRARY_PATH="$libraries:$libraries/frr" "$MGM_PEERS/usr/lib/frr/$daemon" -u root -g root \
-            -f "/run/frr/$daemon.conf" -i "/run/frr/$daemon.pid" -z /run/frr/zserv.api --vty_socket /run/frr -P 0 --log stdout
-        [ $daemon = pimd ] || must "zebra comes up" test -S /run/frr/zserv.api
-    done
-    must "pimd comes up" test -S /run/frr/pimd.vty
+    )
 }
 pim() {
     local node=$1
@@ -53,7 +40,7 @@ frr_between_two_of_ours() {
     ip -n r3 route add 10.1.0.0/24 via 10.3.0.2
     ip -n source route add default via 10.1.0.1
     pim r1 above below
-    frr r2 above below
+    quick_frr r2 above below
     pim r3 above below
     receivers member
     must "FRR is r1's neighbour" log_has r1 "below: neighbour 10.2.0.2 is there"
@@ -70,11 +57,10 @@ frr_between_two_of_ours() {
     tell member join $G $S
     must "joined again" gets_more member $G $((count + 20))
     # FRR is killed; a new one is known by its generation id or comes anew.
-    finish pimd KILL || true
+    finish r2_pimd KILL || true
     must "it is missed" log_has r3 "neighbour 10.3.0.2 has not been heard of: gone"
-    rm -f /run/frr/pimd.vty
     count=$(got member $G)
-    frr r2 above below
+    quick_frr r2 above below
     must "joined again" gets_more member $G $((count + 20))
     decodes_cleanly wire
 }
@@ -89,7 +75,7 @@ an_assert_with_frr() {
     wire d below 10.4.0.14 member2 eth0 10.4.0.9
     ip -n c route add 10.1.0.0/24 via 10.2.0.11
     ip -n d route add 10.1.0.0/24 via 10.2.0.12
-    frr a above below
+    quick_frr a above below
     for r in b c d; do pim $r above below; done
     receivers member1 member2 watcher
     must "they know each other" log_has c "neighbour 10.2.0.11 is there"
@@ -107,17 +93,6 @@ an_assert_with_frr() {
     now "one copy of each is on the LAN" test "$(twice watcher $G $((count + 1)))" = 0
 }
 
-if [ -z "${MGM_IN_NAMESPACES:-}" ]; then
-    KEPT=${MGM_PEERS:-}
-    [ -n "$KEPT" ] || MGM_PEERS=$(mktemp -d "${TMPDIR:-/tmp}/mgm-peers.XXXXXX")
-    export MGM_PEERS
-    [ -n "$KEPT" ] || trap 'rm -rf "$MGM_PEERS"' EXIT
-    [ $# -eq 1 ] || "$(dirname "$0")/../../benches/peers/unpack.sh" "$MGM_PEERS" frr
-    if [ ! -x "$MGM_PEERS/usr/lib/frr/pimd" ]; then
-        echo "skipped: PIM beside FRR, for its package is not to be had here"
-        echo "0 passed, 0 failed"
-        exit 0
-    fi
-fi
+peers_are_there "PIM beside FRR" usr/lib/frr/pimd=frr "$@"
 TESTS="frr_between_two_of_ours an_assert_with_frr"
 run_tests "PIM beside FRR" "$TESTS" "$@"

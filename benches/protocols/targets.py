@@ -1,0 +1,26 @@
+"""What is held against other routers of benches/results-protocols.tsv."""
+
+from statistics import median
+
+# (what, entries, ours, theirs, at most so many times the best of theirs, at most this figure or None)
+TARGETS = [
+    *((f"channel change: {share} µs", 100, who, ("igmpproxy", "FRR"), 1, 5000 if share == "p99" else None)
+      for share in ("p50", "p99") for who in ("mgm-proxy", "mgmd, mgm-igmp, mgm-proxy")),
+]
+
+COLUMNS = ("what", "entries", "who", "median", "beside", "median", "ratio", "least to most", "target", "met")
+
+
+def rows(results, number, spread):
+    """Ours beside the best of the others; `number` and `spread` write them."""
+    for what, entries, who, theirs, most, figure in TARGETS:
+        ours = results.of(what, entries, who)
+        known = [(median(results.of(what, entries, name)), name) for name in theirs if results.of(what, entries, name)]
+        if not ours:
+            continue
+        best, name = min(known, default=(None, ""))
+        each = [a / b for a, b in zip(ours, results.of(what, entries, name)) if b]
+        met = (figure is None or median(ours) <= figure) and (not each or median(each) <= most)
+        target = " and ".join([f"≤ {most:g} ×"] + ([f"≤ {figure:g}"] if figure is not None else []))
+        yield (what, entries, who, number(median(ours)), name, number(best), number(median(each)) if each else "",
+               spread(each), target, "yes" if met else "no")
