@@ -61,7 +61,11 @@ pub struct Mgm<C: 'static> {
 
 /// Milliseconds of the system's monotonic clock, as it was at the kernel's last tick.
 pub(crate) fn system_now() -> Millis {
-    Millis(coarse_time().as_millis() as u64)
+    in_millis(coarse_time())
+}
+
+const fn in_millis(time: Duration) -> Millis {
+    Millis(time.as_secs() * 1000 + time.subsec_millis() as u64)
 }
 
 impl<C: Callbacks> Mgm<C> {
@@ -489,6 +493,11 @@ impl<C: Callbacks> Mgm<C> {
     /// The time. It must be read with nothing locked, because the clock may be the host's code.
     pub(crate) fn now(&self) -> Millis {
         self.moment().now
+    }
+
+    /// The same, where the system's clock has just given `time`.
+    pub(crate) fn now_at(&self, time: Duration) -> Millis {
+        if self.host_clock.load(Ordering::Relaxed) { self.now() } else { in_millis(time) }
     }
 
     /// The time, and whose clock gave it.

@@ -100,9 +100,20 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         place.ok().map(|at| self.blocks[block].values[at])
     }
 
+    /// Where a key that is to be added is or would be. Keys often come in order: the end is tried first.
+    fn locate_new(&self, key: K) -> (usize, Result<usize, usize>) {
+        match self.blocks.last() {
+            Some(last) if last.keys.last().is_some_and(|end| *end < key) => {
+                step();
+                (self.blocks.len() - 1, Err(last.keys.len()))
+            }
+            _ => self.locate(key),
+        }
+    }
+
     /// Adds an entry or changes its value. Room must have been reserved.
     pub fn insert(&mut self, key: K, value: V) {
-        let (mut block, place) = self.locate(key);
+        let (mut block, place) = self.locate_new(key);
         let mut at = match place {
             Ok(at) => {
                 self.blocks[block].values[at] = value;
@@ -256,7 +267,13 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
 
     /// The first entry from a key on, that key included.
     pub fn next_from(&self, key: K) -> Option<(K, V)> {
-        self.from(key).next()
+        let (block, place) = self.locate(key);
+        let (block, at) = match (self.blocks.get(block)?, place.unwrap_or_else(|at| at)) {
+            (full, at) if at == full.keys.len() => (self.blocks.get(block + 1)?, 0),
+            within => within,
+        };
+        step();
+        Some((*block.keys.get(at)?, *block.values.get(at)?))
     }
 }
 

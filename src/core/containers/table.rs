@@ -149,12 +149,22 @@ impl<T: Keyed> Table<T> {
         by: SourceGroup,
         from: SourceGroup,
     ) -> impl Iterator<Item = (SourceGroup, u32)> + '_ {
-        let last = match (by.is_all(), by.has_source()) {
-            (true, _) => SourceGroup::MAX,
-            (false, true) => by,
-            (false, false) => by.last_of_group(),
-        };
+        let last = last_under(by);
         self.order.from(from.max(by)).take_while(move |(key, _)| *key <= last)
+    }
+
+    /// Whether [`Self::covered`] gives any.
+    pub fn covers_any(&self, by: SourceGroup, from: SourceGroup) -> bool {
+        self.order.next_from(from.max(by)).is_some_and(|(key, _)| key <= last_under(by))
+    }
+}
+
+/// The last key that a membership of this kind covers.
+const fn last_under(by: SourceGroup) -> SourceGroup {
+    match (by.is_all(), by.has_source()) {
+        (true, _) => SourceGroup::MAX,
+        (false, true) => by,
+        (false, false) => by.last_of_group(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::core::containers::slab::NONE;
 use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
-use crate::core::state::members::{Counted, Entry, Holder, Role};
+use crate::core::state::members::{Counted, Entry, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
 use crate::core::state::unfinished::{Stage, Update, What};
@@ -18,6 +18,15 @@ pub enum Adding {
     Done,
     /// Nothing was done: the source is new, and its route was not looked up.
     RouteNeeded,
+}
+
+/// A client on an interface that it may change memberships of.
+struct Place {
+    slot: u32,
+    interface: u32,
+    role: Role,
+    /// The client owns the interface.
+    owns: bool,
 }
 
 /// The entries that a change covers, as far as they are brought up to date at once.
@@ -36,30 +45,37 @@ impl Core {
         key: IfKey,
         flags: MembershipFlags,
     ) -> bool {
-        flags.join && self.is_new_source(of) && self.check_add(client, of, key, flags).is_ok()
+        flags.join
+            && self.is_new_source(of)
+            && self.check(client, of, key, flags, Error::NotOnInterface).is_ok()
     }
 
     fn is_new_source(&self, of: SourceGroup) -> bool {
         of.has_source() && !self.sources.knows(of.source())
     }
 
-    /// The client's slot, the number of the interface, and the client's role on it, if it may add
-    /// this.
-    fn check_add(
+    /// The client's place on the interface, if it may add or delete this there. `unknown` is the error
+    /// where nobody is on the interface.
+    fn check(
         &self,
         client: ClientId,
         of: SourceGroup,
         key: IfKey,
         flags: MembershipFlags,
-    ) -> Result<(u32, u32, Role), Error> {
+        unknown: fn(IfKey) -> Error,
+    ) -> Result<Place, Error> {
         let slot = self.slot_of(client)?;
         check(of, flags)?;
-        let interface = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
-        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
-        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
+        let number = self.interfaces.find(key).ok_or_else(|| unknown(key))?;
+        let interface = &self.interfaces[number];
+        if !interface.in_use() {
+            return Err(unknown(key));
+        }
+        let role = interface.role_of(slot).ok_or(Error::NotOnInterface(key))?;
+        if role == Role::Igmp && interface.igmp_disabled {
             return Err(Error::IgmpDisabled(key));
         }
-        Ok((slot, interface, role))
+        Ok(Place { slot, interface: number, role, owns: interface.owner() == Some(slot) })
     }
 
     /// MgmAddGroupMembershipEntry. What was looked up, with no packet, counts only for a new source.
@@ -72,7 +88,8 @@ impl Core {
         flags: MembershipFlags,
         looked: Option<Looked>,
     ) -> Result<Adding, Error> {
-        let (slot, interface, role) = self.check_add(client, of, key, flags)?;
+        let Place { slot, interface, role, owns } =
+            self.check(client, of, key, flags, Error::NotOnInterface)?;
         self.catch_up_members(of)?;
         let new_source = flags.join && self.is_new_source(of);
         if new_source && looked.is_none() {
@@ -80,7 +97,6 @@ impl Core {
         }
         let looked = looked.filter(|_| new_source);
         let entry = self.groups.find(of);
-        let owns = self.interfaces[interface].owner() == Some(slot);
         let joins = flags.join && !entry.is_some_and(|id| self.groups[id].holds(interface, role));
         let update =
             Update { of, lifts: joins && owns, forces: (flags.forward && owns).then_some(true) };
@@ -108,17 +124,11 @@ impl Core {
         key: IfKey,
         flags: MembershipFlags,
     ) -> Result<(), Error> {
-        let slot = self.slot_of(client)?;
-        check(of, flags)?;
-        let interface = self.interfaces.find_used(key).ok_or(Error::UnknownInterface(key))?;
-        let role = self.role_on(interface, slot).ok_or(Error::NotOnInterface(key))?;
-        if role == Role::Igmp && self.interfaces[interface].igmp_disabled {
-            return Err(Error::IgmpDisabled(key));
-        }
+        let Place { slot, interface, role, owns } =
+            self.check(client, of, key, flags, Error::UnknownInterface)?;
         self.catch_up_members(of)?;
         let entry = self.groups.find(of);
         let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
-        let owns = self.interfaces[interface].owner() == Some(slot);
         let update = Update { of, lifts: false, forces: (flags.forward && owns).then_some(false) };
         let part = self.prepare(interface, &update)?;
         let result = self.reserve_delete(entry, interface, &part.entries, slot, role);
@@ -290,25 +300,14 @@ impl Core {
         looked: Option<Looked>,
     ) {
         let id = entry.unwrap_or_else(|| self.insert_entry(of, looked));
-        let entry = &mut self.groups[id];
-        let at = entry.place_of(interface).unwrap_or_else(|at| {
-            entry.holders.insert(at, Holder::new(interface));
-            at
-        });
-        entry.holders[at].set(role, true);
+        let counts = self.counts_for_d7(interface, role);
         self.interfaces[interface].memberships.of_mut(role).insert(of, ());
         self.memberships += 1;
-
-        if self.counts_for_d7(interface, role) {
-            let entry = &mut self.groups[id];
-            match entry.counts(slot) {
-                Ok(at) => entry.counted[at].interfaces += 1,
-                Err(at) => {
-                    entry.counted.insert(at, Counted { client: slot, interfaces: 1 });
-                    let audience = self.audience(of, Some(id), slot);
-                    self.tell(audience, slot, Action::Join { of, member: true });
-                }
-            }
+        let entry = &mut self.groups[id];
+        entry.add(interface, role);
+        if counts && entry.count(slot) {
+            let audience = self.audience(of, Some(id), slot);
+            self.tell(audience, slot, Action::Join { of, member: true });
         }
         self.tell_local(interface, role, |interface| Action::LocalJoin { of, interface });
     }
@@ -327,27 +326,19 @@ impl Core {
         let counts = self.counts_for_d7(interface, role);
         let entry = &mut self.groups[id];
         let of = entry.of();
-        let Ok(at) = entry.place_of(interface) else { return };
-        entry.holders[at].set(role, false);
-        if entry.holders[at].nobody() {
-            entry.holders.remove(at);
+        if !entry.remove(interface, role) {
+            return;
         }
         self.memberships -= 1;
-        let mut last = false;
-        if counts && let Ok(at) = entry.counts(slot) {
-            entry.counted[at].interfaces -= 1;
-            last = entry.counted[at].interfaces == 0;
-            if last {
-                entry.counted.remove(at);
-            }
-        }
+        let last = counts && entry.count_off(slot);
+        let nobody = entry.holders.is_empty();
         if last {
             let (interface, asks) = (self.interfaces[interface].key, LifetimeAsk::NONE);
             let audience = self.audience(of, Some(id), slot);
             self.tell(audience, slot, Action::Prune { of, interface, member: true, asks });
         }
-        if self.groups[id].holders.is_empty() {
-            self.remove_entry(id);
+        if nobody {
+            self.remove_entry(id, of);
         }
         if tell_local {
             self.tell_local(interface, role, |interface| Action::LocalLeave { of, interface });
@@ -370,24 +361,13 @@ impl Core {
         id
     }
 
-    fn remove_entry(&mut self, id: u32) {
-        let of = self.groups[id].of();
+    fn remove_entry(&mut self, id: u32, of: SourceGroup) {
         self.groups.remove(id);
         if of.is_all() {
             self.everything = None;
         }
         if of.has_source() {
             self.sources.remove(of);
-        }
-    }
-
-    /// The role in which a client is on an interface.
-    pub(in crate::core) fn role_on(&self, interface: u32, slot: u32) -> Option<Role> {
-        let interface = &self.interfaces[interface];
-        match slot {
-            _ if interface.protocol == Some(slot) => Some(Role::Protocol),
-            _ if interface.igmp == Some(slot) => Some(Role::Igmp),
-            _ => None,
         }
     }
 
@@ -420,6 +400,9 @@ impl Core {
         max: usize,
     ) -> Result<(Vec<u32>, Option<SourceGroup>), Error> {
         let mut list = std::mem::take(&mut self.scratch);
+        if !self.mfes.covers_any(of, from) {
+            return Ok((list, None));
+        }
         match fill(&mut list, max, self.mfes.covered(of, from)) {
             Ok(rest) => Ok((list, rest)),
             Err(error) => {

@@ -224,25 +224,29 @@ impl Core {
         if flow.is_link_local() {
             return Ok(());
         }
-        let usable = |id| {
+        let usable = |id: u32| {
             let interface = &self.interfaces[id];
             let usable = id != iif && interface.can_send() && !self.is_barred(iif, id);
             usable.then(|| WouldBe { owner: interface.owner(), key: interface.key, id })
         };
         let ends = !self.unfinished.is_empty();
         for members in self.entries_over(flow) {
-            let members = &self.groups[members];
-            list.try_reserve(members.holders.len())?;
-            let stays = |member: &&Holder| {
-                !ends || member.stays(self.interfaces[member.interface()].ending)
-            };
-            let members = members.holders.iter().filter(stays);
-            list.extend(members.map(|member| member.interface()).filter_map(usable));
+            let holders = self.groups[members].holders.as_slice();
+            list.try_reserve(holders.len())?;
+            for member in holders {
+                let id = member.interface();
+                if (!ends || member.stays(self.interfaces[id].ending))
+                    && let Some(usable) = usable(id)
+                {
+                    list.push(usable);
+                }
+            }
         }
         if let Some(entry) = entry {
-            let forced = self.mfes[entry].oifs.iter().filter(|oif| oif.is(Oif::FORCED));
-            list.try_reserve(forced.clone().count())?;
-            list.extend(forced.map(|oif| oif.interface()).filter_map(usable));
+            let oifs = self.mfes[entry].oifs.as_slice();
+            list.try_reserve(oifs.len())?;
+            let forced = oifs.iter().filter(|oif| oif.is(Oif::FORCED));
+            forced.filter_map(|oif| usable(oif.interface())).for_each(|forced| list.push(forced));
         }
         if !list.is_sorted_by(|one, next| one < next) {
             list.sort_unstable();

@@ -82,7 +82,7 @@ impl Core {
     pub fn release(&mut self, now: Millis, client: ClientId, key: IfKey) -> Result<Taking, Error> {
         let slot = self.slot_of(client)?;
         let id = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
-        let role = self.role_on(id, slot).ok_or(Error::NotOnInterface(key))?;
+        let role = self.interfaces[id].role_of(slot).ok_or(Error::NotOnInterface(key))?;
         self.finish_first(id, |_| true)?;
         let interface = &self.interfaces[id];
         match (role, interface.igmp, interface.change) {

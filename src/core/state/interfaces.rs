@@ -163,6 +163,15 @@ impl Interface {
         self.protocol.or(self.igmp)
     }
 
+    /// The role in which a client is on it.
+    pub(in crate::core) fn role_of(&self, slot: u32) -> Option<Role> {
+        if self.protocol == Some(slot) {
+            Some(Role::Protocol)
+        } else {
+            (self.igmp == Some(slot)).then_some(Role::Igmp)
+        }
+    }
+
     /// Whether anybody is on it.
     pub const fn in_use(&self) -> bool {
         self.protocol.is_some() || self.igmp.is_some()

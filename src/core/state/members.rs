@@ -89,6 +89,52 @@ impl Entry {
         self.place_of(interface).is_ok_and(|at| self.holders[at].has(role))
     }
 
+    /// Adds a membership. Room must have been reserved.
+    pub(in crate::core) fn add(&mut self, interface: u32, role: Role) {
+        let at = self.place_of(interface).unwrap_or_else(|at| {
+            self.holders.insert(at, Holder::new(interface));
+            at
+        });
+        self.holders[at].set(role, true);
+    }
+
+    /// Takes a membership away. False: nobody has one on that interface.
+    pub(in crate::core) fn remove(&mut self, interface: u32, role: Role) -> bool {
+        let Ok(at) = self.place_of(interface) else { return false };
+        let holder = &mut self.holders[at];
+        holder.set(role, false);
+        if holder.nobody() {
+            self.holders.remove(at);
+        }
+        true
+    }
+
+    /// Counts one interface more of a client. True: it is the first one. Room must have been reserved.
+    pub(in crate::core) fn count(&mut self, client: u32) -> bool {
+        match self.counts(client) {
+            Ok(at) => {
+                self.counted[at].interfaces += 1;
+                false
+            }
+            Err(at) => {
+                self.counted.insert(at, Counted { client, interfaces: 1 });
+                true
+            }
+        }
+    }
+
+    /// Counts one interface less. True: it was the last one.
+    pub(in crate::core) fn count_off(&mut self, client: u32) -> bool {
+        let Ok(at) = self.counts(client) else { return false };
+        let counted = &mut self.counted[at];
+        counted.interfaces -= 1;
+        let last = counted.interfaces == 0;
+        if last {
+            self.counted.remove(at);
+        }
+        last
+    }
+
     /// Whether a routing protocol has the membership on this interface, which it owns, and nowhere
     /// else.
     pub(in crate::core) fn only_owns(&self, interface: u32, counted: Counted) -> bool {
@@ -111,7 +157,7 @@ impl Entry {
         })
     }
 
-    pub(in crate::core) fn counts(&self, client: u32) -> Result<usize, usize> {
+    fn counts(&self, client: u32) -> Result<usize, usize> {
         self.counted.binary_search_by_key(&client, |counted| counted.client)
     }
 

@@ -27,6 +27,7 @@ use question::Question;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many actions of other jobs a call performs in addition to its own, at the most, so that a
 /// flood of new flows does not hold it up. (The scheduler's tests are to come to the end of it.)
@@ -122,6 +123,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn perform(&'static self, call: &mut Call, mut work: Work, next: &mut Option<Ask<C>>) {
+        let mut time = Duration::ZERO;
         loop {
             match work {
                 Work::Nothing => break,
@@ -136,23 +138,24 @@ impl<C: Callbacks> Mgm<C> {
                         let call_it = || ask.question.put(&ask.client);
                         let begun = coarse_time();
                         self.call_client(call, ask.job, call_it);
-                        let time = coarse_time().saturating_sub(begun);
-                        self.tally.took(ask.question.kind(), time);
+                        time = coarse_time();
+                        self.tally.took(ask.question.kind(), time.saturating_sub(begun));
                     }
                 }
             }
             let about = next.as_ref().and_then(|ask| ask.question.flow());
-            work = self.after(call, next);
+            work = self.after(call, next, time);
             if let Some(flow) = about {
                 self.bells.ring(Event::Flow(flow));
             }
         }
     }
 
-    /// Takes an answer, if there is one, and chooses what comes next.
-    fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>) -> Work {
+    /// Takes an answer, if there is one, and chooses what comes next. `time` is the system's when the
+    /// client returned.
+    fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>, time: Duration) -> Work {
         let now = match asked {
-            Some(ask) if ask.question.wants_answer() => self.now(),
+            Some(ask) if ask.question.wants_answer() => self.now_at(time),
             _ => Millis::default(),
         };
         loop {
@@ -178,22 +181,10 @@ impl<C: Callbacks> Mgm<C> {
                 running.delivery.done(job);
             }
             if let Some(ask) = asked {
-                running.begin_asking(call, ask.job);
-                let answered = ask.question.answer(&mut running.core, now, ask.slot);
-                #[cfg(feature = "fault-injection")]
-                crate::shell::fault::point("answer");
-                running.post(call);
-                if matches!(answered, Err(Error::Again)) {
+                if !ask.question.wants_answer() {
+                    running.moves(call);
+                } else if running.take_answer(call, ask, now).is_err() {
                     continue;
-                }
-                // The packets that waited for the answer go when the plane has their entry.
-                if ask.job != call.job
-                    && call.programs_for.is_none()
-                    && !call.here.inside_forwarder
-                    && running.must_program(call)
-                {
-                    running.delivery.count(ask.job);
-                    call.programs_for = Some(ask.job);
                 }
                 running.delivery.performed(ask.slot, ask.job);
                 *asked = None;
@@ -491,13 +482,38 @@ impl<C: Callbacks> Running<C> {
         result
     }
 
+    /// Gives an answer to the core. Gives [`Error::Again`] where something else must be finished first.
+    fn take_answer(&mut self, call: &mut Call, ask: &mut Ask<C>, now: Millis) -> Result<(), Error> {
+        self.begin_asking(call, ask.job);
+        let answered = ask.question.answer(&mut self.core, now, ask.slot);
+        #[cfg(feature = "fault-injection")]
+        crate::shell::fault::point("answer");
+        self.post(call);
+        answered?;
+        // The packets that waited for the answer go when the plane has their entry.
+        if ask.job != call.job
+            && call.programs_for.is_none()
+            && !call.here.inside_forwarder
+            && self.must_program(call)
+        {
+            self.delivery.count(ask.job);
+            call.programs_for = Some(ask.job);
+        }
+        Ok(())
+    }
+
     /// Prepares to ask the core something for a call; the actions that it causes belong to a job.
     pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
+        self.moves(call);
+        self.core.outbox.set_job(job);
+        call.added_before = self.core.plane.added();
+    }
+
+    /// Notes that the call has made progress in its lane, so that its client does not hang.
+    fn moves(&mut self, call: &Call) {
         if let Some(slot) = call.lane {
             self.delivery.moves(slot, &self.core.outbox);
         }
-        self.core.outbox.set_job(job);
-        call.added_before = self.core.plane.added();
     }
 
     /// Puts the core's new actions into their clients' lanes, and notes what is to be programmed.
