@@ -44,5 +44,8 @@ extern const char *who;
 void report(const char *what, double value);
 
 void channel_changes(void);
+/* The router's processes, up to a null pointer. */
+void joins(char **pids);
+void reroute(void);
 
 #endif

@@ -1,8 +1,10 @@
 /* host: plays the hosts and the sources of the protocols' bench (run.sh), beside a router that runs already.
  *
- *     host change WHO GROUPS      channel changes: from a host's join to its first packet
+ *     host change WHO GROUPS          channel changes: from a host's join to its first packet
+ *     host joins WHO GROUPS PID...    many groups joined at once; the router's processes
+ *     host reroute WHO FLOWS          a route moves under many flows
  *
- * Each of the namespaces src and rcv1 is on a link of the router, as 10.1.0.2 and 10.2.0.2, by an interface eth0. Prints
+ * Each of the namespaces src and rcv1 (for reroute: one, two and member) is on a link of the router by an interface eth0. Prints
  * lines `what<TAB>entries<TAB>WHO<TAB>value`. */
 #include "host.h"
 #include <stdio.h>
@@ -28,8 +30,12 @@ int main(int argc, char **argv)
     }
     if (argc == 4 && strcmp(argv[1], "change") == 0) {
         channel_changes();
+    } else if (argc > 4 && strcmp(argv[1], "joins") == 0) {
+        joins(argv + 4);
+    } else if (argc == 4 && strcmp(argv[1], "reroute") == 0) {
+        reroute();
     } else {
-        fprintf(stderr, "usage: host change WHO GROUPS\n");
+        fprintf(stderr, "usage: host change WHO GROUPS\n       host joins WHO GROUPS PID...\n       host reroute WHO FLOWS\n");
         return 2;
     }
     return 0;

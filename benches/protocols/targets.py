@@ -6,6 +6,10 @@ from statistics import median
 TARGETS = [
     *((f"channel change: {share} µs", 100, who, ("igmpproxy", "FRR"), 1, 5000 if share == "p99" else None)
       for share in ("p50", "p99") for who in ("mgm-proxy", "mgmd, mgm-igmp, mgm-proxy")),
+    *(("groups joined: ms", groups, who, ("igmpproxy", "pimd", "FRR"), 1, None)
+      for groups in (1000, 10000) for who in ("mgm-proxy", "mgmd, mgm-igmp, mgm-proxy", "mgm-pim")),
+    ("reroute: ms until the last flow is on its new interface", 10000, "mgm-pim", ("FRR",), 0.1, 100),
+    *(("link failure: packets lost of 1,000 a second", 1, who, ("FRR",), 1, None) for who in ("mgm-pim, dense", "mgm-pim")),
 ]
 
 COLUMNS = ("what", "entries", "who", "median", "beside", "median", "ratio", "least to most", "target", "met")

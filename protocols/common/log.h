@@ -14,10 +14,12 @@ extern const char *log_program;      /* the name that lines begin with */
 bool log_level_set(const char *name);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#define log_error(...) log_line(LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_line(LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LEVEL_DEBUG, __VA_ARGS__)
+/* What is not shown is not made into text either: that would be much of the work for a flow. */
+#define log_at(level, ...) (log_level >= (level) ? log_line(level, __VA_ARGS__) : (void)0)
+#define log_error(...) log_at(LEVEL_ERROR, __VA_ARGS__)
+#define log_warn(...) log_at(LEVEL_WARN, __VA_ARGS__)
+#define log_info(...) log_at(LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LEVEL_DEBUG, __VA_ARGS__)
 
 /* A kind of line that packets can cause: at most one comes in ten seconds, with the number of those left out.
  * Each kind has a static log_limit of its own, all zero at first. */

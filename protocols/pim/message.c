@@ -48,6 +48,7 @@ void message_flush(void *pim)
     unsigned count = p->outbox_count;
     timer_clear(&p->flush);
     p->outbox_count = 0;
+    memset(p->outbox_slots, 0, sizeof p->outbox_slots);
     qsort(p->outbox, count, sizeof *p->outbox, compare);
     for (unsigned n = 0; n < count; n++) {
         const struct outgoing *o = &p->outbox[n];
@@ -65,23 +66,33 @@ void message_flush(void *pim)
         message_send(first->link, first->to, builder.bytes, pim_end(&builder));
 }
 
+/* The slot of what is said about the same to the same, or the free one for it. */
+static uint8_t *slot_of(struct pim *p, const struct outgoing *record)
+{
+    uint32_t hash = (record->group ^ record->source) * 2654435761u + record->upstream;
+    for (hash >>= 24;; hash++) {
+        uint8_t *slot = &p->outbox_slots[hash % OUTBOX_SLOTS];
+        const struct outgoing *o = *slot ? &p->outbox[*slot - 1] : NULL;
+        if (o == NULL || (o->link == record->link && o->type == record->type && o->upstream == record->upstream &&
+                          o->source == record->source && o->group == record->group && o->to == record->to))
+            return slot;
+    }
+}
+
 /* `to` 0: all routers on the link. What is said again about the same before it has been sent replaces it. */
 void message_record(struct link *l, enum pim_type type, uint32_t to, uint32_t upstream, uint32_t source, uint32_t group,
                     bool prune, uint16_t hold)
 {
     struct pim *p = l->pim;
     struct outgoing record = {l, to ? to : htonl(0xe000000d), upstream, group, source, type, hold, prune};
-    unsigned n = 0;
-    while (n < p->outbox_count && !(p->outbox[n].link == l && p->outbox[n].type == type && p->outbox[n].upstream == upstream &&
-                                    p->outbox[n].source == source && p->outbox[n].group == group && p->outbox[n].to == record.to))
-        n++;
-    if (n == OUTBOX) {
+    uint8_t *slot = slot_of(p, &record);
+    if (*slot == 0 && p->outbox_count == OUTBOX) {
         message_flush(p);
-        n = 0;
+        slot = slot_of(p, &record);
     }
-    p->outbox[n] = record;
-    if (n == p->outbox_count)
-        p->outbox_count++;
+    if (*slot == 0)
+        *slot = (uint8_t)++p->outbox_count;
+    p->outbox[*slot - 1] = record;
     if (!p->flush.set)
         timer_set(&p->flush, 0);
 }

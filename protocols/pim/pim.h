@@ -132,7 +132,7 @@ struct pim_host {
 #ifndef PIM_BUCKETS
 #define PIM_BUCKETS 4096 /* the fuzzer takes fewer */
 #endif
-enum { BUCKETS = PIM_BUCKETS, OUTBOX = 128 };
+enum { BUCKETS = PIM_BUCKETS, OUTBOX = 128, OUTBOX_SLOTS = 256 };
 
 struct outgoing { /* a record of a Join/Prune, Graft or Graft-Ack that waits to be sent with others */
     struct link *link;
@@ -152,6 +152,7 @@ struct pim {
     bool external_all; /* another protocol holds (*,*) */
     struct outgoing outbox[OUTBOX];
     unsigned outbox_count;
+    uint8_t outbox_slots[OUTBOX_SLOTS]; /* by hash, each with the place of a record in the outbox, plus one; 0: free */
     timer flush;
 };
 

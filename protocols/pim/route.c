@@ -11,10 +11,11 @@
 #define RTM_F_FIB_MATCH 0x2000
 #endif
 
-enum { SETTLE_MS = 20, REMEMBERED = 4096 };
+enum { REST_MS = 20, REMEMBERED = 4096 };
 
 static int asker = -1, listener = -1;
-static timer settle;
+static timer look;      /* at everything anew */
+static uint64_t rested; /* from then on it may be done again */
 static void (*on_change)(void);
 static struct { uint32_t source; bool known, found; struct route route; } remembered[REMEMBERED];
 
@@ -120,22 +121,27 @@ bool route_find(uint32_t source, struct route *route)
     return remembered[slot].found;
 }
 
-static void settled(void *with)
+/* A change counts at once. After it the next ones are gathered for as long as it took to follow it, and 20 ms at least. */
+static void look_anew(void *with)
 {
+    uint64_t begun = now_ms(), took;
     (void)with;
     memset(remembered, 0, sizeof remembered);
     on_change();
+    took = now_ms() - begun;
+    rested = now_ms() + (took > REST_MS ? took : REST_MS);
 }
 
 static void something_changed(void *with, short events)
 {
     char buffer[16384];
+    uint64_t now = now_ms();
     (void)with, (void)events;
     while (recv(listener, buffer, sizeof buffer, 0) > 0 || errno == ENOBUFS || errno == EINTR)
         ; /* whatever it was: all is looked up again */
     memset(remembered, 0, sizeof remembered);
-    if (!settle.set)
-        timer_set(&settle, SETTLE_MS);
+    if (!look.set)
+        timer_set(&look, now < rested ? rested - now : 0);
 }
 
 void route_start(void (*changed)(void))
@@ -144,7 +150,7 @@ void route_start(void (*changed)(void))
                                .nl_groups = RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_LINK | RTMGRP_IPV4_IFADDR};
     struct timeval patience = {.tv_sec = 1};
     on_change = changed;
-    timer_init(&settle, settled, NULL);
+    timer_init(&look, look_anew, NULL);
     asker = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     listener = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (asker < 0 || listener < 0 || bind(listener, (struct sockaddr *)&here, sizeof here) != 0 ||

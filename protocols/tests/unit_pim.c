@@ -503,6 +503,34 @@ static void many_joins_share_a_message(void)
     CHECK(sim_sent[2][PIM_JOIN_PRUNE] - before <= 6 * 30);
 }
 
+static unsigned said_joins, said_prunes;
+static bool count_records(unsigned lan, uint32_t from, const uint8_t *bytes, size_t size)
+{
+    struct pim_message m;
+    struct pim_record r;
+    (void)from;
+    if (lan == 2 && pim_parse(bytes, size, &m) == NULL && m.type == PIM_JOIN_PRUNE)
+        while (pim_next_record(&m.u.join_prune, &r))
+            *(r.prune ? &said_prunes : &said_joins) += 1;
+    return false;
+}
+
+/* What is said again about the same, before it has gone out, takes the place of what was said before. */
+static void only_the_last_word_is_sent(void)
+{
+    chain(MODE_SPARSE, &default_settings);
+    said_joins = said_prunes = 0;
+    sim_drops = count_records;
+    for (unsigned n = 0; n < 1100; n++) { /* the outbox is full many times */
+        pim_local(link_of(2, 3), S, htonl(0xe8020000 + n), true);
+        if (n % 11 == 0)
+            pim_local(link_of(2, 3), S, htonl(0xe8020000 + n), false);
+    }
+    sim_run(10);
+    CHECK(said_joins == 1000 && said_prunes == 100);
+    CHECK(sim_routers[0].pim.entry_count == 1000);
+}
+
 static void entries_are_bounded(void)
 {
     struct settings few = default_settings;
@@ -818,6 +846,7 @@ int main(void)
     RUN(sources_that_all_members_exclude);
     RUN(other_protocols_are_joined_for);
     RUN(many_joins_share_a_message);
+    RUN(only_the_last_word_is_sent);
     RUN(entries_are_bounded);
     RUN(a_stranger_is_not_heard);
     RUN(flood_and_prune_and_graft);
