@@ -36,7 +36,7 @@ PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender 
 all: build
 
 help:
-	@echo "make demo     shows what it does: a protocol's start-up, and a router between real hosts, as one process and as three"
+	@echo "make demo     shows what it does: a protocol's start-up, a router between real hosts as one process and as three, a proxy beside PIM"
 	@echo "make test     runs the tests that need no special tools, some of them shortened: a few minutes"
 	@echo "make test-all runs all tests in full, with sanitizers, fuzzing and valgrind, as root and as an ordinary user"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
