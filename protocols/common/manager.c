@@ -137,6 +137,28 @@ void client_use(client *c, iface *i)
     take(c, u);
 }
 
+void client_do_without(client *c, const iface *i)
+{
+    place **u = &c->uses, *gone;
+    while (*u != NULL && (*u)->on != i)
+        u = &(*u)->next;
+    if ((gone = *u) == NULL)
+        return;
+    *u = gone->next;
+    leave(c, gone);
+    log_info("%s: does without %s", c->name, i->name);
+    free(gone);
+}
+
+void client_retake(client *c, const iface *i)
+{
+    place *u = use_of(c, i);
+    if (u == NULL || u->index == 0)
+        return;
+    leave(c, u);
+    take(c, u);
+}
+
 /* ---- registration ---------------------------------------------------------------------------------- */
 
 /* The host has gone, for all clients of this process at once: they share the connection. */

@@ -36,6 +36,10 @@ void client_start(client *c);
 /* The client wants to be on this interface whenever it exists. It is taken at once where possible; where another protocol
  * has it, it is tried again every five seconds. May come before client_start. */
 void client_use(client *c, iface *i);
+/* It does not any more: the interface is released, and `left` is called. */
+void client_do_without(client *c, const iface *i);
+/* Releases the interface and takes it again, with `left` and `taken`: its flows are asked about anew. */
+void client_retake(client *c, const iface *i);
 bool client_has(const client *c, const iface *i); /* is it taken now? */
 /* Releases all and deregisters. `left` and `lost` are not called. */
 void client_stop(client *c);

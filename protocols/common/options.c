@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,44 @@
 #define MGM_PROTOCOLS_VERSION "unknown"
 #endif
 
-static void add_word(options *o, char *word)
+static void wrong(options *o, bool usage, const char *format, va_list arguments)
+{
+    char text[sizeof o->mistake];
+    vsnprintf(text, sizeof text, format, arguments);
+    if (!o->again && usage)
+        usage_error("%s", text);
+    if (!o->again)
+        die("%s", text);
+    if (o->mistake[0] == 0)
+        memcpy(o->mistake, text, sizeof text);
+}
+
+void options_wrong(options *o, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    wrong(o, true, format, arguments);
+    va_end(arguments);
+}
+
+/* The file cannot be read. */
+static void unreadable(options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void unreadable(options *o, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    wrong(o, false, format, arguments);
+    va_end(arguments);
+}
+
+static void add_word(options *o, const char *word)
 {
     char **more = realloc(o->words, ((size_t)o->count + 1) * sizeof *more);
-    if (more == NULL || word == NULL)
+    char *copy = strdup(word);
+    if (more == NULL || copy == NULL)
         die("out of memory");
     o->words = more;
-    o->words[o->count++] = word;
+    o->words[o->count++] = copy;
 }
 
 static void add_file(options *o, const char *path)
@@ -25,35 +57,58 @@ static void add_file(options *o, const char *path)
     FILE *file = fopen(path, "re");
     char *line = NULL, *rest, *word;
     size_t size = 0;
-    if (file == NULL)
-        die("%s: %s", path, strerror(errno));
+    if (file == NULL) {
+        unreadable(o, "%s: %s", path, strerror(errno));
+        return;
+    }
     while (getline(&line, &size, file) >= 0) {
         char *comment = strchr(line, '#');
         if (comment != NULL)
             *comment = 0;
         for (word = strtok_r(line, " \t\r\n", &rest); word != NULL; word = strtok_r(NULL, " \t\r\n", &rest))
-            add_word(o, strdup(word));
+            add_word(o, word);
     }
     if (ferror(file))
-        die("%s: %s", path, strerror(errno));
+        unreadable(o, "%s: %s", path, strerror(errno));
     free(line);
     fclose(file);
 }
 
-void options_begin(options *o, int argc, char **argv)
+static void read_words(options *o, int argc, char **argv)
 {
-    memset(o, 0, sizeof *o);
     for (int n = 1; n < argc; n++) {
         if (strncmp(argv[n], "--config=", 9) == 0) {
             add_file(o, argv[n] + 9);
         } else if (strcmp(argv[n], "--config") == 0) {
             if (++n == argc)
-                usage_error("--config needs a file");
-            add_file(o, argv[n]);
+                options_wrong(o, "--config needs a file");
+            else
+                add_file(o, argv[n]);
         } else {
             add_word(o, argv[n]);
         }
     }
+}
+
+void options_begin(options *o, int argc, char **argv)
+{
+    memset(o, 0, sizeof *o);
+    read_words(o, argc, argv);
+}
+
+void options_again(options *o, int argc, char **argv)
+{
+    memset(o, 0, sizeof *o);
+    o->again = true;
+    read_words(o, argc, argv);
+}
+
+void options_end(options *o)
+{
+    for (int n = 0; n < o->count; n++)
+        free(o->words[n]);
+    free(o->words);
+    memset(o, 0, sizeof *o);
 }
 
 bool options_next(options *o)
@@ -61,7 +116,7 @@ bool options_next(options *o)
     static char name[64];
     const char *equals;
     size_t length;
-    if (o->at == o->count)
+    if (o->at == o->count || o->mistake[0] != 0)
         return false;
     o->word = o->words[o->at++];
     o->name = o->value = NULL;
@@ -69,8 +124,10 @@ bool options_next(options *o)
         return true;
     equals = strchr(o->word, '=');
     length = equals ? (size_t)(equals - o->word) - 2 : strlen(o->word) - 2;
-    if (length == 0 || length >= sizeof name)
-        usage_error("no option: %s", o->word);
+    if (length == 0 || length >= sizeof name) {
+        options_wrong(o, "no option: %s", o->word);
+        return false;
+    }
     memcpy(name, o->word + 2, length);
     name[length] = 0;
     o->name = name;
@@ -81,8 +138,10 @@ bool options_next(options *o)
 const char *options_value(options *o)
 {
     if (o->value == NULL) {
-        if (o->at == o->count)
-            usage_error("--%s needs a value", o->name);
+        if (o->at == o->count) {
+            options_wrong(o, "--%s needs a value", o->name);
+            return o->value = "";
+        }
         o->value = o->words[o->at++];
     }
     return o->value;
@@ -90,9 +149,9 @@ const char *options_value(options *o)
 
 unsigned options_number(options *o, unsigned least, unsigned most)
 {
-    unsigned number;
+    unsigned number = least;
     if (!parse_number(options_value(o), least, most, &number))
-        usage_error("--%s %s: a number from %u to %u is allowed", o->name, o->value, least, most);
+        options_wrong(o, "--%s %s: a number from %u to %u is allowed", o->name, o->value, least, most);
     return number;
 }
 
@@ -102,10 +161,10 @@ bool options_common(options *o, uint32_t *component)
         return false;
     if (strcmp(o->name, "log") == 0) {
         if (!log_level_set(options_value(o)))
-            usage_error("--log %s: off, error, warn, info and debug are allowed", o->value);
+            options_wrong(o, "--log %s: off, error, warn, info and debug are allowed", o->value);
     } else if (strcmp(o->name, "component") == 0) {
         *component = options_number(o, 1, 0xffffffff);
-    } else if (strcmp(o->name, "version") == 0) {
+    } else if (strcmp(o->name, "version") == 0 && !o->again) {
         printf("%s %s\n", log_program, MGM_PROTOCOLS_VERSION);
         exit(0);
     } else {

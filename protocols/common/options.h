@@ -13,11 +13,19 @@ typedef struct options {
     const char *name;    /* of the option at hand, without its dashes; NULL for a plain word */
     const char *word;    /* the plain word, or the option as it was written */
     const char *value;   /* what stood behind '=', or NULL */
+    bool again;          /* see options_again */
+    char mistake[200];
 } options;
 
 void options_begin(options *o, int argc, char **argv);
+/* The same words once more, and the files as they are now. What makes no sense does not end the program but is in `mistake`,
+ * and options_next gives false from then on. */
+void options_again(options *o, int argc, char **argv);
+void options_end(options *o);                /* frees the words */
+/* What was read makes no sense: ends the program, or is the mistake. */
+void options_wrong(options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool options_next(options *o);               /* false: that was all */
-const char *options_value(options *o);       /* the option's value; without one the program ends */
+const char *options_value(options *o);       /* the option's value; without one it is a mistake, and "" */
 unsigned options_number(options *o, unsigned least, unsigned most);
 
 /* What every protocol has: --log LEVEL, --component N (into *component), --version. True: it was one of them. */

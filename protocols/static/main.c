@@ -2,18 +2,24 @@
  *
  * An outgoing interface has a membership for each group, or source and group, of its routes. The RPF callback says from which
  * interface a flow is accepted, whatever the unicast routes are, and the creation alert keeps it from interfaces that are there
- * for flows of another route. */
+ * for flows of another route. SIGHUP has the file read anew (change.c). */
+#include "change.h"
+#include "join.h"
 #include "routes.h"
 #include "../common/log.h"
 #include "../common/loop.h"
 #include "../common/manager.h"
 #include "../common/options.h"
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static client me;
+static route_table table;
+static int arguments;
+static char **words;
 
 /* ---- the group manager asks ----------------------------------------------------------------------------- */
 
@@ -24,7 +30,7 @@ static DWORD rpf(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
     const iface *first = NULL;
     bool ours = false;
     (void)source_mask, (void)group_mask, (void)next_hop, (void)upstream, (void)header_size, (void)header;
-    for (const route *r = routes; r != NULL; r = r->next) {
+    for (const route *r = table.routes; r != NULL; r = r->next) {
         if (!route_matches(r, source, group))
             continue;
         ours = true;
@@ -46,14 +52,9 @@ static DWORD creation_alert(DWORD source, DWORD source_mask, DWORD group, DWORD 
 {
     (void)source_mask, (void)group_mask, (void)in_next_hop;
     for (DWORD n = 0; n < count; n++) {
-        bool from_here = false, from_elsewhere = false;
-        for (const route *r = routes; r != NULL; r = r->next)
-            if (route_matches(r, source, group) && route_leads_to(r, out[n].dwIfIndex)) {
-                from_here |= r->in->index == in_index;
-                from_elsewhere |= r->in->index != in_index;
-            }
-        /* Where hosts may want it by IGMP, or nothing of ours is about it, it is not ours to stop. */
-        if (from_elsewhere && !from_here && !out[n].bIGMP)
+        change_igmp_is(out[n].dwIfIndex, out[n].bIGMP != 0);
+        /* Where hosts may want it by IGMP it is not ours to stop. */
+        if (routes_keep_from(&table, source, group, in_index, out[n].dwIfIndex) && !out[n].bIGMP)
             out[n].bIsEnabled = FALSE;
     }
     return NO_ERROR;
@@ -63,7 +64,7 @@ static DWORD creation_alert(DWORD source, DWORD source_mask, DWORD group, DWORD 
  * no error. */
 static void taken(iface *i)
 {
-    for (const route *r = routes; r != NULL; r = r->next) {
+    for (const route *r = table.routes; r != NULL; r = r->next) {
         if (!route_leads_to(r, i->index))
             continue;
         for (const flow_range *f = r->flows; f != NULL; f = f->next)
@@ -96,11 +97,66 @@ static void help(void)
     printf("usage: mgm-static [OPTION...] 'INTERFACE: FLOW... > INTERFACE...'...\n\n"
            "Multicast routes, on mgm.h: flows that come in on the first interface go out to those behind '>'. A flow is\n"
            "GROUP or SOURCE,GROUP; each is an address, a prefix (239.1.1.0/28) or a range (239.1.1.1-239.1.1.9).\n\n"
+           "  --join yes|no    the routes that follow join their groups on the incoming interface, as hosts do (no)\n"
            "  --component N    the component id to register with (1)\n"
-           "  --config FILE    reads words from a file, as they would stand here (without the quotes)\n"
+           "  --config FILE    reads words from a file, as they would stand here (without the quotes); SIGHUP: anew\n"
            "  --log LEVEL      off, error, warn, info or debug (info)\n"
            "  --help, --version\n");
     exit(0);
+}
+
+static void read_routes(options *o, route_table *t, DWORD *component)
+{
+    while (options_next(o)) {
+        if (o->name == NULL) {
+            routes_word(t, o->word);
+        } else if (strcmp(o->name, "join") == 0) {
+            const char *value = options_value(o);
+            t->join = strcmp(value, "yes") == 0;
+            if (!t->join && strcmp(value, "no") != 0)
+                options_wrong(o, "--join %s: yes and no are allowed", value);
+        } else if (strcmp(o->name, "help") == 0 && !o->again) {
+            help();
+        } else if (!options_common(o, component)) {
+            options_wrong(o, "there is no option --%s", o->name);
+        }
+        if (t->mistake[0] != 0)
+            options_wrong(o, "%s", t->mistake);
+    }
+    if (o->mistake[0] != 0)
+        return;
+    routes_end(t);
+    if (t->mistake[0] != 0)
+        options_wrong(o, "%s", t->mistake);
+    else if (t->routes == NULL)
+        options_wrong(o, "which routes?");
+}
+
+static void join_routes(void)
+{
+    size_t count;
+    wanted_flow *list = routes_joins(&table, &count);
+    join_all(list, count);
+}
+
+static void read_again(void)
+{
+    route_table old = table, now = {0};
+    DWORD component;
+    options o;
+    options_again(&o, arguments, words);
+    read_routes(&o, &now, &component);
+    if (o.mistake[0] != 0) {
+        log_error("the routes stay as they are: %s", o.mistake);
+        routes_free(&now);
+    } else {
+        table = now;
+        change_routes(&me, &old, &table);
+        join_routes();
+        routes_free(&old);
+        log_info("the routes were read anew");
+    }
+    options_end(&o);
 }
 
 int main(int argc, char **argv)
@@ -108,20 +164,13 @@ int main(int argc, char **argv)
     options o;
     int status;
     log_program = "mgm-static";
+    arguments = argc;
+    words = argv;
     loop_init();
     options_begin(&o, argc, argv);
-    while (options_next(&o)) {
-        if (o.name == NULL)
-            routes_word(o.word);
-        else if (strcmp(o.name, "help") == 0)
-            help();
-        else if (!options_common(&o, &me.component))
-            usage_error("there is no option --%s", o.name);
-    }
-    routes_end();
-    if (routes == NULL)
-        usage_error("which routes?");
-    for (const route *r = routes; r != NULL; r = r->next) {
+    read_routes(&o, &table, &me.component);
+    options_end(&o);
+    for (const route *r = table.routes; r != NULL; r = r->next) {
         client_use(&me, r->in);
         for (const iface_list *out = r->out; out != NULL; out = out->next)
             client_use(&me, out->on);
@@ -129,6 +178,8 @@ int main(int argc, char **argv)
     manager_environment();
     iface_start();
     client_start(&me);
+    join_routes();
+    loop_on_signal(SIGHUP, read_again);
     log_info("ready");
     status = loop_run();
     client_stop(&me);

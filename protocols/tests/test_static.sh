@@ -100,6 +100,165 @@ with_igmp_under_mgmd() {
     ends second
 }
 
+# ---- the file is read anew ------------------------------------------------------------------------------------
+
+# routes ROUTE...: what the file says from now on; read_anew has it read.
+routes() { printf '%s\n' "# routes" "$@" >"$LOGS/routes.conf"; }
+from_file() { protocol static rtr mgm-static --config "$LOGS/routes.conf"; }
+read_anew() {
+    local before
+    before=$(lines static "the routes were read anew")
+    kill -HUP "$(pid_of static)"
+    must "it is read anew" more_lines static "the routes were read anew" "$before"
+}
+
+# Under traffic, alone and under mgmd: what stays loses no packet, whatever comes and goes beside it.
+the_file_changes() {
+    local host
+    for host in alone mgmd; do
+        [ $host = alone ] || start_mgmd rtr
+        routes 'to-src: 239.1.1.1 239.1.2.1 > to-rcv1'
+        from_file
+        receivers rcv1 rcv2
+        packet 10.1.0.2 239.1.1.1
+        packet 10.1.0.2 239.1.2.1
+        packet 10.1.0.2 239.1.3.1
+        must "to rcv1" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv1
+        must "what no route names goes nowhere" kernel_oifs_are 10.1.0.2 239.1.3.1 -
+        start sender src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 2 600 300
+        must "under traffic" more_lines rcv1 "link 239.1.1.1" 20
+        routes 'to-src: 239.1.1.1 239.1.3.1 > to-rcv1 to-rcv2'
+        read_anew
+        must "an interface more" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
+        must "a group less" kernel_oifs_are 10.1.0.2 239.1.2.1 -
+        must "and another one" kernel_oifs_are 10.1.0.2 239.1.3.1 to-rcv1,to-rcv2
+        must "on its link" more_lines rcv2 "link 239.1.1.1" 20
+        routes 'to-src: 239.1.1.1 > to-rcv1'
+        read_anew
+        must "an interface less" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+        must "which it does without" log_has static "does without to-rcv2"
+        routes 'to-src: 239.1.1.1 > to-rcv1 to-rcv1'
+        kill -HUP "$(pid_of static)"
+        must "what makes no sense is told" log_has static "error: the routes stay as they are: to-rcv1: named twice in one route"
+        rm "$LOGS/routes.conf"
+        kill -HUP "$(pid_of static)"
+        must "a file that is not there as well" log_has static "routes.conf: No such file"
+        now "nothing has changed" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+        finish sender
+        must "no packet is lost" wait_for 1 link_numbers_are rcv1 239.1.1.1 10.1.0.2 "$(seq_line 1 601)"
+        ends static
+        finish rcv1 KILL || true
+        finish rcv2 KILL || true
+    done
+}
+link_numbers_are() { [ "$(numbers "$1" link "$2" "$3")" = "$4" ]; }
+
+# A flow that is there comes in elsewhere from now on, or may leave where it might not.
+the_way_in_changes() {
+    ip -n src address add 172.16.0.5/32 dev lo
+    ip -n rtr route add 172.16.0.0/16 via 10.3.0.2
+    routes 'to-rcv2: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2' 'to-rcv1: 239.1.2.1 > to-src'
+    from_file
+    receivers rcv1
+    packet 172.16.0.5 239.1.1.1
+    packet 10.1.0.2 239.1.2.1
+    must "expected from elsewhere" kernel_has "172.16.0.5 239.1.1.1 to-rcv2"
+    must "to its own route's interface" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
+    routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2' 'to-rcv2: 239.1.2.1 > to-rcv1'
+    read_anew
+    must "accepted where its packets come in" arrives_at rcv1 172.16.0.5 239.1.1.1
+    must "an interface for another route" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
+    routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2 to-rcv1' 'to-rcv2: 239.1.2.1 > to-rcv1'
+    read_anew
+    must "becomes one for this, too" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv1,to-rcv2
+    routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2' 'to-rcv2: 239.1.2.1 > to-rcv1'
+    read_anew
+    must "and is none again" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
+    ends static
+}
+kernel_has() { kernel_table | cut -d' ' -f1-3 | grep -qxF "$1"; }
+arrives_at() { packet "$2" "$3" && grep -q "^link $3 from $2 " "$LOGS/$1"; }
+
+# Groups are joined on the way in, more of them than one socket may, and sources; and left when they are not named any more.
+joins() {
+    local n descriptors
+    in_ns rtr sh -c 'echo 2 >/proc/sys/net/ipv4/igmp_max_memberships'
+    routes '--join yes' 'to-src: 239.1.1.1-239.1.1.50 10.1.0.2,239.1.2.1 239.1.2.1 > to-rcv1' '--join no' 'to-src: 239.9.9.9 > to-rcv1'
+    from_file
+    must "50 groups of a range, and one" joined_are 51 to-src
+    now "not on the way out" joined_are 0 to-rcv1
+    now "nor without the option" not_joined 239.9.9.9
+    routes '--join yes' 'to-src: 239.1.1.9 10.1.0.2,239.1.2.1 10.1.0.3,239.1.2.1 > to-rcv1'
+    read_anew
+    must "others" joined_are 2 to-src
+    must "with their sources" sources_joined 2
+    descriptors=$(descriptors_of static)
+    for n in 1 2 3; do # it goes and comes
+        ip -n rtr link del to-src
+        must "it has gone ($n)" log_has static "to-src has gone"
+        ip -n rtr link add to-src up type veth peer name eth0 netns src
+        must "joined again ($n)" joined_are 2 to-src
+        must "with their sources" sources_joined 2
+    done
+    routes 'to-src: 239.1.1.9 > to-rcv1'
+    read_anew
+    now "no socket keeps what has gone" [ "$(descriptors_of static)" = "$descriptors" ]
+    must "the option ends: all are left" joined_are 0 to-src
+    ends static
+}
+descriptors_of() { find "/proc/$(pid_of "$1")/fd" -type l | wc -l; }
+# Groups that the kernel has joined on a device, 224.0.0.1 aside.
+joined() {
+    in_ns rtr ip maddress show dev "$1" | sed -n 's/^[[:space:]]*inet  *\([0-9.]*\).*/\1/p' | grep -vE '^224\.0\.0\.' || true
+}
+joined_are() { [ "$(joined "$2" | grep -c .)" = "$1" ]; }
+not_joined() { ! joined to-src | grep -qxF "$1"; }
+# The kernel shows those of a device only while the group that it joined last has some.
+sources_joined() { [ "$(in_ns rtr grep -c to-src /proc/net/mcfilter)" = "$1" ]; }
+
+# A switch that snoops sends the group only where it was asked for: without a join not to the router.
+a_switch_on_the_way_in() {
+    ip -n rtr link del to-src
+    ip netns add switch
+    ip -n switch link add bridge type bridge mcast_snooping 1 mcast_querier 1 mcast_query_response_interval 20 \
+        mcast_startup_query_interval 50
+    ip -n switch address add 10.1.0.9/24 dev bridge
+    ip -n switch link add to-rtr type veth peer name to-src netns rtr
+    ip -n switch link add to-src type veth peer name eth0 netns src
+    for port in to-rtr to-src; do
+        ip -n switch link set $port master bridge
+        ip -n switch link set $port up
+    done
+    ip -n switch link set bridge up
+    ip -n rtr address add 10.1.0.1/24 dev to-src
+    ip -n rtr link set to-src up
+    ip -n src address add 10.1.0.2/24 dev eth0
+    ip -n src link set eth0 up
+    ip -n src route add default via 10.1.0.1
+    routes 'to-src: 239.1.1.1 239.1.1.2 > to-rcv1'
+    from_file
+    must "the switch snoops" nothing_comes_of 239.1.1.2
+    receivers rcv1
+    routes '--join yes' 'to-src: 239.1.1.1 > to-rcv1' '--join no' 'to-src: 239.1.1.2 > to-rcv1'
+    read_anew
+    must "what is joined comes" arrives_at rcv1 10.1.0.2 239.1.1.1
+    packet 10.1.0.2 239.1.1.2
+    packet 10.1.0.2 239.1.1.1 2
+    must "more of it" log_has rcv1 "link 239.1.1.1 from 10.1.0.2 number 2"
+    now "and what is not does not" link_count_is rcv1 239.1.1.2 0
+    ends static
+}
+# Of two packets, one of a group that every switch floods, the router's device counts one.
+nothing_comes_of() {
+    local before
+    before=$(frames)
+    packet 10.1.0.2 "$1"
+    in_ns src "$BIN/sender" eth0 10.1.0.2 224.0.0.99 $PORT 1 1 1000 # is flooded
+    wait_for 2 more_frames "$before" && [ "$(frames)" = $((before + 1)) ]
+}
+frames() { in_ns rtr cat /proc/net/dev | awk '$1 == "to-src:" { print $3 }'; }
+more_frames() { [ "$(frames)" -gt "$1" ]; }
+
 bad_routes() {
     local route
     for route in '239.1.1.1 > eth1' 'eth0: > eth1' 'eth0: 239.1.1.1' 'eth0: 239.1.1.1 >' 'eth0: 10.0.0.1 > eth1' \
@@ -112,5 +271,6 @@ bad_routes() {
     done
 }
 
-TESTS="groups_and_ranges sources routes_of_two_interfaces foreign_sources interfaces_come_and_go with_igmp_under_mgmd bad_routes"
+TESTS="groups_and_ranges sources routes_of_two_interfaces foreign_sources interfaces_come_and_go with_igmp_under_mgmd
+    the_file_changes the_way_in_changes joins a_switch_on_the_way_in bad_routes"
 run_tests "mgm-static's topologies" "$TESTS" "$@"

@@ -199,6 +199,31 @@ static void words_of_the_command_line_and_of_files(void)
     CHECK(!options_next(&o));
 }
 
+/* What makes no sense when a file is read anew does not end the program. */
+static void mistakes_when_read_again(void)
+{
+    static const char *const wrong[][3] = {
+        {"--three", "x", "--three x: a number from 1 to 9"}, {"eth0", "--three", "--three needs a value"}, {"--", "eth0", "no option: --"},
+        {"eth0", "--config", "--config needs a file"}, {"--config", "/nowhere/at/all", "/nowhere/at/all: No such file"},
+    };
+    for (unsigned n = 0; n < sizeof wrong / sizeof *wrong; n++) {
+        char one[20], two[20], *argv[] = {"program", one, two};
+        unsigned seen = 0;
+        options o;
+        strcpy(one, wrong[n][0]);
+        strcpy(two, wrong[n][1]);
+        options_again(&o, 3, argv);
+        while (options_next(&o)) {
+            seen++;
+            if (o.name != NULL)
+                CHECK(options_number(&o, 1, 9) == 1);
+        }
+        CHECK(seen <= 2 && !options_next(&o));
+        CHECK(strncmp(o.mistake, wrong[n][2], strlen(wrong[n][2])) == 0);
+        options_end(&o);
+    }
+}
+
 int main(void)
 {
     log_level = LEVEL_ERROR;
@@ -211,5 +236,6 @@ int main(void)
     RUN(the_first_prefix_that_fits_counts);
     RUN(numbers);
     RUN(words_of_the_command_line_and_of_files);
+    RUN(mistakes_when_read_again);
     return unit_end();
 }
