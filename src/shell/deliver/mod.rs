@@ -23,19 +23,19 @@
 
 mod hang;
 mod jobs;
+mod own;
+mod ready;
 #[cfg(test)]
 mod tests;
 
 use crate::core::NONE;
-use crate::core::state::outbox::{Action, Chain, Merge, Node, Outbox, Topic};
+use crate::core::state::outbox::{Action, Chain, Node, Outbox};
 use crate::error::Error;
 use crate::shell::bells::{Event, Events};
-use crate::shell::callbacks::Lane as Where;
-use crate::sys::Readiness;
 use crate::sys::sync::Instant;
 use crate::types::Millis;
-use hashbrown::HashMap;
 use jobs::Jobs;
+pub use own::Own;
 
 /// Names a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,30 +74,6 @@ struct Lane<C> {
     in_use: bool,
     /// Where it is run by its own dispatch alone: readable while actions wait for that.
     own: Option<Own>,
-}
-
-/// A lane that its own dispatch runs, and nobody else.
-pub struct Own {
-    waiting: Readiness,
-    /// No call waits for it (rule H4).
-    is_loop: bool,
-    /// Whose dispatch is under way, also while it is inside another client's callback (rule H7).
-    dispatching: Option<Token>,
-    /// The alert that waits about each topic, in a lane that no call waits for: a later one may merge
-    /// with it (rule H8).
-    topics: HashMap<Topic, u32>,
-}
-
-impl Own {
-    /// One for a client of this kind, if it needs one.
-    pub fn of(lane: Where) -> Result<Option<Self>, Error> {
-        if lane == Where::Anywhere {
-            return Ok(None);
-        }
-        let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
-        let is_loop = lane == Where::Dispatched;
-        Ok(Some(Self { waiting, is_loop, dispatching: None, topics: HashMap::new() }))
-    }
 }
 
 impl<C> Lane<C> {
@@ -238,170 +214,12 @@ impl<C: Clone> Delivery<C> {
         None
     }
 
-    /// Looks whether a new alert for a loop merges with one that waits. Gives the one that is not
-    /// delivered, and whether that is the new one.
-    #[cold]
-    fn merge(&mut self, slot: u32, id: u32, outbox: &mut Outbox) -> (Option<Action>, bool) {
-        let lane = &mut self.lanes[slot as usize];
-        let Some(own) = lane.own.as_mut().filter(|own| own.is_loop) else { return (None, false) };
-        let action = outbox.node(id).action;
-        let Some(topic) = action.topic() else { return (None, false) };
-        let earlier = own.topics.remove(&topic);
-        let earlier = earlier.and_then(|earlier| outbox.remove(&mut lane.queue, earlier));
-        let is_left_out =
-            earlier.as_ref().is_some_and(|earlier| earlier.action.merge(&action) == Merge::Neither);
-        if is_left_out {
-            outbox.discard(id);
-            own.waiting.set(!lane.queue.is_empty());
-        } else if action.may_merge() && own.topics.try_reserve(1).is_ok() {
-            // Without memory it does not merge.
-            own.topics.insert(topic, id);
-        }
-        if let Some(earlier) = &earlier {
-            self.performed(slot, earlier.job);
-        }
-        // Of the two that cancel each other out the earlier one needs no more than this.
-        (
-            if is_left_out { Some(action) } else { earlier.map(|earlier| earlier.action) },
-            is_left_out,
-        )
-    }
-
-    fn make_ready(&mut self, slot: u32, by: Token) {
-        let lane = &mut self.lanes[slot as usize];
-        if let Some(own) = &mut lane.own {
-            own.waiting.set(true);
-            return;
-        }
-        if std::mem::replace(&mut lane.ready, true) {
-            return;
-        }
-        (lane.next_ready, lane.ready_by) = (NONE, by);
-        match self.ready.1 {
-            NONE => self.ready.0 = slot,
-            last => self.lanes[last as usize].next_ready = slot,
-        }
-        self.ready.1 = slot;
-    }
-
-    /// Makes the thread the runner of a ready lane: with a seeker, of one that the seeker is
-    /// responsible for, and of any lane otherwise.
-    pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
-        let (slot, before) = self.find_ready(outbox, by)?;
-        let lane = &mut self.lanes[slot as usize];
-        debug_assert!(lane.runner.is_none(), "a ready lane has no runner");
-        (lane.ready, lane.runner) = (false, Some(me));
-        let next = lane.next_ready;
-        match before {
-            None => self.ready.0 = next,
-            Some(before) => self.lanes[before as usize].next_ready = next,
-        }
-        if next == NONE {
-            self.ready.1 = before.unwrap_or(NONE);
-        }
-        Some(slot)
-    }
-
-    /// What is readable while actions wait in a lane that its own dispatch runs.
-    pub fn own(&self, slot: u32) -> Option<&Readiness> {
-        Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
-    }
-
-    /// A dispatch begins, with the thread as the lane's runner. False: nothing waits there, and nothing
-    /// has begun.
-    pub fn begin_dispatch(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
-        let is_under_way = |own: &Own| own.dispatching.is_some();
-        if self
-            .lanes
-            .get(slot as usize)
-            .and_then(|lane| lane.own.as_ref())
-            .is_some_and(is_under_way)
-        {
-            return Err(Error::Dispatching);
-        }
-        let begun = self.run_own(slot, me)?;
-        if begun && let Some(own) = &mut self.lanes[slot as usize].own {
-            own.dispatching = Some(me);
-        }
-        Ok(begun)
-    }
-
-    /// It ends; by now the lane may be another client's.
-    pub fn end_dispatch(&mut self, slot: u32, me: Token) {
-        let own = self.lanes.get_mut(slot as usize).and_then(|lane| lane.own.as_mut());
-        if let Some(own) = own.filter(|own| own.dispatching == Some(me)) {
-            own.dispatching = None;
-        }
-    }
-
-    /// Makes the thread the runner of a lane that its own dispatch runs. False: nothing waits there.
-    pub fn run_own(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
-        let lane = self.lanes.get_mut(slot as usize).ok_or(Error::NotDispatched)?;
-        let Some(own) = &mut lane.own else { return Err(Error::NotDispatched) };
-        if lane.runner.is_some() || lane.kept {
-            return Err(Error::Dispatching);
-        }
-        if lane.queue.is_empty() {
-            own.waiting.set(false);
-            return Ok(false);
-        }
-        lane.runner = Some(me);
-        Ok(true)
-    }
-
     /// An action that was taken out of a lane has been performed.
     pub fn performed(&mut self, slot: u32, job: u32) {
         if self.lanes.get(slot as usize).is_some_and(Lane::is_loop) {
             self.jobs.set_apart(job, false);
         }
         self.done(job);
-    }
-
-    /// Whether [`Self::run_next`] would find one.
-    pub fn has_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> bool {
-        self.find_ready(outbox, by).is_some()
-    }
-
-    /// A ready lane, and the one before it in the list.
-    fn find_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> Option<(u32, Option<u32>)> {
-        let (mut at, mut before) = (self.ready.0, None);
-        while let Some(lane) = self.lanes.get(at as usize) {
-            let fits = |(job, me)| {
-                lane.ready_by == me || outbox.first(&lane.queue).is_some_and(|node| node.job == job)
-            };
-            if by.is_none_or(fits) {
-                return Some((at, before));
-            }
-            (before, at) = (Some(at), lane.next_ready);
-        }
-        None
-    }
-
-    /// Makes a thread responsible for the ready lanes that something of a job stands in: whoever is
-    /// responsible for what stands before it does not come.
-    pub fn claim_behind(&mut self, outbox: &Outbox, (job, me): Seeker) {
-        self.for_each_ready(|lane| {
-            if outbox.jobs(&lane.queue).any(|of| of == job) {
-                lane.ready_by = me;
-            }
-        });
-    }
-
-    fn for_each_ready(&mut self, mut visit: impl FnMut(&mut Lane<C>)) {
-        let mut at = self.ready.0;
-        while let Some(lane) = self.lanes.get_mut(at as usize) {
-            visit(lane);
-            at = lane.next_ready;
-        }
-    }
-
-    /// Makes a thread responsible for a lane that is ready.
-    pub fn claim(&mut self, slot: u32, me: Token) {
-        if let Some(lane) = self.lanes.get_mut(slot as usize)
-            && lane.ready
-        {
-            lane.ready_by = me;
-        }
     }
 
     /// Whether something of a job is with a client that does not hang, or on its way to one.
@@ -422,31 +240,6 @@ impl<C: Clone> Delivery<C> {
         let lane = &mut self.lanes[slot as usize];
         (lane.runner, lane.kept) = (None, true);
         self.left(slot);
-    }
-
-    /// The runner leaves a lane, kept or not, to a thread that is responsible for its first action,
-    /// or to the thread `to`. The lane becomes the first of the ready ones.
-    pub fn offer(&mut self, slot: u32, to: Token, outbox: &Outbox) {
-        self.moves(slot, outbox);
-        let first = self.ready.0;
-        let lane = &mut self.lanes[slot as usize];
-        if let Some(own) = &mut lane.own {
-            own.waiting.set(!lane.queue.is_empty());
-            (lane.runner, lane.kept) = (None, false);
-            return;
-        }
-        (lane.runner, lane.kept, lane.ready) = (None, false, true);
-        (lane.next_ready, lane.ready_by) = (first, to);
-        self.ready.0 = slot;
-        if first == NONE {
-            self.ready.1 = slot;
-        }
-        self.left(slot);
-        if let Some(job) = self.next_job(slot, outbox)
-            && self.jobs.is_awaited(job)
-        {
-            self.events.note(Event::Job(job));
-        }
     }
 
     /// The thread of a lane has left it: there may be some that wait for that, as its client goes.

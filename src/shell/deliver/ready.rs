@@ -1,0 +1,117 @@
+//! The lanes that are ready, and who takes which of them.
+
+#![forbid(unsafe_code)]
+
+use crate::core::NONE;
+use crate::core::state::outbox::Outbox;
+use crate::shell::bells::Event;
+use crate::shell::deliver::{Delivery, Lane, Seeker, Token};
+
+impl<C: Clone> Delivery<C> {
+    pub(super) fn make_ready(&mut self, slot: u32, by: Token) {
+        let lane = &mut self.lanes[slot as usize];
+        if let Some(own) = &mut lane.own {
+            own.waiting.set(true);
+            return;
+        }
+        if std::mem::replace(&mut lane.ready, true) {
+            return;
+        }
+        (lane.next_ready, lane.ready_by) = (NONE, by);
+        match self.ready.1 {
+            NONE => self.ready.0 = slot,
+            last => self.lanes[last as usize].next_ready = slot,
+        }
+        self.ready.1 = slot;
+    }
+
+    /// Makes the thread the runner of a ready lane: with a seeker, of one that the seeker is
+    /// responsible for, and of any lane otherwise.
+    pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
+        let (slot, before) = self.find_ready(outbox, by)?;
+        let lane = &mut self.lanes[slot as usize];
+        debug_assert!(lane.runner.is_none(), "a ready lane has no runner");
+        (lane.ready, lane.runner) = (false, Some(me));
+        let next = lane.next_ready;
+        match before {
+            None => self.ready.0 = next,
+            Some(before) => self.lanes[before as usize].next_ready = next,
+        }
+        if next == NONE {
+            self.ready.1 = before.unwrap_or(NONE);
+        }
+        Some(slot)
+    }
+
+    /// Whether [`Self::run_next`] would find one.
+    pub fn has_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> bool {
+        self.find_ready(outbox, by).is_some()
+    }
+
+    /// A ready lane, and the one before it in the list.
+    fn find_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> Option<(u32, Option<u32>)> {
+        let (mut at, mut before) = (self.ready.0, None);
+        while let Some(lane) = self.lanes.get(at as usize) {
+            let fits = |(job, me)| {
+                lane.ready_by == me || outbox.first(&lane.queue).is_some_and(|node| node.job == job)
+            };
+            if by.is_none_or(fits) {
+                return Some((at, before));
+            }
+            (before, at) = (Some(at), lane.next_ready);
+        }
+        None
+    }
+
+    /// Makes a thread responsible for the ready lanes that something of a job stands in: whoever is
+    /// responsible for what stands before it does not come.
+    pub fn claim_behind(&mut self, outbox: &Outbox, (job, me): Seeker) {
+        self.for_each_ready(|lane| {
+            if outbox.jobs(&lane.queue).any(|of| of == job) {
+                lane.ready_by = me;
+            }
+        });
+    }
+
+    fn for_each_ready(&mut self, mut visit: impl FnMut(&mut Lane<C>)) {
+        let mut at = self.ready.0;
+        while let Some(lane) = self.lanes.get_mut(at as usize) {
+            visit(lane);
+            at = lane.next_ready;
+        }
+    }
+
+    /// Makes a thread responsible for a lane that is ready.
+    pub fn claim(&mut self, slot: u32, me: Token) {
+        if let Some(lane) = self.lanes.get_mut(slot as usize)
+            && lane.ready
+        {
+            lane.ready_by = me;
+        }
+    }
+
+    /// The runner leaves a lane, kept or not, to a thread that is responsible for its first action,
+    /// or to the thread `to`. The lane becomes the first of the ready ones.
+    pub fn offer(&mut self, slot: u32, to: Token, outbox: &Outbox) {
+        self.moves(slot, outbox);
+        let first = self.ready.0;
+        let lane = &mut self.lanes[slot as usize];
+        if let Some(own) = &mut lane.own {
+            own.waiting.set(!lane.queue.is_empty());
+            (lane.runner, lane.kept) = (None, false);
+            return;
+        }
+        (lane.runner, lane.kept, lane.ready) = (None, false, true);
+        (lane.next_ready, lane.ready_by) = (first, to);
+        self.ready.0 = slot;
+        if first == NONE {
+            self.ready.1 = slot;
+        }
+        self.left(slot);
+        if let Some(job) = self.next_job(slot, outbox)
+            && self.jobs.is_awaited(job)
+        {
+            self.events.note(Event::Job(job));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a thread does next, with the lock held.
+
+#![forbid(unsafe_code)]
+
+use crate::core::Core;
+use crate::error::Error;
+use crate::shell::batch::Plane;
+use crate::shell::call::Call;
+use crate::shell::callbacks::Callbacks;
+use crate::shell::context::{self, Here};
+use crate::shell::deliver::NOBODY;
+use crate::shell::manager::Running;
+use crate::shell::perform::question::Question;
+use crate::shell::perform::{Ask, Work};
+use crate::types::Millis;
+
+/// How many actions of other jobs a call performs in addition to its own, at the most, so that a
+/// flood of new flows does not hold it up. (The scheduler's tests are to come to the end of it.)
+const FAVOURS: u32 = if cfg!(all(test, feature = "shuttle")) { 1 } else { 32 };
+
+impl<C: Callbacks> Running<C> {
+    /// Begins a call. Inside a callback it belongs to that callback's job.
+    pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
+        let (job, owns_job) = match here.around {
+            Some(around) if around.epoch == self.epoch => (around.job, false),
+            _ => (self.delivery.begin_job()?, true),
+        };
+        Ok(Call {
+            job,
+            epoch: self.epoch,
+            owns_job,
+            here,
+            waits: here.around.is_none() && !here.inside_forwarder,
+            last: false,
+            sees_to_all: false,
+            until: 0,
+            added_before: 0,
+            lane: None,
+            kept: None,
+            carries: None,
+            favours: 0,
+            dispatches: None,
+            programs_for: None,
+            ended: false,
+        })
+    }
+
+    /// Asks the core once, for a call.
+    pub(crate) fn ask<R>(
+        &mut self,
+        call: &mut Call,
+        now: Millis,
+        ask: &mut impl FnMut(&mut Core, Millis) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.begin_asking(call, call.job);
+        let result = ask(&mut self.core, now);
+        #[cfg(feature = "fault-injection")]
+        crate::shell::fault::point("core");
+        self.post(call);
+        result
+    }
+
+    /// Gives an answer to the core. Gives [`Error::Again`] where something else must be finished first.
+    pub(super) fn take_answer(
+        &mut self,
+        call: &mut Call,
+        ask: &mut Ask<C>,
+        now: Millis,
+    ) -> Result<(), Error> {
+        self.begin_asking(call, ask.job);
+        let answered = ask.question.answer(&mut self.core, now, ask.slot);
+        #[cfg(feature = "fault-injection")]
+        crate::shell::fault::point("answer");
+        self.post(call);
+        answered?;
+        // The packets that waited for the answer go when the plane has their entry.
+        if ask.job != call.job
+            && call.programs_for.is_none()
+            && !call.here.inside_forwarder
+            && self.must_program(call)
+        {
+            self.delivery.count(ask.job);
+            call.programs_for = Some(ask.job);
+        }
+        Ok(())
+    }
+
+    /// Prepares to ask the core something for a call; the actions that it causes belong to a job.
+    pub(crate) fn begin_asking(&mut self, call: &mut Call, job: u32) {
+        self.moves(call);
+        self.core.outbox.set_job(job);
+        call.added_before = self.core.plane.added();
+    }
+
+    /// Notes that the call has made progress in its lane, so that its client does not hang.
+    pub(super) fn moves(&mut self, call: &Call) {
+        if let Some(slot) = call.lane {
+            self.delivery.moves(slot, &self.core.outbox);
+        }
+    }
+
+    /// Puts the core's new actions into their clients' lanes, and notes what is to be programmed.
+    pub(crate) fn post(&mut self, call: &mut Call) {
+        while self.core.outbox.has_fresh() {
+            if let Some(merged) = self.delivery.post(&mut self.core.outbox, call.here.token) {
+                self.core.left_out(merged);
+            }
+        }
+        self.count_unfinished(call);
+        for due in self.core.relook.iter_mut().rev().take_while(|due| !due.counted) {
+            due.counted = true;
+            self.delivery.count(due.job);
+        }
+        if self.core.plane.added() > call.added_before {
+            call.until = self.core.plane.added();
+        }
+    }
+
+    /// Whether what the core was asked has brought something to do.
+    pub(crate) fn has_more_to_do(&self, call: &Call) -> bool {
+        let core = &self.core;
+        let programs = core.plane.added() > call.added_before;
+        programs || core.outbox.has_fresh() || !core.relook.is_empty()
+    }
+
+    /// What the thread is to do next: first what needs no client, then the rest of the lane that
+    /// it runs, then the lanes whose first action it is responsible for.
+    pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
+        if let Some(note) = self.core.take_note() {
+            return Work::Note(note);
+        }
+        if !call.here.inside_forwarder && self.must_program(call) {
+            if let Some(slot) = call.lane.take() {
+                self.delivery.keep(slot, &self.core.outbox);
+                call.kept = Some(slot);
+            }
+            return Work::Program(Plane {
+                forwarder: self.forwarder.clone(),
+                programming: self.programming.clone(),
+            });
+        }
+        let begun = self.to_carry_on(call, false);
+        if let Some(id) = begun
+            && !self.is_crowded(call)
+        {
+            return Work::Portion(id);
+        }
+        if let Some(due) = self.core.relook.pop_front() {
+            return Work::Look(due);
+        }
+        if call.here.inside_forwarder {
+            context::leave_over();
+            let begun = begun.or_else(|| self.to_carry_on(call, true));
+            return begun.map_or(Work::Nothing, Work::Portion);
+        }
+        while let Some(slot) = self.lane_for(call) {
+            if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
+                match &mut call.dispatches {
+                    Some((own, left)) if *own == slot => *left -= 1,
+                    _ => call.favours += u32::from(node.job != call.job),
+                }
+                let question = Question::prepare(&mut self.core, slot, node.action);
+                *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
+                return Work::Ask;
+            }
+            call.lane = None;
+            if self.delivery.stop_running(slot, &self.core.outbox) {
+                self.core.free_client_slot(slot);
+            }
+        }
+        if let Some(id) = begun.or_else(|| self.to_carry_on(call, true)) {
+            return Work::Portion(id);
+        }
+        if call.last && call.owns_job && self.delivery.open_actions(call.job) == 0 {
+            self.delivery.end_job(call.job);
+            call.ended = true;
+        }
+        Work::Nothing
+    }
+
+    /// The lane that the thread runs, or runs next.
+    fn lane_for(&mut self, call: &mut Call) -> Option<u32> {
+        let outbox = &self.core.outbox;
+        if let Some(slot) = call.lane {
+            // Actions of other jobs in the same lane are performed too, but not for ever.
+            let others = |job| job != call.job && call.favours >= FAVOURS;
+            let goes_on = match call.dispatches {
+                Some((own, left)) if own == slot => left > 0,
+                _ => call.sees_to_all || !self.delivery.next_job(slot, outbox).is_some_and(others),
+            };
+            if goes_on {
+                return Some(slot);
+            }
+            call.lane = None;
+            self.delivery.offer(slot, NOBODY, outbox);
+        }
+        if call.here.too_deep {
+            // The calls around this one do it.
+            return None;
+        }
+        let seeker = (!call.sees_to_all).then_some((call.job, call.here.token));
+        call.lane = self.delivery.run_next(outbox, seeker, call.here.token);
+        // What its callbacks caused for itself, by others' answers (rule H3).
+        if let Some((own, 1..)) = call.dispatches
+            && call.lane.is_none()
+            && self.delivery.run_own(own, call.here.token) == Ok(true)
+        {
+            call.lane = Some(own);
+        }
+        call.lane
+    }
+}
