@@ -145,6 +145,12 @@ impl Events {
         std::mem::replace(self, Self::new())
     }
 
+    /// Those that found a place, in order.
+    #[cfg(test)]
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Event> {
+        self.few.into_iter()
+    }
+
     pub(crate) fn ring(&self, bells: &Bells) {
         if self.more {
             bells.ring_all();

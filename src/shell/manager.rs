@@ -30,6 +30,9 @@ use std::time::Duration;
 /// Starts what serves clients in other processes.
 pub type Serve<C> = fn(&'static Mgm<C>, &ServeSettings) -> Result<Box<dyn Service>, Error>;
 
+/// How often a thread that waits looks for clients that hang.
+const LOOKS: Duration = Duration::from_millis(100);
+
 /// A group manager. It must live for ever, because its threads refer to it.
 pub struct Mgm<C: 'static> {
     /// The manager itself, once it was started. The forwarder reports to it.
@@ -146,7 +149,7 @@ impl<C: Callbacks> Mgm<C> {
         // Rule A8: no callback of the client is running when this returns, except those that this
         // thread itself is inside of.
         let (waits, name) = begun?;
-        self.wait_until(Event::Lane(client.slot), |state, _| {
+        self.wait_until(Event::Lane(client.slot), |state| {
             // This goes on during MgmHostStop too, which waits for the same callback; and where
             // MgmHostStop was called inside that callback, until the callback has returned.
             let (running, noted) = state.with_waits();
@@ -452,23 +455,16 @@ impl<C: Callbacks> Mgm<C> {
         Locked::new(self.state.write(), &self.bells)
     }
 
-    /// Waits for an event: until a condition under the lock holds, or a fault closes the library. The
-    /// condition is told whether nothing has come about for a while.
-    pub(crate) fn wait_until(
-        &self,
-        event: Event,
-        mut over: impl FnMut(&mut State<C>, bool) -> bool,
-    ) {
+    /// Waits for an event: until a condition under the lock holds, or a fault closes the library.
+    pub(crate) fn wait_until(&self, event: Event, mut over: impl FnMut(&mut State<C>) -> bool) {
         // Most often there is nothing to wait for.
-        if self.is_broken() || over(&mut self.lock(), false) {
+        if self.is_broken() || over(&mut self.lock()) {
             return;
         }
-        let mut late = false;
         let mut listener = self.bells.listen(event);
-        while !self.is_broken() && !over(&mut self.lock(), late) {
-            // Woken without an event now and then, for conditions that time makes true.
-            late = !listener.wait(Duration::from_millis(100));
-            if late {
+        while !self.is_broken() && !over(&mut self.lock()) {
+            // Nobody is told that a client has hung for long enough: that is looked for.
+            if !listener.wait(LOOKS) {
                 self.watch();
             }
         }

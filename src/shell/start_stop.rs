@@ -253,7 +253,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         let begun = Instant::now();
         let mut stuck = false;
-        self.wait_until(Event::Stop, |state, _| {
+        self.wait_until(Event::Stop, |state| {
             let running = state.whole().as_ref();
             let others = running.map(|running| running.delivery.others_running(me));
             let (busy, hanging) = others.unwrap_or_default();

@@ -335,6 +335,13 @@ impl Outbox {
         nodes.map(|node| node.job)
     }
 
+    /// The same from the last one to the first.
+    pub fn jobs_from_last(&self, chain: &Chain) -> impl Iterator<Item = u32> {
+        let node = |id: u32| (id != NONE).then(|| &self.nodes[id]);
+        let nodes = std::iter::successors(node(chain.tail), move |of| node(of.prev));
+        nodes.map(|node| node.job)
+    }
+
     /// The node with this number.
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id]

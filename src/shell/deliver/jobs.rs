@@ -9,6 +9,8 @@ use crate::error::Error;
 pub(super) struct Jobs {
     jobs: Vec<Job>,
     free: u32,
+    /// How many have a thread that waits.
+    awaited: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -19,7 +21,7 @@ struct Job {
     apart: u32,
     /// The call that began it has not returned.
     alive: bool,
-    /// The thread of that call waits for it.
+    /// The thread of that call waits for it now, and does nothing else.
     awaited: bool,
     /// In use at all.
     used: bool,
@@ -28,7 +30,7 @@ struct Job {
 
 impl Jobs {
     pub(super) const fn new() -> Self {
-        Self { jobs: Vec::new(), free: NONE }
+        Self { jobs: Vec::new(), free: NONE, awaited: 0 }
     }
 
     pub(super) fn begin(&mut self) -> Result<u32, Error> {
@@ -57,6 +59,7 @@ impl Jobs {
             self.jobs[job as usize].alive,
             "a job ends once: its number may be another's"
         );
+        self.set_awaited(job, false);
         self.jobs[job as usize].alive = false;
         self.free_if_done(job);
     }
@@ -86,8 +89,14 @@ impl Jobs {
         over
     }
 
-    pub(super) fn set_awaited(&mut self, job: u32) {
-        self.jobs[job as usize].awaited = true;
+    pub(super) fn set_awaited(&mut self, job: u32, awaited: bool) {
+        let before = std::mem::replace(&mut self.jobs[job as usize].awaited, awaited);
+        self.awaited = self.awaited + u32::from(awaited) - u32::from(before);
+    }
+
+    /// Whether any thread waits for a job.
+    pub(super) const fn any_awaited(&self) -> bool {
+        self.awaited > 0
     }
 
     pub(super) fn is_awaited(&self, job: u32) -> bool {

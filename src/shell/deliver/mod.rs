@@ -10,7 +10,10 @@
 //!
 //! A thread is responsible for the actions of its jobs, and for the lanes that it made ready. So a
 //! client that does not return from a callback holds up its own lane and the thread that called it.
-//! All other lanes stay free for other threads (decision 50).
+//! All other lanes stay free for other threads (decision 50). A thread that waits takes each ready lane
+//! over in which something of its job stands, whoever is responsible for what stands before it: that
+//! thread may be busy elsewhere. So a thread that leaves a lane, or does something long while lanes
+//! wait for it, wakes one of those that wait.
 //!
 //! A client that has kept a thread inside a callback for
 //! [`PATIENCE`](crate::types::PATIENCE) *hangs*, until that thread
@@ -33,7 +36,7 @@ use crate::core::state::outbox::{Action, Chain, Node, Outbox};
 use crate::error::Error;
 use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
-use crate::types::Millis;
+use crate::types::{Millis, SourceGroup};
 use jobs::Jobs;
 pub use own::Own;
 
@@ -94,6 +97,8 @@ pub struct Delivery<C> {
     /// The first and the last ready lane.
     ready: (u32, u32),
     jobs: Jobs,
+    /// The flows about which threads wait for answers, and who waits.
+    flows_awaited: Vec<(SourceGroup, Token)>,
     /// When the lanes were last looked at for clients that hang.
     looked: Option<Instant>,
     /// What threads may be waiting for has come about.
@@ -104,7 +109,8 @@ impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
     pub fn new() -> Self {
         let (lanes, ready, jobs) = (Vec::new(), (NONE, NONE), Jobs::new());
-        Self { lanes, ready, jobs, looked: None, events: Events::new() }
+        let flows_awaited = Vec::new();
+        Self { lanes, ready, jobs, flows_awaited, looked: None, events: Events::new() }
     }
 
     /// Makes room for a lane in this slot.
@@ -180,9 +186,22 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// The job's own thread is about to wait for it.
-    pub fn await_job(&mut self, job: u32) {
-        self.jobs.set_awaited(job);
+    /// The job's own thread waits for it from now on, or no longer.
+    pub fn await_job(&mut self, job: u32, awaits: bool) {
+        self.jobs.set_awaited(job, awaits);
+    }
+
+    /// A thread waits for clients' answers about a flow from now on, or no longer.
+    pub fn await_flow(&mut self, flow: SourceGroup, me: Token, awaits: bool) {
+        let at = self.flows_awaited.iter().position(|one| *one == (flow, me));
+        match (at, awaits) {
+            (Some(at), false) => drop(self.flows_awaited.swap_remove(at)),
+            // Without memory it is woken as if a client hung.
+            (None, true) if self.flows_awaited.try_reserve(1).is_ok() => {
+                self.flows_awaited.push((flow, me));
+            }
+            _ => {}
+        }
     }
 
     /// Puts the core's new actions into their clients' lanes. Lanes without a runner become ready.

@@ -5,7 +5,7 @@
 use crate::core::NONE;
 use crate::core::state::outbox::Outbox;
 use crate::shell::bells::Event;
-use crate::shell::deliver::{Delivery, Lane, Seeker, Token};
+use crate::shell::deliver::{Delivery, Lane, NOBODY, Seeker, Token};
 
 impl<C: Clone> Delivery<C> {
     pub(super) fn make_ready(&mut self, slot: u32, by: Token) {
@@ -63,14 +63,49 @@ impl<C: Clone> Delivery<C> {
         None
     }
 
-    /// Makes a thread responsible for the ready lanes that something of a job stands in: whoever is
-    /// responsible for what stands before it does not come.
-    pub fn claim_behind(&mut self, outbox: &Outbox, (job, me): Seeker) {
+    /// Makes a thread that is about to wait responsible for the ready lanes that something of its job
+    /// stands in: whoever is responsible for what stands before it may be busy elsewhere. Gives whether
+    /// there is any lane for it.
+    pub fn claim_behind(&mut self, outbox: &Outbox, seeker: Seeker) -> bool {
+        let (job, me) = seeker;
+        if self.has_ready(outbox, Some(seeker)) {
+            return true;
+        }
+        let mut any = false;
         self.for_each_ready(|lane| {
-            if outbox.jobs(&lane.queue).any(|of| of == job) {
-                lane.ready_by = me;
+            // What the job caused last stands near the end.
+            if outbox.jobs_from_last(&lane.queue).any(|of| of == job) {
+                (lane.ready_by, any) = (me, true);
             }
         });
+        any
+    }
+
+    /// A thread does something long before it comes to the lanes that it is responsible for: others
+    /// that wait may take them.
+    pub fn step_aside(&mut self, me: Token, outbox: &Outbox) {
+        let mut at = self.ready.0;
+        while let Some(lane) = self.lanes.get(at as usize) {
+            let (slot, is_mine) = (at, lane.ready_by == me);
+            at = lane.next_ready;
+            if is_mine {
+                self.tell_who_waits(slot, outbox);
+            }
+        }
+    }
+
+    /// Wakes the first of the threads that wait for something in a lane, which takes it; and those that
+    /// wait for answers about flows, whose questions may stand there.
+    fn tell_who_waits(&mut self, slot: u32, outbox: &Outbox) {
+        if self.jobs.any_awaited() {
+            let mut jobs = outbox.jobs(&self.lanes[slot as usize].queue);
+            if let Some(job) = jobs.find(|job| self.jobs.is_awaited(*job)) {
+                self.events.note(Event::Job(job));
+            }
+        }
+        for (flow, _) in &self.flows_awaited {
+            self.events.note(Event::Flow(*flow));
+        }
     }
 
     fn for_each_ready(&mut self, mut visit: impl FnMut(&mut Lane<C>)) {
@@ -91,7 +126,8 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// The runner leaves a lane, kept or not, to a thread that is responsible for its first action,
-    /// or to the thread `to`. The lane becomes the first of the ready ones.
+    /// or to the thread `to`, itself, which comes back to it at once. The lane becomes the first of the
+    /// ready ones.
     pub fn offer(&mut self, slot: u32, to: Token, outbox: &Outbox) {
         self.moves(slot, outbox);
         let first = self.ready.0;
@@ -108,10 +144,8 @@ impl<C: Clone> Delivery<C> {
             self.ready.1 = slot;
         }
         self.left(slot);
-        if let Some(job) = self.next_job(slot, outbox)
-            && self.jobs.is_awaited(job)
-        {
-            self.events.note(Event::Job(job));
+        if to == NOBODY {
+            self.tell_who_waits(slot, outbox);
         }
     }
 }

@@ -205,11 +205,77 @@ fn what_stands_behind_anothers_can_be_claimed() {
     delivery.post(&mut outbox, THIRD);
     let seeker = (mine, ME);
     assert!(!delivery.has_ready(&outbox, Some(seeker)));
-    delivery.claim_behind(&outbox, seeker);
+    assert!(delivery.claim_behind(&outbox, seeker));
     assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), Some(1));
     assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), None);
+    assert!(!delivery.claim_behind(&outbox, seeker), "another thread runs it");
     delivery.claim(2, ME);
     delivery.claim(1, ME);
     assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), Some(2));
     assert_eq!(delivery.run_next(&outbox, Some(seeker), ME), None);
+}
+
+/// The events that have come about.
+fn events(delivery: &mut Delivery<char>) -> Vec<Event> {
+    delivery.events.take().into_iter().collect()
+}
+
+#[test]
+fn whoever_leaves_a_lane_wakes_one_that_waits_for_something_in_it() {
+    let (mut delivery, mut outbox) = setup(2);
+    let jobs = [(); 4].map(|()| delivery.begin_job().unwrap());
+    for (job, client) in [(0, 0), (0, 0), (1, 0), (2, 0), (3, 1)] {
+        send(&mut outbox, jobs[job], client);
+    }
+    delivery.post(&mut outbox, THIRD);
+    let run = |delivery: &mut Delivery<char>, outbox: &Outbox| {
+        assert_eq!(delivery.run_next(outbox, None, THIRD), Some(0));
+    };
+    // Nobody waits.
+    run(&mut delivery, &outbox);
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(events(&mut delivery), []);
+    // The thread whose action is the first does not wait: it may be busy elsewhere.
+    jobs[2..].iter().for_each(|job| delivery.await_job(*job, true));
+    run(&mut delivery, &outbox);
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(events(&mut delivery), [Event::Job(jobs[2])]);
+    delivery.await_job(jobs[1], true);
+    run(&mut delivery, &outbox);
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(events(&mut delivery), [Event::Job(jobs[1])], "the first one that waits");
+    // Who comes back at once wakes nobody, but if it has something long to do.
+    run(&mut delivery, &outbox);
+    delivery.offer(0, ME, &outbox);
+    assert_eq!(events(&mut delivery), []);
+    delivery.step_aside(ME, &outbox);
+    assert_eq!(events(&mut delivery), [Event::Job(jobs[1])]);
+    delivery.step_aside(OTHER, &outbox);
+    assert_eq!(events(&mut delivery), []);
+    // Who waits no longer is not woken.
+    jobs[1..3].iter().for_each(|job| delivery.await_job(*job, false));
+    delivery.step_aside(ME, &outbox);
+    assert_eq!(events(&mut delivery), []);
+    delivery.step_aside(THIRD, &outbox);
+    assert_eq!(events(&mut delivery), [Event::Job(jobs[3])], "the other lane");
+}
+
+#[test]
+fn whoever_leaves_a_lane_wakes_those_that_wait_for_answers_about_flows() {
+    let (mut delivery, mut outbox) = setup(1);
+    let job = delivery.begin_job().unwrap();
+    send(&mut outbox, job, 0);
+    delivery.post(&mut outbox, THIRD);
+    let flow = SourceGroup::from_bits(0x0a01_0002_ef01_0101);
+    delivery.await_flow(flow, ME, true);
+    delivery.await_flow(flow, ME, true);
+    delivery.await_flow(flow, OTHER, true);
+    delivery.await_flow(flow, ME, false);
+    assert_eq!(delivery.run_next(&outbox, None, THIRD), Some(0));
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(events(&mut delivery), [Event::Flow(flow)]);
+    delivery.await_flow(flow, OTHER, false);
+    assert_eq!(delivery.run_next(&outbox, None, THIRD), Some(0));
+    delivery.offer(0, NOBODY, &outbox);
+    assert_eq!(events(&mut delivery), []);
 }

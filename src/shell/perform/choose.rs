@@ -133,6 +133,10 @@ impl<C: Callbacks> Running<C> {
             if let Some(slot) = call.lane.take() {
                 self.delivery.keep(slot, &self.core.outbox);
                 call.kept = Some(slot);
+                // What others go on adding is not programmed while the lane waits.
+                if call.sees_to_all {
+                    call.until = self.core.plane.added();
+                }
             }
             return Work::Program(Plane {
                 forwarder: self.forwarder.clone(),
@@ -143,9 +147,11 @@ impl<C: Callbacks> Running<C> {
         if let Some(id) = begun
             && !self.is_crowded(call)
         {
+            self.step_aside(call);
             return Work::Portion(id);
         }
         if let Some(due) = self.core.relook.pop_front() {
+            self.step_aside(call);
             return Work::Look(due);
         }
         if call.here.inside_forwarder {
@@ -176,6 +182,19 @@ impl<C: Callbacks> Running<C> {
             call.ended = true;
         }
         Work::Nothing
+    }
+
+    /// The thread does something long. Meanwhile others may take the lanes that it runs, or is
+    /// responsible for, and in which something of theirs stands.
+    fn step_aside(&mut self, call: &mut Call) {
+        let (me, outbox) = (call.here.token, &self.core.outbox);
+        if let Some(slot) = call.lane
+            && self.delivery.own(slot).is_none()
+        {
+            call.lane = None;
+            self.delivery.offer(slot, me, outbox);
+        }
+        self.delivery.step_aside(me, outbox);
     }
 
     /// The lane that the thread runs, or runs next.

@@ -202,7 +202,11 @@ impl<C: Callbacks> Mgm<C> {
             return;
         }
         if call.waits {
+            call.favours = 0;
             self.wait_for_job(&mut call, true);
+            if call.favours > 0 {
+                self.see_to_what_is_left(&call);
+            }
         } else if let Some(running) = self.lock().running_in(call.epoch) {
             running.delivery.end_job(call.job);
         }

@@ -46,18 +46,22 @@ impl<C: Callbacks> Mgm<C> {
         let failures =
             if some { self.program_batch(batch, forwarder) } else { SmallVec::default() };
         // Calls inside the forwarder's functions may have added more.
-        call.sees_to_all |= context::take_left_over();
+        let left_over = context::take_left_over();
         let mut state = self.lock();
         let Some(running) = state.whole().as_mut().filter(|run| run.epoch == call.epoch) else {
             return false;
         };
+        if left_over {
+            (call.sees_to_all, call.until) = (true, running.core.plane.added());
+        }
         let more = !running.closed && {
             running.programmed(batch, &failures);
             if let Some(slot) = call.kept {
                 running.delivery.moves(slot, &running.core.outbox);
             }
             running.core.plane.finish();
-            some && running.must_program(call)
+            let waits = call.kept.is_some();
+            some && if waits { running.is_behind(call) } else { running.must_program(call) }
         };
         // What follows can cause upcalls, whose callbacks may call the library.
         if !more && let Some(slot) = call.kept.take() {
@@ -168,8 +172,12 @@ impl<C: Callbacks> Running<C> {
     /// added itself. If it programmed more, it would work for other threads as long as they add
     /// something.
     pub(super) fn must_program(&self, call: &Call) -> bool {
-        let plane = &self.core.plane;
-        !plane.is_done(call.until) || (call.sees_to_all && !plane.is_empty())
+        self.is_behind(call) || (call.sees_to_all && !self.core.plane.is_empty())
+    }
+
+    /// Whether something is to be programmed that the call must have programmed.
+    const fn is_behind(&self, call: &Call) -> bool {
+        !self.core.plane.is_done(call.until)
     }
 
     /// A batch has been programmed, but for what failed.

@@ -17,36 +17,37 @@ impl<C: Callbacks> Mgm<C> {
         let (mut last, mut since) = (u32::MAX, Instant::now());
         loop {
             let mut left_to_us = false;
-            self.wait_until(Event::Job(call.job), |state, late| {
+            self.wait_until(Event::Job(call.job), |state| {
                 let Some(running) = state.running_in(call.epoch) else { return true };
                 let (delivery, outbox) = (&mut running.delivery, &running.core.outbox);
-                delivery.await_job(call.job);
                 let open = delivery.open_actions(call.job);
                 if open != last {
                     (last, since) = (open, Instant::now());
                 }
                 // Another thread may have left a lane in which our action is the next, or comes
-                // later while no thread takes the first one. Once none of our actions is open the
-                // call has ended, and its job's number may be another's.
+                // later. Once none of our actions is open the call has ended, and its job's number may
+                // be another's.
                 let seeker = (call.job, call.here.token);
-                if late && open > 0 {
-                    delivery.claim_behind(outbox, seeker);
-                }
-                left_to_us = open > 0 && delivery.has_ready(outbox, Some(seeker));
+                left_to_us = open > 0 && delivery.claim_behind(outbox, seeker);
                 // No client's lane has it. It is with a thread that does not return from the host's
                 // code.
                 let lost = open > 0
                     && !left_to_us
                     && since.elapsed() > PATIENCE
                     && !delivery.holds(call.job, outbox);
-                if end && (open == 0 || lost) {
+                let over = open == 0 || lost;
+                if end && over {
                     delivery.end_job(call.job);
+                } else {
+                    delivery.await_job(call.job, !over && !left_to_us);
                 }
-                open == 0 || lost || left_to_us
+                over || left_to_us
             });
             if !left_to_us {
                 return;
             }
+            // What stands before its own actions is waited for in any case.
+            call.favours = 0;
             self.settle(call);
             if call.ended {
                 return;
@@ -60,24 +61,27 @@ impl<C: Callbacks> Mgm<C> {
         self.wait_for_job(call, false);
         loop {
             let mut left_to_us = false;
-            self.wait_until(Event::Flow(flow), |state, late| {
+            let seeker = (call.job, call.here.token);
+            self.wait_until(Event::Flow(flow), |state| {
                 let Some(running) = state.running_in(call.epoch) else { return true };
                 let (delivery, core) = (&mut running.delivery, &running.core);
                 let mut asked = false;
                 core.for_each_asked(flow, |slot| {
-                    asked |= delivery.is_waited_for(slot);
-                    if late {
-                        // Whoever is responsible for it does not come.
+                    if delivery.is_waited_for(slot) {
+                        asked = true;
+                        // Whoever is responsible for it may be busy elsewhere.
                         delivery.claim(slot, call.here.token);
                     }
                 });
-                let seeker = (call.job, call.here.token);
-                left_to_us = late && asked && delivery.has_ready(&core.outbox, Some(seeker));
-                !asked || left_to_us
+                left_to_us = asked && delivery.has_ready(&core.outbox, Some(seeker));
+                let over = !asked || left_to_us;
+                delivery.await_flow(flow, call.here.token, !over);
+                over
             });
             if !left_to_us {
                 return;
             }
+            call.favours = 0;
             self.settle(call);
         }
     }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod client;
 mod delivery;
 mod ends;

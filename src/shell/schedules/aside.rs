@@ -1,0 +1,123 @@
+//! A thread that has something long to do leaves alerts behind. Others whose alerts stand behind those
+//! do not wait until it comes back: they are woken, and deliver both (decision 50).
+//!
+//! In each test the long work does not go on before the other call has returned. No wait ends by time
+//! here, so a call that waits for the long work is reported as a deadlock.
+
+#![forbid(unsafe_code)]
+
+use crate::log::{Level, Line};
+use crate::shell::schedules::{
+    G1, G2, IGMP, SOURCE, Stage, explore_some, group, interface, join_all,
+};
+use crate::shell::settings::{LogSink, Settings};
+use crate::types::SourceGroup;
+use shuttle::sync::{Condvar, Mutex};
+use shuttle::thread;
+use std::sync::Arc;
+// No point at which the scheduler may change threads.
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// Where a thread waits, inside the host's log function, once it has programmed some entry.
+#[derive(Default)]
+struct Gate {
+    is_closed: AtomicBool,
+    /// Whether a thread has come to it, and whether it is open.
+    state: Mutex<(bool, bool)>,
+    changes: Condvar,
+}
+
+impl Gate {
+    fn stage(self: &Arc<Self>, portion: usize) -> Stage {
+        let gate = self.clone();
+        let log = move |_, line: &Line| {
+            if gate.is_closed.load(SeqCst) && line.as_str().starts_with("entry ") {
+                let mut state = gate.state.lock().unwrap();
+                state.0 = true;
+                gate.changes.notify_all();
+                while !state.1 {
+                    state = gate.changes.wait(state).unwrap();
+                }
+            }
+        };
+        Stage::with(|settings: &mut Settings| {
+            (settings.portion, settings.log_level) = (portion, Level::Debug);
+            settings.log = LogSink::Host(Arc::new(log));
+        })
+    }
+
+    fn close(&self) {
+        self.is_closed.store(true, SeqCst);
+    }
+
+    /// Waits until a thread has come to it.
+    fn await_thread(&self) {
+        let mut state = self.state.lock().unwrap();
+        while !state.0 {
+            state = self.changes.wait(state).unwrap();
+        }
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changes.notify_all();
+    }
+}
+
+fn flow(last: u8) -> SourceGroup {
+    SourceGroup::new(SOURCE, group(last).group())
+}
+
+/// One client adds a membership of everything, of which the others are to hear, and carries it out for
+/// long. Meanwhile two others change memberships of groups without flows.
+#[test]
+fn a7_changes_beside_a_large_one_wait_for_their_own_alerts_alone() {
+    explore_some(200, || {
+        let gate = Arc::new(Gate::default());
+        let stage = gate.stage(1);
+        let ((a, _), (_, b_id), (_, c_id)) =
+            (stage.client(1, &[1]), stage.client(2, &[2]), stage.client(3, &[3]));
+        (1..=2).for_each(|last| stage.packet(flow(last), 1).unwrap());
+        gate.close();
+        let large = thread::spawn(move || stage.add(b_id, SourceGroup::ALL, 2).unwrap());
+        let told = a.clone();
+        let second = thread::spawn(move || {
+            stage.add(c_id, group(8), 3).unwrap();
+            assert!(told.believes(group(8)), "A7: the call returned before its alert");
+        });
+        for of in [group(7), group(9)] {
+            stage.add(c_id, of, 3).unwrap();
+            assert!(a.believes(of), "A7: the call returned before its alert");
+        }
+        second.join().unwrap();
+        gate.open();
+        join_all([large]);
+        assert!(a.believes(SourceGroup::ALL));
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The answer of IGMP lets an interface change hands, and its thread, which called it, drops IGMP's
+/// memberships. Meanwhile others call IGMP.
+#[test]
+fn a7_what_an_answer_begins_does_not_hold_the_client_up() {
+    explore_some(200, || {
+        let gate = Arc::new(Gate::default());
+        let stage = gate.stage(1);
+        let ((_, _), (igmp, igmp_id)) = (stage.client(1, &[1]), stage.client(IGMP, &[2]));
+        let ((_, b_id), (_, c_id)) = (stage.client(2, &[]), stage.client(3, &[3]));
+        for (of, last) in [(G1, 1), (G2, 2)] {
+            stage.add(igmp_id, of, 2).unwrap();
+            stage.packet(flow(last), 1).unwrap();
+        }
+        gate.close();
+        let takes = thread::spawn(move || stage.mgm.take_interface(b_id, interface(2)).unwrap());
+        gate.await_thread();
+        stage.add(c_id, group(7), 3).unwrap();
+        assert!(igmp.believes(group(7)), "A7: the call returned before its alert");
+        gate.open();
+        join_all([takes]);
+        assert_eq!([1, 2].map(|last| stage.oifs(flow(last))), [Some(vec![]), Some(vec![])]);
+        stage.mgm.stop().unwrap();
+    });
+}
