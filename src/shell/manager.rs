@@ -23,7 +23,6 @@ use crate::sys::sync::{Mutex, RwLock, coarse_time};
 use crate::types::{ClientId, ClientName, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::ops::DerefMut;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -451,7 +450,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// The state, to change. When the lock is let go of, threads are woken that wait for what has come
     /// about meanwhile.
-    pub(crate) fn lock(&self) -> impl DerefMut<Target = State<C>> + use<'_, C> {
+    pub(crate) fn lock(&self) -> Locked<'_, C> {
         Locked::new(self.state.write(), &self.bells)
     }
 

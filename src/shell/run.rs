@@ -14,7 +14,7 @@ use crate::shell::service::Service;
 use crate::shell::settings::{ClockFn, LogFn};
 use crate::shell::waits::Waits;
 use crate::shell::walks::Walks;
-use crate::sys::sync::Mutex;
+use crate::sys::sync::{Mutex, Writing, give_way};
 use crate::types::{ClientId, Millis, SourceGroup};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -164,8 +164,8 @@ impl FlowLines {
 
 /// The state while it is locked. What comes about meanwhile is told to those who wait for it as soon as it
 /// is let go of.
-pub(crate) struct Locked<'a, C, G: DerefMut<Target = State<C>>> {
-    state: G,
+pub(crate) struct Locked<'a, C> {
+    state: Writing<'a, State<C>>,
     // Dropped after the lock was let go of.
     news: News<'a>,
 }
@@ -175,13 +175,18 @@ struct News<'a> {
     events: Option<Events>,
 }
 
-impl<'a, C, G: DerefMut<Target = State<C>>> Locked<'a, C, G> {
-    pub(super) const fn new(state: G, bells: &'a Bells) -> Self {
+impl<'a, C> Locked<'a, C> {
+    pub(super) const fn new(state: Writing<'a, State<C>>, bells: &'a Bells) -> Self {
         Self { state, news: News { bells, events: None } }
+    }
+
+    /// Lets others have the lock in between.
+    pub(super) fn give_way(&mut self) {
+        give_way(&mut self.state);
     }
 }
 
-impl<C, G: DerefMut<Target = State<C>>> Deref for Locked<'_, C, G> {
+impl<C> Deref for Locked<'_, C> {
     type Target = State<C>;
 
     fn deref(&self) -> &State<C> {
@@ -189,13 +194,13 @@ impl<C, G: DerefMut<Target = State<C>>> Deref for Locked<'_, C, G> {
     }
 }
 
-impl<C, G: DerefMut<Target = State<C>>> DerefMut for Locked<'_, C, G> {
+impl<C> DerefMut for Locked<'_, C> {
     fn deref_mut(&mut self) -> &mut State<C> {
         &mut self.state
     }
 }
 
-impl<C, G: DerefMut<Target = State<C>>> Drop for Locked<'_, C, G> {
+impl<C> Drop for Locked<'_, C> {
     fn drop(&mut self) {
         if let Some(running) = &mut self.state.running
             && !running.delivery.events.is_empty()

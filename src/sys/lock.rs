@@ -11,13 +11,16 @@
 //! four times as long. std's lock spins too, but a sweep that takes the lock again and again keeps
 //! a writer out for milliseconds.
 
-use parking_lot::lock_api::{self, GuardNoSend, RawRwLock};
+use parking_lot::lock_api::{self, GuardNoSend, RawRwLock, RawRwLockFair};
 use std::cell::Cell;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A value that many may read at a time, or one may change.
 pub type ShardedRwLock<T> = lock_api::RwLock<Sharded, T>;
+
+/// Who has such a lock for writing.
+pub type Writing<'a, T> = lock_api::RwLockWriteGuard<'a, Sharded, T>;
 
 const SHARDS: usize = 2;
 /// They take some 2 to 4 µs.
@@ -102,6 +105,21 @@ unsafe impl RawRwLock for Sharded {
         for Shard(shard) in &self.0 {
             // SAFETY: the caller's promise: it has the lock for writing, which is all shards'.
             unsafe { shard.unlock_exclusive() };
+        }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl RawRwLockFair for Sharded {
+    unsafe fn unlock_shared_fair(&self) {
+        // SAFETY: the caller's promise, as above.
+        unsafe { self.of_this_thread().unlock_shared_fair() };
+    }
+
+    unsafe fn unlock_exclusive_fair(&self) {
+        for Shard(shard) in &self.0 {
+            // SAFETY: the caller's promise, as above.
+            unsafe { shard.unlock_exclusive_fair() };
         }
     }
 }

@@ -19,7 +19,7 @@ mod thread;
 pub mod unix;
 
 #[cfg(not(all(test, feature = "shuttle")))]
-pub use lock::ShardedRwLock;
+pub use lock::{ShardedRwLock, Writing};
 
 pub use devices::DeviceNames;
 pub use mroute::{

@@ -5,7 +5,7 @@
 pub(crate) use parking_lot as unscheduled;
 
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use crate::sys::{ShardedRwLock as RwLock, Thread, coarse_time};
+pub(crate) use crate::sys::{ShardedRwLock as RwLock, Thread, Writing, coarse_time};
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::{sync::atomic, thread_local, time::Instant};
 #[cfg(not(all(test, feature = "shuttle")))]
@@ -13,10 +13,30 @@ pub(crate) use unscheduled::{Condvar, Condvar as Alarm, Mutex, MutexGuard};
 
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use scheduled::{
-    Alarm, Condvar, Instant, Mutex, MutexGuard, RwLock, Thread, coarse_time,
+    Alarm, Condvar, Instant, Mutex, MutexGuard, RwLock, Thread, Writing, coarse_time,
 };
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
+
+/// Lets a thread that waits for a lock have it in between. (Letting go of it would not do where it is taken
+/// again soon: a thread that is woken takes longer to come.)
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) fn give_way<T>(lock: &mut Writing<'_, T>) {
+    Writing::bump(lock);
+}
+/// Lets go of a lock; a thread that waits for it has it at once.
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) fn hand_over<T>(lock: MutexGuard<'_, T>) {
+    MutexGuard::unlock_fair(lock);
+}
+
+/// The scheduler decides who comes next.
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) const fn give_way<T>(_: &mut Writing<'_, T>) {}
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) fn hand_over<T>(lock: MutexGuard<'_, T>) {
+    drop(lock);
+}
 
 /// The scheduler's locks with parking_lot's signatures. Time stands still: threads that would wait
 /// for some time wait until they are woken. So a lost wake-up is a deadlock, which the scheduler
@@ -77,6 +97,8 @@ mod scheduled {
             self.0.as_mut().expect("the lock is held")
         }
     }
+
+    pub(crate) use sync::RwLockWriteGuard as Writing;
 
     pub(crate) struct RwLock<T>(sync::RwLock<T>);
 

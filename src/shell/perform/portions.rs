@@ -18,7 +18,12 @@ const CROWD: u32 = 256;
 impl<C: Callbacks> Mgm<C> {
     /// Carries out a portion of a change.
     pub(super) fn portion(&'static self, call: &mut Call, id: u64) {
-        let _ = self.with_in(call.epoch, |running| running.portion(call, id));
+        let mut state = self.lock();
+        if let Some(running) = state.running_in(call.epoch) {
+            running.portion(call, id);
+        }
+        // The next one comes at once, and others are to have their turn.
+        state.give_way();
     }
 
     /// Carries on what the call has begun, as far as there is memory.

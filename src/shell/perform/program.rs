@@ -11,6 +11,7 @@ use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::tally::Tally;
+use crate::sys::sync::hand_over;
 use crate::types::SourceGroup;
 use smallvec::SmallVec;
 
@@ -25,7 +26,11 @@ impl<C: Callbacks> Mgm<C> {
         loop {
             let more = {
                 let mut batch = plane.programming.lock();
-                context::inside_forwarder(|| self.program_some(call, &mut batch, &*plane.forwarder))
+                let more = context::inside_forwarder(|| {
+                    self.program_some(call, &mut batch, &*plane.forwarder)
+                });
+                hand_over(batch);
+                more
             };
             self.give_kept_lines();
             if !more {
