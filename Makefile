@@ -32,7 +32,7 @@ MGM     = -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
 .PHONY: all help bench bench-peers bench-protocols build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
-    deps-demo deps-test deps-test-all
+    rust-tests deps-demo deps-test deps-test-all
 all: build
 
 help:
@@ -119,13 +119,17 @@ demo: deps-demo
 	@$(MAKE) --no-print-directory build
 	@c-tests/demo.sh
 
-# The tests build mgmd beside others.
+# The tests in Rust, and mgmd with them. They are built beside the library, whose last step has one thread.
+rust-tests:
+	$(CARGO) test --workspace --no-run
+TESTED = @$(MAKE) --no-print-directory -j 2 lib rust-tests && $(MAKE) --no-print-directory programs protocols
+
 test: deps-test
-	@$(MAKE) --no-print-directory lib programs protocols
+	$(TESTED)
 	@CARGO='$(CARGO)' tools/test.sh
 
 test-all: deps-test-all
-	@$(MAKE) --no-print-directory lib programs protocols
+	$(TESTED)
 	@CARGO='$(CARGO)' tools/test.sh all
 
 nightly: deps-test

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests. Ends with the plain line "N passed, N failed". Called by the Makefile, which has built
-# the library and the programs, and has installed what is needed.
+# the library, the programs and the tests in Rust, and has installed what is needed.
 #
 #   tools/test.sh      `make test`: what needs a C compiler and Rust and no special runtime. The
 #                      tests in C run beside those in Rust, of which those that take long are
@@ -83,27 +83,6 @@ one() {
     skips_of "$log"
 }
 
-# A test in Rust that cannot run here counts as passed for cargo, and writes why into the file that
-# MGM_SKIPPED names. One that is left out as "ignored" takes long.
-rust_tests() {
-    local status=0 log skipped
-    log=$(mktemp "$WORK/log.XXXXXX")
-    skipped=$(mktemp "$WORK/skips.XXXXXX")
-    MGM_SKIPPED=$skipped "$CARGO" test --workspace --no-fail-fast -- "$@" 2>&1 | tee "$log"
-    status=${PIPESTATUS[0]}
-    echo
-    sed 's/^/skipped: /' "$skipped"
-    # A test that failed may show the same line of a process of its own, which ran it alone.
-    awk -v kind=$KIND -v skips="$(wc -l <"$skipped")" '
-        /^test result:.* 0 filtered out/ { p += $4; f += $6; i += $8 }
-        END {
-            if (i && kind == "all") printf "skipped: %d tests in Rust that are ignored even so\n", i
-            else if (i) printf "%d that take long are left to make test-all\n", i
-            printf "%d passed, %d failed\n", p - skips, f
-        }' "$log"
-    return "$status"
-}
-
 startup() { one "startup, linked with libmgm" env -u MGM_FORWARDER MGM_LOG=off build/bin/startup; }
 protocols() {
     local program
@@ -159,18 +138,16 @@ tools() {
 }
 
 C_TESTS=c-tests
-title "Building the tests"
-"$CARGO" test --no-run
 begun=$SECONDS
 if [ $KIND = quick ]; then
     beside quick_in_c
-    suite "Rust" rust_tests
+    suite "Rust" tools/rust-tests.sh
     finish_beside
 else
     export MGM_TESTS=all
     export -f builds_ahead
     beside nice -n 19 bash -c builds_ahead
-    suite "Rust" rust_tests --include-ignored
+    suite "Rust" tools/rust-tests.sh --include-ignored
     wait "$BESIDE" || true
     beside tools
     suite "C: every compiler, standard and way of linking" c-tests/matrix.sh

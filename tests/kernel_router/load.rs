@@ -2,7 +2,7 @@
 
 use crate::netns::recorder::{flow, send, send_until_received};
 use crate::netns::running::amount;
-use crate::netns::{Cable, udp, wait_for};
+use crate::netns::{Cable, alone, udp, wait_for};
 use crate::netns_tests;
 use crate::stage::{JOIN, Router, SetOnDrop, Told, any, kernel_entries, memory, three_cables};
 use mgm::types::SourceGroup;
@@ -459,6 +459,7 @@ netns_tests! {
     }
 
     fn a_flood_of_spoofed_flows() {
+        let _alone = alone();
         let router = Router::with(|settings| settings.max_mfes = 4096);
         let cables = three_cables();
         let cables = cables.each_ref();
@@ -474,6 +475,7 @@ netns_tests! {
     }
 
     fn a_flood_of_flows_that_are_refused() {
+        let _alone = alone();
         let router = Router::with(|settings| settings.max_new_mfes_per_second = 20);
         let cables = three_cables();
         let cables = cables.each_ref();

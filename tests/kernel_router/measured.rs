@@ -1,13 +1,12 @@
-//! Bounds that only a large router shows. Each test takes half a minute or more.
+//! Bounds that only a large router shows. They share a lock of the kernel's, that of netlink.
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::flow;
-use crate::netns::{run, wait_for};
-use crate::netns_tests;
+use crate::netns::{alone, run, wait_for};
+use crate::netns_measurements;
 use crate::stage::{Router, SetOnDrop, any, kernel_entries, three_cables};
 use mgm::types::SourceGroup;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -19,14 +18,6 @@ const GENEROUS: u32 = if cfg!(debug_assertions) { 12 } else { 4 };
 fn large(n: u32) -> SourceGroup {
     let group = 0xe801_0000 + n / 100;
     SourceGroup::new(Ipv4Addr::from_bits(0x1400_0001 + n), Ipv4Addr::from_bits(group))
-}
-
-/// Waits until no other test of this kind runs: they share a lock of the kernel's, that of netlink.
-fn alone() -> std::fs::File {
-    let program = std::fs::File::open("/proc/self/exe").unwrap();
-    // SAFETY: takes no pointers; the descriptor is open.
-    assert_eq!(unsafe { libc::flock(program.as_raw_fd(), libc::LOCK_EX) }, 0);
-    program
 }
 
 /// How many threads the library has.
@@ -51,7 +42,7 @@ fn processor_time() -> Duration {
     times.iter().map(|t| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000)).sum()
 }
 
-netns_tests! {
+netns_measurements! {
     #[ignore = "it takes over 100,000 entries: make test-all"]
     fn a_hundred_thousand_entries_are_taken_over_within_5_s() {
         const FLOWS: u32 = 100_000;

@@ -23,21 +23,35 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 const INSIDE: &str = "MGM_TEST_IN_NAMESPACE";
 
-/// Makes tests that run in network namespaces of their own.
+/// Makes tests that run in network namespaces of their own, one for each kind of user at the same time.
 #[macro_export]
 macro_rules! netns_tests {
     ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
         $(#[$meta])*
         #[test]
         fn $name() {
-            $crate::netns::in_namespace(module_path!(), stringify!($name), || $body);
+            let users = $crate::netns::users();
+            $crate::netns::in_namespace(users, module_path!(), stringify!($name), || $body);
         }
     )*};
 }
 
-/// Runs `body` in a new network namespace, once for each kind of user. Where not everything is
-/// wanted, root does not become an ordinary user.
-pub fn in_namespace(module: &str, name: &str, body: fn()) {
+/// The same for bounds that are measured at length: as the kind of user alone that may do least.
+#[macro_export]
+macro_rules! netns_measurements {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
+        $(#[$meta])*
+        #[test]
+        fn $name() {
+            let users = $crate::netns::users();
+            let least = &users[users.len() - 1..];
+            $crate::netns::in_namespace(least, module_path!(), stringify!($name), || $body);
+        }
+    )*};
+}
+
+/// Runs `body` in a new network namespace for each of these kinds of user.
+pub fn in_namespace(users: &[User], module: &str, name: &str, body: fn()) {
     // The test harness leaves out the crate's name.
     let name = match module.split_once("::") {
         Some((_, module)) => &format!("{module}::{name}"),
@@ -49,14 +63,19 @@ pub fn in_namespace(module: &str, name: &str, body: fn()) {
     if let Err(why) = possible() {
         return running::skipped(name, &format!("no network namespaces here: {why}"));
     }
-    for user in users() {
-        let output = user
-            .unshare()
+    let run = |user: &User| {
+        user.unshare()
             .arg(program())
             .args([name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"])
             .env(INSIDE, "1")
             .output()
-            .unwrap();
+            .unwrap()
+    };
+    let outputs: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = users.iter().map(|user| scope.spawn(move || run(user))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for (user, output) in users.iter().zip(outputs) {
         assert!(
             output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
             "{name} as {user:?}: {}\n{}\n{}",
@@ -67,8 +86,16 @@ pub fn in_namespace(module: &str, name: &str, body: fn()) {
     }
 }
 
+/// Waits until no other test that says this runs: what they measure suffers from each other.
+pub fn alone() -> std::fs::File {
+    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    // SAFETY: takes no pointers; the descriptor is open.
+    assert_eq!(unsafe { libc::flock(program.as_raw_fd(), libc::LOCK_EX) }, 0);
+    program
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum User {
+pub enum User {
     /// The superuser, in the host's user namespace.
     Root,
     /// An ordinary user, in a user namespace of its own.
@@ -92,7 +119,8 @@ impl User {
     }
 }
 
-fn users() -> &'static [User] {
+/// Those that a test is run by. Where not everything is wanted, root does not become an ordinary user.
+pub fn users() -> &'static [User] {
     match (is_root(), running::all()) {
         (true, true) => &[User::Root, User::Nobody],
         (true, false) => &[User::Root],
