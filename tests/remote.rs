@@ -2,6 +2,8 @@
 //! own: this program again, as a puppet that does what lines on its standard input say (see
 //! `remote/puppet.rs`).
 
+#[path = "remote/peer.rs"]
+mod peer;
 #[path = "remote/puppet.rs"]
 mod puppet;
 #[path = "remote/stage.rs"]
@@ -15,8 +17,12 @@ mod faults;
 mod hold;
 #[path = "remote/peers.rs"]
 mod peers;
+#[path = "common/run.rs"]
+mod running;
 #[path = "remote/setup.rs"]
 mod setup;
+#[path = "remote/versions.rs"]
+mod versions;
 
 /// The other processes: does nothing where this is the test run itself.
 #[test]

@@ -136,6 +136,63 @@ fn p4_a_stopped_process_hangs_and_others_go_on() {
     assert_eq!(joins, expected);
 }
 
+/// Others' flows resolve and their alerts come, at several hundred of each a second, all the time.
+#[test]
+fn p4_stopped_for_ten_seconds_under_load() {
+    const TIME: Duration = Duration::from_secs(10);
+    let (path, host, a, b) = two();
+    let c = Puppet::client(&path);
+    c.ask("register 2147418115 1");
+    c.ask("take 0 3");
+    a.stop();
+    let begun = Instant::now();
+    // The first alert waits for the one that has stopped, for a while (rule A7); no other does.
+    assert_eq!(b.ask("add 0 0.0.0.0 239.2.0.0 2"), "0");
+    let first = begun.elapsed();
+    let (mut alerts, mut flows) = (Vec::new(), Vec::new());
+    let mut group = String::new();
+    while begun.elapsed() < TIME {
+        let n = alerts.len() + 1;
+        group = format!("239.2.{}.{}", n / 250, n % 250);
+        let asked = Instant::now();
+        assert_eq!(b.ask(&format!("add 0 0.0.0.0 {group} 2")), "0");
+        c.wait_for(&format!("join 0.0.0.0 {group} 1"));
+        alerts.push(asked.elapsed());
+        let came = Instant::now();
+        assert_eq!(host.ask(&format!("receive 3 10.0.0.1 {group}")), "0");
+        assert!(host.has("sent 2 28"), "{group}");
+        b.wait_for(&format!("creation 10.0.0.1 {group} 3 2"));
+        flows.push(came.elapsed());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let of = |mut times: Vec<Duration>| {
+        times.sort();
+        (times[times.len() / 2], times[times.len() - 1])
+    };
+    let (count, alerts, flows) = (alerts.len(), of(alerts), of(flows));
+    println!(
+        "stopped for {:.1?}: the first alert after {first:.1?}; {count} alerts, {:.1?} (middle), {:.1?} (worst); \
+         as many flows, {:.1?} (middle), {:.1?} (worst)",
+        begun.elapsed(),
+        alerts.0,
+        alerts.1,
+        flows.0,
+        flows.1
+    );
+    assert!(count > 200, "{count}");
+    for (middle, worst) in [alerts, flows] {
+        assert!(middle < Duration::from_millis(100), "{middle:?}");
+        assert!(worst < Duration::from_secs(4), "{worst:?}");
+    }
+    a.signal(libc::SIGCONT);
+    // All that waited comes, in order.
+    a.wait_for(&format!("join 0.0.0.0 {group} 1"));
+    let joins = a.callbacks();
+    let expected = |n: usize| format!("join 0.0.0.0 239.2.{}.{} 1", n / 250, n % 250);
+    assert_eq!(joins, (0..count).map(expected).collect::<Vec<_>>());
+    assert_eq!(a.ask("owner 1"), "0 2147418113 1");
+}
+
 #[test]
 fn p5_the_host_ends_and_comes_back() {
     let (path, mut host, a, b) = two();

@@ -129,6 +129,15 @@ impl Puppet {
         }
     }
 
+    /// Waits for the error that has this in it, in one line of the log; no other error or warning is there.
+    pub fn says_once(&self, part: &str) {
+        let line = self.wait_for(part);
+        assert!(line.starts_with("mgm: error: "), "{line}");
+        self.ask("threads");
+        let others = ["mgm: error", "mgm: warn"].map(|level| self.has_part(level));
+        assert_eq!(others, [false; 2], "beside {line:?}: {:#?}", self.told.borrow());
+    }
+
     /// Whether such a line came before the last answer; it counts once.
     pub fn has(&self, line: &str) -> bool {
         let mut told = self.told.borrow_mut();

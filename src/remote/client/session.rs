@@ -61,7 +61,8 @@ impl Session {
         if welcome.magic != MAGIC {
             return Err(Error::NoHost(libc::EPROTO));
         }
-        if welcome.chosen == 0 || welcome.sizes != sizes {
+        // 0 is none; whatever else was not offered would be messages that this library cannot read.
+        if !(oldest..=newest).contains(&welcome.chosen) || welcome.sizes != sizes {
             return Err(Error::OtherHostVersion {
                 ours: VERSIONS,
                 theirs: (welcome.oldest, welcome.newest),
