@@ -4,6 +4,8 @@
 //! The octets become messages on the connection itself, on a call channel and on a client's callback
 //! channel. Whatever they are: nothing panics, nothing is read or written beside its memory, the
 //! connection ends or goes on, and a host has no client of it when it has ended.
+//!
+//! The first octet says which way; FUZZ_REMOTE=host or FUZZ_REMOTE=client has all inputs go to the one.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -76,8 +78,24 @@ fn state(host: &Mgm<Proxy>) -> String {
 }
 
 fn receive(socket: &OwnedFd, room: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
-    seqpacket::set_receive_timeout(socket, Duration::from_millis(20)).unwrap();
-    seqpacket::receive_attached(socket, room).ok().filter(|(size, _)| *size > 0)
+    receive_unless(socket, room, || false)
+}
+
+/// What comes within 20 ms, unless by then nothing can come any more.
+fn receive_unless(
+    socket: &OwnedFd,
+    room: &mut [u8],
+    over: impl Fn() -> bool,
+) -> Option<(usize, Option<OwnedFd>)> {
+    seqpacket::set_receive_timeout(socket, Duration::from_millis(1)).unwrap();
+    for _ in 0..20 {
+        let last = over();
+        match seqpacket::receive_attached(socket, room) {
+            Err(libc::EAGAIN) if !last => {}
+            received => return received.ok().filter(|(size, _)| *size > 0),
+        }
+    }
+    None
 }
 
 fn to_a_host(mut data: &[u8]) {
@@ -177,7 +195,8 @@ fn from_a_host(dispatched: bool, mut data: &[u8]) {
                 1 => seqpacket::send(&ours, octets, Some(their_callbacks.as_fd())),
                 _ => seqpacket::send(&ours, octets, None),
             };
-            if sent.is_err() || receive(&ours, &mut room).is_none() {
+            let mut answered = || receive_unless(&ours, &mut room, || asking.is_finished());
+            if sent.is_err() || answered().is_none() {
                 break;
             }
         }
@@ -207,11 +226,23 @@ fn quiet() {
     }
 }
 
+/// Whether all inputs go to a host (true) or to a client (false).
+fn one_way() -> Option<bool> {
+    static ONE: OnceLock<Option<bool>> = OnceLock::new();
+    *ONE.get_or_init(|| match std::env::var("FUZZ_REMOTE").as_deref() {
+        Ok("host") => Some(true),
+        Ok("client") => Some(false),
+        Ok(other) => panic!("FUZZ_REMOTE={other}: host or client"),
+        Err(_) => None,
+    })
+}
+
 fuzz_target!(|data: &[u8]| {
-    match data {
-        [first, data @ ..] if first % 2 == 0 => to_a_host(data),
-        [first, data @ ..] => from_a_host(first & 2 != 0, data),
-        [] => {}
+    let [first, data @ ..] = data else { return };
+    if one_way().unwrap_or(first % 2 == 0) {
+        to_a_host(data);
+    } else {
+        from_a_host(first & 2 != 0, data);
     }
     quiet();
 });
