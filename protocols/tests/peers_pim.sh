@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mgm-pim beside FRR's pimd. Ends with the line "N passed, N failed". Needs the network; part of make test-all.
+# mgm-pim beside FRR's pimd and beside pimd 2.3. Ends with the line "N passed, N failed". Needs the network; part of make test-all.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=topology.sh
@@ -93,6 +93,48 @@ an_assert_with_frr() {
     now "one copy of each is on the LAN" test "$(twice watcher $G $((count + 1)))" = 0
 }
 
-peers_are_there "PIM beside FRR" usr/lib/frr/pimd=frr "$@"
-TESTS="frr_between_two_of_ours an_assert_with_frr"
-run_tests "PIM beside FRR" "$TESTS" "$@"
+# source - r1 - r2 - member, one of the routers pimd. It counts time in steps of 5 s, and forgets a neighbour whose hello holds for
+# less.
+beside_pimd() { # OURS PIMD'S
+    node source r1 r2 member
+    wire source eth0 $S r1 above 10.1.0.1
+    wire r1 below 10.2.0.1 r2 above 10.2.0.2
+    wire r2 below 10.3.0.2 member eth0 10.3.0.9
+    ip -n r2 route add 10.1.0.0/24 via 10.2.0.1
+    FAST="--hello-interval 10 --triggered-hello 0.2 --join-interval 5 --query-interval 5 --response-interval 1 --last-member-interval 0.2"
+    pim "$1" above below
+    pimd "$2" <<<"rp-address 10.2.0.1 239.0.0.0/8"
+    receivers member
+    stream stream source eth0 $S $G 100
+    tell member join $G $S
+}
+pimd_downstream() {
+    beside_pimd r1 r2
+    capture wire r1 below 103
+    must "pimd is r1's neighbour" log_has r1 "below: neighbour 10.2.0.2 is there"
+    must "the member gets it" gets_more member $G 20
+    must "for a while" gets_more member $G 1000
+    tell member leave $G $S
+    must "pimd prunes, when it has asked for other members" wait_for 30 oifs_are r1 $S $G -
+    decodes_cleanly wire
+    ends r1
+}
+pimd_upstream() {
+    local count
+    beside_pimd r2 r1
+    capture wire r2 above 103
+    must "pimd is r2's neighbour" log_has r2 "above: neighbour 10.2.0.1 is there"
+    must "the member gets it" gets_more member $G 20
+    must "past the holdtime of a join" wait_for 40 gets_more member $G 2500
+    tell member leave $G $S
+    must "our prune reaches pimd, which sends to its register interface alone" oifs_are r1 $S $G pimreg
+    count=$(got member $G)
+    tell member join $G $S
+    must "and our join again" gets_more member $G $((count + 20))
+    decodes_cleanly wire
+    ends r2
+}
+
+peers_are_there "PIM beside FRR and pimd" "usr/lib/frr/pimd=frr usr/sbin/pimd=pimd" "$@"
+TESTS="frr_between_two_of_ours an_assert_with_frr pimd_downstream pimd_upstream"
+run_tests "PIM beside FRR and pimd" "$TESTS" "$@"
