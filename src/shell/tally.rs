@@ -120,12 +120,13 @@ impl Tally {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// A callback took so long.
-    pub fn took(&self, kind: Kind, time: Duration) {
+    /// A callback began and ended at these times.
+    pub fn took(&self, kind: Kind, begun: Duration, ended: Duration) {
         let times = &self.callbacks[kind as usize];
         // Most often the clock has not moved.
         let mut range = 0;
-        if !time.is_zero() {
+        if begun != ended {
+            let time = ended.saturating_sub(begun);
             let bounds = BOUNDS_MS.map(Duration::from_millis);
             range = bounds.partition_point(|bound| *bound < time);
             times.total_us.fetch_add(time.as_micros() as u64, Relaxed);
@@ -154,7 +155,8 @@ mod tests {
     fn times_are_counted_by_range() {
         let tally = Tally::new();
         for ms in [0, 10, 11, 5000, 5001] {
-            tally.took(Kind::Join, Duration::from_millis(ms));
+            let begun = Duration::from_secs(7);
+            tally.took(Kind::Join, begun, begun + Duration::from_millis(ms));
         }
         let times = &tally.callbacks[Kind::Join as usize];
         assert_eq!(times.within(), ([2, 3, 3, 3, 3, 3, 3, 4], 5));

@@ -74,7 +74,12 @@ pub(in crate::core) struct Came {
 impl Flow {
     pub(in crate::core) fn place_of(&self, owner: u32, interface: IfKey) -> Result<usize, usize> {
         let place = |asked: &Asked| (asked.owner, asked.interface);
-        self.asked.binary_search_by_key(&(owner, interface), place)
+        match self.asked.last() {
+            // They are asked about in order.
+            Some(last) if place(last) < (owner, interface) => Err(self.asked.len()),
+            None => Err(0),
+            _ => self.asked.binary_search_by_key(&(owner, interface), place),
+        }
     }
 
     /// Notes that a creation alert asks about an interface. One that its owner has pruned already

@@ -139,7 +139,7 @@ impl<C: Callbacks> Mgm<C> {
                         let begun = coarse_time();
                         self.call_client(call, ask.job, call_it);
                         time = coarse_time();
-                        self.tally.took(ask.question.kind(), time.saturating_sub(begun));
+                        self.tally.took(ask.question.kind(), begun, time);
                     }
                 }
             }
