@@ -6,7 +6,7 @@
 mod portions;
 
 use crate::core::containers::steps::counted;
-use crate::core::state::outbox::{Action, Chain};
+use crate::core::state::outbox::Action;
 use crate::core::{ClientInfo, Concerned, Core, Limits, Looked, Taking};
 use crate::error::Error;
 use crate::types::{
@@ -81,9 +81,7 @@ impl World {
             }
         }
         while let Some(id) = self.core.outbox.take_fresh() {
-            let mut one = Chain::EMPTY;
-            self.core.outbox.append(&mut one, id);
-            let node = self.core.outbox.pop(&mut one).unwrap();
+            let node = self.core.outbox.discard(id).unwrap();
             match node.action {
                 Action::Rpf { flow } => {
                     let (_, answer, ..) = self.core.rpf_question(flow);

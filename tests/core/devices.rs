@@ -1,7 +1,7 @@
 //! Oifs on a plane that never sends a packet out of the device that it came in by.
 
 use crate::JOIN;
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::{ClientInfo, Core, Limits, Looked, NONE, Note};
 use mgm::types::{IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -40,9 +40,7 @@ fn oifs(
     let looked = Looked { route: Some(route), as_of: core.routes_as_of() };
     core.packet(NOW, FLOW, SOURCE, &[0x45; 20], Some(looked)).unwrap();
     while let Some(id) = core.outbox.take_fresh() {
-        let mut one = Chain::EMPTY;
-        core.outbox.append(&mut one, id);
-        let node = core.outbox.pop(&mut one).unwrap();
+        let node = core.outbox.discard(id).unwrap();
         match node.action {
             Action::Rpf { flow } => core.rpf_answered(NOW, flow, node.client, None),
             Action::Creation { flow } => core.creation_answered(NOW, flow, node.client, &[]),

@@ -1,7 +1,7 @@
 //! Flows whose entries an earlier program left in the plane.
 
 use crate::{INTERFACE, JOIN};
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::state::plane::Stale;
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked};
 use mgm::types::{ClientId, IfKey, Millis, Route, SourceGroup};
@@ -42,9 +42,7 @@ fn packet(core: &mut Core, last: u8) -> Admission {
 /// Answers all questions.
 fn answer(core: &mut Core) {
     while let Some(id) = core.outbox.take_fresh() {
-        let mut one = Chain::EMPTY;
-        core.outbox.append(&mut one, id);
-        let node = core.outbox.pop(&mut one).unwrap();
+        let node = core.outbox.discard(id).unwrap();
         match node.action {
             Action::Rpf { flow } => core.rpf_answered(Millis(1), flow, node.client, None),
             Action::Creation { flow } => {

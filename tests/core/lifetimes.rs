@@ -1,7 +1,7 @@
 //! Which packets count when a lifetime ends (rule E8).
 
 use crate::{INTERFACE, JOIN, core};
-use mgm::core::state::outbox::{Action, Chain, LifetimeAsk};
+use mgm::core::state::outbox::{Action, LifetimeAsk};
 use mgm::core::{Core, Looked, NONE, Relook};
 use mgm::types::{ClientId, Counters, IfKey, MOST_WAITING, Millis, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
@@ -41,9 +41,7 @@ impl World {
     /// Answers all questions, the prune alerts with this timeout.
     fn answer(&mut self, timeout: Seconds) {
         while let Some(id) = self.core.outbox.take_fresh() {
-            let mut one = Chain::EMPTY;
-            self.core.outbox.append(&mut one, id);
-            let node = self.core.outbox.pop(&mut one).unwrap();
+            let node = self.core.outbox.discard(id).unwrap();
             match node.action {
                 Action::Rpf { flow } => {
                     self.core.rpf_answered(self.now, flow, node.client, None);

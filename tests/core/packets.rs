@@ -1,7 +1,7 @@
 //! What is kept of packets while clients are asked about them (rules E2, E7).
 
 use crate::{INTERFACE, core};
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::{Core, Looked};
 use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -21,9 +21,7 @@ fn come(core: &mut Core, n: u32, packet: &[u8]) {
 /// The next action: who it is for, and what it is.
 fn next(core: &mut Core) -> Option<(u32, Action)> {
     let id = core.outbox.take_fresh()?;
-    let mut one = Chain::EMPTY;
-    core.outbox.append(&mut one, id);
-    core.outbox.pop(&mut one).map(|node| (node.client, node.action))
+    core.outbox.discard(id).map(|node| (node.client, node.action))
 }
 
 /// How much of its packet the next RPF question has. It is answered, or left open.

@@ -1,6 +1,6 @@
 //! What happens while the questions of a flow are open.
 
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook};
 use mgm::shell::callbacks::{OutInterface, RpfAnswer};
 use mgm::types::{
@@ -102,9 +102,7 @@ impl World {
     /// The next question; alerts are passed over.
     fn next(&mut self) -> Option<Asked> {
         while let Some(id) = self.core.outbox.take_fresh() {
-            let mut one = Chain::EMPTY;
-            self.core.outbox.append(&mut one, id);
-            let node = self.core.outbox.pop(&mut one).unwrap();
+            let node = self.core.outbox.discard(id).unwrap();
             let client = node.client;
             match node.action {
                 Action::Rpf { flow } => return Some(Asked { client, flow, creation: false }),

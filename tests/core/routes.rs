@@ -1,7 +1,7 @@
 //! Routes that change while they are looked up.
 
 use crate::{INTERFACE, JOIN, core};
-use mgm::core::state::outbox::{Action, Chain, LifetimeAsk};
+use mgm::core::state::outbox::{Action, LifetimeAsk};
 use mgm::core::{Adding, Admission, ClientInfo, Core, Looked, Relook};
 use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -27,9 +27,7 @@ fn e9_an_answer_that_a_change_overtook_does_not_count() {
     let elsewhere = Ipv4Addr::new(10, 0, 1, 0);
     let answers = |core: &mut Core| {
         while let Some(id) = core.outbox.take_fresh() {
-            let mut one = Chain::EMPTY;
-            core.outbox.append(&mut one, id);
-            let node = core.outbox.pop(&mut one).unwrap();
+            let node = core.outbox.discard(id).unwrap();
             if let Action::Rpf { flow } = node.action {
                 core.rpf_answered(Millis(1), flow, node.client, None);
             }
@@ -69,9 +67,7 @@ fn e9_an_answer_that_a_change_overtook_does_not_count() {
 fn told(core: &mut Core) -> (Vec<Relook>, Vec<(u32, Action)>) {
     let mut told = Vec::new();
     while let Some(id) = core.outbox.take_fresh() {
-        let mut one = Chain::EMPTY;
-        core.outbox.append(&mut one, id);
-        told.extend(core.outbox.pop(&mut one).map(|node| (node.client, node.action)));
+        told.extend(core.outbox.discard(id).map(|node| (node.client, node.action)));
     }
     (core.relook.drain(..).map(|due| due.relook).collect(), told)
 }

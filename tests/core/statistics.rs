@@ -1,7 +1,7 @@
 //! From when on an interface of an entry counts (rule E13), while the plane is being programmed.
 
 use crate::{INTERFACE, JOIN, core};
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::state::plane::PlaneEntry;
 use mgm::core::state::record::{Counted, MfeRecord, OifRecord};
 use mgm::core::{Core, Looked, NONE, Relook};
@@ -30,9 +30,7 @@ impl World {
         let looked = Looked { route: Some(route), as_of: core.routes_as_of() };
         core.packet(NOW, FLOW, INTERFACE, &[0x45; 20], Some(looked)).unwrap();
         while let Some(id) = core.outbox.take_fresh() {
-            let mut one = Chain::EMPTY;
-            core.outbox.append(&mut one, id);
-            let node = core.outbox.pop(&mut one).unwrap();
+            let node = core.outbox.discard(id).unwrap();
             if let Action::Rpf { flow } = node.action {
                 core.rpf_answered(NOW, flow, node.client, None);
             }

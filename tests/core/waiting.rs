@@ -1,6 +1,6 @@
 //! Flows that wait for an owner of the interface toward their source.
 
-use mgm::core::state::outbox::{Action, Chain};
+use mgm::core::state::outbox::Action;
 use mgm::core::{ClientInfo, Core, Limits, Looked, Relook};
 use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -46,9 +46,7 @@ fn two_wait() -> Core {
 
 fn answer_questions(core: &mut Core) {
     while let Some(id) = core.outbox.take_fresh() {
-        let mut one = Chain::EMPTY;
-        core.outbox.append(&mut one, id);
-        let node = core.outbox.pop(&mut one).unwrap();
+        let node = core.outbox.discard(id).unwrap();
         if let Action::Rpf { flow } = node.action {
             core.rpf_answered(NOW, flow, node.client, None);
         }

@@ -1,6 +1,6 @@
 //! Forwarding entries: what they hold, their tables, and how they are to be programmed.
 
-use crate::core::containers::slab::NONE;
+use crate::core::containers::list::{Links, List};
 use crate::core::containers::table::{Key, Keyed, Table};
 use crate::core::state::outbox::LifetimeAsk;
 use crate::core::state::unfinished::Known;
@@ -16,19 +16,6 @@ pub(in crate::core) const UNRESOLVED_LIFETIME: Seconds = Seconds(60);
 pub(in crate::core) const MAX_LIFETIME: Seconds = Seconds(86_400);
 const LIFETIME_BITS: u32 = u32::BITS - LifetimeAsk::BITS;
 const _: () = assert!(MAX_LIFETIME.0 < 1 << LIFETIME_BITS);
-
-/// Neighbours in a list that runs through the entries.
-#[derive(Clone, Copy)]
-pub(in crate::core) struct Links {
-    pub prev: u32,
-    pub next: u32,
-}
-
-impl Default for Links {
-    fn default() -> Self {
-        Self { prev: NONE, next: NONE }
-    }
-}
 
 /// An interface about which an entry remembers something: its number in the upper 24 bits, marks in
 /// the lower 8.
@@ -298,51 +285,39 @@ pub(in crate::core) const fn by_source(flow: SourceGroup) -> u64 {
 
 /// The negative entries, in the order in which they became negative (rule G1).
 pub(in crate::core) struct NegativeList {
-    head: u32,
-    tail: u32,
+    list: List,
     len: usize,
 }
 
+fn in_negatives(mfes: &mut Table<Mfe>, id: u32) -> &mut Links {
+    &mut mfes.beside_mut(id).negative
+}
+
 impl NegativeList {
-    pub(in crate::core) const EMPTY: Self = Self { head: NONE, tail: NONE, len: 0 };
+    pub(in crate::core) const EMPTY: Self = Self { list: List::EMPTY, len: 0 };
 
     pub(in crate::core) const fn len(&self) -> usize {
         self.len
     }
 
     pub(in crate::core) fn oldest(&self) -> Option<u32> {
-        (self.head != NONE).then_some(self.head)
+        self.list.first()
     }
 
     pub(in crate::core) fn append(&mut self, mfes: &mut Table<Mfe>, id: u32) {
-        if mfes[id].is(Mfe::LISTED_NEGATIVE) {
-            return;
+        if !mfes[id].is(Mfe::LISTED_NEGATIVE) {
+            mfes[id].set(Mfe::LISTED_NEGATIVE, true);
+            self.list.append(mfes, id, in_negatives);
+            self.len += 1;
         }
-        mfes[id].set(Mfe::LISTED_NEGATIVE, true);
-        mfes.beside_mut(id).negative = Links { prev: self.tail, next: NONE };
-        match self.tail {
-            NONE => self.head = id,
-            tail => mfes.beside_mut(tail).negative.next = id,
-        }
-        self.tail = id;
-        self.len += 1;
     }
 
     pub(in crate::core) fn remove(&mut self, mfes: &mut Table<Mfe>, id: u32) {
-        if !mfes[id].is(Mfe::LISTED_NEGATIVE) {
-            return;
+        if mfes[id].is(Mfe::LISTED_NEGATIVE) {
+            mfes[id].set(Mfe::LISTED_NEGATIVE, false);
+            self.list.remove(mfes, id, in_negatives);
+            self.len -= 1;
         }
-        mfes[id].set(Mfe::LISTED_NEGATIVE, false);
-        let Links { prev, next } = mfes.beside(id).negative;
-        match prev {
-            NONE => self.head = next,
-            _ => mfes.beside_mut(prev).negative.next = next,
-        }
-        match next {
-            NONE => self.tail = prev,
-            _ => mfes.beside_mut(next).negative.prev = prev,
-        }
-        self.len -= 1;
     }
 }
 

@@ -5,6 +5,7 @@
 //! changed (rule A4), whoever they go to. The shell links them into one queue per client; the
 //! links are in the pool and need no memory of their own.
 
+use crate::core::containers::list::{Links, List};
 use crate::core::containers::slab::{NONE, Slab};
 use crate::error::Error;
 use crate::types::{IfKey, SourceGroup};
@@ -176,40 +177,19 @@ pub struct Node {
     pub action: Action,
     /// The call that caused it, in the shell's numbering.
     pub job: u32,
-    /// The next node of the same chain.
-    pub next: u32,
-    /// The one before it.
-    pub prev: u32,
+    /// Its place in the list that it is in.
+    links: Links,
 }
 
-/// A chain of nodes, first in, first out.
-#[derive(Clone, Copy, Debug)]
-pub struct Chain {
-    head: u32,
-    tail: u32,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self::EMPTY
-    }
-}
-
-impl Chain {
-    /// No nodes.
-    pub const EMPTY: Self = Self { head: NONE, tail: NONE };
-
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.head == NONE
-    }
+fn in_list(nodes: &mut Slab<Node>, id: u32) -> &mut Links {
+    &mut nodes[id].links
 }
 
 /// The pool of actions.
 pub struct Outbox {
     nodes: Slab<Node>,
     /// Actions that the shell has not taken over yet.
-    fresh: Chain,
+    fresh: List,
     /// Room set aside for actions that must not fail later.
     held: usize,
     /// The job new actions belong to; the shell sets it.
@@ -225,7 +205,7 @@ impl Default for Outbox {
 impl Outbox {
     /// An empty pool.
     pub const fn new() -> Self {
-        Self { nodes: Slab::new(), fresh: Chain::EMPTY, held: 0, job: NONE }
+        Self { nodes: Slab::new(), fresh: List::EMPTY, held: 0, job: NONE }
     }
 
     /// Sets the job that new actions belong to.
@@ -257,10 +237,8 @@ impl Outbox {
 
     /// Adds an action. Room must have been reserved.
     pub fn push(&mut self, client: u32, action: Action) {
-        let id = self.nodes.insert(Node { client, action, job: self.job, next: NONE, prev: NONE });
-        let mut fresh = self.fresh;
-        self.append(&mut fresh, id);
-        self.fresh = fresh;
+        let id = self.nodes.insert(Node { client, action, job: self.job, links: Links::default() });
+        self.fresh.append(&mut self.nodes, id, in_list);
     }
 
     /// Whether there are actions that the shell has not taken over yet.
@@ -270,75 +248,47 @@ impl Outbox {
 
     /// Takes the next action that the shell has not taken over yet.
     pub fn take_fresh(&mut self) -> Option<u32> {
-        let mut fresh = self.fresh;
-        let id = self.detach(&mut fresh);
-        self.fresh = fresh;
-        id
-    }
-
-    /// Puts a node at the end of a chain.
-    pub fn append(&mut self, chain: &mut Chain, id: u32) {
-        let node = &mut self.nodes[id];
-        (node.next, node.prev) = (NONE, chain.tail);
-        if chain.tail == NONE {
-            chain.head = id;
-        } else {
-            self.nodes[chain.tail].next = id;
-        }
-        chain.tail = id;
-    }
-
-    /// Takes the first node out of a chain; it stays in the pool.
-    pub fn detach(&mut self, chain: &mut Chain) -> Option<u32> {
-        let id = (chain.head != NONE).then_some(chain.head)?;
-        self.unlink(chain, id);
+        let id = self.fresh.first()?;
+        self.fresh.remove(&mut self.nodes, id, in_list);
         Some(id)
     }
 
-    fn unlink(&mut self, chain: &mut Chain, id: u32) {
-        let Node { prev, next, .. } = self.nodes[id];
-        match prev {
-            NONE => chain.head = next,
-            _ => self.nodes[prev].next = next,
-        }
-        match next {
-            NONE => chain.tail = prev,
-            _ => self.nodes[next].prev = prev,
-        }
+    /// Puts a node at the end of a list.
+    pub fn append(&mut self, list: &mut List, id: u32) {
+        list.append(&mut self.nodes, id, in_list);
     }
 
-    /// Takes a node out of its chain, wherever it stands, and out of the pool.
-    pub fn remove(&mut self, chain: &mut Chain, id: u32) -> Option<Node> {
-        self.unlink(chain, id);
+    /// Takes a node out of its list, wherever it stands, and out of the pool.
+    pub fn remove(&mut self, list: &mut List, id: u32) -> Option<Node> {
+        list.remove(&mut self.nodes, id, in_list);
         self.nodes.remove(id)
     }
 
-    /// Takes a node that is in no chain out of the pool.
+    /// Takes a node that is in no list out of the pool.
     pub fn discard(&mut self, id: u32) -> Option<Node> {
         self.nodes.remove(id)
     }
 
-    /// The number of the first node of a chain.
-    pub fn first_id(&self, chain: &Chain) -> Option<u32> {
-        (chain.head != NONE).then_some(chain.head)
+    /// The first node of a list.
+    pub fn first(&self, list: &List) -> Option<&Node> {
+        list.first().map(|id| &self.nodes[id])
     }
 
-    /// The first node of a chain.
-    pub fn first(&self, chain: &Chain) -> Option<&Node> {
-        (chain.head != NONE).then(|| &self.nodes[chain.head])
-    }
-
-    /// The jobs of a chain's nodes.
-    pub fn jobs(&self, chain: &Chain) -> impl Iterator<Item = u32> {
-        let node = |id: u32| (id != NONE).then(|| &self.nodes[id]);
-        let nodes = std::iter::successors(node(chain.head), move |of| node(of.next));
+    /// The jobs of a list's nodes.
+    pub fn jobs(&self, list: &List) -> impl Iterator<Item = u32> {
+        let node = |id: u32| &self.nodes[id];
+        let nodes = std::iter::successors(list.first().map(node), move |of| {
+            List::after(of.links).map(node)
+        });
         nodes.map(|node| node.job)
     }
 
     /// The same from the last one to the first.
-    pub fn jobs_from_last(&self, chain: &Chain) -> impl Iterator<Item = u32> {
-        let node = |id: u32| (id != NONE).then(|| &self.nodes[id]);
-        let nodes = std::iter::successors(node(chain.tail), move |of| node(of.prev));
+    pub fn jobs_from_last(&self, list: &List) -> impl Iterator<Item = u32> {
+        let node = |id: u32| &self.nodes[id];
+        let nodes = std::iter::successors(list.last().map(node), move |of| {
+            List::before(of.links).map(node)
+        });
         nodes.map(|node| node.job)
     }
 
@@ -347,10 +297,10 @@ impl Outbox {
         &self.nodes[id]
     }
 
-    /// Takes the first node of a chain out of the chain and the pool.
-    pub fn pop(&mut self, chain: &mut Chain) -> Option<Node> {
-        let id = self.detach(chain)?;
-        self.nodes.remove(id)
+    /// Takes the first node of a list out of the list and the pool.
+    pub fn pop(&mut self, list: &mut List) -> Option<Node> {
+        let id = list.first()?;
+        self.remove(list, id)
     }
 
     /// How many actions are on their way.
@@ -364,13 +314,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chains_are_first_in_first_out() {
+    fn lists_are_first_in_first_out() {
         let mut outbox = Outbox::new();
         outbox.reserve(3).unwrap();
         for member in [true, false, true] {
             outbox.push(1, Action::Join { of: SourceGroup::ALL, member });
         }
-        let mut lane = Chain::EMPTY;
+        let mut lane = List::EMPTY;
         while let Some(id) = outbox.take_fresh() {
             assert_eq!(outbox.node(id).client, 1);
             outbox.append(&mut lane, id);
@@ -391,30 +341,6 @@ mod tests {
         outbox.release();
         outbox.push(0, Action::Join { of: SourceGroup::ALL, member: true });
         assert_eq!(outbox.queued(), 2);
-    }
-
-    #[test]
-    fn a_node_goes_from_anywhere() {
-        let mut outbox = Outbox::new();
-        outbox.reserve(4).unwrap();
-        let mut lane = Chain::EMPTY;
-        for client in 0..4 {
-            outbox.push(client, Action::Join { of: SourceGroup::ALL, member: true });
-        }
-        let ids: Vec<u32> = std::iter::from_fn(|| outbox.take_fresh()).collect();
-        ids.iter().for_each(|id| outbox.append(&mut lane, *id));
-        for (at, left) in [(2, vec![0, 1, 3]), (0, vec![1, 3]), (3, vec![1]), (1, vec![])] {
-            assert!(outbox.remove(&mut lane, ids[at]).is_some());
-            let mut rest = lane;
-            let clients = std::iter::from_fn(|| {
-                let id = outbox.first_id(&rest)?;
-                let client = outbox.node(id).client;
-                rest = Chain { head: outbox.node(id).next, ..rest };
-                Some(client)
-            });
-            assert_eq!(clients.collect::<Vec<_>>(), left);
-        }
-        assert!(lane.is_empty() && outbox.queued() == 0);
     }
 
     #[test]

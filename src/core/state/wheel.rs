@@ -4,10 +4,10 @@
 //! setting a lifetime never needs memory. The cost of looking for what has ended is proportional to
 //! what ends; an entry with a lifetime beyond one turn (17 minutes) is looked at once a turn.
 
-use crate::core::containers::slab::NONE;
+use crate::core::containers::list::{Links, List};
 use crate::core::containers::steps::step;
 use crate::core::containers::table::Table;
-use crate::core::state::mfe::{Links, Mfe};
+use crate::core::state::mfe::Mfe;
 use crate::types::Millis;
 
 const SECONDS: usize = 1024;
@@ -16,10 +16,14 @@ const ENDED: u16 = SECONDS as u16;
 
 /// The lists.
 pub(in crate::core) struct Wheel {
-    heads: [u32; SECONDS + 1],
+    lists: [List; SECONDS + 1],
     /// The second up to which the lists were searched.
     searched: u64,
     len: usize,
+}
+
+fn in_wheel(mfes: &mut Table<Mfe>, id: u32) -> &mut Links {
+    &mut mfes.beside_mut(id).wheel
 }
 
 fn slot_of(deadline: Millis) -> u16 {
@@ -28,7 +32,7 @@ fn slot_of(deadline: Millis) -> u16 {
 
 impl Wheel {
     pub(in crate::core) const fn new() -> Self {
-        Self { heads: [NONE; SECONDS + 1], searched: 0, len: 0 }
+        Self { lists: [List::EMPTY; SECONDS + 1], searched: 0, len: 0 }
     }
 
     /// Whether no entry has a lifetime.
@@ -55,38 +59,23 @@ impl Wheel {
         if slot == Mfe::NO_SLOT {
             return;
         }
-        let Links { prev, next } = mfes.beside(id).wheel;
-        match prev {
-            NONE => self.heads[slot as usize] = next,
-            _ => mfes.beside_mut(prev).wheel.next = next,
-        }
-        if next != NONE {
-            mfes.beside_mut(next).wheel.prev = prev;
-        }
+        self.lists[slot as usize].remove(mfes, id, in_wheel);
         mfes[id].wheel_slot = Mfe::NO_SLOT;
         self.len -= 1;
     }
 
     fn link(&mut self, mfes: &mut Table<Mfe>, id: u32, slot: u16) {
-        let head = self.heads[slot as usize];
-        mfes.beside_mut(id).wheel = Links { prev: NONE, next: head };
         mfes[id].wheel_slot = slot;
-        if head != NONE {
-            mfes.beside_mut(head).wheel.prev = id;
-        }
-        self.heads[slot as usize] = id;
+        self.lists[slot as usize].append(mfes, id, in_wheel);
         self.len += 1;
     }
 
     /// An entry whose lifetime has ended. It stays until its lifetime is set anew or cleared.
     pub(in crate::core) fn ended(&mut self, mfes: &mut Table<Mfe>, now: Millis) -> Option<u32> {
-        if self.heads[ENDED as usize] == NONE {
+        if self.lists[ENDED as usize].is_empty() {
             self.search(mfes, now);
         }
-        match self.heads[ENDED as usize] {
-            NONE => None,
-            id => Some(id),
-        }
+        self.lists[ENDED as usize].first()
     }
 
     fn search(&mut self, mfes: &mut Table<Mfe>, now: Millis) {
@@ -94,14 +83,13 @@ impl Wheel {
         let first = self.searched.max(second.saturating_sub(SECONDS as u64 - 1));
         for at in first..=second {
             step();
-            let mut id = self.heads[at as usize % SECONDS];
-            while id != NONE {
-                let next = mfes.beside(id).wheel.next;
+            let mut next = self.lists[at as usize % SECONDS].first();
+            while let Some(id) = next {
+                next = List::after(mfes.beside(id).wheel);
                 if mfes[id].deadline() <= now {
                     self.clear(mfes, id);
                     self.link(mfes, id, ENDED);
                 }
-                id = next;
             }
         }
         self.searched = self.searched.max(second);

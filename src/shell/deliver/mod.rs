@@ -32,7 +32,8 @@ mod ready;
 mod tests;
 
 use crate::core::NONE;
-use crate::core::state::outbox::{Action, Chain, Node, Outbox};
+use crate::core::containers::list::List;
+use crate::core::state::outbox::{Action, Node, Outbox};
 use crate::error::Error;
 use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
@@ -55,7 +56,7 @@ struct Lane<C> {
     callbacks: Option<C>,
     /// When its client registered.
     since: Millis,
-    queue: Chain,
+    queue: List,
     runner: Option<Token>,
     /// The job of the action that is being performed, or [`NONE`].
     performed: u32,
@@ -120,7 +121,7 @@ impl<C: Clone> Delivery<C> {
             self.lanes.push(Lane {
                 callbacks: None,
                 since: Millis::default(),
-                queue: Chain::EMPTY,
+                queue: List::EMPTY,
                 runner: None,
                 performed: NONE,
                 seen: None,
@@ -273,7 +274,7 @@ impl<C: Clone> Delivery<C> {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
         let callbacks = lane.callbacks.as_ref()?;
-        let id = outbox.first_id(&lane.queue)?;
+        let id = lane.queue.first()?;
         let node = outbox.pop(&mut lane.queue)?;
         lane.performed = node.job;
         if let (Some(own), Some(topic)) = (&mut lane.own, node.action.topic())
