@@ -2,7 +2,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `manager` | the functions of mgm.h in safe Rust |
+//! | `manager` | the group manager, and the ways into it |
+//! | `calls` | the functions of mgm.h in safe Rust |
 //! | `group_manager` | those functions as a trait, which a connection to a host has as well |
 //! | `reads` | those that read |
 //! | `run` | what the lock protects |
@@ -31,6 +32,7 @@ pub(crate) mod batch;
 pub(crate) mod bells;
 pub(crate) mod call;
 pub mod callbacks;
+pub(crate) mod calls;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod deliver;
