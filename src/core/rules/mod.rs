@@ -13,6 +13,7 @@
 //! | `flow::install` | what the answers make of the entry |
 //! | `lifetime` | expiry, limits, wrong interfaces, route changes (rules E5 to E9, G1) |
 //! | `read` | what readers see (rules E11 to E13) |
+//! | `portions` | changes of many entries, a portion at a time |
 //! | `enumerate` | group enumerations (rules F) |
 
 #![forbid(unsafe_code)]

@@ -293,7 +293,7 @@ impl Core {
         self.finish_first(id, |_| true)?;
         self.unfinished.reserve_one()?;
         let (mut alerts, mut entries, mut gone) = (0, 0, None);
-        for role in [Role::Protocol, Role::Igmp] {
+        for role in Role::ALL {
             let its = self.interfaces[id].memberships.of(role).from(SourceGroup::ALL);
             let (true, Some(slot)) = (leave.ends[role as usize], leave.former[role as usize])
             else {
@@ -322,7 +322,7 @@ impl Core {
     /// The ownership of an interface has changed: what hung on it begins to go. Room must have been
     /// reserved.
     fn begin_leave(&mut self, now: Millis, id: u32, cause: u32, leave: Leave) {
-        for role in [Role::Protocol, Role::Igmp] {
+        for role in Role::ALL {
             if leave.ends[role as usize] {
                 self.interfaces[id].ending |= Holder::bit(role);
             }
@@ -339,7 +339,7 @@ impl Core {
     /// All consequences of a change of ownership were carried out. Room for one change of the plane
     /// must have been reserved.
     pub(in crate::core) fn end_leave(&mut self, id: u32, leave: &Leave) {
-        for role in [Role::Protocol, Role::Igmp] {
+        for role in Role::ALL {
             if leave.ends[role as usize] {
                 self.interfaces[id].memberships.clear(role);
             }

@@ -14,6 +14,11 @@ pub(in crate::core) enum Role {
     Igmp,
 }
 
+impl Role {
+    /// The roles by number.
+    pub(in crate::core) const ALL: [Self; 2] = [Self::Protocol, Self::Igmp];
+}
+
 /// The members on one interface: its number in the upper 24 bits, the roles of its members in the
 /// lower 8. The order is that of the numbers.
 #[derive(Clone, Copy)]
@@ -150,7 +155,7 @@ impl Entry {
     pub(in crate::core) fn members_from(&self, from: u32) -> impl Iterator<Item = (u32, Role)> {
         let first = self.place_of(from).unwrap_or_else(|at| at);
         self.holders[first..].iter().inspect(|_| step()).flat_map(|holder| {
-            [Role::Protocol, Role::Igmp]
+            Role::ALL
                 .into_iter()
                 .filter(|role| holder.has(*role))
                 .map(|role| (holder.interface(), role))
