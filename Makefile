@@ -105,7 +105,7 @@ $(BUILD)/bin/startup: c-tests/startup.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)
 $(BUILD)/bin/startup_protocol.so: c-tests/startup_protocol.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) -fPIC -shared $< -o $@ $(MGM)
-$(BUILD)/bin/router: c-tests/router.c c-tests/router_igmp.c c-tests/router_protocol.c $(HEADERS) | lib
+$(BUILD)/bin/router: $(wildcard c-tests/router*.c) $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $(filter %.c,$^) -o $@ $(MGM)
 $(BUILD)/bin/port_mgm: c-tests/port_mgm.c $(HEADERS) | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@ $(MGM)

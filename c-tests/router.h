@@ -1,7 +1,8 @@
-/* A small multicast router on libmgm, in three files:
+/* A small multicast router on libmgm, in four files, of which each uses only those below it:
  *   router.c           the process: options, signals, the table, start and end
  *   router_igmp.c      the IGMP client: reads reports and leaves, keeps memberships
  *   router_protocol.c  the routing protocol: owns the interfaces and forwards to members
+ *   router_util.c      what these share: the interfaces, checks of codes, lines and texts
  * Both clients use nothing but mgm.h. As processes of their own (router -o) each is called in its own
  * poll loop, for which mgm_host.h has two functions more. */
 #ifndef ROUTER_H
@@ -19,10 +20,11 @@ typedef struct router_interface {
     DWORD index;
 } router_interface;
 
-/* ---- router.c ---- */
+/* ---- router_util.c ---- */
 extern router_interface interfaces[MAX_INTERFACES];
 extern int interface_count;
-extern int apart; /* one client alone in this process, with a host in another (router -o) */
+extern int apart;     /* one client alone in this process, with a host in another (router -o) */
+extern int host_gone; /* or not there yet */
 
 /* Ends the process with status 1, saying which call, unless `actual` is `expected`. Where the host is
  * another process it may have gone: the main loop then registers again. */

@@ -1,6 +1,7 @@
 //! Every import points down the floors of src, as the table of src/lib.rs has them, and no two files
 //! import each other, directly or through others. (A folder's mod.rs puts its files together, and may
-//! name them; they may import what it defines.)
+//! name them; they may import what it defines.) The same holds for the programs in C that consist of
+//! several files with one header: no two files use each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -122,9 +123,70 @@ fn every_import_points_down() {
     assert!(up.is_empty(), "imports that point up: {up:#?}");
 }
 
+/// The headers of programs in C. Each has a section for what each file offers: `/* ---- file.c ---- */`.
+const PROGRAMS: [&str; 2] = ["c-tests/router.h", "benches/kernel/kernel.h"];
+
+/// The names in a text in C, without those in comments and strings.
+fn words(text: &str) -> BTreeSet<String> {
+    let mut code = String::new();
+    for (at, part) in text.split("/*").enumerate() {
+        let part = if at == 0 { part } else { part.split_once("*/").map_or("", |(_, code)| code) };
+        // Every other part between quotation marks is a string.
+        code.extend(part.split('"').step_by(2).flat_map(|code| [code, " "]));
+    }
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    code.split(|c| !word(c)).map(str::to_owned).collect()
+}
+
+/// What a section of a header declares: functions and variables.
+fn declared(section: &str) -> BTreeSet<String> {
+    let named = |declaration: &str| {
+        let declaration = declaration.trim();
+        let end = declaration.find(['(', '[']).unwrap_or(declaration.len());
+        let name = declaration[..end].rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next();
+        let counts = declaration[..end].contains(' ') && !declaration.contains('}');
+        name.filter(|name| counts && !name.is_empty()).map(str::to_owned)
+    };
+    let lines = section.lines().map(|line| line.split("/*").next().unwrap());
+    let lines: String = lines.filter(|line| !line.starts_with([' ', '#', '}'])).collect();
+    lines.split(';').filter_map(named).collect()
+}
+
+/// The files of a program in C, with the files that each uses.
+fn graph_of_c(header: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join(header);
+    let text = fs::read_to_string(&header).unwrap();
+    let sections: BTreeMap<String, BTreeSet<String>> = text
+        .split("/* ---- ")
+        .skip(1)
+        .map(|section| section.split_once(" ---- */").unwrap())
+        .map(|(file, section)| (file.to_owned(), declared(section)))
+        .collect();
+    assert!(sections.values().all(|names| !names.is_empty()), "{sections:?}");
+    let uses = |file: &String| {
+        let words = words(&fs::read_to_string(header.with_file_name(file)).unwrap());
+        let others = sections.iter().filter(|(other, _)| *other != file);
+        let used = others.filter(|(_, names)| !names.is_disjoint(&words));
+        used.map(|(other, _)| other.clone()).collect()
+    };
+    sections.keys().map(|file| (file.clone(), uses(file))).collect()
+}
+
+#[test]
+fn no_two_files_of_a_program_in_c_use_each_other() {
+    for header in PROGRAMS {
+        let graph = graph_of_c(header);
+        assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 1, "{header}: {graph:?}");
+        has_no_circle(&graph);
+    }
+}
+
 #[test]
 fn no_two_files_import_each_other() {
-    let graph = graph();
+    has_no_circle(&graph());
+}
+
+fn has_no_circle(graph: &BTreeMap<String, BTreeSet<String>>) {
     for file in graph.keys() {
         let (mut reached, mut next) = (BTreeMap::new(), vec![file]);
         while let Some(from) = next.pop() {
