@@ -81,3 +81,26 @@ fn e2_what_waits_takes_bounded_memory() {
     assert_eq!(octets(headers.pop().unwrap()), 24);
     assert!(headers.into_iter().all(|header| octets(header) == packet.len()));
 }
+
+/// The limit of three seconds is for an entry, and not for another one that takes its place.
+#[test]
+fn e7_an_entry_in_the_place_of_another_has_a_limit_of_its_own() {
+    let (mut core, client) = core();
+    let arrival = IfKey::new(2, Ipv4Addr::UNSPECIFIED);
+    core.take(Millis(1), client, arrival).unwrap();
+    let packet = [0x45; 20];
+    for n in [1, 2] {
+        come(&mut core, n, &packet);
+        assert_eq!(asked(&mut core, true), packet.len());
+        for expected in [1, 0] {
+            core.wrong_interface(Millis(1), flow(n), arrival, &packet).unwrap();
+            let actions = std::iter::from_fn(|| next(&mut core));
+            let told = actions.filter(|(_, action)| matches!(action, Action::WrongIf { .. }));
+            assert_eq!(told.count(), expected, "flow {n}");
+        }
+        for up in [false, true] {
+            core.interface_up(Millis(1), INTERFACE, up).unwrap();
+            crate::finish(&mut core);
+        }
+    }
+}

@@ -98,6 +98,7 @@ impl Core {
     pub(in crate::core) fn delete_mfe(&mut self, id: u32) {
         self.lifetimes.clear(&mut self.mfes, id);
         self.negatives.remove(&mut self.mfes, id);
+        self.wrong_ifs.remove(&id);
         self.unlist_on_iif(id);
         self.by_source.remove(self.mfes[id].source_place());
         let Some(mfe) = self.mfes.remove(id) else { return };

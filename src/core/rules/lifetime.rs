@@ -2,7 +2,7 @@
 
 use crate::core::containers::slab::NONE;
 use crate::core::state::mfe::set_route;
-use crate::core::state::mfe::{LIFETIME, Mfe, WRONG_IF_SEEN};
+use crate::core::state::mfe::{LIFETIME, Mfe};
 use crate::core::state::outbox::Action;
 use crate::core::state::packet::PacketHead;
 use crate::core::state::route_changes::Looked;
@@ -13,7 +13,7 @@ use crate::types::{Counters, IfKey, MOST_WAITING, Millis, Seconds, SourceGroup, 
 use std::net::Ipv4Addr;
 
 /// The shortest time between two WRONG_IF callbacks for one entry, in milliseconds (rule E7).
-const WRONG_IF_INTERVAL: u32 = 3_000;
+const WRONG_IF_INTERVAL: u64 = 3_000;
 
 /// What a change of routes concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +51,6 @@ impl Core {
             self.delete_mfe(oldest);
         }
         true
-    }
-
-    /// Whether any entry has a lifetime.
-    pub const fn has_lifetimes(&self) -> bool {
-        !self.lifetimes.is_empty()
     }
 
     /// A flow whose entry's lifetime has ended. It is to be handled with [`Self::expire`].
@@ -262,14 +257,14 @@ impl Core {
         };
         let owner = self.interfaces.find_used(arrival).filter(|at| *at != self.mfes[id].iif);
         let Some(owner) = owner.and_then(|at| self.interfaces[at].owner()) else { return Ok(()) };
-        let last = self.mfes.beside(id).wrong_if_at;
-        let since = (now.0 as u32).wrapping_sub(last) & !WRONG_IF_SEEN;
-        if last & WRONG_IF_SEEN != 0 && since < WRONG_IF_INTERVAL {
+        let last = self.wrong_ifs.get(&id);
+        if last.is_some_and(|last| now.since(*last) < WRONG_IF_INTERVAL) {
             return Ok(());
         }
+        self.wrong_ifs.try_reserve(1)?;
         self.headers.reserve(1)?;
         self.outbox.reserve(1)?;
-        self.mfes.beside_mut(id).wrong_if_at = now.0 as u32 | WRONG_IF_SEEN;
+        self.wrong_ifs.insert(id, now);
         let head = self.kept.head_of(packet);
         self.kept.store(&head);
         let header = self.headers.insert(head);

@@ -82,16 +82,11 @@ pub(in crate::core) struct Mfe {
     packed: u16,
 }
 
-/// [`BesideMfe::wrong_if_at`] means something.
-pub(in crate::core) const WRONG_IF_SEEN: u32 = 1 << 31;
-
 /// The second part of an entry, which only changes need.
 #[derive(Default)]
 pub(in crate::core) struct BesideMfe {
     /// The packets that it had carried when its present lifetime began (rule E8).
     pub seen_packets: u32,
-    /// The low 31 bits of the time of the last WRONG_IF, with [`WRONG_IF_SEEN`] if there was one.
-    pub wrong_if_at: u32,
     pub wheel: Links,
     pub negative: Links,
     /// The last unfinished change that it knows of.
@@ -349,7 +344,7 @@ mod tests {
     #[test]
     fn entries_stay_small() {
         assert_eq!(Slab::<Mfe>::PLACE, 64, "one cache line");
-        assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 28);
+        assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 24);
         assert_eq!(Slab::<Entry>::PLACE, 56);
     }
 }

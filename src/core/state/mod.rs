@@ -36,7 +36,7 @@ use crate::core::containers::ordered::OrderedMap;
 use crate::core::containers::registry::Registry;
 use crate::core::containers::slab::Slab;
 use crate::core::containers::table::Table;
-use crate::types::{ClientName, IfKey, SourceGroup};
+use crate::types::{ClientName, IfKey, Millis, SourceGroup};
 use client::{Client, Enumeration};
 use flow::{Flow, Noted, Reason};
 use interfaces::{Change, Interfaces};
@@ -154,6 +154,9 @@ pub struct Core {
     /// names by number.
     pub(in crate::core) waiting_at: OrderedMap<(IfKey, u32), ()>,
     pub(in crate::core) arrivals: hashbrown::HashMap<u32, IfKey>,
+    /// When a client was last told of a packet on a wrong interface, by the number of the entry, for
+    /// the entries of which one was (rule E7).
+    pub(in crate::core) wrong_ifs: hashbrown::HashMap<u32, Millis>,
     pub(in crate::core) noted: Noted,
     pub(in crate::core) lifetimes: Wheel,
     /// The last prune alert that asked for a lifetime.
@@ -206,6 +209,7 @@ impl Core {
             waiting: OrderedMap::new(),
             waiting_at: OrderedMap::new(),
             arrivals: hashbrown::HashMap::new(),
+            wrong_ifs: hashbrown::HashMap::new(),
             noted: Noted::default(),
             lifetimes: Wheel::new(),
             last_ask: LifetimeAsk::NONE,

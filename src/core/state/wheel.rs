@@ -19,7 +19,6 @@ pub(in crate::core) struct Wheel {
     lists: [List; SECONDS + 1],
     /// The second up to which the lists were searched.
     searched: u64,
-    len: usize,
 }
 
 fn in_wheel(mfes: &mut Table<Mfe>, id: u32) -> &mut Links {
@@ -32,12 +31,7 @@ fn slot_of(deadline: Millis) -> u16 {
 
 impl Wheel {
     pub(in crate::core) const fn new() -> Self {
-        Self { lists: [List::EMPTY; SECONDS + 1], searched: 0, len: 0 }
-    }
-
-    /// Whether no entry has a lifetime.
-    pub(in crate::core) const fn is_empty(&self) -> bool {
-        self.len == 0
+        Self { lists: [List::EMPTY; SECONDS + 1], searched: 0 }
     }
 
     /// Sets when an entry ends.
@@ -61,13 +55,11 @@ impl Wheel {
         }
         self.lists[slot as usize].remove(mfes, id, in_wheel);
         mfes[id].wheel_slot = Mfe::NO_SLOT;
-        self.len -= 1;
     }
 
     fn link(&mut self, mfes: &mut Table<Mfe>, id: u32, slot: u16) {
         mfes[id].wheel_slot = slot;
         self.lists[slot as usize].append(mfes, id, in_wheel);
-        self.len += 1;
     }
 
     /// An entry whose lifetime has ended. It stays until its lifetime is set anew or cleared.
