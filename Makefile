@@ -24,15 +24,15 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 SO      := libmgm.so.1.$(VERSION)
 
 CFLAGS  ?= -O2 -g
-HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CFLAGS)
+HOST_CFLAGS = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -pthread $(CPPFLAGS) $(CFLAGS)
 # Where programs look for the library before they look where the system does; packages want none.
 RPATH   ?= '-Wl,-rpath,$$ORIGIN/../lib'
-MGM     = -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
+MGM     = $(LDFLAGS) -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
 .PHONY: all help bench bench-peers bench-protocols build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
-    rust-tests deps-demo deps-test deps-test-all
+    rust-tests dist deb test-packages abi deps-demo deps-test deps-test-all
 all: build
 
 help:
@@ -48,6 +48,8 @@ help:
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
 	@echo "make bench-protocols measures mgm-proxy, mgm-igmp and mgm-pim beside igmpproxy, pimd and FRR (root)"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX); make uninstall takes it away again"
+	@echo "make dist     the sources with all that cargo would fetch: build/libmgm-$(VERSION).tar.xz, which builds without the network"
+	@echo "make deb      Debian packages of them, into build/deb; make test-packages tries them in a minimal Debian (root)"
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
@@ -217,6 +219,20 @@ install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 uninstall:
 	@tools/uninstall.sh '$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' \
 	    MANDIR='$(MANDIR)' SBINDIR='$(SBINDIR)' SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' SYSUSERSDIR='$(SYSUSERSDIR)'
+
+dist:
+	@CARGO='$(CARGO)' tools/dist.sh
+
+deb:
+	@CARGO='$(CARGO)' tools/deb.sh
+
+# As root, with debootstrap and the network: a quarter of an hour.
+test-packages:
+	@CARGO='$(CARGO)' tools/test-packages.sh
+
+# The C interface against that of the last release.
+abi:
+	@tools/abi.sh
 
 clean:
 	$(CARGO) clean

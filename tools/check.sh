@@ -13,6 +13,12 @@ step "$CARGO" clippy --workspace --all-targets -- -D warnings
 step "$CARGO" clippy --workspace --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
+if command -v abidiff >/dev/null; then
+    step tools/abi.sh
+else
+    echo "abidiff (abigail-tools) is not installed: the interface was not held against the last release's"
+    [ "${CI:-}" != true ] || exit 1
+fi
 if command -v shellcheck >/dev/null; then
     step shellcheck -x tools/*.sh c-tests/*.sh protocols/tests/*.sh fuzz/*.sh benches/*.sh benches/instructions/*.sh benches/protocols/*.sh .ci/run
 else

@@ -7,7 +7,7 @@
 #   install-deps.sh test      for `make test`: what the C tests and the installation need as well
 #   install-deps.sh test-all  for `make test-all`: a second compiler with its fuzzer, valgrind, tshark and the
 #                             headers of mingw-w64 as well
-#   install-deps.sh ci        for .ci/run: shellcheck as well
+#   install-deps.sh ci        for .ci/run: shellcheck and abidiff as well
 set -eu
 # shellcheck source-path=SCRIPTDIR source=rust.sh
 . "$(dirname "$0")/rust.sh"
@@ -19,7 +19,7 @@ case "${1:-test}" in
     demo) needs=$demo ;;
     test) needs=$test ;;
     test-all) needs=$all ;;
-    ci) needs="$all shellcheck:shellcheck" ;;
+    ci) needs="$all shellcheck:shellcheck abidiff:abigail-tools" ;;
     *)
         echo "usage: install-deps.sh [demo|test|test-all|ci]" >&2
         exit 2
