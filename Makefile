@@ -32,7 +32,7 @@ MGM     = $(LDFLAGS) -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
 .PHONY: all help bench bench-peers bench-protocols build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
-    rust-tests dist deb test-packages abi deps-demo deps-test deps-test-all
+    manual rust-tests dist deb test-packages abi deps-demo deps-test deps-test-all
 all: build
 
 help:
@@ -45,6 +45,7 @@ help:
 	@echo "make fuzz     every fuzz target for half an hour (FUZZ_SECONDS)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"
 	@echo "make header   writes include/mgm.h and include/mgm_host.h anew from src/ffi"
+	@echo "make manual   writes the headers and the pages of functions anew (docs/man/Mgm*.3)"
 	@echo "make bench    measures, against bare system calls and maps (root); make bench-peers: other routers"
 	@echo "make bench-protocols measures mgm-proxy, mgm-igmp and mgm-pim beside igmpproxy, pimd and FRR (root)"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX); make uninstall takes it away again"
@@ -165,6 +166,10 @@ $(BUILD)/bin/bench_host: $(wildcard benches/protocols/*.[ch])
 header:
 	UPDATE_HEADERS=1 $(CARGO) test --test header headers_match
 
+# Of the headers, so of the comments in src/ffi, and of c-tests/examples.
+manual: header
+	UPDATE_MANUAL=1 $(CARGO) test --test manual pages_match
+
 # The compatibility headers go where only -I asks for them: a real windows.h must win over ours.
 # `make && sudo make install`: root need not have cargo.
 install: install-lib $(if $(wildcard $(BUILD)/bin/mgmctl),,daemon) $(if $(wildcard $(PROTOCOLS:%=$(BUILD)/bin/mgm-%)),,protocols)
@@ -209,11 +214,6 @@ install-lib: $(if $(wildcard $(BUILD)/lib/$(SO)),,lib)
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
 	$(INSTALL) -m 644 docs/man/*.3 $(DESTDIR)$(MANDIR)/man3
 	$(INSTALL) -m 644 docs/man/*.7 $(DESTDIR)$(MANDIR)/man7
-	@cd $(DESTDIR)$(MANDIR)/man3 && for page in $(notdir $(wildcard docs/man/*.3)); do \
-	    for name in $$(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([A-Za-z_]*\).*/\1/p' $$page); do \
-	        [ $$name.3 = $$page ] || ln -sfn $$page $$name.3; \
-	    done; \
-	done
 
 # What `make install` with the same variables would put there goes; an administrator's mgmd.toml stays.
 uninstall:

@@ -882,19 +882,27 @@ typedef enum _MGM_ENUM_TYPES {
  * Registers a client: a routing protocol, or IGMP.
  *
  * IGMP is recognised by its protocol id: MS_IP_IGMP, the same of another vendor, or plain
- * PROTO_IP_IGMP. The pair (dwProtocolId, dwComponentId) must be new. Where no host runs yet, one is
- * started from the environment (MGM_FORWARDER and its like, see mgm_host.h).
+ * PROTO_IP_IGMP. The pair (dwProtocolId, dwComponentId) must be new; the same protocol id with another
+ * component id is another client. Where no host runs yet, one is started from the environment
+ * (MGM_FORWARDER and its like, see mgm_host.h).
  *
- * @param prpiInfo the client's callbacks; copied.
+ * @param prpiInfo the client's callbacks, and flags for them; copied.
+ * @param dwProtocolId PROTOCOL_ID(type, vendor, number), in host order.
+ * @param dwComponentId tells clients with the same protocol id apart, in host order.
  * @param phProtocol receives the client's handle.
+ *
+ * @par Callbacks and threads
+ * Makes no callback. From here on the client's callbacks may run, some of them before this has
+ * returned. Alerts of what happened before are not given: a client that registers late enumerates the
+ * groups.
  *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: prpiInfo or phProtocol is NULL.
  * - ERROR_ALREADY_EXISTS: the pair is registered.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: the library could not start (an environment variable makes no sense,
- *   the kernel refused), or nothing runs and the call is made inside a callback or a function of the
+ * - ERROR_CAN_NOT_COMPLETE: the library could not start (an environment variable makes no sense, the
+ *   kernel refused), or nothing runs and the call is made inside a callback or a function of the
  *   host's while another thread is starting or stopping; the log says why.
  *
  * @pre prpiInfo points at a ROUTING_PROTOCOL_CONFIG whose functions are of the declared types and stay
@@ -906,62 +914,89 @@ DWORD MgmRegisterMProtocol(PROUTING_PROTOCOL_CONFIG prpiInfo,
                            HANDLE *phProtocol);
 
 /**
- * Ends a registration. The client must have released its interfaces. Its open enumerations end
- * with it.
+ * Ends a registration. The client must have released its interfaces. Its open enumerations end with
+ * it.
  *
- * When this has returned NO_ERROR, no callback of the client is running or will ever run again:
- * its code may be unloaded. Where it is called inside the client's own callback, none starts
- * after that callback has returned.
+ * @param hProtocol the client's handle.
+ *
+ * @par Callbacks and threads
+ * When this has returned NO_ERROR, no callback of the client is running or will ever run again: its
+ * code may be unloaded. So it waits for the client's running callback, without a limit. Where it is
+ * called inside the client's own callback, none starts after that callback has returned.
  *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client.
- * - ERROR_CAN_NOT_COMPLETE: the client still owns an interface, or (called from inside a
- *   callback) waiting for the client's running callback would never end.
+ * - ERROR_CAN_NOT_COMPLETE: the client still owns an interface, or (called from inside a callback)
+ *   waiting for the client's running callback would never end.
  */
 DWORD MgmDeRegisterMProtocol(HANDLE hProtocol);
 
 /**
  * Takes an interface: the client will run multicast routing on it.
  *
- * One routing protocol owns an interface at a time; IGMP may be on it too, taken before or
- * after. Where IGMP is on it already, IGMP gets its disable callback before the ownership
- * changes and its enable callback after; its memberships there are dropped in between.
+ * One routing protocol owns an interface at a time; IGMP may be on it too, taken before or after.
  *
- * @param dwIfIndex the interface's index; the Linux interface index for the kernel forwarder.
- * @param dwIfNextHopAddr the next hop on a point-to-multipoint interface, network byte order;
- *        0 elsewhere. Two next hops on one index are two interfaces.
+ * @param hProtocol the client's handle.
+ * @param dwIfIndex the interface's index, in host order; the one that if_nametoindex() gives for the
+ *        kernel forwarder.
+ * @param dwIfNextHopAddr the next hop on a point-to-multipoint interface, network byte order; 0
+ *        elsewhere. Two next hops on one index are two interfaces.
+ *
+ * @par Callbacks and threads
+ * Where IGMP is on the interface already, it gets its disable callback; then the ownership changes,
+ * and IGMP's memberships there are dropped; then it gets its enable callback and adds them again,
+ * inside the callback or later. All of this has happened when the call returns, unless it is made
+ * inside a callback and IGMP is inside one too. There is no alert about what other clients have said
+ * before: the client enumerates the groups.
  *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client.
- * - ERROR_ALREADY_EXISTS: another routing protocol owns the interface (to IGMP: another IGMP
- *   client is on it), or the client is on it already.
+ * - ERROR_ALREADY_EXISTS: another routing protocol owns the interface (to IGMP: another IGMP client is
+ *   on it), or the client is on it already.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: the forwarder refused the interface; the log says why.
+ * - ERROR_CAN_NOT_COMPLETE: the forwarder refused the interface (there is no such device, or no room
+ *   for another); the log says why.
  */
-DWORD MgmTakeInterfaceOwnership(HANDLE hProtocol, DWORD dwIfIndex, DWORD dwIfNextHopAddr);
+DWORD MgmTakeInterfaceOwnership(HANDLE hProtocol,
+                                DWORD dwIfIndex,
+                                DWORD dwIfNextHopAddr);
 
 /**
- * Releases an interface. The client's memberships on it go, with the alerts that deleting them
- * one by one would cause; forwarding entries whose incoming interface it is are deleted, and it
- * leaves the others' lists. IGMP, where it stays behind, gets its disable and enable callbacks as
- * with MgmTakeInterfaceOwnership.
+ * Releases an interface. The client's memberships on it go; forwarding entries whose incoming
+ * interface it is are deleted, and it leaves the others' lists.
+ *
+ * @param hProtocol the client's handle.
+ * @param dwIfIndex,dwIfNextHopAddr the interface, as it was taken: its index in host order, its next
+ *        hop in network byte order.
+ *
+ * @par Callbacks and threads
+ * Other clients hear the alerts that deleting the memberships one by one would cause. IGMP, where it
+ * stays behind, gets its disable and enable callbacks as with MgmTakeInterfaceOwnership. All of them
+ * have been delivered when a call made outside any callback returns.
  *
  * @return
  * - NO_ERROR
- * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client is
- *   not on that interface.
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client is not
+ *   on that interface.
  * - ERROR_CAN_NOT_COMPLETE
  */
-DWORD MgmReleaseInterfaceOwnership(HANDLE hProtocol, DWORD dwIfIndex, DWORD dwIfNextHopAddr);
+DWORD MgmReleaseInterfaceOwnership(HANDLE hProtocol,
+                                   DWORD dwIfIndex,
+                                   DWORD dwIfNextHopAddr);
 
 /**
- * Gives the client that owns an interface: the routing protocol, or IGMP where it is alone. Needs
- * no registration.
+ * Gives the client that owns an interface: the routing protocol, or IGMP where it is alone. Needs no
+ * registration.
  *
+ * @param dwIfIndex,dwIfNextHopAddr the interface: its index in host order, its next hop in network
+ *        byte order.
  * @param pdwIfProtocolId receives the owner's protocol id.
  * @param pdwIfComponentId receives the owner's component id.
+ *
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
  *
  * @return
  * - NO_ERROR
@@ -979,26 +1014,38 @@ DWORD MgmGetProtocolOnInterface(DWORD dwIfIndex,
 /**
  * Adds a group membership on an interface, or adds the interface to forwarding entries.
  *
- * A membership is for one source and group (S,G), for any source of a group (*,G: source 0), or
- * for everything (*,*: source and group 0). Each mask is 255.255.255.255, or 0 where its address
- * is 0; ranges are not supported.
+ * A membership is for one source and group (S,G), for any source of a group (*,G: source 0), or for
+ * everything (*,*: source and group 0). Each mask is 255.255.255.255, or 0 where its address is 0;
+ * ranges are not supported. Groups in 224.0.0.0/24 may be joined; they are never forwarded.
  *
  * MGM_JOIN_STATE_FLAG adds the membership, brings every matching forwarding entry up to date and
  * alerts other clients. Adding what is there gives NO_ERROR and no alert. MGM_FORWARD_STATE_FLAG
- * changes existing entries only: the interface becomes an outgoing one of each that matches.
+ * changes existing entries only: the interface becomes an outgoing one of each that matches. It is for
+ * the interface's owner; from IGMP, where a routing protocol owns the interface, it is ignored, and
+ * the log says so.
  *
- * Alerts caused by a call made outside any callback have been delivered when it returns.
- *
+ * @param hProtocol the client's handle.
  * @param dwSourceAddr,dwSourceMask,dwGroupAddr,dwGroupMask in network byte order.
- * @param dwIfIndex,dwIfNextHopIPAddr an interface that the client has taken.
+ * @param dwIfIndex,dwIfNextHopIPAddr an interface that the client has taken: its index in host order,
+ *        its next hop in network byte order.
  * @param dwFlags MGM_JOIN_STATE_FLAG, MGM_FORWARD_STATE_FLAG or both.
+ *
+ * @par Callbacks and threads
+ * Other clients hear of the first membership of each kind. (*,*), each (*,G) and each (S,G) stand
+ * alone: a client that has (*,*) counts for no (*,G). The first client that has (*,G), or (*,*),
+ * causes a join alert to all others, and a second one causes one to the first. For (S,G) the owner of
+ * the interface toward S alone is alerted, of the first client other than itself. Where IGMP adds on
+ * an interface that a routing protocol owns, the owner gets its local-join callback instead, and
+ * causes the alerts when it adds the membership too; an owner without that callback has IGMP's
+ * membership counted like any other. Alerts caused by a call made outside any callback have been
+ * delivered when it returns.
  *
  * @return
  * - NO_ERROR
- * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client; a mask is a
- *   range; the group is not in 224.0.0.0/4; the source is multicast, 255.255.255.255 or in
- *   127.0.0.0/8; a source without a group; dwFlags has no flag or an unknown one; the client is
- *   not on that interface.
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client; a mask is a range;
+ *   the group is not in 224.0.0.0/4; the source is multicast, 255.255.255.255 or in 127.0.0.0/8; a
+ *   source without a group; dwFlags has no flag or an unknown one; the client is not on that
+ *   interface.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE: to IGMP, between its disable and enable callbacks.
  */
@@ -1014,17 +1061,31 @@ DWORD MgmAddGroupMembershipEntry(HANDLE hProtocol,
 /**
  * Deletes a group membership on an interface, or takes the interface out of forwarding entries.
  *
- * As MgmAddGroupMembershipEntry. Deleting a membership that is not there gives NO_ERROR and no
- * alert. With MGM_FORWARD_STATE_FLAG the interface leaves each matching entry, even where a
- * membership would keep it there (a prune), until the client adds a membership that covers the
- * entry.
+ * MGM_JOIN_STATE_FLAG deletes the membership and brings the entries up to date; deleting one that is
+ * not there gives NO_ERROR and no alert. With MGM_FORWARD_STATE_FLAG the interface leaves each
+ * matching entry, even where a membership would keep it there (a prune), until the client adds a
+ * membership that covers the entry. Addresses and masks are as in MgmAddGroupMembershipEntry.
+ *
+ * @param hProtocol the client's handle.
+ * @param dwSourceAddr,dwSourceMask,dwGroupAddr,dwGroupMask in network byte order.
+ * @param dwIfIndex,dwIfNextHopIPAddr an interface that the client has taken: its index in host order,
+ *        its next hop in network byte order.
+ * @param dwFlags MGM_JOIN_STATE_FLAG, MGM_FORWARD_STATE_FLAG or both.
+ *
+ * @par Callbacks and threads
+ * The last clients to leave cause prune alerts, as the first ones cause join alerts
+ * (MgmAddGroupMembershipEntry). Where IGMP deletes on an interface that a routing protocol owns, the
+ * owner gets its local-leave callback instead. Alerts caused by a call made outside any callback have
+ * been delivered when it returns.
  *
  * @return
  * - NO_ERROR
- * - ERROR_INVALID_PARAMETER: as MgmAddGroupMembershipEntry; only other clients are on that
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client; a mask is a range;
+ *   the group is not in 224.0.0.0/4; the source is multicast, 255.255.255.255 or in 127.0.0.0/8; a
+ *   source without a group; dwFlags has no flag or an unknown one; only other clients are on that
  *   interface.
  * - ERROR_NOT_FOUND: no client is on that interface.
- * - ERROR_CAN_NOT_COMPLETE: to IGMP, between its disable and enable callbacks.
+ * - ERROR_CAN_NOT_COMPLETE: to IGMP, between its disable and enable callbacks; or memory ran out.
  */
 DWORD MgmDeleteGroupMembershipEntry(HANDLE hProtocol,
                                     DWORD dwSourceAddr,
@@ -1038,14 +1099,17 @@ DWORD MgmDeleteGroupMembershipEntry(HANDLE hProtocol,
 /**
  * Changes the upstream neighbour of a forwarding entry.
  *
- * @param hProtocol the client that owns the entry's incoming interface.
- * @param pmimm names the entry by dwSource and dwGroup and gives dwUpStrmNgbr; nothing else of it
- *        is read.
+ * @param hProtocol the handle of the client that owns the entry's incoming interface.
+ * @param pmimm names the entry by dwSource and dwGroup and gives dwUpStrmNgbr, all in network byte
+ *        order; nothing else of it is read.
+ *
+ * @par Callbacks and threads
+ * Makes no callback.
  *
  * @return
  * - NO_ERROR
- * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client
- *   does not own the entry's incoming interface; pmimm is NULL.
+ * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or the client does
+ *   not own the entry's incoming interface; pmimm is NULL.
  * - ERROR_NOT_FOUND: there is no such entry.
  * - ERROR_CAN_NOT_COMPLETE
  *
@@ -1056,13 +1120,17 @@ DWORD MgmSetMfe(HANDLE hProtocol, PMIB_IPMCAST_MFE pmimm);
 /**
  * Begins an enumeration of the groups that have members.
  *
- * A membership that is there throughout the enumeration appears exactly once; one that comes or
- * goes meanwhile appears at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
+ * A membership that is there throughout the enumeration appears exactly once; one that comes or goes
+ * meanwhile appears at most once. The client must end the enumeration with MgmGroupEnumerationEnd;
  * MgmDeRegisterMProtocol ends it too.
  *
- * @param metEnumType ANY_SOURCE: one row for each group, with source 0. ALL_SOURCES: one row for
- *        each (*,G), with source 0, and each (S,G). (*,*) is one all-zero row in both.
+ * @param hProtocol the client's handle.
+ * @param metEnumType ANY_SOURCE: one row for each group, with source 0. ALL_SOURCES: one row for each
+ *        (*,G), with source 0, and each (S,G). (*,*) is one all-zero row in both.
  * @param phEnumHandle receives the enumeration's handle.
+ *
+ * @par Callbacks and threads
+ * Makes no callback. A client that registers, and enumerates the groups then, misses no change.
  *
  * @return
  * - NO_ERROR
@@ -1080,17 +1148,24 @@ DWORD MgmGroupEnumerationStart(HANDLE hProtocol,
 /**
  * Reads the next rows of an enumeration: as many SOURCE_GROUP_ENTRY as fit.
  *
+ * Addresses and masks in a row are in network byte order; a mask is all ones, or 0 where its address
+ * is 0.
+ *
+ * @param hEnum the enumeration's handle.
  * @param pdwBufferSize the size of pbBuffer in octets.
  * @param pbBuffer receives the rows; may be NULL where *pdwBufferSize is 0.
  * @param pdwNumEntries receives their number.
  *
+ * @par Callbacks and threads
+ * Makes no callback.
+ *
  * @return
  * - ERROR_MORE_DATA: there are more rows; those in the buffer are valid.
- * - ERROR_NO_MORE_ITEMS: there are no more; those in the buffer are valid.
+ * - ERROR_NO_MORE_ITEMS: there are no more; those in the buffer, if any, are valid.
  * - ERROR_INSUFFICIENT_BUFFER: not even one row fits; *pdwBufferSize now holds its size and
  *   *pdwNumEntries 0.
- * - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration; a required pointer
- *   is NULL.
+ * - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration; a required pointer is
+ *   NULL.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE
  *
@@ -1104,6 +1179,11 @@ DWORD MgmGroupEnumerationGetNext(HANDLE hEnum,
 /**
  * Ends an enumeration; its handle is no longer valid.
  *
+ * @param hEnum the enumeration's handle.
+ *
+ * @par Callbacks and threads
+ * Makes no callback.
+ *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: hEnum is not the handle of an open enumeration.
@@ -1114,9 +1194,15 @@ DWORD MgmGroupEnumerationEnd(HANDLE hEnum);
 /**
  * Reads one forwarding entry as a MIB_IPMCAST_MFE. Needs no registration.
  *
- * @param pimm names the entry by dwSource and dwGroup; nothing else of it is read.
+ * The record is SIZEOF_MIB_MFE(ulNumOutIf) octets long.
+ *
+ * @param pimm names the entry by dwSource and dwGroup, in network byte order; nothing else of it is
+ *        read.
  * @param pdwBufferSize the size of pbBuffer in octets.
  * @param pbBuffer receives the record; may be NULL where *pdwBufferSize is 0.
+ *
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
  *
  * @return
  * - NO_ERROR
@@ -1132,16 +1218,20 @@ DWORD MgmGetMfe(PMIB_IPMCAST_MFE pimm, PDWORD pdwBufferSize, PBYTE pbBuffer);
 /**
  * Reads forwarding entries from the first, by group, then source. Needs no registration.
  *
- * The buffer receives as many whole MIB_IPMCAST_MFE records as fit, one behind the other; each is
- * SIZEOF_MIB_MFE(ulNumOutIf) octets long.
+ * The order is that of the addresses' values as numbers. The buffer receives as many whole
+ * MIB_IPMCAST_MFE records as fit, one behind the other; each is SIZEOF_MIB_MFE(ulNumOutIf) octets
+ * long.
  *
  * @param pdwBufferSize the size of pbBuffer in octets.
  * @param pbBuffer receives the records; may be NULL where *pdwBufferSize is 0.
  * @param pdwNumEntries receives their number.
  *
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
  * @return
  * - ERROR_MORE_DATA: there are more entries; the records and *pdwNumEntries are valid.
- * - ERROR_NO_MORE_ITEMS: there are no more; the records and *pdwNumEntries are valid.
+ * - ERROR_NO_MORE_ITEMS: there are no more; the records, if any, and *pdwNumEntries are valid.
  * - ERROR_INSUFFICIENT_BUFFER: not even one record fits; *pdwBufferSize now holds its size and
  *   *pdwNumEntries 0.
  * - ERROR_INVALID_PARAMETER: a required pointer is NULL.
@@ -1152,12 +1242,24 @@ DWORD MgmGetMfe(PMIB_IPMCAST_MFE pimm, PDWORD pdwBufferSize, PBYTE pbBuffer);
 DWORD MgmGetFirstMfe(PDWORD pdwBufferSize, PBYTE pbBuffer, PDWORD pdwNumEntries);
 
 /**
- * Reads the forwarding entries that follow a given one, as MgmGetFirstMfe does.
+ * Reads the forwarding entries that follow a given one, as MgmGetFirstMfe does. Needs no registration.
  *
- * @param pimmStart names the entry to go on after by dwSource and dwGroup, normally the last
- *        record of the call before; it need not exist any more.
+ * @param pimmStart names the entry to go on after by dwSource and dwGroup, in network byte order,
+ *        normally the last record of the call before; it need not exist any more.
+ * @param pdwBufferSize the size of pbBuffer in octets.
+ * @param pbBuffer receives the records; may be NULL where *pdwBufferSize is 0.
+ * @param pdwNumEntries receives their number.
  *
- * @return as MgmGetFirstMfe.
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
+ * @return
+ * - ERROR_MORE_DATA: there are more entries; the records and *pdwNumEntries are valid.
+ * - ERROR_NO_MORE_ITEMS: there are no more; the records, if any, and *pdwNumEntries are valid.
+ * - ERROR_INSUFFICIENT_BUFFER: not even one record fits; *pdwBufferSize now holds its size and
+ *   *pdwNumEntries 0.
+ * - ERROR_INVALID_PARAMETER: a required pointer is NULL.
+ * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre As MgmGetFirstMfe; pimmStart points at a MIB_IPMCAST_MFE.
  */
@@ -1167,27 +1269,66 @@ DWORD MgmGetNextMfe(PMIB_IPMCAST_MFE pimmStart,
                     PDWORD pdwNumEntries);
 
 /**
- * Reads one forwarding entry with its statistics.
+ * Reads one forwarding entry with its statistics. Needs no registration.
  *
- * @param pimm,pdwBufferSize,pbBuffer as MgmGetMfe.
+ * ulInPkts and ulInOctets count what was forwarded, and what came in for an entry without outgoing
+ * interfaces. ulPktsDifferentIf counts what came in on another interface than the entry's and was
+ * dropped. Counters wrap; those that no forwarder has are 0.
+ *
+ * The memory forwarder counts for each outgoing interface: ulOutPackets is what left it since it
+ * joined the entry, ulTtlTooLow what did not leave it because its TTL was 1 or 0. Linux and a custom
+ * forwarder count for an entry alone: with them ulOutPackets is what came in for the entry since the
+ * interface joined, also where it then did not leave (its TTL was 1, it was too long for the
+ * interface, a firewall dropped it), and ulTtlTooLow is 0. What really left through an interface, for
+ * all entries together, Linux tells in /proc/net/ip_mr_vif.
+ *
+ * @param pimm names the entry by dwSource and dwGroup, in network byte order; nothing else of it is
+ *        read.
+ * @param pdwBufferSize the size of pbBuffer in octets.
+ * @param pbBuffer receives the record; may be NULL where *pdwBufferSize is 0.
  * @param dwFlags MGM_MFE_STATS_0: the record is a MIB_IPMCAST_MFE_STATS; MGM_MFE_STATS_1: a
  *        MIB_IPMCAST_MFE_STATS_EX.
  *
- * @return as MgmGetMfe; ERROR_INVALID_PARAMETER also for other dwFlags.
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
+ * @return
+ * - NO_ERROR
+ * - ERROR_INVALID_PARAMETER: a required pointer is NULL; dwFlags is neither of its values.
+ * - ERROR_NOT_FOUND: there is no such entry.
+ * - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed.
+ * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre As MgmGetMfe.
  */
-DWORD MgmGetMfeStats(PMIB_IPMCAST_MFE pimm, PDWORD pdwBufferSize, PBYTE pbBuffer, DWORD dwFlags);
+DWORD MgmGetMfeStats(PMIB_IPMCAST_MFE pimm,
+                     PDWORD pdwBufferSize,
+                     PBYTE pbBuffer,
+                     DWORD dwFlags);
 
 /**
- * Reads forwarding entries with their statistics from the first, by group, then source.
+ * Reads forwarding entries with their statistics from the first, by group, then source. Needs no
+ * registration.
  *
- * @param pdwBufferSize,pbBuffer,pdwNumEntries as MgmGetFirstMfe.
+ * Otherwise as MgmGetFirstMfe; MgmGetMfeStats tells what is counted.
+ *
+ * @param pdwBufferSize the size of pbBuffer in octets.
+ * @param pbBuffer receives the records; may be NULL where *pdwBufferSize is 0.
+ * @param pdwNumEntries receives their number.
  * @param dwFlags MGM_MFE_STATS_0: records are MIB_IPMCAST_MFE_STATS, each
  *        SIZEOF_MIB_MFE_STATS(ulNumOutIf) octets long; MGM_MFE_STATS_1: MIB_IPMCAST_MFE_STATS_EX,
  *        SIZEOF_MIB_MFE_STATS_EX(ulNumOutIf).
  *
- * @return as MgmGetFirstMfe; ERROR_INVALID_PARAMETER also for other dwFlags.
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
+ * @return
+ * - ERROR_MORE_DATA: there are more entries; the records and *pdwNumEntries are valid.
+ * - ERROR_NO_MORE_ITEMS: there are no more; the records, if any, and *pdwNumEntries are valid.
+ * - ERROR_INSUFFICIENT_BUFFER: not even one record fits; *pdwBufferSize now holds its size and
+ *   *pdwNumEntries 0.
+ * - ERROR_INVALID_PARAMETER: a required pointer is NULL; dwFlags is neither of its values.
+ * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre As MgmGetFirstMfe.
  */
@@ -1197,12 +1338,29 @@ DWORD MgmGetFirstMfeStats(PDWORD pdwBufferSize,
                           DWORD dwFlags);
 
 /**
- * Reads the forwarding entries that follow a given one, with their statistics.
+ * Reads the forwarding entries that follow a given one with their statistics. Needs no registration.
  *
- * @param pimmStart as MgmGetNextMfe.
- * @param pdwBufferSize,pbBuffer,pdwNumEntries,dwFlags as MgmGetFirstMfeStats.
+ * Otherwise as MgmGetFirstMfeStats.
  *
- * @return as MgmGetFirstMfeStats.
+ * @param pimmStart names the entry to go on after by dwSource and dwGroup, in network byte order,
+ *        normally the last record of the call before; it need not exist any more.
+ * @param pdwBufferSize the size of pbBuffer in octets.
+ * @param pbBuffer receives the records; may be NULL where *pdwBufferSize is 0.
+ * @param pdwNumEntries receives their number.
+ * @param dwFlags MGM_MFE_STATS_0: records are MIB_IPMCAST_MFE_STATS, each
+ *        SIZEOF_MIB_MFE_STATS(ulNumOutIf) octets long; MGM_MFE_STATS_1: MIB_IPMCAST_MFE_STATS_EX,
+ *        SIZEOF_MIB_MFE_STATS_EX(ulNumOutIf).
+ *
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
+ * @return
+ * - ERROR_MORE_DATA: there are more entries; the records and *pdwNumEntries are valid.
+ * - ERROR_NO_MORE_ITEMS: there are no more; the records, if any, and *pdwNumEntries are valid.
+ * - ERROR_INSUFFICIENT_BUFFER: not even one record fits; *pdwBufferSize now holds its size and
+ *   *pdwNumEntries 0.
+ * - ERROR_INVALID_PARAMETER: a required pointer is NULL; dwFlags is neither of its values.
+ * - ERROR_CAN_NOT_COMPLETE
  *
  * @pre As MgmGetNextMfe.
  */

@@ -326,19 +326,26 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 #define MGM_HOST_USE_ENVIRONMENT 1
 
 /**
- * Starts the group manager with a configuration of the program's own. Must be called before the
- * first MgmRegisterMProtocol, which otherwise starts it from the environment.
+ * Starts the group manager with a configuration of the program's own. Must be called before the first
+ * MgmRegisterMProtocol, which otherwise starts it from the environment.
  *
- * @param pConfig what is wanted; copied.
+ * @param pConfig what is wanted; copied, strings included.
+ *
+ * @par Callbacks and threads
+ * The functions of the configuration may be called from now on, by threads of the library too and by
+ * several at once, until MgmHostStop has returned. A program that calls with a lock held which one of
+ * them takes deadlocks. They may call any function themselves, except that those of a custom
+ * forwarder, and its pfnRoute, may only call functions that read.
  *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: pConfig is NULL, or a field has a value that is not allowed.
  * - ERROR_ALREADY_EXISTS: a host runs; MgmHostStop ends it.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: the forwarder or the control socket could not be set up; the log says
- *   why. Or the call is made inside a callback, or a function of the host's, while another thread is
- *   starting or stopping.
+ * - ERROR_CAN_NOT_COMPLETE: the forwarder or a socket could not be set up, or a variable of the
+ *   environment makes no sense; the log says why. Or the call is made inside a callback, or a function
+ *   of the host's, while another thread is starting or stopping. Or the process is a client of another
+ *   one's host (MGM_HOST).
  *
  * @pre pConfig points at dwSize octets; its pszControlPath and pForwarder are NULL or point at a
  * NUL-terminated string and at a table of functions. All functions are of the declared types and
@@ -348,45 +355,57 @@ typedef struct _MGM_HOST_CONFIG *PMGM_HOST_CONFIG;
 DWORD MgmHostStart(const MGM_HOST_CONFIG *pConfig);
 
 /**
- * Ends everything: clients get no more callbacks, their handles are no longer valid, and what was
- * put into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins
- * anew.
+ * Ends everything: clients get no more callbacks, their handles are no longer valid, and what was put
+ * into the forwarding plane is removed. The next MgmHostStart or MgmRegisterMProtocol begins anew.
  *
+ * While it runs, handles are no longer valid, and inside a callback or a function of the host's
+ * nothing can be started. Connections of client processes end; no callback in another process is
+ * waited for.
+ *
+ * @par Callbacks and threads
  * When this has returned, no callback and no function of the host's (pfnRoute, pfnTransmit, pfnLog,
  * pfnClock, a forwarder's) is running or will ever run again, unless one did not return within 5
  * seconds: the log says so, and its code must stay loaded. So it waits for the functions that other
  * threads are inside of: do not call it while you hold a lock that one of these functions takes. Where
- * it is called inside one of them, none starts after that one has returned.
- *
- * While it runs, handles are no longer valid, and inside a callback or a function of the host's
- * nothing can be started.
+ * it is called inside one of them, none starts after that one has returned. Of a forwarder's
+ * functions, pfnStop is called last.
  *
  * @return
  * - NO_ERROR
- * - ERROR_CAN_NOT_COMPLETE: no host runs. Or the call is made inside a callback, or a function of the
- *   host's, while another thread is starting or stopping the host. Or it is made inside a callback of
- *   a client that another callback, or a function of the host's, is deregistering; that one would wait
- *   for this callback.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs, or it runs in another process (MGM_HOST). Or the call is
+ *   made inside a callback, or a function of the host's, while another thread is starting or stopping
+ *   the host. Or it is made inside a callback of a client that another callback, or a function of the
+ *   host's, is deregistering; that one would wait for this callback.
  */
 DWORD MgmHostStop(void);
 
 /**
- * Memory: a packet came in. When this returns, every callback that the packet caused has run and
- * every copy of it has been handed to pfnTransmit. The one exception is a packet whose flow another
- * thread is asking clients about at that moment: it waits for their answers with the flow.
+ * Hands in a packet that came in on an interface.
  *
- * Custom: a packet came in for which the plane has no entry, or on another interface than its
- * entry's. The call reports it to the group manager; forwarding it is up to the plane.
+ * Memory: when this returns, every copy of the packet has been handed to pfnTransmit. These packets
+ * are dropped and counted: malformed ones, those whose destination is no multicast group or a group in
+ * 224.0.0.0/24, those with a TTL of 0 or 1, and those from an address that cannot send (0.0.0.0,
+ * 255.255.255.255, multicast, 127.0.0.0/8).
  *
- * @param dwIfIndex,dwIfNextHopAddr the interface it came in on.
+ * Custom: a packet came in for which the plane has no entry, or on another interface than its entry's.
+ * The call reports it to the group manager; forwarding it is up to the plane.
+ *
+ * @param dwIfIndex,dwIfNextHopAddr the interface it came in on: its index in host order, its next hop
+ *        in network byte order.
  * @param pbPacket the IPv4 packet, from its header on; only read.
  * @param dwPacketSize its size in octets.
+ *
+ * @par Callbacks and threads
+ * When this returns, every callback that the packet caused has run. The one exception is a packet
+ * whose flow another thread is asking clients about at that moment: it waits for their answers with
+ * the flow.
  *
  * @return
  * - NO_ERROR: the packet was forwarded, or rightly not forwarded.
  * - ERROR_INVALID_PARAMETER: pbPacket is NULL or not a whole IPv4 packet.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs in this process, or its forwarder is the kernel; or a
+ *   function of a custom forwarder called this.
  *
  * @pre pbPacket points at dwPacketSize octets.
  */
@@ -396,42 +415,59 @@ DWORD MgmHostReceive(DWORD dwIfIndex,
                      DWORD dwPacketSize);
 
 /**
- * Memory and custom: the routes toward sources in a prefix have changed. Forwarding entries of
- * those sources are made anew where the route now leads elsewhere.
+ * Says that routes toward the sources in a prefix have changed (memory and custom forwarders).
+ * Forwarding entries of those sources are made anew where the route now leads elsewhere.
  *
  * @param dwNetwork,dwMask the prefix in network byte order; 0 and 0 for all sources.
+ *
+ * @par Callbacks and threads
+ * Entries that are made anew ask their clients as new flows do; all of that has happened when this
+ * returns, but for what waits for a client that does not return from a callback.
  *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: dwMask has a zero before a one.
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs in this process, or its forwarder is the kernel; or a
+ *   function of a custom forwarder called this.
  */
 DWORD MgmHostRouteChanged(DWORD dwNetwork, DWORD dwMask);
 
 /**
- * Memory and custom: an interface stopped working. Forwarding entries whose incoming interface it
- * is are deleted and it leaves the others' lists; memberships and ownership stay. It works again
- * when a packet comes in on it or a client takes it.
+ * Says that an interface stopped working (memory and custom forwarders). Forwarding entries whose
+ * incoming interface it is are deleted and it leaves the others' lists; memberships and ownership
+ * stay. It works again when a packet comes in on it or a client takes it.
+ *
+ * @param dwIfIndex,dwIfNextHopAddr the interface: its index in host order, its next hop in network
+ *        byte order.
+ *
+ * @par Callbacks and threads
+ * Owners of entries that lose their last outgoing interface get prune alerts; they have been delivered
+ * when a call made outside any callback returns.
  *
  * @return
  * - NO_ERROR
  * - ERROR_NOT_ENOUGH_MEMORY
- * - ERROR_CAN_NOT_COMPLETE: no host runs, or its forwarder is the kernel.
+ * - ERROR_CAN_NOT_COMPLETE: no host runs in this process, or its forwarder is the kernel; or a
+ *   function of a custom forwarder called this.
  */
-DWORD MgmHostInterfaceDown(DWORD dwIfIndex, DWORD dwIfNextHopAddr);
+DWORD MgmHostInterfaceDown(DWORD dwIfIndex,
+                           DWORD dwIfNextHopAddr);
 
 /**
- * Writes the whole state as JSON text with a final NUL.
+ * Writes the whole state as JSON text with a final NUL; mgm_control(7) describes its members.
  *
  * @param pdwBufferSize the size of pbBuffer in octets.
  * @param pbBuffer receives the text; may be NULL where *pdwBufferSize is 0.
  *
+ * @par Callbacks and threads
+ * Makes no callback, and waits for none.
+ *
  * @return
  * - NO_ERROR
  * - ERROR_INVALID_PARAMETER: a required pointer is NULL.
- * - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final
- *   NUL included.
+ * - ERROR_INSUFFICIENT_BUFFER: *pdwBufferSize now holds the size needed at this moment, the final NUL
+ *   included.
  * - ERROR_NOT_ENOUGH_MEMORY
  * - ERROR_CAN_NOT_COMPLETE: no host runs; or the text with its NUL is longer than a DWORD can tell (4
  *   GiB). Then read it in parts, with MgmGetFirstMfe and MgmGetNextMfe or over the control socket.
@@ -442,13 +478,18 @@ DWORD MgmHostGetState(PDWORD pdwBufferSize,
                       PBYTE pbBuffer);
 
 /**
- * The descriptor that tells a program's poll loop that callbacks wait for a client with MGM_DISPATCHED:
- * readable (poll, select, epoll; level-triggered) exactly while there are some. It is the library's, the
- * same each time, and ends with the registration. In a client process (MGM_HOST) it has an error condition
- * (POLLHUP) when the host has ended.
+ * Gives the descriptor that tells a program's poll loop that callbacks wait for a client with
+ * MGM_DISPATCHED.
+ *
+ * It is readable (poll, select, epoll; level-triggered) exactly while there are some. It is the
+ * library's, the same each time, and ends with the registration. In a client process (MGM_HOST) it has
+ * an error condition (POLLHUP or POLLERR) when the host has ended.
  *
  * @param hProtocol the client's handle.
  * @param pFd gets the descriptor.
+ *
+ * @par Callbacks and threads
+ * Makes no callback.
  *
  * @return
  * - NO_ERROR
@@ -456,20 +497,23 @@ DWORD MgmHostGetState(PDWORD pdwBufferSize,
  *   MGM_DISPATCHED; pFd is NULL.
  * - ERROR_CAN_NOT_COMPLETE: the host of this client process has gone.
  *
- * @pre @pre pFd is NULL or points at an int that can be written.
+ * @pre pFd points at an int.
  */
 DWORD MgmHostGetClientFd(HANDLE hProtocol,
                          int *pFd);
 
 /**
  * Calls the callbacks that wait for a client with MGM_DISPATCHED, on this thread: what waited when it
- * began and what this causes, but at most 256; where there are more the descriptor stays readable. It
- * never blocks. Where none waits it returns at once.
+ * began and what this causes, but at most 256; where there are more the descriptor stays readable.
  *
- * No call of another client waits for these callbacks; what a new flow is asked waits for them, as for a
- * slow client.
+ * It never blocks. Where none waits it returns at once.
  *
  * @param hProtocol the client's handle.
+ *
+ * @par Callbacks and threads
+ * The client's callbacks run in here and nowhere else. No call of another client waits for them; what
+ * a new flow is asked waits for them, as for a slow client. Where IGMP is such a client, a take or
+ * release changes the owner at once, and its disable and enable callbacks follow in its next dispatch.
  *
  * @return
  * - NO_ERROR

@@ -11,6 +11,8 @@
 #            first minute; all is removed, and nothing is left
 #   suite    `make test` from the tarball, where nothing but make, and the tarball's crates, is there: five minutes
 #            at most after the build
+#
+# The minimal Debian is made once for all parts; MGM_DEBIAN_BASE=DIRECTORY keeps it for another time.
 set -eu
 cd "$(dirname "$0")/.."
 SUITE=${MGM_DEBIAN:-bookworm}
@@ -24,16 +26,21 @@ if [ "${MGM_APART:-}" != yes ]; then
     rm -rf --one-file-system "$T"
     exit "$status"
 fi
+BASE=${MGM_DEBIAN_BASE:-$T/base}
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 say() { printf '\n== %s\n\n' "$*"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
-# wants WHAT COMMAND...: until it succeeds, for half a minute.
+# wants WHAT COMMAND...: until it succeeds, for a minute.
 wants() {
-    local what=$1 end=$((SECONDS + 30))
+    local what=$1 end=$((SECONDS + 60))
     shift
     until "$@" >"$T/last" 2>&1; do
-        [ $SECONDS -lt $end ] || { cat "$T/last"; fail "$what"; }
+        [ $SECONDS -lt $end ] || {
+            cat "$T/last"
+            [ -z "${INIT:-}" ] || inside journalctl --no-pager -u 'mgm*' -n 30
+            fail "$what"
+        }
         sleep 0.1
     done
     echo "ok: $what"
@@ -43,15 +50,16 @@ wants() {
 debian() {
     local root=$T/$1 pocket
     shift
-    if [ ! -d "$T/base" ]; then
-        debootstrap --variant=minbase "$SUITE" "$T/base" >"$T/debootstrap" 2>&1 || { tail "$T/debootstrap"; exit 1; }
+    if [ ! -d "$BASE" ]; then
+        debootstrap --variant=minbase "$SUITE" "$BASE" >"$T/debootstrap" 2>&1 || { tail "$T/debootstrap"; exit 1; }
         for pocket in " $SUITE" " $SUITE-updates" "-security $SUITE-security"; do
             echo "deb http://deb.debian.org/debian$pocket main"
-        done >"$T/base/etc/apt/sources.list"
-        cp /etc/resolv.conf "$T/base/etc/resolv.conf"
-        chroot "$T/base" apt-get update -qq
+        done >"$BASE/etc/apt/sources.list"
+        cp /etc/resolv.conf "$BASE/etc/resolv.conf"
+        echo force-unsafe-io >"$BASE/etc/dpkg/dpkg.cfg.d/no-sync" # nothing here has to outlive a crash
+        chroot "$BASE" apt-get update -qq
     fi
-    cp -a "$T/base" "$root"
+    cp -a "$BASE" "$root"
     mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     [ $# = 0 ] || chroot "$root" apt-get install -y -qq --no-install-recommends "$@" >"$T/apt" 2>&1 || { tail "$T/apt"; exit 1; }
@@ -97,7 +105,13 @@ mount -t cgroup2 cgroup2 $root/sys/fs/cgroup
 for at in run tmp dev; do mount -t tmpfs tmpfs $root/\$at; done
 mkdir $root/dev/shm
 for device in null zero full random urandom tty; do touch $root/dev/\$device; mount --bind /dev/\$device $root/dev/\$device; done
-exec chroot $root env -i container=chroot PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target
+# What units ask of mount namespaces needs a root of its own, which chroot alone does not make.
+cd $root
+mkdir .old
+pivot_root . .old
+umount -l .old
+rmdir .old
+exec chroot . env -i container=chroot PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target
 SH
     unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child sh "$T/boot" >"$T/systemd" 2>&1 &
     BOOT=$!
@@ -117,24 +131,44 @@ restricted() {
         { inside cat "/proc/$pid/status"; fail "$1 runs with other rights"; }
     echo "ok: $1 runs as mgm with two capabilities"
 }
+# eth0 and eth1, with nobody at their other ends.
+devices() {
+    # shellcheck disable=SC2016 # its own shell's
+    inside sh -ec 'for n in 0 1; do
+        ip link add eth$n type veth peer name peer$n
+        ip address add 10.$n.0.1/24 dev eth$n
+        ip link set peer$n up; ip link set eth$n up
+    done'
+}
+# block FILE MARK: the block of code that follows this comment.
+block() {
+    awk -v mark="<!-- $2 -->" '$0 == mark { on = 1; next } on && /^```$/ { exit } on && !/^```/' "$1" >"$T/block"
+    [ -s "$T/block" ] || fail "$1 has no block after $2"
+    cat "$T/block"
+}
 client() { inside mgmctl show clients | grep -q "$1"; }
 units() {
     say "The units"
     local name
-    inside systemd-analyze verify /lib/systemd/system/mgm*.service
-    [ "$(inside systemctl is-enabled mgmd)" = disabled ] || fail "mgmd is enabled unasked"
     # shellcheck disable=SC2016 # its own shell's
-    inside sh -ec 'for n in 0 1; do ip link add eth$n type dummy; ip address add 10.$n.0.1/24 dev eth$n; ip link set eth$n up; done
+    inside sh -ec 'cd /lib/systemd/system; systemd-analyze verify $(ls mgm*.service | sed "s/@/@lan/")'
+    [ "$(inside systemctl is-enabled mgmd)" = disabled ] || fail "mgmd is enabled unasked"
+    devices
+    inside sh -ec '
         echo "eth1" >/etc/mgm/igmp-lan.conf
-        echo "eth0 eth1" >/etc/mgm/proxy-lan.conf
         echo "eth0 eth1" >/etc/mgm/pim-lan.conf
         echo "eth0: 239.1.1.1 > eth1" >/etc/mgm/static-lan.conf'
+    block docs/RUNNING.md 'commands tools/test-packages.sh' >"$T/commands"
     for name in igmp static proxy pim; do
-        inside systemctl start "mgm-$name@lan"
+        if [ $name = proxy ]; then
+            inside bash -e <"$T/commands"
+        else
+            inside systemctl start "mgm-$name@lan"
+        fi
         wants "mgm-$name runs under mgmd" client "mgm-$name"
         restricted "mgm-$name@lan"
         # The interfaces have one owner among the others.
-        [ $name = igmp ] || inside systemctl stop "mgm-$name@lan"
+        [ $name = igmp ] || inside systemctl disable --now "mgm-$name@lan"
     done
     restricted mgmd
     wants "a watchdog and a restart that keeps its socket" inside sh -c 'systemctl restart mgmd && mgmctl summary'
@@ -157,7 +191,7 @@ target_link_libraries(protocol libmgm::mgm)
 add_executable(alone protocol.c)
 target_link_libraries(alone libmgm::mgm_static)
 CMAKE
-    inside sh -ec 'ip link add eth0 type dummy; ip link add eth1 type dummy; ip link set eth0 up; ip link set eth1 up'
+    devices
     for compiler in gcc clang; do
         # shellcheck disable=SC2016 # its own shell's
         inside CC=$compiler sh -ec 'cd; mkdir $CC; cd $CC
@@ -179,7 +213,7 @@ CMAKE
 # README's first minute as it stands there; only the last line, which waits for a key, is asked in another way.
 first_minute() {
     say "README's first minute"
-    awk '/^<!-- first minute -->/ { on = 1; next } on && /^```$/ { exit } on && !/^```/' README.md >"$T/install/root/first-minute"
+    block README.md 'first minute' >"$T/install/root/first-minute"
     [ "$(tail -1 "$T/install/root/first-minute")" = "mgmctl watch" ] || fail "README has no first minute that ends with mgmctl watch"
     sed -i '$d' "$T/install/root/first-minute"
     cat >>"$T/install/root/first-minute" <<'SH'
@@ -206,7 +240,7 @@ install() {
     files >"$T/before"
     inside sh -c 'apt-get install -y --no-install-recommends /root/deb/*.deb' >"$T/apt" 2>&1 || { cat "$T/apt"; fail "installation"; }
     # shellcheck disable=SC2016 # dpkg-query's
-    echo "ok: installed: $(inside dpkg-query -W -f '${Package} ' '*mgm*')"
+    echo "ok: installed: $(inside dpkg-query -W -f '${Package} ' 'libmgm*' 'mgm*')"
     units
     programs
     first_minute

@@ -1,7 +1,7 @@
 //! The C border: everything that C sees, and every unsafe line of it.
 //!
 //! A function here converts and checks its arguments, makes one call into [`crate::shell::manager`] and maps
-//! the error to a code. [`entry`] and [`reads`] have the 17 functions of mgm.h, [`host`] the six
+//! the error to a code. [`entry`] and [`reads`] have the 17 functions of mgm.h, [`host`] the eight
 //! of mgm_host.h.
 //!
 //! Those that take pointers say under *Safety* what they require of them; a C program reads the same
@@ -15,6 +15,7 @@ pub mod types;
 
 mod buffer;
 mod callbacks;
+mod config;
 mod convert;
 mod fork;
 mod forwarder;
