@@ -103,7 +103,9 @@ mount -t proc proc $root/proc
 mount -t sysfs sysfs $root/sys
 mount -t cgroup2 cgroup2 $root/sys/fs/cgroup
 for at in run tmp dev; do mount -t tmpfs tmpfs $root/\$at; done
-mkdir $root/dev/shm
+mkdir $root/dev/shm $root/dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts $root/dev/pts
+ln -s pts/ptmx $root/dev/ptmx
 for device in null zero full random urandom tty; do touch $root/dev/\$device; mount --bind /dev/\$device $root/dev/\$device; done
 # What units ask of mount namespaces needs a root of its own, which chroot alone does not make.
 cd $root
