@@ -130,7 +130,7 @@ impl Model {
     pub fn choose(&mut self, call: usize) -> Option<Id> {
         let dispatches = |id: Id| {
             let dispatching = self.clients[id].dispatching;
-            dispatching.is_some_and(|(by, left)| by == call && left > 0)
+            dispatching.is_some_and(|by| by.call == call && by.left > 0 && by.passes == 0)
         };
         let can = |id: &Id| {
             let c = &self.clients[*id];
@@ -187,10 +187,10 @@ impl Model {
 
     pub fn deliver_one(&mut self, id: Id) {
         let Some(Queued { mut cause, what }) = self.clients[id].queue.pop_front() else { return };
-        if let Some((by, left)) = &mut self.clients[id].dispatching {
+        if let Some(dispatching) = &mut self.clients[id].dispatching {
             // What comes of it is the dispatch's doing.
-            cause = *by;
-            *left -= 1;
+            cause = dispatching.call;
+            dispatching.left -= 1;
         }
         let before = std::mem::replace(&mut self.cause, cause);
         match what {

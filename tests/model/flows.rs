@@ -2,6 +2,7 @@
 
 use super::again::Why;
 use super::deliver::{Answer, Item};
+use super::loops::Dispatching;
 use super::members::PRUNE_TIMEOUT;
 use super::net::RouteEntry;
 use super::state::{Id, Model};
@@ -447,14 +448,22 @@ impl Model {
     }
 
     /// Passes packets on that waited for an entry. What one on the wrong interface causes, and all
-    /// that is due, comes before the next; calls that callbacks make then may pass the rest on.
+    /// that is due, comes before the next; calls that callbacks make then may pass the rest on. A loop
+    /// whose dispatch this is part of is called when the last has been passed.
     pub fn pass_ready(&mut self) {
         while let Some((on, packet)) = self.ready.pop_front() {
             self.forward(on, packet, true);
             if self.mfes.get(&packet.flow).is_some_and(|e| e.iif != on) {
+                self.dispatches().for_each(|by| by.passes += 1);
                 self.deliver_for(self.cause);
+                self.dispatches().for_each(|by| by.passes -= 1);
             }
         }
+    }
+
+    /// The dispatches that go on.
+    fn dispatches(&mut self) -> impl Iterator<Item = &mut Dispatching> {
+        self.clients.iter_mut().filter_map(|client| client.dispatching.as_mut())
     }
 
     /// Rule E4 for a new entry, decisions 16 to 18 for one made anew.

@@ -8,6 +8,17 @@ use mgm::types::{IfKey, SourceGroup};
 /// How many callbacks one dispatch makes (rule H3).
 const MOST: usize = 256;
 
+/// A dispatch that goes on.
+#[derive(Clone, Copy)]
+pub struct Dispatching {
+    /// The call that it is.
+    pub call: usize,
+    /// How many callbacks it may still make.
+    pub left: usize,
+    /// It is passing so many packets on, one inside the other; it makes no callback meanwhile.
+    pub passes: usize,
+}
+
 /// What two alerts that merge are both about (rule H8).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Topic {
@@ -82,7 +93,7 @@ impl Model {
             return code::CAN_NOT_COMPLETE; // rule H7
         }
         if !self.clients[id].queue.is_empty() {
-            self.clients[id].dispatching = Some((call, MOST));
+            self.clients[id].dispatching = Some(Dispatching { call, left: MOST, passes: 0 });
             self.inside += usize::from(self.world.remote);
             self.deliver_for(call);
             self.inside -= usize::from(self.world.remote);

@@ -1,5 +1,8 @@
 //! Programs that once parted from the model, shrunk: each ran into what its name says.
 
+#[path = "regressions/loops.rs"]
+mod loops;
+
 use crate::model::net::*;
 use crate::model::words::*;
 use crate::programs::{Level, Program, world};
@@ -41,7 +44,7 @@ fn nest(world: &mut World, client: Client, kind: Kind, op: Op) {
 pub fn all(level: Level) -> Vec<(&'static str, Program)> {
     let plain = |ops| play(level, |_| {}, ops);
     let nested = |client, kind, op, ops| play(level, |w| nest(w, client, kind, op), ops);
-    vec![
+    let mut all = vec![
         (
             "a route that moves between unowned interfaces takes the entry along",
             plain(vec![
@@ -503,5 +506,7 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 vec![route(IF3), Op::Take(h(2), IF4), Op::Take(h(0), IF3), join(0, any(G1), IF3)],
             ),
         ),
-    ]
+    ];
+    all.extend(loops::all(level));
+    all
 }

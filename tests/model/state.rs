@@ -24,8 +24,8 @@ pub struct Registration {
     pub alive: bool,
     /// Inside one of its callbacks.
     pub busy: bool,
-    /// Its own dispatch goes on (rule H7): the call, and how many callbacks it may still make.
-    pub dispatching: Option<(usize, usize)>,
+    /// Its own dispatch goes on (rule H7).
+    pub dispatching: Option<super::loops::Dispatching>,
     /// What it is still to be told or asked (rule A7).
     pub queue: VecDeque<super::deliver::Queued>,
 }
