@@ -212,16 +212,28 @@ pub fn h7_a_dispatch_inside_a_callback_of_the_same_client(on: On) {
 }
 
 pub fn h7_a_dispatch_inside_a_callback_that_the_dispatch_caused(on: On) {
+    let flow = sg(S1, G1);
     let mut s = scripted(on, &[A], |world| {
-        // C hears of both inside A's dispatch, and of the second it turns A's loop.
-        let [add, delete] = [Op::Add, Op::Delete].map(|op| op(Handle::Nth(A), any(G2), IF1, JOIN));
-        world.profiles[A].script.nested = vec![(Kind::Join, add), (Kind::Join, delete)];
-        world.profiles[C].script.nested = vec![(Kind::Prune, Op::Dispatch(Handle::Nth(A)))];
+        // B and C are asked when A has answered and nothing waits for it any more, until B's call.
+        let add = Op::Add(Handle::Nth(B), any(G2), IF2, JOIN);
+        let turn = Op::Dispatch(Handle::Nth(A));
+        world.profiles[B].script.nested = vec![(Kind::Creation, add)];
+        world.profiles[C].script.nested = vec![(Kind::Creation, turn)];
     });
     s.join(B, any(G1), IF2).ok();
-    s.join(B, nth_group(1), IF2).ok();
-    let done = s.dispatch(A);
-    assert_eq!(done.nested(), [code::NO_ERROR, code::CAN_NOT_COMPLETE, code::NO_ERROR]);
+    s.join(C, any(G1), IF3).ok();
+    s.dispatch(A).ok();
+    s.packet(flow, IF1).sent(&[]).ok();
+    assert_eq!(s.waiting(), [A]);
+    let done = s.dispatch(A).sent(&[IF2, IF3]);
+    let mut nested = done.nested();
+    nested.sort(); // either may be asked first
+    assert_eq!(nested, [code::NO_ERROR, code::CAN_NOT_COMPLETE]);
+    // What they caused comes in the same dispatch (rule H3), when they have returned.
+    let told =
+        done.callbacks().into_iter().filter(|(client, _)| *client == A).map(|(_, c)| c.kind());
+    assert_eq!(told.collect::<Vec<_>>(), [Kind::Rpf, Kind::Join, Kind::Join]);
+    assert_eq!(s.waiting(), NOBODY);
     s.dispatch(A).ok_calls(&[]);
 }
 
