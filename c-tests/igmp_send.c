@@ -8,8 +8,10 @@
  * -a leaves the router alert option out. IGMP_TTL in the environment is another TTL than 1. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netpacket/packet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +91,27 @@ static const char *message(int argc, char **argv)
     return "224.0.0.22";
 }
 
+/* From 0.0.0.0 to a group: on a raw socket the kernel would fill in an address of its own. */
+static int send_without_address(int index)
+{
+    struct sockaddr_ll to;
+    int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    memset(&to, 0, sizeof to);
+    to.sll_family = AF_PACKET;
+    to.sll_protocol = htons(ETHERTYPE_IP);
+    to.sll_ifindex = index;
+    to.sll_halen = 6;
+    to.sll_addr[0] = 1;
+    to.sll_addr[2] = 0x5e;
+    to.sll_addr[3] = packet[17] & 0x7f;
+    memcpy(to.sll_addr + 4, packet + 18, 2);
+    if (s < 0 || sendto(s, packet, header + length, 0, (struct sockaddr *)&to, sizeof to) < 0) {
+        fprintf(stderr, "igmp_send: %s\n", strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const unsigned char router_alert[4] = {148, 4, 0, 0};
@@ -118,6 +141,8 @@ int main(int argc, char **argv)
     if (header == 24)
         memcpy(packet + 20, router_alert, 4);
     put_checksum(packet, header, 10);
+    if (memcmp(packet + 12, "\0\0\0", 4) == 0)
+        return send_without_address(via.imr_ifindex);
 
     s = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
     memset(&to, 0, sizeof to);

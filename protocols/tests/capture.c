@@ -1,8 +1,8 @@
-/* capture: writes what passes an interface into a pcap file, for tests that have others' programs look at it.
+/* capture: writes what passes an interface into a pcap file, for tests that have others' programs look at it, and prints it:
  *
  *     capture INTERFACE FILE [PROTOCOL]
  *
- * Prints "ready"; SIGTERM ends it. PROTOCOL: of IP, such as 2 for IGMP; what is sent is written as well as what is received. */
+ * Prints "ready", and for each packet "10.0.0.1 > 224.0.0.1 ttl 1 options 94040000 data 1164ee9b00000000". SIGTERM ends it. PROTOCOL: of IP, such as 2 for IGMP; what is sent is written as well as what is received. */
 #include <errno.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -14,6 +14,20 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <arpa/inet.h>
+
+/* The IPv4 packet in an Ethernet frame. */
+static void print(const unsigned char *frame, size_t size)
+{
+    const unsigned char *ip = frame + 14;
+    size_t header = (ip[0] & 15u) * 4u, length = (size_t)ip[2] << 8 | ip[3];
+    if (frame[12] != 8 || frame[13] != 0 || header < 20 || length < header || length > size - 14)
+        return;
+    printf("%u.%u.%u.%u > %u.%u.%u.%u ttl %u options ", ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19], ip[8]);
+    for (size_t n = 20; n < length; n++)
+        printf("%s%02x", n == header ? (header == 20 ? "none data " : " data ") : "", ip[n]);
+    printf("\n");
+    fflush(stdout);
+}
 
 int main(int argc, char **argv)
 {
@@ -51,5 +65,6 @@ int main(int argc, char **argv)
         fwrite(record, sizeof record, 1, file);
         fwrite(frame, (size_t)size, 1, file);
         fflush(file);
+        print(frame, (size_t)size);
     }
 }

@@ -241,6 +241,97 @@ killed_under_mgmd() {
     ends igmp
 }
 
+# ---- what is sent, octet by octet ---------------------------------------------------------------------------
+
+# sent PATTERN: how many packets from 10.2.0.1 fit. A pattern is DESTINATION DATA; a checksum is four dots.
+sent() { grep -cE "^10\.2\.0\.1 > $1 ttl 1 options 94040000 data $2\$" "$LOGS/wire" || true; }
+sent_are() { [ "$(sent "$1" "$2")" = "$3" ]; }
+in_hex() { printf '%02x%02x%02x%02x' "${1%%.*}" "$(cut -d. -f2 <<<"$1")" "$(cut -d. -f3 <<<"$1")" "${1##*.}"; }
+
+# As many queries as are set, as far apart, to whom, with which times, and with the S flag where somebody has answered.
+queries_on_the_wire() {
+    local general group sources begun
+    general="11 05.... 00000000 0203 0000" group="11 04.... ef010101 0203 0000" sources="11 04.... e8010101 0203"
+    general=${general// } group=${group// } sources=${sources// }
+    capture wire rtr to-rcv1 2
+    start_igmp --query-interval 3 --startup-count 3 --startup-interval 0.3 --last-member-count 4 --last-member-interval 0.4 to-rcv1
+    must "three at the start" sent_are 224.0.0.1 "$general" 3
+    begun=$EPOCHREALTIME
+    must "then at the interval" sent_are 224.0.0.1 "$general" 4
+    now "which is 3 s" within 2 4.5 "$begun"
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
+    igmp rcv1 eth0 10.2.0.77 allow 232.1.1.1 10.1.0.2 10.1.0.3
+    begun=$EPOCHREALTIME
+    igmp rcv1 eth0 10.2.0.77 to_in 239.1.1.1
+    igmp rcv1 eth0 10.2.0.77 block 232.1.1.1 10.1.0.2
+    must "it is left" log_has igmp "nobody wants 239.1.1.1"
+    now "after four times 0.4 s" within 1.2 2.6 "$begun"
+    now "four queries for the group" sent_are 239.1.1.1 "$group" 4
+    must "four for the source, and for that alone" sent_are 232.1.1.1 "${sources}0001$(in_hex 10.1.0.2)" 4
+    # Somebody answers: what is still to be asked has the S flag.
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
+    igmp rcv1 eth0 10.2.0.77 to_in 239.1.1.2
+    igmp rcv1 eth0 10.2.0.78 is_ex 239.1.1.2
+    igmp rcv1 eth0 10.2.0.77 block 232.1.1.1 10.1.0.3
+    igmp rcv1 eth0 10.2.0.78 allow 232.1.1.1 10.1.0.3
+    group="1104....ef0101020a030000" sources="1104....e80101010a030001$(in_hex 10.1.0.3)"
+    must "three with the S flag" sent_are 239.1.1.2 "$group" 3
+    must "for the source as well" sent_are 232.1.1.1 "$sources" 3
+    now "and one without" sent_are 239.1.1.2 "${group/0a03/0203}" 1
+    now "and one without" sent_are 232.1.1.1 "${sources/0a03/0203}" 1
+    now "nothing else was sent" [ "$(grep -c '^10\.2\.0\.1 ' "$LOGS/wire")" = "$(sent '[0-9.]+' '11.*')" ]
+    ends igmp
+}
+within() { # LEAST MOST SINCE: seconds
+    awk -v least="$1" -v most="$2" -v since="$3" -v now="$EPOCHREALTIME" 'BEGIN { exit !(now - since >= least && now - since <= most) }'
+}
+
+queries_of_older_versions() {
+    capture wire rtr to-rcv1 2
+    start_igmp --igmp-version 2 to-rcv1
+    must "version 2" sent_are 224.0.0.1 "1105....00000000" 2
+    igmp rcv1 eth0 10.2.0.77 v2 239.1.1.1
+    igmp rcv1 eth0 10.2.0.77 leave 239.1.1.1
+    must "for a group" sent_are 239.1.1.1 "1102....ef010101" 2
+    ends igmp
+    start_igmp --igmp-version 1 to-rcv1
+    must "version 1" sent_are 224.0.0.1 "1100....00000000" 2
+    ends igmp
+}
+
+# Another router's queries, made by hand: its times are taken, and its questions to last members count here as well.
+a_querier_elsewhere() {
+    ip -n rtr address del 10.2.0.1/24 dev to-rcv1
+    ip -n rtr address add 10.2.0.9/24 dev to-rcv1
+    start_igmp --query-interval 30 to-rcv1
+    must "it asks" log_has igmp "to-rcv1: querier, as 10.2.0.9"
+    query() { igmp rcv1 eth0 "$1" raw "$2" "$(with_checksum "$3")"; }
+    query 0.0.0.0 224.0.0.1 110500000000000003010000
+    query 10.2.0.20 224.0.0.1 110500000000000003010000
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
+    must "what came before was heard" log_has igmp "239.1.1.1 is wanted"
+    now "nobody is elected without an address, or with a higher one" lines_are igmp "is the querier" 0
+    query 10.2.0.2 224.0.0.1 110500000000000003010000
+    must "a lower one is" log_has igmp "to-rcv1: 10.2.0.2 is the querier"
+    query 10.2.0.2 239.1.1.1 11020000ef0101010b010000 # with the S flag
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
+    query 10.2.0.2 239.1.1.2 11020000ef01010203010000
+    must "a group that nobody answers for" log_has igmp "nobody wants 239.1.1.2"
+    now "not with the S flag" lines_are igmp "nobody wants 239.1.1.1" 0
+    kill -USR1 "$(pid_of igmp)"
+    must "it asks no more" log_has igmp "listening, querier 10.2.0.2"
+    must "until that is silent for 3 times 1 s" wait_for 5 log_has igmp "the querier 10.2.0.2 has fallen silent"
+    ends igmp
+}
+# The message, in hexadecimal digits, with its checksum in octets 2 and 3, which are 0 before.
+with_checksum() {
+    local sum=0 at
+    for ((at = 0; at < ${#1}; at += 4)); do sum=$((sum + 16#${1:at:4})); done
+    sum=$(((sum & 0xffff) + (sum >> 16)))
+    printf '%s%04x%s' "${1:0:4}" $(((~(sum + (sum >> 16))) & 0xffff)) "${1:8}"
+}
+
 TESTS="hosts_of_version_3 hosts_of_version_2 hosts_of_version_1 versions_on_one_link excluded_sources reports_of_all_kinds limits
-    election interfaces_come_and_go killed_alone killed_under_mgmd"
+    election interfaces_come_and_go killed_alone killed_under_mgmd
+    queries_on_the_wire queries_of_older_versions a_querier_elsewhere"
 run_tests "mgm-igmp's topologies" "$TESTS" "$@"
