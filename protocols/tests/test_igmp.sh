@@ -301,9 +301,11 @@ queries_of_older_versions() {
 
 # Another router's queries, made by hand: its times are taken, and its questions to last members count here as well.
 a_querier_elsewhere() {
+    local asked
     ip -n rtr address del 10.2.0.1/24 dev to-rcv1
     ip -n rtr address add 10.2.0.9/24 dev to-rcv1
-    start_igmp --query-interval 30 to-rcv1
+    capture wire rtr to-rcv1 2
+    start_igmp --query-interval 30 --startup-count 99 --startup-interval 0.3 to-rcv1
     must "it asks" log_has igmp "to-rcv1: querier, as 10.2.0.9"
     query() { igmp rcv1 eth0 "$1" raw "$2" "$(with_checksum "$3")"; }
     query 0.0.0.0 224.0.0.1 110500000000000003010000
@@ -313,10 +315,12 @@ a_querier_elsewhere() {
     now "nobody is elected without an address, or with a higher one" lines_are igmp "is the querier" 0
     query 10.2.0.2 224.0.0.1 110500000000000003010000
     must "a lower one is" log_has igmp "to-rcv1: 10.2.0.2 is the querier"
+    asked=$(lines wire "10.2.0.9 > 224.0.0.1 ")
     query 10.2.0.2 239.1.1.1 11020000ef0101010b010000 # with the S flag
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
     query 10.2.0.2 239.1.1.2 11020000ef01010203010000
     must "a group that nobody answers for" log_has igmp "nobody wants 239.1.1.2"
+    now "meanwhile this one asks nothing" lines_are wire "10.2.0.9 > 224.0.0.1 " "$asked"
     now "not with the S flag" lines_are igmp "nobody wants 239.1.1.1" 0
     kill -USR1 "$(pid_of igmp)"
     must "it asks no more" log_has igmp "listening, querier 10.2.0.2"
