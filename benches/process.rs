@@ -2,7 +2,7 @@
 //!
 //!     process start           dlopen and the first registration
 //!     process ENTRIES         filling, memory, threads
-//!     process beside ENTRIES  calls beside large ones
+//!     process beside ENTRIES  calls beside large ones; with read, change or 'new flow', only these
 //!
 //! `MGM_LIBRARY` names the library. Prints one line for each measurement:
 //! `what<TAB>entries<TAB>who<TAB>value`. Each process is one run.
@@ -175,7 +175,8 @@ fn main() {
     match what.as_deref() {
         Some("start") => return start(),
         Some("beside") => {
-            return beside::run(arguments.next().unwrap().parse().expect("a number of entries"));
+            let n = arguments.next().unwrap().parse().expect("a number of entries");
+            return beside::run(n, arguments.next().as_deref());
         }
         None => {
             println!("usage: MGM_LIBRARY=... process start|[beside] ENTRIES (see benches/run.sh)");

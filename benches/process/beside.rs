@@ -49,6 +49,7 @@ struct Stage {
     other: *mut std::ffi::c_void,
     n: u32,
     fresh: u32,
+    with_bare: bool,
 }
 
 impl Stage {
@@ -121,6 +122,9 @@ impl Stage {
     fn measure(&mut self, beside: Beside, name: &str, what: impl Fn(&World)) {
         let took = self.took(beside, None, what);
         self.report(beside, name, "mgm", &took);
+        if !self.with_bare {
+            return;
+        }
         let lock = RwLock::new(());
         let took = self.took(beside, Some(&lock), |_| again(|| hold(&lock)));
         self.report(beside, name, "bare", &took);
@@ -166,18 +170,20 @@ fn timed(name: &str, n: u32, what: impl FnOnce()) {
     report(&format!("{name}, ms"), n, "mgm", begun.elapsed().as_nanos() as f64 / 1e6);
 }
 
-/// Measures all of it with so many entries and memberships.
-pub fn run(n: u32) {
+/// Measures all of it with so many entries and memberships; with `only`, what it names beside alone, and
+/// without the reference.
+pub fn run(n: u32, only: Option<&str>) {
     let library = Library::open(&Library::path());
     let world = World::new(&library);
     let (many, other) = (world.client(&library, 3, &[MANY]), world.client(&library, 4, &[OTHER]));
     world.take(world.owner, FLOWS);
-    let mut stage = Stage { world, many, other, n, fresh: 0 };
+    let mut stage = Stage { world, many, other, n, fresh: 0, with_bare: only.is_none() };
     // Everything goes out through 2 and 3.
     stage.world.add(0, 2);
     stage.world.add(0, 3);
     stage.fill();
-    for beside in [Beside::Read, Beside::Change, Beside::Flow] {
+    let all = [Beside::Read, Beside::Change, Beside::Flow];
+    for beside in all.into_iter().filter(|beside| only.is_none_or(|only| only == beside.name())) {
         let many = stage.many;
         (0..n).for_each(|i| stage.world.add_of(many, group(i), MANY));
         stage.measure(beside, "a release of memberships", |world| {
