@@ -215,6 +215,9 @@ pub fn run(n: u32, only: Option<&str>) {
         stage.measure(beside, "the state", |world| {
             timed("state", n, || drop(world.state()));
         });
+        stage.measure(beside, "scrapes of the metrics", |world| {
+            again(|| drop(world.scrape()));
+        });
         stage.measure(beside, "an iif that goes down", |world| {
             timed("iif down", n, || world.down(1));
         });

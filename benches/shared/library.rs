@@ -3,7 +3,9 @@
 
 use ::mgm::ffi::types::*;
 use std::ffi::{CString, c_void};
+use std::io::{Read, Write};
 use std::mem::{size_of, transmute_copy, zeroed};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -178,6 +180,8 @@ pub struct World {
     next_stats: GetNextStats,
     enumeration: (EnumStart, EnumNext, EnumEnd),
     receive: Receive,
+    /// The control socket's path.
+    control: PathBuf,
 }
 
 // SAFETY: a handle is a number, and the functions may be called from any thread.
@@ -202,6 +206,9 @@ impl World {
         config.dwForwarder = MGM_FORWARDER_CUSTOM;
         config.pForwarder = &raw const plane;
         config.dwMaxMfes = u32::MAX;
+        let control = std::env::temp_dir().join(format!("mgm-bench-{}", std::process::id()));
+        let control_path = CString::new(control.to_str().unwrap()).unwrap();
+        config.pszControlPath = control_path.as_ptr();
         check(library.function::<HostStart>("MgmHostStart")(&raw const config));
         callbacks.pfnJoinAlertCallback = Some(join_alert);
         callbacks.pfnPruneAlertCallback = Some(prune_alert);
@@ -233,6 +240,7 @@ impl World {
                 library.function("MgmGroupEnumerationEnd"),
             ),
             receive: library.function("MgmHostReceive"),
+            control,
         }
     }
 
@@ -290,6 +298,15 @@ impl World {
                 code => check(code),
             }
         }
+    }
+
+    /// What mgmd and mgmctl ask for a scrape of the metrics.
+    pub fn scrape(&self) -> String {
+        let (mut socket, mut answer) = (UnixStream::connect(&self.control).unwrap(), String::new());
+        socket.write_all(b"summary\n").unwrap();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"counters\""), "{answer}");
+        answer
     }
 
     /// A membership of one of the first `n` groups goes and comes back.
@@ -376,5 +393,11 @@ impl World {
         }
         check(end(handle));
         seen
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.control);
     }
 }
