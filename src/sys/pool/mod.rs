@@ -14,9 +14,12 @@
 
 #![forbid(unsafe_code)]
 
+mod state;
+
 use crate::sys::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use crate::sys::sync::{Alarm, Condvar, Instant, Mutex, MutexGuard, Thread, thread_local};
 use crate::sys::{Body, Errno};
+use state::{Post, State};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,50 +113,6 @@ pub struct Pool {
     words: [AtomicU64; PLACES],
     /// The thread that stands by looks whether others hang.
     watched: AtomicBool,
-}
-
-struct State {
-    run: Option<Arc<Run>>,
-    threads: Vec<Thread>,
-    posts: Vec<Post>,
-    /// A bit for each place of `words` that a thread has.
-    places: u64,
-    /// How many threads stand by, or will once they have begun.
-    standing_by: usize,
-    /// One of them waits for what is due next.
-    waiting: bool,
-    /// When there was last a call that needed all that stood by.
-    needed: Option<Instant>,
-    /// It was told that no thread could be had.
-    short: bool,
-    /// How many threads were added since the start because others were inside calls.
-    added: u64,
-    /// How many threads have not ended, those of earlier runs included.
-    total: usize,
-}
-
-/// A duty, and who is on it.
-struct Post {
-    duty: Arc<dyn Duty>,
-    /// The place of a thread.
-    holder: Option<usize>,
-    /// When there is something to do while nobody is on it; None: when it is woken.
-    due: Option<Instant>,
-    /// It was woken while somebody was on it.
-    woken: bool,
-    /// What its holder was doing when it was looked at, and since when.
-    seen: u64,
-    since: Instant,
-}
-
-impl Post {
-    fn due_after(&mut self, next: Next, now: Instant) {
-        self.due = match next {
-            Next::Now => Some(now),
-            Next::At(time) => Some(time),
-            Next::Woken => None,
-        };
-    }
 }
 
 /// What the threads of a run share.
@@ -430,81 +389,6 @@ impl Pool {
     }
 }
 
-impl State {
-    fn is(&self, run: &Arc<Run>) -> bool {
-        self.run.as_ref().is_some_and(|current| Arc::ptr_eq(current, run))
-    }
-
-    /// Adds a thread that stands by.
-    fn add_thread(&mut self) -> Result<(), Errno> {
-        let Some(run) = self.run.clone() else { return Ok(()) };
-        if self.total == PLACES {
-            return Err(libc::EAGAIN);
-        }
-        self.threads.push(Thread::spawn::<Worker>(c"mgm-pool", Arc::clone(&run))?);
-        run.alive.fetch_add(1, SeqCst);
-        self.standing_by += 1;
-        self.total += 1;
-        Ok(())
-    }
-
-    /// Adds one because others are inside calls.
-    fn add_spare(&mut self, words: &[AtomicU64; PLACES]) -> Result<(), Short> {
-        if self.threads.len() >= MOST {
-            let inside = |word: &&AtomicU64| word.load(SeqCst) & (INSIDE | TAKEN) > TAKEN;
-            return Err(Short::Many(words.iter().filter(inside).count()));
-        }
-        self.add_thread().map_err(Short::System)?;
-        self.added += 1;
-        Ok(())
-    }
-
-    /// The duty that nobody is on and that has something to do first, and when.
-    fn next_due(&self) -> Option<(Instant, usize)> {
-        let free =
-            |(at, post): (usize, &Post)| Some((post.due?, at)).filter(|_| post.holder.is_none());
-        self.posts.iter().enumerate().filter_map(free).min()
-    }
-
-    /// The same where it has something to do now.
-    fn due(&self, now: Instant) -> Option<usize> {
-        self.next_due().filter(|(due, _)| *due <= now).map(|(_, post)| post)
-    }
-
-    /// A thread that stands by goes on duty.
-    fn take(&mut self, post: usize, place: usize) -> Arc<dyn Duty> {
-        self.standing_by -= 1;
-        let post = &mut self.posts[post];
-        (post.holder, post.due, post.woken) = (Some(place), None, false);
-        post.seen = UNKNOWN;
-        Arc::clone(&post.duty)
-    }
-
-    /// A thread comes off a duty, unless that is another's by now. True: the duty is due some time.
-    fn leave(&mut self, post: usize, place: usize, next: Next, now: Instant) -> bool {
-        let post = &mut self.posts[post];
-        if post.holder != Some(place) {
-            return false;
-        }
-        post.holder = None;
-        post.due_after(if post.woken { Next::Now } else { next }, now);
-        post.due.is_some()
-    }
-
-    /// Whether a thread beyond the one that stands by has been needed by nobody for long.
-    fn is_over(&self, now: Instant) -> bool {
-        self.standing_by > 1 && self.needed.is_some_and(|needed| needed + LINGER <= now)
-    }
-
-    /// The calling thread ends, and nobody waits for it.
-    fn dismiss(&mut self) {
-        self.standing_by -= 1;
-        if let Some(at) = self.threads.iter().position(Thread::is_self) {
-            self.threads.swap_remove(at).detach();
-        }
-    }
-}
-
 struct Worker;
 
 impl Body for Worker {
@@ -516,151 +400,4 @@ impl Body for Worker {
 }
 
 #[cfg(all(test, not(feature = "shuttle")))]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicU32;
-    use std::thread;
-
-    /// A duty that tests watch and hold up.
-    #[derive(Default)]
-    struct Work {
-        /// How many turns have begun and ended, and how many found that they were another's.
-        begun: AtomicU32,
-        ended: AtomicU32,
-        lost: AtomicU32,
-        /// So many of the next turns call something that does not return.
-        hangs: AtomicU32,
-        inside: AtomicU32,
-        may_return: AtomicBool,
-        /// A turn works so long without calling anything, in milliseconds.
-        works: AtomicU64,
-        /// What was told when no thread could be had.
-        short: Mutex<Vec<Short>>,
-    }
-
-    impl Duty for Work {
-        fn turn(&self, turn: &Turn<'_>) -> Next {
-            self.begun.fetch_add(1, SeqCst);
-            let hangs = self.hangs.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
-            if hangs {
-                calling(
-                    |short| self.short.lock().push(short),
-                    || {
-                        self.inside.fetch_add(1, SeqCst);
-                        until("let go", || self.may_return.load(SeqCst));
-                        self.inside.fetch_sub(1, SeqCst);
-                    },
-                );
-            }
-            let works = self.works.load(SeqCst);
-            if works > 0 {
-                // After a short call, so that another thread stands by.
-                calling(|short| self.short.lock().push(short), || ());
-                thread::sleep(Duration::from_millis(works));
-            }
-            self.lost.fetch_add(u32::from(!turn.goes_on()), SeqCst);
-            self.ended.fetch_add(1, SeqCst);
-            if self.hangs.load(SeqCst) > 0 { Next::Now } else { Next::Woken }
-        }
-    }
-
-    fn until(what: &str, mut condition: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !condition() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn start(duties: &[&Arc<Work>]) -> &'static Pool {
-        let pool: &'static Pool = Box::leak(Box::new(Pool::new()));
-        let duties: Vec<Arc<dyn Duty>> =
-            duties.iter().map(|duty| Arc::clone(duty) as Arc<dyn Duty>).collect();
-        pool.start(&duties).unwrap();
-        pool.go();
-        pool
-    }
-
-    #[test]
-    fn one_thread_sees_to_all_duties_that_wait_for_nothing() {
-        let duties = [(); 3].map(|()| Arc::new(Work::default()));
-        let pool = start(&duties.each_ref());
-        until("a turn each", || duties.iter().all(|duty| duty.ended.load(SeqCst) == 1));
-        assert!(pool.has(2) && !pool.has(3));
-        pool.wake(1);
-        until("one more", || duties[1].ended.load(SeqCst) == 2);
-        assert_eq!((pool.threads(), pool.added()), (1, 0));
-        assert!(pool.end(Duration::from_secs(30)));
-        assert_eq!(duties.map(|duty| duty.begun.load(SeqCst)), [1, 2, 1]);
-    }
-
-    #[test]
-    fn a_thread_that_works_is_not_one_that_hangs() {
-        let (work, other) = (Arc::new(Work::default()), Arc::new(Work::default()));
-        work.works.store(10 * SLOW.as_millis() as u64, SeqCst);
-        other.hangs.store(1, SeqCst);
-        let pool = start(&[&other, &work]);
-        // Somebody watches.
-        until("a thread inside a call", || other.inside.load(SeqCst) == 1);
-        until("the work", || work.ended.load(SeqCst) == 1);
-        assert_eq!((work.begun.load(SeqCst), work.lost.load(SeqCst)), (1, 0));
-        other.may_return.store(true, SeqCst);
-        until("the call to return", || other.ended.load(SeqCst) == 1);
-        assert!(pool.end(Duration::from_secs(30)));
-    }
-
-    #[test]
-    fn duties_go_on_beside_calls_that_hang_and_added_threads_end() {
-        let (work, other) = (Arc::new(Work::default()), Arc::new(Work::default()));
-        work.hangs.store(5, SeqCst);
-        let pool = start(&[&work, &other]);
-        until("five to hang", || work.inside.load(SeqCst) == 5);
-        until("the turn after them", || work.ended.load(SeqCst) == 1);
-        pool.wake(1);
-        until("the other duty", || other.ended.load(SeqCst) == 2);
-        assert_eq!((pool.threads(), pool.added()), (6, 5), "one for each that hangs, and one");
-        work.may_return.store(true, SeqCst);
-        until("all to return", || work.ended.load(SeqCst) == 6);
-        assert_eq!(work.lost.load(SeqCst), 5, "each finds that another one goes on");
-        until("those that were added to end", || pool.threads() == 1);
-        pool.wake(0);
-        until("the one that is left to work", || work.ended.load(SeqCst) == 7);
-        assert!(pool.end(Duration::from_secs(30)));
-        assert!(work.short.lock().is_empty());
-    }
-
-    #[test]
-    fn there_is_an_end_to_threads_and_it_is_told_once() {
-        let work = Arc::new(Work::default());
-        work.hangs.store(MOST as u32 + 8, SeqCst);
-        let pool = start(&[&work]);
-        until("all to hang", || work.inside.load(SeqCst) == MOST as u32);
-        assert_eq!(*work.short.lock(), [Short::Many(MOST - 1)]);
-        work.may_return.store(true, SeqCst);
-        until("the rest", || work.ended.load(SeqCst) >= MOST as u32 + 8);
-        until("those that were added to end", || pool.threads() == 1);
-        assert!(pool.end(Duration::from_secs(30)));
-    }
-
-    #[test]
-    fn a_thread_that_is_left_behind_has_no_part_in_the_next_run() {
-        let (old, new) = (Arc::new(Work::default()), Arc::new(Work::default()));
-        old.hangs.store(1, SeqCst);
-        let pool = start(&[&old]);
-        until("one to hang", || old.inside.load(SeqCst) == 1);
-        assert!(!pool.end(Duration::from_millis(20)));
-        pool.start(&[Arc::clone(&new) as Arc<dyn Duty>]).unwrap();
-        pool.go();
-        until("the next run's turn", || new.ended.load(SeqCst) == 1);
-        old.may_return.store(true, SeqCst);
-        until("the late one to return", || old.ended.load(SeqCst) == 1);
-        let all = || {
-            let state = pool.state.lock();
-            (state.total, state.places.count_ones())
-        };
-        until("it to end", || all() == (1, 1));
-        assert_eq!((old.lost.load(SeqCst), pool.threads()), (1, 1));
-        assert!(pool.end(Duration::from_secs(30)));
-        assert_eq!(all(), (0, 0));
-    }
-}
+mod tests;
