@@ -32,7 +32,7 @@ MGM     = $(LDFLAGS) -Iinclude -L$(BUILD)/lib -lmgm $(RPATH) -ldl
 PROGRAMS := $(addprefix $(BUILD)/bin/,startup startup_protocol.so router sender receiver igmp_send port_mrt port_mgm service)
 
 .PHONY: all help bench bench-peers bench-protocols build lib programs protocols protocol-names daemon install-lib demo test test-all nightly soak fuzz check header install uninstall clean \
-    manual rust-tests dist deb test-packages abi deps-demo deps-test deps-test-all
+    manual rust-tests dist deb test-packages test-cross abi deps-demo deps-test deps-test-all
 all: build
 
 help:
@@ -51,6 +51,7 @@ help:
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX); make uninstall takes it away again"
 	@echo "make dist     the sources with all that cargo would fetch: build/libmgm-$(VERSION).tar.xz, which builds without the network"
 	@echo "make deb      Debian packages of them, into build/deb; make test-packages tries them in a minimal Debian (root)"
+	@echo "make test-cross the library on other machines: i686, and s390x, aarch64 and armhf under qemu-user"
 	@echo "make clean    removes what was built"
 	@echo "What is missing (Rust as well) is installed as root on Debian and Ubuntu; else the line that installs it is shown."
 
@@ -229,6 +230,10 @@ deb:
 # As root, with debootstrap and the network: a quarter of an hour.
 test-packages:
 	@CARGO='$(CARGO)' tools/test-packages.sh
+
+# Other machines: 32-bit x86, s390x, aarch64, armhf, as far as there are compilers for them.
+test-cross:
+	@CARGO='$(CARGO)' tools/test-cross.sh
 
 # The C interface against that of the last release.
 abi:
