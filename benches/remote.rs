@@ -1,10 +1,12 @@
 //! What a process border costs (rules P): calls and alerts beside a bare ping-pong over the same kind of
 //! socket, new flows and a sweep beside the same in one process.
 //!
-//!     remote                  everything; prints `what<TAB>entries<TAB>who<TAB>value` lines
+//!     remote [PART...]        everything, or messages, flows, sweeps; prints
+//!                             `what<TAB>entries<TAB>who<TAB>value` lines
 //!     remote pong FD          the other end of the bare ping-pong
-//!     remote host PATH N ENTRIES COUNT   a host that serves at PATH, of COUNT lines on its input
-//!     remote client ...       a client that is told what to do by lines on its input
+//!     remote serve PATH       a host that serves at PATH, or a client of one, that does what lines on its
+//!                             input say
+//!     remote calls PATH       a client that calls a host
 //!
 //! `ROUNDS` times each, by turns with its reference.
 
@@ -267,10 +269,11 @@ fn serve(path: &str) {
                 clients.push(register(number(1), number(2)));
                 0.0
             }
-            "add" => {
+            "add" | "add1" => {
+                let client = clients[usize::from(words[0] == "add1")];
                 let sent = now();
                 check(MgmAddGroupMembershipEntry(
-                    clients[0],
+                    client,
                     0,
                     0,
                     group(number(1)),
@@ -306,7 +309,8 @@ fn calls(path: &str) {
     percentiles("a call and its answer", "mgm", times);
 }
 
-fn round(path: &str) {
+/// A call and an alert.
+fn messages(path: &str) {
     let pings = ping_pong();
     percentiles("a call and its answer", "bare", pings.clone());
     percentiles("an alert in another process", "bare", pings);
@@ -328,27 +332,50 @@ fn round(path: &str) {
         })
         .collect();
     percentiles("an alert in another process", "mgm", alerts);
+}
+
+/// Packets of new flows, each of which waits for all that it causes.
+fn one_flow_after_another(path: &str) {
+    let mut host = Process::start(&["serve", path], &[]);
+    host.ask("host");
+    let remote = [("MGM_HOST", path)];
+    let mut a = Process::start(&["serve", path], &remote);
+    let mut b = Process::start(&["serve", path], &remote);
+    a.ask("register 1 1");
+    b.ask("register 2 2");
     b.ask("add 0 2");
-    let remote_flows: f64 = host.ask(&format!("flows 0 {FLOWS}")).parse().unwrap();
-    let mut both = Process::start(&["serve", &format!("{path}-2")], &[]);
+    let apart: f64 = host.ask(&format!("flows 0 {FLOWS}")).parse().unwrap();
+    drop((host, a, b));
+    let mut both = Process::start(&["serve", path], &[]);
     both.ask("host");
     both.ask("register 1 1");
     both.ask("register 2 2");
     // The second client of that process has the second interface.
-    both.ask("add 0 1");
-    let local_flows: f64 = both.ask(&format!("flows 0 {FLOWS}")).parse().unwrap();
-    report("new flows, both clients elsewhere, per s", FLOWS, "mgm", remote_flows);
-    report("new flows, both clients elsewhere, per s", FLOWS, "bare", local_flows);
-    let mut reader =
-        Process::start(&["serve", &format!("{path}-2")], &[("MGM_HOST", &format!("{path}-2"))]);
-    both.ask(&format!("flows {FLOWS} {}", RECORDS - FLOWS));
+    both.ask("add1 0 2");
+    let together: f64 = both.ask(&format!("flows 0 {FLOWS}")).parse().unwrap();
+    let what = "one new flow after the other, both clients elsewhere, per s";
+    report(what, FLOWS, "mgm", apart);
+    report(what, FLOWS, "bare", together);
+}
+
+fn sweeps(path: &str) {
+    let mut host = Process::start(&["serve", path], &[]);
+    host.ask("host");
+    host.ask("register 1 1");
+    host.ask("register 2 2");
+    host.ask("add1 0 2");
+    let mut reader = Process::start(&["serve", path], &[("MGM_HOST", path)]);
+    host.ask(&format!("flows 0 {RECORDS}"));
     for _ in 0..3 {
-        let local: f64 = both.ask("sweep").parse().unwrap();
+        let local: f64 = host.ask("sweep").parse().unwrap();
         let remote: f64 = reader.ask("sweep").parse().unwrap();
         report("a sweep from another process, ns each", RECORDS, "mgm", remote);
         report("a sweep from another process, ns each", RECORDS, "bare", local);
     }
 }
+
+/// A part of the measurements, with the path where a host serves.
+type Part = fn(&str);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -357,10 +384,18 @@ fn main() {
         ["serve", path] => serve(path),
         ["calls", path] => calls(path),
         _ => {
+            let parts: [(&str, Part); 3] =
+                [("messages", messages), ("flows", one_flow_after_another), ("sweeps", sweeps)];
             let rounds = std::env::var("ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
             let path = std::env::temp_dir().join(format!("mgm-bench-{}", std::process::id()));
+            let path = path.to_str().unwrap();
+            let wanted = |part| words.is_empty() || words.iter().any(|word| word == part);
             for _ in 0..rounds {
-                round(path.to_str().unwrap());
+                for (part, run) in parts {
+                    if wanted(part) {
+                        run(path);
+                    }
+                }
             }
         }
     }

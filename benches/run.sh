@@ -55,6 +55,7 @@ if [ -n "${BENCH_IN_NAMESPACE:-}" ]; then
         flows 10000 single bare bare64 mgm
         flows 50000 burst bare bare64 mgm
     done
+    ! wanted flows remote || for _ in $(seq "$ROUNDS"); do flows 10000 burst two apart; done
     ! wanted table || for entries in 10000 100000; do
         in_router "$WORK/kernel" table "$entries" "$ROUNDS" || echo "bench: table $entries failed" >&2
     done
@@ -113,7 +114,7 @@ if wanted remote; then
     [ "$MODE" = quick ] || echo "bench: from process to process" >&2
     "$(bench_program remote)" >>"$RESULTS"
 fi
-if wanted flows table peers; then
+if wanted flows remote table peers; then
     [ "$MODE" = quick ] || echo "bench: with the kernel" >&2
     # shellcheck disable=SC2086 # several words
     BENCH_IN_NAMESPACE=1 unshare -nm bash "$0" "$MODE" $PARTS >>"$RESULTS"

@@ -54,6 +54,12 @@ void bare_router(int ready);
 void bare_router_newest_first(int ready);
 
 void mgm_start(void);
+/* With two clients: one owns the incoming interface, the other one those that have members. */
+void mgm_start_two(void);
+/* The same in three processes: a host that serves at a path, and the two clients. */
+void mgm_host(const char *path);
+void mgm_client_in(void);
+void mgm_client_out(void);
 void mgm_member(BOOL add, unsigned index);
 void mgm_take(void);
 void mgm_release(void);

@@ -1,5 +1,6 @@
 /* The routers: bare loops of system calls, and a protocol on libmgm. */
 #include "kernel.h"
+#include <mgm_host.h>
 #include <net/if.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -156,18 +157,57 @@ void mgm_release(void)
     GOOD(MgmReleaseInterfaceOwnership(protocol, here.in, 0));
 }
 
-void mgm_start(void)
+static void registered(DWORD id)
 {
     ROUTING_PROTOCOL_CONFIG callbacks;
-    unsigned n;
-    setenv("MGM_FORWARDER", "kernel", 1);
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.pfnRpfCallback = rpf;
     callbacks.pfnCreationAlertCallback = creation;
-    GOOD(MgmRegisterMProtocol(&callbacks, 1, 1, &protocol));
-    mgm_take();
+    GOOD(MgmRegisterMProtocol(&callbacks, id, 1, &protocol));
+}
+
+static void take_outs(void)
+{
+    unsigned n;
     for (n = 0; n < here.outs; n++) {
         GOOD(MgmTakeInterfaceOwnership(protocol, here.out[n], 0));
         mgm_member(TRUE, here.out[n]);
     }
+}
+
+void mgm_start(void)
+{
+    setenv("MGM_FORWARDER", "kernel", 1);
+    registered(1);
+    mgm_take();
+    take_outs();
+}
+
+void mgm_start_two(void)
+{
+    setenv("MGM_FORWARDER", "kernel", 1);
+    mgm_client_in();
+    mgm_client_out();
+}
+
+void mgm_host(const char *path)
+{
+    MGM_HOST_CONFIG config;
+    memset(&config, 0, sizeof config);
+    config.dwSize = sizeof config;
+    config.dwForwarder = MGM_FORWARDER_KERNEL;
+    config.pszServePath = path;
+    GOOD(MgmHostStart(&config));
+}
+
+void mgm_client_in(void)
+{
+    registered(1);
+    mgm_take();
+}
+
+void mgm_client_out(void)
+{
+    registered(2);
+    take_outs();
 }

@@ -70,6 +70,14 @@ impl From<NoMemory> for Ended {
     }
 }
 
+/// The most octets that a message takes which is sent in front of a list.
+const HEAD_ROOM: usize = 16;
+
+/// Memory for a list behind the message that will be sent in front of it, with one copy.
+pub(super) fn room_for_list(room: &mut [u8]) -> &mut [u8] {
+    &mut room[HEAD_ROOM..]
+}
+
 /// What a thread needs for doing requests: memory for the reply, and for what is put into it.
 pub(super) struct Work {
     /// The message that is sent.
@@ -101,6 +109,31 @@ pub(super) fn send<T: Serialize>(
 ) -> Result<(), Ended> {
     let octets = postcard::to_slice(message, room).map_err(|_| Ended::BadMessage)?;
     seqpacket::send(socket, octets, attached).map_err(ended)
+}
+
+/// Sends one message and so many octets of the list that is in its [`room_for_list`].
+pub(super) fn send_with_list<T: Serialize>(
+    socket: &OwnedFd,
+    room: &mut [u8],
+    message: &T,
+    list: usize,
+) -> Result<(), Ended> {
+    let mut head = [0; HEAD_ROOM];
+    let head = postcard::to_slice(message, &mut head).map_err(|_| Ended::BadMessage)?;
+    let start = HEAD_ROOM - head.len();
+    room[start..HEAD_ROOM].copy_from_slice(head);
+    seqpacket::send(socket, &room[start..HEAD_ROOM + list], None).map_err(ended)
+}
+
+/// Reads one message, and the list behind it.
+pub(super) fn receive_with_list<'a, T: Deserialize<'a>>(
+    socket: &OwnedFd,
+    room: &'a mut [u8],
+) -> Result<(T, &'a [u8]), Ended> {
+    match seqpacket::receive(socket, room).map_err(ended)? {
+        0 => Err(Ended::Gone),
+        size => postcard::take_from_bytes(&room[..size]).map_err(|_| Ended::BadMessage),
+    }
 }
 
 /// Reads one message.

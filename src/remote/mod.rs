@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `wire` | the messages |
+//! | `records` | lists of records, behind a message |
 //! | `channel` | a socket that carries them |
 //! | `server` | the host's side: what a client process asks is done here, its callbacks are calls to it |
 //! | `client` | the client process's side: the same functions, done by the host |
@@ -24,6 +25,7 @@
 
 mod channel;
 pub mod client;
+pub mod records;
 pub mod server;
 pub mod wire;
 

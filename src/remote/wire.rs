@@ -4,12 +4,10 @@
 //! Nothing that is read here is trusted: a message that does not fit is an error for whoever reads it,
 //! lists are read element by element, and nothing is allocated for what a message claims.
 
-use crate::core::state::record::{OifRecord, Rest};
+use crate::core::state::record::Rest;
 use crate::log::Level;
 use crate::shell::callbacks::RpfAnswer;
-use crate::types::{
-    ClientId, Counters, EnumId, IfKey, MembershipFlags, Route, Seconds, SourceGroup,
-};
+use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -17,7 +15,7 @@ use std::net::Ipv4Addr;
 pub const MAGIC: u32 = 0x6d67_6d31;
 
 /// The versions of these messages that this library speaks, from the oldest to the newest.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (2, 2);
 
 /// The most octets of one message. A packet of 65,535 octets fits with everything around it.
 pub const MAX_MESSAGE: usize = 80 * 1024;
@@ -131,7 +129,8 @@ pub struct ClientKind {
     pub takes_routeless: bool,
 }
 
-/// What the host replies. Each request has one reply, but for [`Request::State`].
+/// What the host replies. Each request has one reply, but for [`Request::State`] and those that read
+/// records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply<'a> {
     /// It is done.
@@ -144,45 +143,22 @@ pub enum Reply<'a> {
     Enumeration(EnumId),
     /// The protocol and component ids of an owner.
     Protocol(u32, u32),
-    /// Rows of a group enumeration, and whether there are more.
-    Groups(#[serde(borrow)] Packed<'a>, Rest),
-    /// Forwarding entries, each followed by its outgoing interfaces, and whether there are more.
-    Mfes(#[serde(borrow)] Packed<'a>, Rest),
+    /// Some of the records that were asked for. They are behind this in the same message
+    /// ([`records`](super::records)).
+    List(Part),
     /// A piece of the state; an empty one is the last.
     Text(&'a [u8]),
     /// It failed: the code for C, how important the host's line about it is, and that line.
     Failed(u32, u8, &'a str),
 }
 
-/// One forwarding entry, followed by `oifs` times [`OifRecord`].
+/// Which of the records that a request has asked for a message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MfeHead {
-    /// Its source and group.
-    pub flow: SourceGroup,
-    /// Its incoming interface.
-    pub iif: IfKey,
-    /// The protocol id of that interface's owner.
-    pub iif_protocol: u32,
-    /// Its upstream neighbour.
-    pub upstream: Ipv4Addr,
-    /// Its route's protocol.
-    pub route_protocol: u32,
-    /// Its route's network.
-    pub route_network: Ipv4Addr,
-    /// The length in bits of the route's prefix.
-    pub route_prefix_len: u8,
-    /// It has a route and an owner toward its source.
-    pub resolved: bool,
-    /// How long it has been there, in milliseconds.
-    pub up_time_ms: u64,
-    /// How long it has left, in milliseconds.
-    pub expiry_ms: u64,
-    /// Its lifetime.
-    pub lifetime: Seconds,
-    /// What it has counted.
-    pub counters: Counters,
-    /// How many outgoing interfaces follow.
-    pub oifs: u32,
+pub enum Part {
+    /// Some of them; another message follows.
+    Some,
+    /// The last ones, and whether there are more than were asked for.
+    Last(Rest),
 }
 
 /// What the host asks or tells a client: one callback.
@@ -264,22 +240,13 @@ impl<'a> Packer<'a> {
         Self { room, used: 0, count: 0 }
     }
 
-    /// Adds a value, with what belongs to it; false: there was no room, and nothing has changed.
-    pub fn add<T: Serialize, U: Serialize>(&mut self, value: &T, parts: &[U]) -> bool {
-        let mut at = self.used;
-        let mut put = |room: &mut [u8], used: &dyn Fn(&mut [u8]) -> Option<usize>| {
-            let written = used(&mut room[at..]);
-            at += written.unwrap_or(0);
-            written.is_some()
-        };
-        let written = put(self.room, &|room| postcard::to_slice(value, room).ok().map(|w| w.len()))
-            && parts.iter().all(|part| {
-                put(self.room, &|room| postcard::to_slice(part, room).ok().map(|w| w.len()))
-            });
-        if written {
-            (self.used, self.count) = (at, self.count + 1);
+    /// Adds a value; false: there was no room, and nothing has changed.
+    pub fn add<T: Serialize>(&mut self, value: &T) -> bool {
+        let written = postcard::to_slice(value, &mut self.room[self.used..]);
+        if let Ok(written) = &written {
+            (self.used, self.count) = (self.used + written.len(), self.count + 1);
         }
-        written
+        written.is_ok()
     }
 
     /// What was added.
@@ -303,11 +270,6 @@ impl<'a> Unpacker<'a> {
         self.0 = rest;
         Some(value)
     }
-
-    /// Whether all has been read.
-    pub const fn is_at_end(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// A level as [`Reply::Failed`] carries it.
@@ -319,22 +281,6 @@ pub const fn level(number: u8) -> Level {
         5 => Level::Trace,
         _ => Level::Error,
     }
-}
-
-/// The outgoing interfaces of a [`MfeHead`], into memory that is used again; false: the message
-/// makes no sense or there is no memory.
-pub fn unpack_oifs(
-    unpacker: &mut Unpacker<'_>,
-    count: u32,
-    into: &mut Vec<OifRecord>,
-) -> Result<bool, std::collections::TryReserveError> {
-    into.clear();
-    for _ in 0..count {
-        let Some(oif) = unpacker.take() else { return Ok(false) };
-        into.try_reserve(1)?;
-        into.push(oif);
-    }
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -355,24 +301,16 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_and_what_has_no_room_is_left_out() {
-        let oif = OifRecord {
-            interface: IfKey::new(7, Ipv4Addr::UNSPECIFIED),
-            packets: 9,
-            ttl_too_low: 0,
-        };
-        let mut room = [0; 40];
+        let mut room = [0; 20];
         let mut packer = Packer::new(&mut room);
-        assert!(packer.add(&FLOW, &[oif]));
+        assert!(packer.add(&FLOW));
         let used = packer.packed().octets.len();
-        assert!(!packer.add(&FLOW, &[oif; 4]));
+        assert!(!packer.add(&[FLOW; 4]));
         let packed = packer.packed();
         assert_eq!((packed.count, packed.octets.len()), (1, used));
         let mut unpacker = Unpacker::new(packed);
         assert_eq!(unpacker.take(), Some(FLOW));
-        let mut oifs = Vec::new();
-        assert_eq!(unpack_oifs(&mut unpacker, 1, &mut oifs), Ok(true));
-        assert_eq!((&oifs[..], unpacker.is_at_end()), (&[oif][..], true));
-        assert_eq!(unpack_oifs(&mut unpacker, 4_000_000_000, &mut oifs), Ok(false));
+        assert_eq!(unpacker.take::<SourceGroup>(), None);
     }
 
     #[test]

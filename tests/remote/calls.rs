@@ -244,3 +244,30 @@ fn h1_h2_h3_a_client_with_a_loop_in_another_process() {
     until(|| a.ask("poll 0").ends_with("end"), "no error condition");
     assert_eq!(a.ask("dispatch 0"), "1003");
 }
+
+/// Many entries come in several messages, and are the same whatever the caller's buffer holds.
+#[test]
+fn p1_e11_all_entries_are_read_in_buffers_of_any_size() {
+    let path = path();
+    let host = Puppet::host(&path, 0);
+    let (a, b) = (Puppet::client(&path), Puppet::client(&path));
+    a.ask(&format!("register {A}"));
+    b.ask(&format!("register {B}"));
+    assert_eq!(a.ask("take 0 1"), "0");
+    for interface in 2..5 {
+        assert_eq!(b.ask(&format!("take 0 {interface}")), "0");
+        assert_eq!(b.ask(&format!("add 0 0.0.0.0 239.1.1.1 {interface}")), "0");
+    }
+    assert_eq!(host.ask("new 1000"), "0");
+    for kind in ["plain", "stats"] {
+        let all = host.ask(&format!("sweep 1048576 {kind}"));
+        assert!(all.starts_with("1000 ") && all.ends_with(" 259"), "{all}");
+        for size in [148, 300, 15_000, 65_536, 1_048_576] {
+            assert_eq!(a.ask(&format!("sweep {size} {kind}")), all, "{size} {kind}");
+        }
+        // Not even one record fits.
+        assert!(a.ask(&format!("sweep 100 {kind}")).ends_with(" 122"));
+    }
+    assert_eq!(b.ask("many 0 20000 2"), "0");
+    assert_eq!(b.ask("groups 0"), "259 20001");
+}

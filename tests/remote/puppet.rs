@@ -12,6 +12,8 @@
 //! | `many CLIENT COUNT IF` | adds (*,G) for as many groups; the code of the last |
 //! | `owner IF` | code, protocol and component |
 //! | `mfe SOURCE GROUP` | code, iif, number of oifs |
+//! | `new COUNT` | MgmHostReceive on interface 1 for as many sources of 239.1.1.1, one after the other; the last code |
+//! | `sweep SIZE plain/stats` | reads all entries in buffers of that size: how many, a sum over what they hold, the last code |
 //! | `groups CLIENT` | code of the last MgmGroupEnumerationGetNext, number of rows |
 //! | `state` | the state's text |
 //! | `enumerate CLIENT` | MgmGroupEnumerationStart's code; the enumeration stays open |
@@ -232,6 +234,15 @@ fn perform(line: &str) -> String {
             format!("{code} {protocol} {component}")
         }
         "mfe" => mfe(address(words[1]), address(words[2])),
+        "new" => {
+            let mut code = 0;
+            for n in 1..=number(1) {
+                let source = Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
+                code = receive(1, &source, "239.1.1.1");
+            }
+            code.to_string()
+        }
+        "sweep" => sweep(number(1), words[2] == "stats"),
         "groups" => groups(handle(1)),
         "state" => state(),
         "enumerate" => {
@@ -324,6 +335,40 @@ fn mfe(source: DWORD, group: DWORD) -> String {
     // SAFETY: all three outlive the call.
     let code = unsafe { MgmGetMfe(&raw mut record, &raw mut size, buffer.as_mut_ptr().cast()) };
     format!("{code} {} {}", buffer[4], buffer[12])
+}
+
+fn sweep(size: DWORD, stats: bool) -> String {
+    let mut buffer = vec![0u32; size as usize / 4];
+    let mut last = _MIB_IPMCAST_MFE { dwSrcMask: DWORD::MAX, ..Default::default() };
+    let (mut records, mut sum, mut code) = (0, 0u64, 234);
+    while code == 234 {
+        let (mut size, mut count) = (size, 0);
+        let into = buffer.as_mut_ptr().cast();
+        let (key, size, count_to) = (&raw mut last, &raw mut size, &raw mut count);
+        // SAFETY: all of these outlive the call.
+        code = unsafe {
+            match (stats, records) {
+                (false, 0) => MgmGetFirstMfe(size, into, count_to),
+                (false, _) => MgmGetNextMfe(key, size, into, count_to),
+                (true, 0) => MgmGetFirstMfeStats(size, into, count_to, MGM_MFE_STATS_0),
+                (true, _) => MgmGetNextMfeStats(key, size, into, count_to, MGM_MFE_STATS_0),
+            }
+        };
+        let mut at = 0;
+        for _ in 0..count {
+            let length = if stats { 16 + 7 * buffer[at + 11] } else { 15 + 4 * buffer[at + 12] };
+            let record = &buffer[at..at + length as usize];
+            // All but the times since it was made and until its end.
+            let words = record.iter().enumerate().filter(|(n, _)| *n != 9 && *n != 10);
+            sum = words.fold(sum, |sum, (_, word)| {
+                (sum ^ u64::from(*word)).wrapping_mul(0x0100_0000_01b3)
+            });
+            (last.dwGroup, last.dwSource) = (record[0], record[1]);
+            at += length as usize;
+        }
+        records += count;
+    }
+    format!("{records} {sum:x} {code}")
 }
 
 /// A call whose code is all that matters.

@@ -22,7 +22,10 @@ fn p7_versions() {
     drop(peer);
     // One that does not, and one with other records.
     let other = RecordSizes { mfe: 64, ..SIZES };
-    for (oldest, newest, sizes) in [(2, 7, SIZES), (0, 0, SIZES), (1, 1, other)] {
+    let (oldest, newest) = VERSIONS;
+    for (oldest, newest, sizes) in
+        [(newest + 1, 7, SIZES), (0, oldest - 1, SIZES), (oldest, newest, other)]
+    {
         let peer = Peer::connect(&path);
         peer.send(&Hello { magic: MAGIC, oldest, newest, sizes });
         let welcome: Welcome = peer.receive(&mut room).unwrap();

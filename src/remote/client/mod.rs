@@ -12,13 +12,13 @@ mod inside;
 mod session;
 
 use crate::core::containers::registry::Registry;
-use crate::core::state::record::{GroupRow, MfeRecord, OifRecord, Rest};
+use crate::core::state::record::{GroupRow, MfeRecord, Rest};
 use crate::error::Error;
 use crate::handle;
 use crate::log::Level;
-use crate::remote::wire::{
-    ClientKind, MfeHead, Packed, RecordSizes, Reply, Request, Unpacker, unpack_oifs,
-};
+use crate::remote::channel::Ended;
+use crate::remote::records::{Reader, rows};
+use crate::remote::wire::{ClientKind, RecordSizes, Reply, Request};
 use crate::shell::callbacks::{Callbacks, Lane};
 use crate::shell::group_manager::GroupManager;
 use crate::sys::sync::unscheduled::Mutex;
@@ -289,17 +289,14 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         let mut left = max;
         loop {
             let request = Request::NextGroups(id, left.try_into().unwrap_or(u32::MAX));
-            let (rest, count) = session.call(request, |reply, _| {
-                let Reply::Groups(packed, rest) = reply else { return None };
-                let mut rows = Unpacker::new(packed);
-                let count = (packed.count as usize <= left).then_some(packed.count as usize)?;
-                for _ in 0..count {
-                    give(rows.take()?);
-                }
-                Some(Ok((rest, count)))
+            let before = left;
+            let rest = session.call_list(request, |octets| {
+                let rows = rows(octets)?;
+                left = left.checked_sub(rows.len())?;
+                rows.for_each(&mut *give);
+                Some(())
             })?;
-            left -= count;
-            if rest == Rest::End || left == 0 || count == 0 {
+            if rest == Rest::End || left == 0 || left == before {
                 return Ok(rest);
             }
         }
@@ -321,22 +318,27 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         stats: bool,
         give: &mut dyn FnMut(&MfeRecord<'_>),
     ) -> Result<(), Error> {
-        self.for_reading()?.call(Request::ReadMfe(flow, stats), |reply, _| {
-            let Reply::Mfes(packed, _) = reply else { return None };
-            let mut given = false;
-            let read = read_packed(packed, |record| {
-                // One was asked for.
-                if record.flow == flow && !std::mem::replace(&mut given, true) {
-                    give(record);
+        let (mut oifs, mut failed) = (Vec::new(), None);
+        let mut given = false;
+        let session = self.for_reading()?;
+        session.call_list(Request::ReadMfe(flow, stats), |octets| {
+            let mut records = Reader::new(octets, stats);
+            loop {
+                match records.next(&mut oifs) {
+                    Err(error) => failed = Some(error),
+                    Ok(None) => return Some(()),
+                    // One was asked for.
+                    Ok(Some(Ok(record))) if record.flow == flow && !given => give(&record),
+                    Ok(Some(_)) => return None,
                 }
-                ControlFlow::Continue(())
-            });
-            match read {
-                Ok(Some(_)) if given => Some(Ok(())),
-                Err(error) => Some(Err(error)),
-                _ => None,
+                given = true;
             }
-        })
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if given => Ok(()),
+            None => Err(session.end(Ended::OutOfTurn("nothing instead of an entry"))),
+        }
     }
 
     fn read_mfes(
@@ -350,33 +352,34 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         let session = self.for_reading()?;
         let room = room.try_into().unwrap_or(u32::MAX);
         let mut next = after.map_or(Some(SourceGroup::ALL), SourceGroup::next);
+        let mut oifs = Vec::new();
         while let Some(from) = next {
-            let read = session.call(Request::ReadMfes(from, stats, room), |reply, _| {
-                let Reply::Mfes(packed, rest) = reply else { return None };
-                let (mut last, mut full) = (None, false);
-                let read = read_packed(packed, |record| {
-                    // Whatever the host sends, a read goes on and comes to an end.
-                    if record.flow < from || last.is_some_and(|last| record.flow <= last) {
-                        return ControlFlow::Break(());
+            let (mut full, mut failed) = (false, None);
+            let rest = session.call_list(Request::ReadMfes(from, stats, room), |octets| {
+                let mut records = Reader::new(octets, stats);
+                // What comes after the end is read all the same, so that the channel is free again.
+                while !full && failed.is_none() {
+                    match records.next(&mut oifs) {
+                        Ok(None) => break,
+                        // Whatever the host sends, a read goes on and comes to an end.
+                        Ok(Some(Ok(record))) if next.is_some_and(|least| record.flow >= least) => {
+                            next = record.flow.next();
+                            full = give(&record).is_break();
+                        }
+                        Ok(Some(_)) => return None,
+                        Err(error) => failed = Some(error),
                     }
-                    full = give(record).is_break();
-                    last = Some(record.flow);
-                    if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                });
-                match read {
-                    Err(error) => Some(Err(error)),
-                    Ok(_) if full => Some(Ok((Rest::More, None))),
-                    Ok(Some(true)) => match (rest, last) {
-                        (Rest::End, _) => Some(Ok((Rest::End, None))),
-                        (Rest::More, Some(last)) => Some(Ok((Rest::End, last.next()))),
-                        (Rest::More, None) => None,
-                    },
-                    Ok(_) => None,
                 }
+                Some(())
             })?;
-            match read {
-                (rest, None) => return Ok(rest),
-                (_, more) => next = more,
+            match failed {
+                Some(error) => return Err(error),
+                None if full => return Ok(Rest::More),
+                None if rest == Rest::End => return Ok(rest),
+                None if next == Some(from) => {
+                    return Err(session.end(Ended::OutOfTurn("nothing instead of more entries")));
+                }
+                None => {}
             }
         }
         Ok(Rest::End)
@@ -400,38 +403,4 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
     fn dispatch(&'static self, client: ClientId) -> Result<(), Error> {
         self.client(client)?.dispatch()
     }
-}
-
-/// Gives the entries of a message one by one. True: all were given; none: the message makes no sense.
-fn read_packed(
-    packed: Packed<'_>,
-    mut give: impl FnMut(&MfeRecord<'_>) -> ControlFlow<()>,
-) -> Result<Option<bool>, Error> {
-    let mut unpacker = Unpacker::new(packed);
-    let mut oifs: Vec<OifRecord> = Vec::new();
-    for _ in 0..packed.count {
-        let Some(head) = unpacker.take::<MfeHead>() else { return Ok(None) };
-        if !unpack_oifs(&mut unpacker, head.oifs, &mut oifs)? {
-            return Ok(None);
-        }
-        let record = MfeRecord {
-            flow: head.flow,
-            iif: head.iif,
-            iif_protocol: head.iif_protocol,
-            upstream: head.upstream,
-            route_protocol: head.route_protocol,
-            route_network: head.route_network,
-            route_prefix_len: head.route_prefix_len.min(32),
-            resolved: head.resolved,
-            up_time_ms: head.up_time_ms,
-            expiry_ms: head.expiry_ms,
-            lifetime: head.lifetime,
-            counters: head.counters,
-            oifs: &oifs,
-        };
-        if give(&record).is_break() {
-            return Ok(Some(false));
-        }
-    }
-    Ok(unpacker.is_at_end().then_some(true))
 }

@@ -1,11 +1,12 @@
 //! One connection to a host: its call channels, its end.
 
 use super::inside::{self, Channel};
+use crate::core::state::record::Rest;
 use crate::error::{Error, FromHost};
 use crate::log::Level;
-use crate::remote::channel::{Buffer, Ended, receive, receive_attached, send};
+use crate::remote::channel::{Buffer, Ended, receive, receive_attached, receive_with_list, send};
 use crate::remote::wire::{
-    Hello, MAGIC, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, level,
+    Hello, MAGIC, Part, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, level,
 };
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
 use crate::sys::{seqpacket, wait_readable};
@@ -124,6 +125,35 @@ impl Session {
             match reply {
                 Reply::Failed(code, level, text) => Ok(Err(failed(code, level, text))),
                 reply => take(reply, attached).ok_or(Ended::OutOfTurn("a reply that does not fit")),
+            }
+        })?
+    }
+
+    /// A call that is answered by records, in one message or more. `part` gets those of each, and
+    /// gives none where they make no sense.
+    pub(super) fn call_list(
+        &self,
+        request: Request,
+        mut part: impl FnMut(&[u8]) -> Option<()>,
+    ) -> Result<Rest, Error> {
+        self.with_channel(|channel| {
+            let (input, output) = (channel.input.room()?, channel.output.room()?);
+            send(&channel.socket, output, &ToHost::Request(request), None)?;
+            loop {
+                let reply = receive_with_list(&channel.socket, input)?;
+                let last = match reply {
+                    (ToClient::Reply(Reply::List(last)), list) => {
+                        part(list).ok_or(Ended::OutOfTurn("records that make no sense"))?;
+                        last
+                    }
+                    (ToClient::Reply(Reply::Failed(code, level, text)), []) => {
+                        return Ok(Err(failed(code, level, text)));
+                    }
+                    _ => return Err(Ended::OutOfTurn("a reply that does not fit")),
+                };
+                if let Part::Last(rest) = last {
+                    return Ok(Ok(rest));
+                }
             }
         })?
     }

@@ -240,7 +240,7 @@ impl Callbacks for Proxy {
     ) -> Result<(), Error> {
         let mut room = Buffer::new()?;
         let mut list = Packer::new(room.room()?);
-        if !out.iter().all(|out| list.add::<_, ()>(out, &[])) {
+        if !out.iter().all(|out| list.add(out)) {
             // More interfaces than a message holds: the client is not asked, and vetoes none.
             return Ok(());
         }

@@ -3,11 +3,12 @@
 use super::connection::{Connection, MAX_ENUMERATIONS};
 use super::hold::Held;
 use super::proxy::Proxy;
-use crate::core::state::record::{MfeRecord, Rest};
+use crate::core::state::record::Rest;
 use crate::error::Error;
 use crate::log::{Level, Line};
-use crate::remote::channel::{Buffer, Ended, Work, send};
-use crate::remote::wire::{MfeHead, Packer, Reply, Request, ToClient};
+use crate::remote::channel::{Buffer, Ended, Work, room_for_list, send, send_with_list};
+use crate::remote::records::{self, Writer};
+use crate::remote::wire::{Part, Reply, Request, ToClient};
 use crate::shell::callbacks::Callbacks;
 use crate::types::{ClientId, EnumId, SourceGroup};
 use std::fmt::Arguments;
@@ -21,8 +22,11 @@ use std::sync::Arc;
 const LEAST_RECORD: usize = 60;
 const LEAST_OIF: usize = 16;
 
-/// The most octets of a list in one reply; the rest of the message is for what is around it.
-const MOST_LIST: usize = crate::remote::wire::MAX_MESSAGE - 64;
+/// The most rows of a group enumeration in one reply.
+const MOST_ROWS: usize = 8192;
+
+/// After so many octets of entries they are sent: those that the group manager reads under one lock.
+const PART: usize = 15 * 1024;
 
 /// A piece of the state's text.
 const PIECE: usize = 32 * 1024;
@@ -187,47 +191,86 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     /// The requests whose reply is a list.
     fn read(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
         let mgm = self.shared.mgm;
-        let Work { output, list } = work;
-        let mut packer = Packer::new(&mut list.room()?[..MOST_LIST]);
-        let rest = match request {
-            Request::ReadMfe(flow, stats) => mgm
-                .read_mfe(flow, stats, &mut |record| {
-                    add_mfe(&mut packer, record);
-                })
-                .map(|()| Rest::End),
+        let output = work.output.room()?;
+        let mut list = Writer::new(room_for_list(output));
+        let read = match request {
+            Request::ReadMfe(flow, stats) => {
+                let mut fits = true;
+                let read = mgm.read_mfe(flow, stats, &mut |record| {
+                    fits = list.add_mfe(record, stats);
+                });
+                // An entry that no message holds.
+                if fits { read.map(|()| Rest::End) } else { Err(Error::OutOfMemory) }
+            }
             Request::ReadMfes(from, stats, room) => {
-                let mut left = room as usize;
-                let mut has_room = |oifs: usize| {
-                    let size = LEAST_RECORD + LEAST_OIF * oifs;
-                    let fits = left >= size || left == room as usize;
-                    left = left.saturating_sub(size);
-                    fits
-                };
-                let mut wanted = room as usize;
-                mgm.read_mfes(before(from), stats, &mut has_room, &mut |record| {
-                    let size = LEAST_RECORD + LEAST_OIF * record.oifs.len();
-                    // One that does not fit is sent as well: its size is told to the caller.
-                    let first = wanted == room as usize;
-                    if (wanted < size && !first) || !add_mfe(&mut packer, record) {
-                        return ControlFlow::Break(());
-                    }
-                    wanted = wanted.saturating_sub(size);
-                    ControlFlow::Continue(())
-                })
+                return self.read_mfes(on, work, from, (stats, room as usize));
             }
             Request::NextGroups(id, most) => self.own_enumeration(id).and_then(|()| {
-                let most = (most as usize).min(MOST_LIST / 16);
-                mgm.next_groups(id, most, &mut |row| {
-                    packer.add::<_, ()>(&row, &[]);
+                mgm.next_groups(id, (most as usize).min(MOST_ROWS), &mut |row| {
+                    list.add_row(row);
                 })
             }),
             _ => return Err(Ended::OutOfTurn("a request that reads nothing")),
         };
-        let reply = rest.map(|rest| match request {
-            Request::NextGroups(..) => Reply::Groups(packer.packed(), rest),
-            _ => Reply::Mfes(packer.packed(), rest),
-        });
-        send_reply(|failure| self.shared.mgm.line(failure), on, output, reply)
+        let used = list.used();
+        match read {
+            Ok(rest) => send_list(on, output, Part::Last(rest), used),
+            Err(error) => self.reply(on, work, Err(error)),
+        }
+    }
+
+    /// Sends entries while it reads the next ones, so that the process reads them meanwhile.
+    fn read_mfes(
+        &self,
+        on: &OwnedFd,
+        work: &mut Work,
+        from: SourceGroup,
+        (stats, room): (bool, usize),
+    ) -> Result<(), Ended> {
+        let (mut after, mut left) = (before(from), room);
+        loop {
+            let (mut last, begun) = (None, left < room);
+            let output = work.output.room()?;
+            let mut list = Writer::new(room_for_list(output));
+            // An entry that does not fit the caller's buffer is sent as well if it is the first: the caller
+            // is told its size.
+            let fits = |left: usize, oifs: usize| left >= least(oifs) || left == room;
+            let (mut wanted, mut used) = (left, 0);
+            let mut has_room = |oifs: usize| {
+                let fits = fits(wanted, oifs) && used < PART;
+                wanted = wanted.saturating_sub(least(oifs));
+                used += records::size(oifs, stats);
+                fits
+            };
+            let mut is_full = false;
+            let read = self.shared.mgm.read_mfes(after, stats, &mut has_room, &mut |record| {
+                let oifs = record.oifs.len();
+                if !fits(left, oifs) {
+                    return ControlFlow::Break(());
+                }
+                is_full = list.used() >= PART || !list.add_mfe(record, stats);
+                if is_full {
+                    return ControlFlow::Break(());
+                }
+                (last, left) = (Some(record.flow), left.saturating_sub(least(oifs)));
+                ControlFlow::Continue(())
+            });
+            let used = list.used();
+            match (read, last) {
+                (Ok(Rest::More), Some(flow)) if is_full => {
+                    send_list(on, output, Part::Some, used)?;
+                    after = Some(flow);
+                }
+                // An entry that no message holds.
+                (Ok(Rest::More), None) if is_full && !begun => {
+                    return self.reply(on, work, Err(Error::OutOfMemory));
+                }
+                (Err(error), None) if !begun => return self.reply(on, work, Err(error)),
+                // What was read before memory ran out is good (rules A2, A4).
+                (Err(_), _) => return send_list(on, output, Part::Last(Rest::More), used),
+                (Ok(rest), _) => return send_list(on, output, Part::Last(rest), used),
+            }
+        }
     }
 
     fn write_state(&self, on: &OwnedFd, work: &mut Work) -> Result<(), Ended> {
@@ -266,24 +309,13 @@ fn before(from: SourceGroup) -> Option<SourceGroup> {
     from.to_bits().checked_sub(1).map(SourceGroup::from_bits)
 }
 
-/// Adds an entry; false: it has no room.
-fn add_mfe(packer: &mut Packer<'_>, record: &MfeRecord<'_>) -> bool {
-    let head = MfeHead {
-        flow: record.flow,
-        iif: record.iif,
-        iif_protocol: record.iif_protocol,
-        upstream: record.upstream,
-        route_protocol: record.route_protocol,
-        route_network: record.route_network,
-        route_prefix_len: record.route_prefix_len,
-        resolved: record.resolved,
-        up_time_ms: record.up_time_ms,
-        expiry_ms: record.expiry_ms,
-        lifetime: record.lifetime,
-        counters: record.counters,
-        oifs: record.oifs.len() as u32,
-    };
-    packer.add(&head, record.oifs)
+/// The octets that an entry takes in the caller's buffer, at least.
+const fn least(oifs: usize) -> usize {
+    LEAST_RECORD + LEAST_OIF * oifs
+}
+
+fn send_list(on: &OwnedFd, output: &mut [u8], part: Part, used: usize) -> Result<(), Ended> {
+    send_with_list(on, output, &ToClient::Reply(Reply::List(part)), used)
 }
 
 /// The state's text in pieces.
