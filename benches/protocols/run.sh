@@ -113,7 +113,7 @@ diamond() { # WHO
     receivers member
     stream stream source eth0 10.1.0.2 $group 1000
     tell member join $group 10.1.0.2
-    wait_for 100 gets_more member $group 3000 || return
+    wait_for 100 gets_more member $group 8000 || return # all neighbours have said hello by then: within 5 s
     before=$(missing)
     ip -n r3 link set left down
     wait_for 100 gets_more member $group $(($(got member $group) + 2000)) || return

@@ -11,7 +11,7 @@
 #define RTM_F_FIB_MATCH 0x2000
 #endif
 
-enum { REST_MS = 20, REMEMBERED = 4096 };
+enum { REST_MS = 2, REMEMBERED = 4096 };
 
 static int asker = -1, listener = -1;
 static timer look;      /* at everything anew */
@@ -121,7 +121,8 @@ bool route_find(uint32_t source, struct route *route)
     return remembered[slot].found;
 }
 
-/* A change counts at once. After it the next ones are gathered for as long as it took to follow it, and 20 ms at least. */
+/* A change counts at once: a link that fails is one, and what routes follow from it others, which must not wait either. Those that
+ * come while one is followed are gathered for as long again, so that half of the time is left for the rest. */
 static void look_anew(void *with)
 {
     uint64_t begun = now_ms(), took;
