@@ -282,6 +282,132 @@ static void an_assert_leaves_one_forwarder(void)
     CHECK(copies(0, 1) == 1 && copies(0, 2) == 1);
 }
 
+/* Both forward to LAN 1, and the assert is over: router 1 has won. */
+static void asserted(void)
+{
+    two_upstream(MODE_SPARSE);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(1, 1) == WINNER && asserts(0, 1) == LOSER);
+}
+
+static void a_preference_comes_before_a_metric(void)
+{
+    two_upstream(MODE_SPARSE); /* the metric of 1 is better */
+    sim_routers[0].routes[0].route.preference = 10;
+    sim_routers[1].routes[0].route.preference = 20;
+    pim_routes_changed(&sim_routers[0].pim);
+    pim_routes_changed(&sim_routers[1].pim);
+    pim_local(link_of(2, 2), S, G, true);
+    pim_local(link_of(3, 3), S, G, true);
+    sim_run(10);
+    copies(0, 1);
+    CHECK(asserts(0, 1) == WINNER && asserts(1, 1) == LOSER);
+}
+
+/* The winner repeats its assert before others forget it. */
+static void an_assert_is_kept(void)
+{
+    unsigned sent;
+    bool kept = true;
+    asserted();
+    sent = sim_sent[1][PIM_ASSERT];
+    sim_run(default_settings.assert_time - default_settings.assert_override + 100);
+    CHECK(sim_sent[1][PIM_ASSERT] == sent + 1);
+    for (unsigned n = 0; n < 4000; n++) {
+        sim_run(100);
+        kept &= asserts(2, 1) == LOSER && asserts(3, 1) == LOSER;
+    }
+    CHECK(kept);
+}
+
+static void a_loser_that_gets_a_better_route_asserts_anew(void)
+{
+    asserted();
+    sim_set_route(0, S, 0, 0, 1);
+    sim_run(5);
+    CHECK(asserts(0, 1) == NO_ASSERT && forwards(0, 1));
+    copies(0, 1);
+    CHECK(asserts(0, 1) == WINNER && asserts(1, 1) == LOSER);
+}
+
+/* An assert matters to a router only where it forwards, would, or has its own neighbour upstream. */
+static void who_is_not_concerned_forgets_an_assert(void)
+{
+    struct pim_assert heard = {G, S, false, 0, 1};
+    uint8_t bytes[PIM_MESSAGE_SIZE];
+    asserted();
+    sim_run(250000); /* joins go to the winner, and what the loser was joined for has expired */
+    CHECK(down(0, 1) == NO_INFO && asserts(0, 1) == NO_ASSERT);
+    size_t size = pim_build_assert(bytes, &heard);
+    CHECK(pim_receive(link_of(0, 1), sim_address(1, 1), htonl(0xe000000d), bytes, size) == NULL);
+    CHECK(asserts(0, 1) == NO_ASSERT);
+}
+
+/* Another router's join serves for ours, no longer than it holds itself. */
+static void a_join_is_put_off_while_another_one_holds(void)
+{
+    struct entry *e;
+    chain(MODE_SPARSE, &default_settings);
+    pim_local(link_of(2, 3), S, G, true);
+    sim_run(10);
+    e = entry_find(&sim_routers[2].pim, S, G);
+    e->up_link->neighbours->hello.tracking = false;
+    timer_set(&e->join, 2000);
+    sparse_overheard(e, false, 5);
+    CHECK(timer_left(&e->join) == 5000);
+}
+
+static void neighbours_of_a_link_are_limited(void)
+{
+    struct pim_hello other = {.has_holdtime = true, .holdtime = 100};
+    unsigned count = 0;
+    chain(MODE_SPARSE, &default_settings);
+    for (uint32_t n = 0; n < 300; n++)
+        hello_receive(link_of(2, 3), htonl(0x0a000310u + n), &other);
+    for (const struct neighbour *n = link_of(2, 3)->neighbours; n != NULL; n = n->next)
+        count++;
+    CHECK(count == 256);
+}
+
+/* A join that is about to override a prune is left to whoever was quicker. */
+static void another_router_s_join_is_enough(void)
+{
+    struct entry *e;
+    two_upstream(MODE_DENSE);
+    pim_local(link_of(2, 2), S, G, true);
+    copies(0, 1);
+    sim_run(5000);
+    e = entry_find(&sim_routers[2].pim, S, G);
+    CHECK(e != NULL && !e->join.set);
+    dense_overheard(e, true, 210);
+    CHECK(e->join.set);
+    dense_overheard(e, false, 210);
+    CHECK(!e->join.set);
+    dense_refreshed(e, true); /* the neighbour upstream has pruned the link that we want */
+    CHECK(e->join.set);
+}
+
+/* The router upstream forwards again by the time that the one below counts from its own prune. */
+static void a_prune_holds_from_when_it_was_sent(void)
+{
+    struct oif *o;
+    unsigned wait;
+    two_upstream(MODE_DENSE);
+    copies(0, 1);
+    sim_run(10);
+    o = oif_find(entry_find(&sim_routers[1].pim, S, G), link_of(1, 1));
+    wait = link_wait(o->link);
+    o->down = NO_INFO, o->hold = 0;
+    timer_clear(&o->expiry), timer_clear(&o->pending);
+    dense_downstream(o, true, 60);
+    CHECK(o->down == PRUNE_PENDING && timer_left(&o->pending) == wait);
+    sim_run(wait);
+    CHECK(o->down == PRUNED && timer_left(&o->expiry) <= 60000 - wait);
+}
+
 static void a_neighbour_on_the_same_link_takes_over(void)
 {
     two_upstream(MODE_SPARSE);
@@ -832,6 +958,14 @@ int main(void)
     RUN(joins_are_suppressed);
     RUN(a_route_moves);
     RUN(an_assert_leaves_one_forwarder);
+    RUN(a_preference_comes_before_a_metric);
+    RUN(an_assert_is_kept);
+    RUN(a_loser_that_gets_a_better_route_asserts_anew);
+    RUN(who_is_not_concerned_forgets_an_assert);
+    RUN(another_router_s_join_is_enough);
+    RUN(a_join_is_put_off_while_another_one_holds);
+    RUN(neighbours_of_a_link_are_limited);
+    RUN(a_prune_holds_from_when_it_was_sent);
     RUN(a_neighbour_on_the_same_link_takes_over);
     RUN(addresses_decide_between_equal_routes);
     RUN(a_loser_that_is_joined_forwards_again);
