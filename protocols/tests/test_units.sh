@@ -9,6 +9,15 @@ ROOT=/run/installed # on a tmpfs of systemd's namespace: the units see no /home,
 SYSTEMD=/usr/lib/systemd/systemd
 [ -x $SYSTEMD ] || SYSTEMD=/lib/systemd/systemd
 
+# Puts itself into a cgroup of its own, so that nothing of another systemd is there, and becomes process 1.
+if [ "${1:-}" = --own-cgroup ]; then
+    set -e
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mkdir "/sys/fs/cgroup/$2"
+    echo $$ >"/sys/fs/cgroup/$2/cgroup.procs"
+    umount /sys/fs/cgroup # process 1 sees it with its own as the root
+    exec unshare -mpiuC --fork --kill-child --mount-proc bash "$0" --process-1
+fi
 # Process 1: its namespace has an installation, the user mgm, a cgroup tree of its own, and no unit but ours.
 if [ "${1:-}" = --process-1 ]; then
     set -e
@@ -39,7 +48,7 @@ under_systemd() {
     local unit pid units="mgmd.service mgm-igmp@a.service mgm-proxy@a.service mgm-pim@a.service mgm-static@a.service"
     ip -n rtr link add dummy0 up type veth peer name dummy1
     ip -n rtr link set dummy1 up
-    start systemd rtr unshare -mpiuC --fork --kill-child --mount-proc bash "$0" --process-1
+    start systemd rtr unshare -m bash "$0" --own-cgroup "mgm-units.$$"
     must "process 1 is there" first_child
     must "and answers" wait_for 1 sd systemctl is-active multi-user.target
     # systemd 252 does not know a key that newer ones do.
@@ -86,6 +95,12 @@ under_systemd() {
         now "$unit ended in order" [ "$(sd systemctl show -P Result "$unit")" = success ]
     done
     must "nothing is left in the kernel" kernel_is_empty
+    finish systemd KILL || true
+    must "its cgroup goes" remove_cgroup "mgm-units.$$"
+}
+# What systemd leaves behind.
+remove_cgroup() {
+    unshare -m sh -c "mount -t cgroup2 cgroup2 /sys/fs/cgroup && find /sys/fs/cgroup/$1 -depth -type d -exec rmdir {} +" || return 1
 }
 # From the first to the last there are all, and there are many.
 none_is_missing() {

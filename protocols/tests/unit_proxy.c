@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 
 static char said[8192]; /* the records and messages that were sent: "TO_EX G" and so on, with a space behind each */
-static unsigned packets, longest;
+static unsigned packets, longest, sources_sent;
 
 static uint32_t ip(const char *text)
 {
@@ -42,8 +42,10 @@ static bool sent(int fd, const iface *i, uint32_t source, uint32_t to, const uin
     CHECK(igmp_parse(data, size, &m) == NULL);
     if (m.type == IGMP_V3_REPORT) {
         CHECK(to == ip("224.0.0.22"));
-        while (igmp_next_record(&m, &r))
+        while (igmp_next_record(&m, &r)) {
             say(types[r.type], r.group, r.sources, r.count);
+            sources_sent += r.count;
+        }
     } else {
         CHECK(to == (m.type == IGMP_V2_LEAVE ? ip("224.0.0.2") : m.group));
         say(m.type == IGMP_V2_LEAVE ? "LEAVE" : m.type == IGMP_V2_REPORT ? "V2" : "V1", m.group, NULL, 0);
@@ -185,6 +187,22 @@ static void records_fill_packets_and_no_more(void)
     quiet(), said[0] = 0;
 }
 
+/* A record does not fit into a packet: its list is divided. */
+static void a_long_list_is_divided(void)
+{
+    uint32_t sources[800];
+    for (uint32_t n = 0; n < 800; n++)
+        sources[n] = htonl(0x0a010001u + n);
+    quiet();
+    packets = longest = sources_sent = 0;
+    host_want(ip("232.1.1.9"), false, sources, 800);
+    quiet();
+    CHECK(sources_sent == 2 * 800 && packets == 2 * 3 && longest <= 1500 - 24);
+    host_want(ip("232.1.1.9"), false, NULL, 0);
+    quiet();
+    said[0] = 0;
+}
+
 static void a_link_that_comes_back_is_told_everything(iface *i)
 {
     want("239.1.1.1", true, ""), SAID("TO_EX 1 TO_EX 1 ");
@@ -275,6 +293,7 @@ int main(void)
     RUN(what_changes_at_once_is_said_at_once);
     RUN(queries_are_answered);
     RUN(records_fill_packets_and_no_more);
+    RUN(a_long_list_is_divided);
     RUN(a_link_that_comes_back);
     RUN(wants_are_merged);
     RUN(what_was_read_from_the_list_is_looked_at_again);
