@@ -150,24 +150,24 @@ else
     suite "Rust" tools/rust-tests.sh --include-ignored
     wait "$BESIDE" || true
     beside tools
-    suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
-    # The same as an ordinary user, whom root can be for a moment, at the same time: both mostly wait.
+    # The routers as well: both kinds of user mostly wait, whether this one is root, who can be an ordinary
+    # one for a moment, or not.
+    router "$(id -un)" >"$WORK/routers.own" 2>&1 &
+    ROUTERS=$!
     if [ "$(id -u)" = 0 ]; then
         mkdir "$WORK/user" # where an ordinary user can read the built programs
-        mkdir "$WORK/user/docs"
         cp -a c-tests build README.md "$WORK/user"
-        cp docs/RUNNING.md "$WORK/user/docs"
         chmod a+x "$WORK"
         chmod -R a+rX "$WORK/user"
         C_TESTS=$WORK/user/c-tests router "an ordinary user" setpriv --reuid=65534 --regid=65534 \
-            --clear-groups env HOME=/nonexistent TMPDIR=/tmp >"$WORK/as_user" 2>&1 &
+            --clear-groups env HOME=/nonexistent TMPDIR=/tmp >"$WORK/routers.user" 2>&1 &
+        ROUTERS="$ROUTERS $!"
     fi
-    AS_USER=${!:-}
-    router "$(id -un)"
-    if [ -e "$WORK/as_user" ]; then
-        wait "$AS_USER" || result 0 1
-        cat "$WORK/as_user"
-    fi
+    suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
+    for routers in $ROUTERS; do
+        wait "$routers" || result 0 1
+    done
+    cat "$WORK"/routers.*
     finish_beside
     suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
     suite "Fuzzing the protocols: 10 seconds for each" protocols/tests/fuzz.sh 10

@@ -59,6 +59,7 @@ fn a_path_that_is_too_long_or_no_socket() {
     assert_eq!(host.ask(&format!("start memory {fits} 0")), "0");
     let a = Puppet::client(std::path::Path::new(&fits));
     assert_eq!(a.ask(&format!("register {A}")), "0 0");
+    assert_eq!(host.ask("stop"), "0");
 }
 
 #[test]

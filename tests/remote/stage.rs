@@ -19,6 +19,8 @@ pub struct Puppet {
     lines: Receiver<String>,
     /// Lines that are no answers and were read while one was waited for.
     told: RefCell<Vec<String>>,
+    /// Its socket, which it leaves behind where it is killed.
+    serves: Option<PathBuf>,
 }
 
 /// A path for a socket, of this test alone.
@@ -70,13 +72,14 @@ impl Puppet {
             err.lines().map_while(Result::ok).for_each(|line| drop(log.send(line)));
         });
         let input = RefCell::new(child.stdin.take());
-        Self { child, input, lines, told: RefCell::default() }
+        Self { child, input, lines, told: RefCell::default(), serves: None }
     }
 
     /// A host on the memory forwarder that serves at this path.
     pub fn host(path: &std::path::Path, hold: u32) -> Self {
-        let host = Self::with(&[]);
+        let mut host = Self::with(&[]);
         assert_eq!(host.ask(&format!("start memory {} {hold}", path.display())), "0");
+        host.serves = Some(path.to_owned());
         host
     }
 
@@ -192,6 +195,9 @@ impl Drop for Puppet {
         drop(self.input.borrow_mut().take());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(path) = &self.serves {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
