@@ -45,6 +45,8 @@ pub(super) struct Line {
     process: Option<u32>,
     performer: Arc<dyn Performer>,
     memory: Mutex<Memory>,
+    /// Whether a question is open.
+    asking: AtomicBool,
 }
 
 struct Memory {
@@ -60,7 +62,7 @@ impl Line {
     ) -> Result<Self, Error> {
         let work = Work { output: Buffer::new()?, list: Buffer::EMPTY };
         let memory = Mutex::new(Memory { input: Buffer::new()?, work });
-        Ok(Self { socket, process, performer, memory })
+        Ok(Self { socket, process, performer, memory, asking: AtomicBool::new(false) })
     }
 
     /// Asks, does what the process asks before it answers, and takes the answer. None: there is none,
@@ -72,8 +74,11 @@ impl Line {
     ) -> Option<R> {
         // One callback of a client runs at a time (rule A7), so nobody else has it.
         let mut memory = self.memory.try_lock()?;
+        self.asking.store(true, SeqCst);
         let asked = self.put(&mut memory.work.output, question);
-        match asked.and_then(|()| self.answer(&mut memory, take)) {
+        let answered = asked.and_then(|()| self.answer(&mut memory, take));
+        self.asking.store(false, SeqCst);
+        match answered {
             Ok(answer) => Some(answer),
             Err(reason) => {
                 self.end(reason);
@@ -182,7 +187,7 @@ impl Proxy {
 
     /// Whether the client is inside a callback.
     pub(super) fn is_asking(&self) -> bool {
-        self.line().is_some_and(|line| line.memory.try_lock().is_none())
+        self.line().is_some_and(|line| line.asking.load(SeqCst))
     }
 
     /// Readable when the line has changed since it was cleared last.
