@@ -5,8 +5,8 @@
 #
 #   install-deps.sh demo      for `make demo`: a C compiler, network tools, Rust
 #   install-deps.sh test      for `make test`: what the C tests and the installation need as well
-#   install-deps.sh test-all  for `make test-all`: a second compiler with its fuzzer, valgrind, tshark and the
-#                             headers of mingw-w64 as well
+#   install-deps.sh test-all  for `make test-all`: a second compiler with its fuzzer, valgrind, tshark, systemd
+#                             and the headers of mingw-w64 as well
 #   install-deps.sh ci        for .ci/run: shellcheck and abidiff as well
 set -eu
 # shellcheck source-path=SCRIPTDIR source=rust.sh
@@ -14,7 +14,7 @@ set -eu
 
 demo="cc:gcc make:make ip:iproute2 unshare:util-linux nsenter:util-linux"
 test="$demo gcc:gcc g++:g++ pkg-config:pkg-config nm:binutils setpriv:util-linux mandoc:mandoc ping:iputils-ping"
-all="$test clang:clang fuzzer: tshark:tshark valgrind:valgrind /usr/share/mingw-w64/include/rtmv2.h:mingw-w64-common"
+all="$test clang:clang fuzzer: tshark:tshark valgrind:valgrind /lib/systemd/systemd:systemd /usr/share/mingw-w64/include/rtmv2.h:mingw-w64-common"
 case "${1:-test}" in
     demo) needs=$demo ;;
     test) needs=$test ;;

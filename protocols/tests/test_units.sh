@@ -119,10 +119,10 @@ if [ $# = 0 ]; then
     if [ ! -x "$SYSTEMD" ]; then reason="systemd is not installed"
     elif [ "$(id -u)" != 0 ]; then reason="it takes root"
     elif ! reason=$(unshare -mC sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup' 2>&1); then reason="no cgroup tree: $reason"
-    else reason=
+    else reason= # whatever it said
     fi
     if [ -n "$reason" ]; then
-        echo "The units were not tried under systemd: $reason"
+        echo "skipped: the units under systemd: $reason"
         echo "0 passed, 0 failed"
         exit 0
     fi
