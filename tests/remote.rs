@@ -9,6 +9,8 @@ mod puppet;
 #[path = "remote/stage.rs"]
 mod stage;
 
+#[path = "remote/ahead.rs"]
+mod ahead;
 #[path = "remote/calls.rs"]
 mod calls;
 #[path = "remote/faults.rs"]

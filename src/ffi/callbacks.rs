@@ -9,7 +9,7 @@ use super::types::{
 };
 use crate::error::Error;
 use crate::remote::server::Proxy;
-use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{Callbacks, Coming, Lane, OutInterface, RpfAnswer};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -278,6 +278,14 @@ impl Callbacks for Client {
 
     fn process(&self) -> Option<u32> {
         either!(self, to => to.process())
+    }
+
+    fn known_ahead(&self) -> Option<usize> {
+        either!(self, to => to.known_ahead())
+    }
+
+    fn ahead(&self, coming: Coming<'_>) -> bool {
+        either!(self, to => to.ahead(coming))
     }
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {

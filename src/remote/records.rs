@@ -211,6 +211,25 @@ fn record<'o>(
     }
 }
 
+/// The octets of an interface's name.
+pub const INTERFACE: usize = 8;
+
+/// An interface's name.
+pub fn interface(of: IfKey) -> [u8; INTERFACE] {
+    let mut octets = [0; INTERFACE];
+    put(&mut octets, [of.index, of.next_hop.to_bits()]);
+    octets
+}
+
+/// The interfaces of a message; none: it has something else.
+pub fn interfaces(octets: &[u8]) -> Option<impl Iterator<Item = IfKey> + Clone + '_> {
+    let (names, []) = octets.as_chunks::<INTERFACE>() else { return None };
+    Some(names.iter().filter_map(|name| {
+        let ([index, next_hop], _) = take(name)?;
+        Some(IfKey::new(index, Ipv4Addr::from_bits(next_hop)))
+    }))
+}
+
 /// The rows of a message; none: it has something else.
 pub fn rows(octets: &[u8]) -> Option<impl ExactSizeIterator<Item = GroupRow> + '_> {
     let (rows, []) = octets.as_chunks::<ROW>() else { return None };

@@ -135,6 +135,8 @@ pub struct ClientKind {
 pub enum Reply<'a> {
     /// It is done.
     Done,
+    /// It is done, and the owner of an interface has changed: how often that was so for this process.
+    Changed(u64),
     /// A channel; its socket is attached.
     Channel,
     /// A client; its callback channel is attached.
@@ -191,10 +193,14 @@ pub enum Answer<'a> {
     Returned,
     /// To [`Question::Rpf`].
     Rpf(RpfAnswer),
-    /// To [`Question::Creation`]: for each interface in turn whether it is enabled.
+    /// To [`Question::Creation`]: the interfaces that are not enabled any more
+    /// ([`records`](super::records)).
     Creation(#[serde(borrow)] &'a [u8]),
     /// To [`Question::Prune`]: the timeout.
     Prune(Seconds),
+    /// To a question that came ahead: it was not called, since things may have changed. All further
+    /// questions of the same message have this answer too.
+    Again,
 }
 
 /// What goes from a client process to the host on a callback channel.
@@ -213,9 +219,9 @@ pub enum ToClient<'a> {
     /// The reply to a call.
     #[serde(borrow)]
     Reply(Reply<'a>),
-    /// A callback.
-    #[serde(borrow)]
-    Question(Question<'a>),
+    /// Callbacks, which follow in the same message as so many [`Question`]s: the one whose turn it is,
+    /// and those that come next, as they are when [`Reply::Changed`] has told this number.
+    Questions(u64),
 }
 
 /// Several values, one after the other.
@@ -255,13 +261,18 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Reads the values of a [`Packed`] one by one.
+/// Reads encoded values one by one.
 pub struct Unpacker<'a>(&'a [u8]);
 
 impl<'a> Unpacker<'a> {
     /// Reads these.
-    pub const fn new(packed: Packed<'a>) -> Self {
-        Self(packed.octets)
+    pub const fn new(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
+    /// Whether all has been read.
+    pub const fn is_at_end(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The next value; none: there is none, or it makes no sense.
@@ -308,7 +319,7 @@ mod tests {
         assert!(!packer.add(&[FLOW; 4]));
         let packed = packer.packed();
         assert_eq!((packed.count, packed.octets.len()), (1, used));
-        let mut unpacker = Unpacker::new(packed);
+        let mut unpacker = Unpacker::new(packed.octets);
         assert_eq!(unpacker.take(), Some(FLOW));
         assert_eq!(unpacker.take::<SourceGroup>(), None);
     }

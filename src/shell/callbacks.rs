@@ -17,6 +17,23 @@ pub enum Lane {
     Dispatched,
 }
 
+/// A callback that will be called, with what that is about; the methods of [`Callbacks`] explain it.
+#[derive(Clone, Copy, Debug)]
+pub enum Coming<'a> {
+    /// [`Callbacks::rpf`]
+    Rpf(SourceGroup, RpfAnswer, &'a [u8], Option<&'a Route>),
+    /// [`Callbacks::creation`]
+    Creation(SourceGroup, IfKey, &'a [OutInterface]),
+    /// [`Callbacks::prune`]
+    Prune(SourceGroup, IfKey, bool, Seconds),
+    /// [`Callbacks::join`]
+    Join(SourceGroup, bool),
+    /// [`Callbacks::local_join`]
+    LocalJoin(SourceGroup, IfKey),
+    /// [`Callbacks::local_leave`]
+    LocalLeave(SourceGroup, IfKey),
+}
+
 /// A client's callbacks. They are called one at a time for one client, on any thread, with no
 /// lock held; they may call any function of the library (rules A6 to A8). A missing callback is
 /// a method that does nothing (rule A9).
@@ -39,6 +56,18 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// The id of the process that the client lives in, where that is another one and is there.
     fn process(&self) -> Option<u32> {
         None
+    }
+
+    /// How many of the client's next callbacks it has been told of with [`Self::ahead`]. None: it is told
+    /// of each when that is to be called.
+    fn known_ahead(&self) -> Option<usize> {
+        None
+    }
+
+    /// Tells the client of a callback that will be called after those that it knows. False: it takes
+    /// no more.
+    fn ahead(&self, _coming: Coming<'_>) -> bool {
+        false
     }
 
     /// A packet of a new source came in. `packet` is its IP header, at least 20 octets, and as much

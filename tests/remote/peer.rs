@@ -140,6 +140,25 @@ impl Peer {
         self.receive_attached(room).map(|(message, _)| message)
     }
 
+    /// A message and what is behind it.
+    pub fn receive_with_list<'a, T: Deserialize<'a>>(
+        &self,
+        room: &'a mut [u8],
+    ) -> Option<(T, &'a [u8])> {
+        // SAFETY: the kernel writes within the room.
+        let size =
+            unsafe { libc::recv(self.0.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) };
+        let octets = room.get(..usize::try_from(size).ok().filter(|size| *size > 0)?)?;
+        Some(postcard::take_from_bytes(octets).unwrap())
+    }
+
+    /// Whether there is a message.
+    pub fn is_readable(&self) -> bool {
+        let mut polled = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one structure.
+        unsafe { libc::poll(&raw mut polled, 1, 0) > 0 }
+    }
+
     /// A call channel.
     pub fn channel(&self) -> Self {
         assert!(self.request(Request::Channel));
@@ -178,7 +197,7 @@ impl Peer {
         match self.receive(&mut room)? {
             ToClient::Reply(Reply::Failed(code, ..)) => Some(code),
             ToClient::Reply(_) => Some(0),
-            ToClient::Question(question) => panic!("{question:?}"),
+            ToClient::Questions(as_of) => panic!("questions as of {as_of}"),
         }
     }
 

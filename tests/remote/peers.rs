@@ -89,8 +89,8 @@ fn p6_messages_where_they_do_not_belong() {
     assert_eq!(channel.code(Request::Take(id, IfKey::new(9, Ipv4Addr::UNSPECIFIED))), Some(0));
     client.tell("add 0 0.0.0.0 239.5.5.5 1");
     let mut room = vec![0; MAX_MESSAGE];
-    let question: ToClient<'_> = callbacks.receive(&mut room).unwrap();
-    assert!(matches!(question, ToClient::Question(_)), "{question:?}");
+    let (question, _) = callbacks.receive_with_list::<ToClient<'_>>(&mut room).unwrap();
+    assert!(matches!(question, ToClient::Questions(_)), "{question:?}");
     callbacks.send(&ToHost::Answer(Answer::Creation(&[1, 1, 1])));
     peer.wait_for_end();
     assert_eq!(client.answer(), "0");

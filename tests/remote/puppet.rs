@@ -18,6 +18,8 @@
 //! | `state` | the state's text |
 //! | `enumerate CLIENT` | MgmGroupEnumerationStart's code; the enumeration stays open |
 //! | `call FUNCTION` | the code of a function that the others leave out, for the first client |
+//! | `flows COUNT` | MgmHostReceive on interface 1 for as many sources of 239.1.1.1, on a thread each |
+//! | `hold`, `go`, `free` | callbacks wait; one goes on; they wait no more |
 //! | `hang` | the next callback waits until the process ends |
 //! | `nested TEXT` | the next callback does this line, and writes its answer |
 //! | `dispatch CLIENT` | the code |
@@ -33,9 +35,12 @@ use std::ffi::CString;
 use std::io::{BufRead, Write};
 use std::net::Ipv4Addr;
 use std::ptr::null_mut;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex};
 
+/// How many callbacks may go on; none: they do not wait.
+static HELD: Mutex<Option<usize>> = Mutex::new(None);
+static RELEASED: Condvar = Condvar::new();
 static HANG: AtomicBool = AtomicBool::new(false);
 static NESTED: Mutex<Option<String>> = Mutex::new(None);
 static CLIENTS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
@@ -62,6 +67,12 @@ fn mask(address: DWORD) -> DWORD {
 
 fn called(line: std::fmt::Arguments<'_>) {
     say(line);
+    let mut held = HELD.lock().unwrap();
+    while *held == Some(0) {
+        held = RELEASED.wait(held).unwrap();
+    }
+    *held = held.map(|go| go - 1);
+    drop(held);
     let nested = NESTED.lock().unwrap().take();
     if let Some(nested) = nested {
         say(format_args!("nested {}", perform(&nested)));
@@ -254,6 +265,24 @@ fn perform(line: &str) -> String {
         }
         "call" => {
             call(words[1], std::ptr::without_provenance_mut(CLIENTS.lock().unwrap()[0])).to_string()
+        }
+        "flows" => {
+            let source = |n| format!("10.0.0.{}", n + 1);
+            let receive = |n| move || receive(1, &source(n), "239.1.1.1").to_string();
+            let threads = (0..number(1)).map(|n| std::thread::spawn(receive(n)));
+            let threads: Vec<_> = threads.collect();
+            let codes = threads.into_iter().map(|thread| thread.join().unwrap());
+            codes.collect::<Vec<_>>().join(" ")
+        }
+        "hold" | "go" | "free" => {
+            let mut held = HELD.lock().unwrap();
+            *held = match words[0] {
+                "hold" => Some(0),
+                "go" => held.map(|go| go + 1),
+                _ => None,
+            };
+            RELEASED.notify_all();
+            "0".into()
         }
         "hang" => {
             HANG.store(true, SeqCst);

@@ -292,6 +292,11 @@ impl Outbox {
         nodes.map(|node| node.job)
     }
 
+    /// The number of the node behind this one in its list.
+    pub fn after(&self, id: u32) -> Option<u32> {
+        List::after(self.nodes[id].links)
+    }
+
     /// The node with this number.
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id]

@@ -5,7 +5,8 @@ use super::inside;
 use super::inside::Channel;
 use super::session::Session;
 use crate::error::{Error, StartError};
-use crate::remote::channel::{Buffer, Ended, receive, send};
+use crate::remote::channel::{Buffer, Ended, receive_with_list, send};
+use crate::remote::records::{INTERFACE, interface};
 use crate::remote::wire::{Answer, Question, Reply, Request, ToClient, ToHost, Unpacker};
 use crate::shell::callbacks::{Callbacks, OutInterface};
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
@@ -15,6 +16,7 @@ use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// A client of this process.
 pub(super) struct Entry<C: 'static> {
@@ -32,6 +34,8 @@ pub(super) struct Entry<C: 'static> {
     /// Held while one of its callbacks is read and called; memory for that.
     calling: Mutex<Buffer>,
     thread: Mutex<Option<Thread>>,
+    /// It is being deregistered: no callback that came ahead begins any more (rule A8).
+    leaving: AtomicBool,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -66,6 +70,7 @@ impl<C: Callbacks> Entry<C> {
             event,
             calling: Mutex::new(Buffer::new()?),
             thread: Mutex::new(None),
+            leaving: AtomicBool::new(false),
             ended: Mutex::new(dispatched),
             end: Condvar::new(),
         });
@@ -99,12 +104,12 @@ impl<C: Callbacks> Entry<C> {
         let request = ToHost::Request(Request::Dispatch(self.id));
         send(&self.socket, self.channel.lock().output.room()?, &request, None)?;
         loop {
-            match receive(&self.socket, memory.room()?)? {
-                ToClient::Question(question) => self.call(question)?,
-                ToClient::Reply(Reply::Failed(code, level, text)) => {
+            match receive_with_list(&self.socket, memory.room()?)? {
+                (ToClient::Questions(as_of), list) => self.call_each(as_of, list)?,
+                (ToClient::Reply(Reply::Failed(code, level, text)), []) => {
                     return Ok(Err(super::session::failed(code, level, text)));
                 }
-                ToClient::Reply(reply) => {
+                (ToClient::Reply(reply), _) => {
                     return done(reply, None).ok_or(Ended::OutOfTurn("a reply that does not fit"));
                 }
             }
@@ -115,46 +120,64 @@ impl<C: Callbacks> Entry<C> {
     fn call_all(&self) -> Result<(), Ended> {
         let mut memory = self.calling.lock();
         loop {
-            match receive(&self.socket, memory.room()?)? {
-                ToClient::Question(question) => self.call(question)?,
-                ToClient::Reply(_) => {
+            match receive_with_list(&self.socket, memory.room()?)? {
+                (ToClient::Questions(as_of), list) => self.call_each(as_of, list)?,
+                (ToClient::Reply(_), _) => {
                     return Err(Ended::OutOfTurn("a reply to what nobody asked"));
                 }
             }
         }
     }
 
+    /// The callback whose turn it is, and those that came with it ahead. Once one of these may not be
+    /// what it would be now, it and all behind it are left to the host.
+    fn call_each(&self, as_of: u64, list: &[u8]) -> Result<(), Ended> {
+        let mut questions = Unpacker::new(list);
+        self.call(questions.take().ok_or(Ended::BadMessage)?)?;
+        let mut again = false;
+        while !questions.is_at_end() {
+            let question = questions.take().ok_or(Ended::BadMessage)?;
+            again |= self.leaving.load(SeqCst) || self.session.has_changed_since(as_of);
+            if again { self.answer(Answer::Again)? } else { self.call(question)? }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, answer: Answer<'_>) -> Result<(), Ended> {
+        let mut channel = self.channel.lock();
+        send(&self.socket, channel.output.room()?, &ToHost::Answer(answer), None)
+    }
+
     /// One callback and its answer.
     fn call(&self, question: Question<'_>) -> Result<(), Ended> {
-        let answer = |answer: Answer<'_>| {
-            let mut channel = self.channel.lock();
-            send(&self.socket, channel.output.room()?, &ToHost::Answer(answer), None)
-        };
         let inside =
             |run: &mut dyn FnMut()| inside::callback(self.session.address(), &self.channel, run);
         let callbacks = &self.callbacks;
         match question {
             Question::Rpf(flow, mut rpf, header, route) => {
                 inside(&mut || callbacks.rpf(flow, &mut rpf, header, route.as_ref()));
-                return answer(Answer::Rpf(rpf));
+                return self.answer(Answer::Rpf(rpf));
             }
             Question::Creation(flow, iif, packed) => {
                 let mut out = SmallVec::<[OutInterface; 16]>::new();
-                let mut unpacker = Unpacker::new(packed);
+                let mut unpacker = Unpacker::new(packed.octets);
                 for _ in 0..packed.count {
                     out.try_reserve(1).map_err(|_| Ended::Os(libc::ENOMEM))?;
                     out.push(unpacker.take().ok_or(Ended::BadMessage)?);
                 }
-                let mut enabled = SmallVec::<[u8; 64]>::new();
-                enabled.try_reserve(out.len()).map_err(|_| Ended::Os(libc::ENOMEM))?;
+                let mut vetoed = SmallVec::<[u8; 64]>::new();
+                let most = out.len() * INTERFACE;
+                vetoed.try_reserve(most).map_err(|_| Ended::Os(libc::ENOMEM))?;
                 // For want of memory it is as if the callback had vetoed nothing.
                 inside(&mut || drop(callbacks.try_creation(flow, iif, &mut out)));
-                enabled.extend(out.iter().map(|out| u8::from(out.enabled)));
-                return answer(Answer::Creation(&enabled));
+                for out in out.iter().filter(|out| !out.enabled) {
+                    vetoed.extend_from_slice(&interface(out.interface));
+                }
+                return self.answer(Answer::Creation(&vetoed));
             }
             Question::Prune(of, interface, member, mut timeout) => {
                 inside(&mut || callbacks.prune(of, interface, member, &mut timeout));
-                return answer(Answer::Prune(timeout));
+                return self.answer(Answer::Prune(timeout));
             }
             Question::Join(of, member) => inside(&mut || callbacks.join(of, member)),
             Question::WrongInterface(flow, arrival, header) => {
@@ -169,7 +192,12 @@ impl<C: Callbacks> Entry<C> {
             Question::DisableIgmp(interface) => inside(&mut || callbacks.disable_igmp(interface)),
             Question::EnableIgmp(interface) => inside(&mut || callbacks.enable_igmp(interface)),
         }
-        answer(Answer::Returned)
+        self.answer(Answer::Returned)
+    }
+
+    /// The client is about to be deregistered, or was not after all.
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, SeqCst);
     }
 
     /// The client has been deregistered: waits for its thread, unless this is it.

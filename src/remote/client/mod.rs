@@ -114,6 +114,20 @@ impl<C: Callbacks> Client<C> {
         entry.session.call(request(entry.id), done)
     }
 
+    /// A call that gives an interface another owner.
+    fn changed(
+        &self,
+        id: ClientId,
+        request: impl FnOnce(ClientId) -> Request,
+    ) -> Result<(), Error> {
+        let entry = self.client(id)?;
+        entry.session.call(request(entry.id), |reply, _| {
+            let Reply::Changed(times) = reply else { return None };
+            entry.session.note_changed(times);
+            Some(Ok(()))
+        })
+    }
+
     fn enumeration(&self, id: EnumId) -> Result<Enumeration, Error> {
         let known = self.known.lock();
         let value = handle::from_enumeration(id);
@@ -195,7 +209,11 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
 
     fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
         let entry = self.client(client)?;
-        entry.session.call(Request::Deregister(entry.id), done)?;
+        entry.set_leaving(true);
+        if let Err(error) = entry.session.call(Request::Deregister(entry.id), done) {
+            entry.set_leaving(false);
+            return Err(error);
+        }
         {
             let mut known = self.known.lock();
             known.end_enumerations(|open| {
@@ -215,11 +233,11 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
     }
 
     fn take_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
-        self.done(client, |id| Request::Take(id, interface))
+        self.changed(client, |id| Request::Take(id, interface))
     }
 
     fn release_interface(&'static self, client: ClientId, interface: IfKey) -> Result<(), Error> {
-        self.done(client, |id| Request::Release(id, interface))
+        self.changed(client, |id| Request::Release(id, interface))
     }
 
     fn protocol_on_interface(&self, interface: IfKey) -> Result<(u32, u32), Error> {

@@ -14,7 +14,7 @@ use std::fmt::Arguments;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// How long a host may take to answer the first message, and to accept the connection.
@@ -29,6 +29,8 @@ pub(super) struct Session {
     free: Mutex<Free>,
     freed: Condvar,
     dead: AtomicBool,
+    /// How often the host has said that the owner of an interface changed.
+    changes: AtomicU64,
     log: fn(Level, Arguments<'_>),
 }
 
@@ -75,6 +77,7 @@ impl Session {
             free: Mutex::new(Free { channels: Vec::new(), made: 0 }),
             freed: Condvar::new(),
             dead: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             log,
         })
     }
@@ -86,6 +89,16 @@ impl Session {
 
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(SeqCst)
+    }
+
+    /// The owner of an interface has changed for so many times.
+    pub(super) fn note_changed(&self, times: u64) {
+        self.changes.fetch_max(times, SeqCst);
+    }
+
+    /// Whether a call of this process that changed an interface's owner has returned since then.
+    pub(super) fn has_changed_since(&self, times: u64) -> bool {
+        self.changes.load(SeqCst) > times
     }
 
     /// The host has gone, or has sent what makes no sense: the log says it once (rule P5).

@@ -15,6 +15,7 @@ use crate::sys::{Errno, seqpacket, wait_readable};
 use crate::types::{ClientId, EnumId};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Channels of one process: as many of its threads can be inside calls at once.
@@ -40,6 +41,8 @@ pub(super) struct Connection<C: 'static> {
     /// Readable when the process has ended, though a child of it may have inherited the connection.
     process: Option<OwnedFd>,
     pid: i32,
+    /// How often the owner of an interface has changed by what it has asked.
+    pub(super) changes: AtomicU64,
     pub(super) state: Mutex<State>,
 }
 
@@ -64,7 +67,8 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             enumerations: Vec::new(),
         };
         let shared = Arc::clone(shared);
-        Ok(Arc::new(Self { shared, main, process, pid, state: Mutex::new(state) }))
+        let (changes, state) = (AtomicU64::new(0), Mutex::new(state));
+        Ok(Arc::new(Self { shared, main, process, pid, changes, state }))
     }
 
     /// Starts the thread that greets the process and waits for its end.
@@ -253,6 +257,10 @@ pub(super) struct Peer<C: 'static>(pub Arc<Connection<C>>);
 impl<C: Callbacks + From<Proxy>> Performer for Peer<C> {
     fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
         self.0.perform(on, work, request)
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.changes.load(SeqCst)
     }
 
     fn end(&self, reason: Ended) {

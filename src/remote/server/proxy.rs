@@ -2,11 +2,12 @@
 //! callback channel.
 
 use crate::error::Error;
-use crate::remote::channel::{Buffer, Ended, Work, receive, send};
+use crate::remote::channel::{Buffer, Ended, Work, receive, room_for_list, send_with_list};
+use crate::remote::records;
 use crate::remote::wire::{
     Answer, ClientKind, MAX_PACKET, Packer, Question, Request, ToClient, ToHost,
 };
-use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{Callbacks, Coming, Lane, OutInterface, RpfAnswer};
 use crate::sys::sync::unscheduled::Mutex;
 use crate::sys::{event, seqpacket, signal};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
@@ -19,9 +20,15 @@ pub(super) trait Performer: Send + Sync {
     /// Does one, and replies on the socket.
     fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended>;
 
+    /// How often the owner of an interface has changed by what the process has asked.
+    fn changes(&self) -> u64;
+
     /// Ends the connection.
     fn end(&self, reason: Ended);
 }
+
+/// The most octets of questions that are sent ahead.
+const MOST_AHEAD: usize = 12 * 1024;
 
 /// The client as [`Callbacks`]. While its process is away (rule P3) its callbacks do nothing.
 #[derive(Clone)]
@@ -52,6 +59,13 @@ pub(super) struct Line {
 struct Memory {
     input: Buffer,
     work: Work,
+    /// Questions that will be sent with the next one, encoded, and what they are as of.
+    ahead: Buffer,
+    used: usize,
+    told: usize,
+    as_of: u64,
+    /// How many questions the process was sent ahead that it has not answered.
+    known: usize,
 }
 
 impl Line {
@@ -61,7 +75,15 @@ impl Line {
         performer: Arc<dyn Performer>,
     ) -> Result<Self, Error> {
         let work = Work { output: Buffer::new()?, list: Buffer::EMPTY };
-        let memory = Mutex::new(Memory { input: Buffer::new()?, work });
+        let memory = Mutex::new(Memory {
+            input: Buffer::new()?,
+            work,
+            ahead: Buffer::EMPTY,
+            used: 0,
+            told: 0,
+            as_of: 0,
+            known: 0,
+        });
         Ok(Self { socket, process, performer, memory, asking: AtomicBool::new(false) })
     }
 
@@ -70,13 +92,12 @@ impl Line {
     fn ask<R>(
         &self,
         question: Question<'_>,
-        take: impl FnOnce(Answer<'_>) -> Option<R>,
+        take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
         // One callback of a client runs at a time (rule A7), so nobody else has it.
         let mut memory = self.memory.try_lock()?;
         self.asking.store(true, SeqCst);
-        let asked = self.put(&mut memory.work.output, question);
-        let answered = asked.and_then(|()| self.answer(&mut memory, take));
+        let answered = self.converse(&mut memory, question, take);
         self.asking.store(false, SeqCst);
         match answered {
             Ok(answer) => Some(answer),
@@ -87,29 +108,100 @@ impl Line {
         }
     }
 
+    fn converse<R>(
+        &self,
+        memory: &mut Memory,
+        question: Question<'_>,
+        take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
+    ) -> Result<R, Ended> {
+        if memory.known > 0 {
+            memory.known -= 1;
+            if let Some(answer) = self.answer(memory, take)? {
+                return Ok(answer);
+            }
+            // The process has called none of those that came ahead.
+            for _ in 0..std::mem::take(&mut memory.known) {
+                if self.answer(memory, &mut |_| Some(()))?.is_some() {
+                    return Err(Ended::OutOfTurn("an answer after it had left one out"));
+                }
+            }
+        }
+        self.put(memory, question)?;
+        let answer = self.answer(memory, take)?;
+        answer.ok_or(Ended::OutOfTurn("no answer to a question whose turn it was"))
+    }
+
+    /// Waits until the process is done with what it was sent ahead, though nobody wants the answers.
+    fn drain(&self) {
+        let Some(mut memory) = self.memory.try_lock() else { return };
+        while memory.known > 0 {
+            memory.known -= 1;
+            if let Err(reason) = self.answer(&mut memory, &mut |_| Some(())) {
+                return self.end(reason);
+            }
+        }
+    }
+
     /// Ends the connection that it belongs to.
     pub(super) fn end(&self, reason: Ended) {
         self.performer.end(reason);
     }
 
-    fn put(&self, output: &mut Buffer, question: Question<'_>) -> Result<(), Ended> {
-        send(&self.socket, output.room()?, &ToClient::Question(question), None)
+    /// Sends a question and what comes behind it.
+    fn put(&self, memory: &mut Memory, question: Question<'_>) -> Result<(), Ended> {
+        let Memory { work, ahead, as_of, .. } = memory;
+        let output = work.output.room()?;
+        let list = room_for_list(output);
+        let first = postcard::to_slice(&question, list).map_err(|_| Ended::BadMessage)?.len();
+        let (used, told) = (memory.used, memory.told);
+        (memory.used, memory.told) = (0, 0);
+        let mut size = first;
+        if let Some(rest) = list.get_mut(first..first + used)
+            && told > 0
+        {
+            rest.copy_from_slice(&ahead.room()?[..used]);
+            (memory.known, size) = (told, first + used);
+        }
+        send_with_list(&self.socket, output, &ToClient::Questions(*as_of), size)
     }
 
+    /// The next answer; none: the process did not call what it was told of ahead.
     fn answer<R>(
         &self,
-        Memory { input, work }: &mut Memory,
-        take: impl FnOnce(Answer<'_>) -> Option<R>,
-    ) -> Result<R, Ended> {
+        Memory { input, work, .. }: &mut Memory,
+        take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
+    ) -> Result<Option<R>, Ended> {
         loop {
             match receive(&self.socket, input.room()?)? {
                 ToHost::Request(request) => self.performer.perform(&self.socket, work, request)?,
+                ToHost::Answer(Answer::Again) => return Ok(None),
                 ToHost::Answer(answer) => {
                     let bad = Ended::OutOfTurn("an answer that does not fit its question");
-                    return take(answer).ok_or(bad);
+                    return take(answer).map(Some).ok_or(bad);
                 }
             }
         }
+    }
+
+    /// How many questions the process knows ahead. Forgets what was not sent.
+    fn known_ahead(&self) -> Option<usize> {
+        let mut memory = self.memory.try_lock()?;
+        (memory.used, memory.told) = (0, 0);
+        Some(memory.known)
+    }
+
+    /// Keeps a question for the next message. False: it has no room.
+    fn ahead(&self, question: Question<'_>) -> bool {
+        let Some(mut memory) = self.memory.try_lock() else { return false };
+        if memory.told == 0 {
+            memory.as_of = self.performer.changes();
+        }
+        let Memory { ahead, used, told, .. } = &mut *memory;
+        let Ok(room) = ahead.room() else { return false };
+        let Some(room) = room.get_mut(*used..MOST_AHEAD) else { return false };
+        let Ok(written) = postcard::to_slice(&question, room) else { return false };
+        (*used, *told) = (*used + written.len(), *told + 1);
+        true
     }
 }
 
@@ -195,12 +287,22 @@ impl Proxy {
         &self.0.changed
     }
 
+    /// The client is deregistered: waits until it is done with what it was sent ahead, unless that is
+    /// to come once the callback has returned that the call was made in.
+    pub(super) fn drain(&self, inside: &OwnedFd) {
+        if let Some(line) = self.line()
+            && !std::ptr::eq(inside, &raw const line.socket)
+        {
+            line.drain();
+        }
+    }
+
     fn ask<R>(
         &self,
         question: Question<'_>,
-        take: impl FnOnce(Answer<'_>) -> Option<R>,
+        mut take: impl FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
-        self.line()?.ask(question, take)
+        self.line()?.ask(question, &mut take)
     }
 
     fn tell(&self, question: Question<'_>) {
@@ -223,6 +325,32 @@ impl Callbacks for Proxy {
 
     fn process(&self) -> Option<u32> {
         self.0.line.lock().as_ref()?.process
+    }
+
+    fn known_ahead(&self) -> Option<usize> {
+        self.line()?.known_ahead()
+    }
+
+    fn ahead(&self, coming: Coming<'_>) -> bool {
+        let Some(line) = self.line() else { return false };
+        match coming {
+            Coming::Rpf(flow, answer, header, route) => {
+                let header = &header[..header.len().min(MAX_PACKET)];
+                line.ahead(Question::Rpf(flow, answer, header, route.copied()))
+            }
+            Coming::Creation(flow, iif, out) => {
+                let mut room = [0; 1024];
+                let mut list = Packer::new(&mut room);
+                out.iter().all(|out| list.add(out))
+                    && line.ahead(Question::Creation(flow, iif, list.packed()))
+            }
+            Coming::Prune(of, interface, member, timeout) => {
+                line.ahead(Question::Prune(of, interface, member, timeout))
+            }
+            Coming::Join(of, member) => line.ahead(Question::Join(of, member)),
+            Coming::LocalJoin(of, interface) => line.ahead(Question::LocalJoin(of, interface)),
+            Coming::LocalLeave(of, interface) => line.ahead(Question::LocalLeave(of, interface)),
+        }
     }
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
@@ -250,12 +378,11 @@ impl Callbacks for Proxy {
             return Ok(());
         }
         self.ask(Question::Creation(flow, iif, list.packed()), |answer| {
-            let Answer::Creation(enabled) = answer else { return None };
-            if enabled.len() != out.len() {
-                return None;
-            }
-            for (out, enabled) in out.iter_mut().zip(enabled) {
-                out.enabled = *enabled != 0;
+            let Answer::Creation(vetoed) = answer else { return None };
+            // Some may have changed hands since the client was told of them.
+            for vetoed in records::interfaces(vetoed)? {
+                let its = out.iter_mut().filter(|out| out.interface == vetoed);
+                its.for_each(|out| out.enabled = false);
             }
             Some(())
         });

@@ -16,6 +16,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// The octets of a forwarding entry's fixed part and of one of its interfaces in a C record, at
 /// least: what does not fit the caller's buffer need not be sent.
@@ -98,10 +99,12 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
                     }
                     (taken, _) => taken?,
                 }
+                return Ok(self.changed());
             }
             Request::Release(id, interface) => {
                 self.own(id)?;
                 mgm.release_interface(id, interface)?;
+                return Ok(self.changed());
             }
             Request::ProtocolOn(interface) => {
                 let (protocol, component) = mgm.protocol_on_interface(interface)?;
@@ -134,6 +137,11 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         Ok(Reply::Done)
     }
 
+    /// An interface has another owner now.
+    fn changed(&self) -> Reply<'static> {
+        Reply::Changed(self.changes.fetch_add(1, SeqCst) + 1)
+    }
+
     /// A handle is valid on the connection that got it (rule P6). Gives what the client's process
     /// before left behind.
     fn own(&self, id: ClientId) -> Result<Option<Arc<Held>>, Error> {
@@ -154,6 +162,14 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     fn deregister(&self, on: &OwnedFd, id: ClientId) -> Result<(), Error> {
         self.own(id)?;
         self.shared.mgm.deregister(id)?;
+        let proxy = {
+            let state = self.state.lock();
+            state.clients.iter().find(|client| client.id == id).map(|client| client.proxy.clone())
+        };
+        // A callback that it was sent ahead may be running (rule A8).
+        if let Some(proxy) = proxy {
+            proxy.drain(on);
+        }
         let gone = {
             let mut state = self.state.lock();
             state.enumerations.retain(|(_, client)| *client != id);

@@ -269,20 +269,30 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// The next action of a lane, for its runner, with the callbacks to call.
-    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
-        self.moves(slot, outbox);
-        let lane = &mut self.lanes[slot as usize];
-        let callbacks = lane.callbacks.as_ref()?;
-        let id = lane.queue.first()?;
-        let node = outbox.pop(&mut lane.queue)?;
-        lane.performed = node.job;
-        if let (Some(own), Some(topic)) = (&mut lane.own, node.action.topic())
+    /// The number of a lane's first action.
+    pub fn first(&self, slot: u32) -> Option<u32> {
+        self.lanes.get(slot as usize)?.queue.first()
+    }
+
+    /// The client has been told of an alert that stands in its lane: it merges with no later one.
+    pub fn told(&mut self, slot: u32, id: u32, action: &Action) {
+        if let (Some(own), Some(topic)) = (&mut self.lanes[slot as usize].own, action.topic())
             && own.topics.get(&topic) == Some(&id)
         {
             own.topics.remove(&topic);
         }
-        Some((node, callbacks))
+    }
+
+    /// The next action of a lane, for its runner, with the callbacks to call.
+    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
+        self.moves(slot, outbox);
+        let lane = &mut self.lanes[slot as usize];
+        lane.callbacks.as_ref()?;
+        let id = lane.queue.first()?;
+        let node = outbox.pop(&mut lane.queue)?;
+        lane.performed = node.job;
+        self.told(slot, id, &node.action);
+        Some((node, self.lanes[slot as usize].callbacks.as_ref()?))
     }
 
     /// The runner leaves a lane that has nothing left to do. True: the client is gone and its

@@ -165,8 +165,15 @@ impl<C: Callbacks> Running<C> {
                     Some((own, left)) if *own == slot => *left -= 1,
                     _ => call.favours += u32::from(node.job != call.job),
                 }
+                let client = client.clone();
                 let question = Question::prepare(&mut self.core, slot, node.action);
-                *next = Some(Ask { question, client: client.clone(), slot, job: node.job });
+                if let Some((own, left)) = call.dispatches
+                    && own == slot
+                    && !call.here.too_deep
+                {
+                    self.tell_ahead(&question, &client, slot, left);
+                }
+                *next = Some(Ask { question, client, slot, job: node.job });
                 return Work::Ask;
             }
             call.lane = None;

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod choose;
 mod dispatch;
 mod look;

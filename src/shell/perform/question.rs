@@ -27,6 +27,9 @@ pub(super) enum Question {
     EnableIgmp { interface: IfKey },
 }
 
+/// What a prune alert's timeout is before the callback.
+pub(super) const TIMEOUT: Seconds = Seconds(900);
+
 type OutInterfaces = SmallVec<[OutInterface; 8]>;
 
 impl Question {
@@ -43,7 +46,7 @@ impl Question {
                 Self::Creation { id: flow, of, iif, out, starved: false }
             }
             Action::Prune { of, interface, member, asks } => {
-                Self::Prune { of, interface, member, asks, timeout: Seconds(900) }
+                Self::Prune { of, interface, member, asks, timeout: TIMEOUT }
             }
             Action::Join { of, member } => Self::Join { of, member },
             Action::WrongIf { flow, arrival, header } => {
@@ -85,6 +88,16 @@ impl Question {
         }
     }
 
+    /// Whether the client is called, in a way that changes nothing of what it will be asked next.
+    pub(super) fn calls(&self) -> bool {
+        match self {
+            Self::Creation { out, .. } => !out.is_empty(),
+            Self::WrongIf { head, .. } => head.is_some(),
+            Self::DisableIgmp { .. } | Self::EnableIgmp { .. } => false,
+            _ => true,
+        }
+    }
+
     /// Calls the client.
     pub(super) fn put<C: Callbacks>(&mut self, client: &C) {
         match self {
@@ -92,7 +105,8 @@ impl Question {
                 client.rpf(*of, answer, head.as_bytes(), route.as_ref())
             }
             Self::Creation { of, iif, out, starved, .. } => {
-                if !out.is_empty() {
+                // One that was told of it ahead answers, though all its interfaces have left since.
+                if !out.is_empty() || client.known_ahead() > Some(0) {
                     *starved = client.try_creation(*of, *iif, out).is_err();
                 }
             }

@@ -128,6 +128,23 @@ impl Core {
         (pending.flow, answer, head, pending.route.filter(|_| !pending.routeless))
     }
 
+    /// What the RPF callback will be asked when it is the client's turn.
+    pub fn rpf_ahead<R>(
+        &self,
+        id: u32,
+        ask: impl FnOnce(SourceGroup, RpfAnswer, &PacketHead, Option<&Route>) -> R,
+    ) -> R {
+        let pending = &self.flows[id];
+        let iif = self.interfaces[pending.iif].key;
+        let answer = RpfAnswer { iif, upstream: pending.proposed };
+        let route = pending.route.as_ref().filter(|_| !pending.routeless);
+        if pending.rebuild {
+            ask(pending.flow, answer, &PacketHead::of_flow(pending.flow), route)
+        } else {
+            ask(pending.flow, answer, &pending.head, route)
+        }
+    }
+
     /// Gives the head of a pending flow's packet back, before the RPF callback's answer.
     pub fn give_back_head(&mut self, id: u32, head: PacketHead) {
         let pending = &mut self.flows[id];
