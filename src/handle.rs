@@ -71,11 +71,10 @@ impl Layout {
         Some(plain.wrapping_mul(self.factor) & self.mask())
     }
 
+    /// 0, which is nobody's handle, for an id that does not fit: the core keeps to MAX_SLOT and
+    /// MAX_GENERATION, but a caller in Rust can make one up, which is refused (rule A3).
     fn word(&self, kind: Kind, slot: u32, generation: u32) -> usize {
-        let word = self.encode(kind, slot, generation);
-        debug_assert!(word.is_some(), "the core keeps to MAX_SLOT and MAX_GENERATION");
-        // 0 is no client's handle.
-        word.unwrap_or(0) as usize
+        self.encode(kind, slot, generation).unwrap_or(0) as usize
     }
 
     fn decode(&self, word: u64) -> Option<(Kind, u32, u32)> {
@@ -149,6 +148,9 @@ mod tests {
         assert_eq!(NARROW.encode(Kind::Client, 0, 1 << 15), None);
         assert_eq!(WIDE.encode(Kind::Client, 1 << 31, 1), None);
         assert_eq!(WIDE.encode(Kind::Client, 0, 0), None);
+        // A caller in Rust can name any id: it is nobody's, and no more.
+        assert_eq!(NARROW.word(Kind::Client, 1 << 16, 1), 0);
+        assert_eq!(WIDE.word(Kind::Enumeration, 0, 0), 0);
     }
 
     #[test]
