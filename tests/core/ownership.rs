@@ -1,6 +1,7 @@
-//! IGMP that leaves while the owner of its interface changes (rule C3, decision 2).
+//! IGMP while the owner of its interface changes, and IGMP that leaves meanwhile (rule C3, decision 2).
 
-use crate::{INTERFACE, JOIN};
+use crate::{INTERFACE, JOIN, finish};
+use mgm::core::state::outbox::Action;
 use mgm::core::{ClientInfo, Core, Limits, Taking};
 use mgm::error::Error;
 use mgm::types::{ClientId, IfKey, Millis, SourceGroup};
@@ -95,4 +96,23 @@ fn c3_a_late_disable_without_an_enable_disables_nothing() {
     assert!(!world.may_add(igmp), "here one follows");
     world.enable(igmp);
     assert!(world.may_add(igmp));
+}
+
+/// Another call may carry a change out. The call that began it waits for ENABLE_IGMP, so that is its own
+/// (rules A7, C3).
+#[test]
+fn a7_the_enable_belongs_to_the_call_that_began_the_change() {
+    let mut world = World::new();
+    let (core, change) = (&mut world.core, world.change);
+    while core.outbox.take_fresh().is_some() {}
+    core.set_portion(1);
+    core.outbox.set_job(1);
+    core.disable_answered(Millis(1), change).unwrap();
+    assert!(!core.outbox.has_fresh(), "there is more than a portion to do");
+    core.outbox.set_job(2);
+    finish(core);
+    let caused = core.outbox.take_fresh().map(|id| core.outbox.node(id));
+    let caused = caused.map(|node| (node.action, node.job));
+    assert_eq!(caused, Some((Action::EnableIgmp { interface: INTERFACE }, 1)));
+    assert_eq!(core.outbox.job(), 2);
 }

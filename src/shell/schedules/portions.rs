@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::shell::schedules::client::Kind;
 use crate::shell::schedules::{
-    G1, G2, JOIN, SOURCE, Stage, explore_some, group, interface, join_all,
+    G1, G2, IGMP, JOIN, SOURCE, Stage, explore_some, group, interface, join_all,
 };
 use crate::types::{MembershipFlags, SourceGroup};
 use shuttle::thread;
@@ -50,6 +50,30 @@ fn a7_a_release_beside_changes_of_the_same_groups() {
             assert!(!b.believes(group(last)), "b is told of {last}, which nobody else holds");
         }
         assert!(a.believes(G2));
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The thread of another call may disable IGMP and carry the change out. IGMP is enabled again when the
+/// take returns (rules A7, C3).
+#[test]
+fn a7_a_take_has_enabled_igmp_when_it_returns() {
+    explore_some(100, || {
+        let stage = small();
+        let ((igmp, igmp_id), (a, a_id)) = (stage.client(IGMP, &[1]), stage.client(1, &[]));
+        let (_, b_id) = stage.client(2, &[2]);
+        igmp.on_callback(move |kind, _| {
+            if kind == Kind::Enable {
+                stage.add(igmp_id, G2, 1).unwrap();
+            }
+        });
+        let meanwhile = thread::spawn(move || stage.add(b_id, G1, 2).unwrap());
+        stage.mgm.take_interface(a_id, interface(1)).unwrap();
+        let its = igmp.seen().into_iter().map(|(kind, _)| kind);
+        let its: Vec<Kind> = its.filter(|kind| *kind != Kind::Join).collect();
+        assert_eq!(its, [Kind::Disable, Kind::Enable], "A7: the call returned before its alert");
+        assert_eq!(a.count(Kind::LocalJoin, G2), 1, "A7: caused by the call, and not come");
+        join_all([meanwhile]);
         stage.mgm.stop().unwrap();
     });
 }

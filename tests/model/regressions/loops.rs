@@ -5,6 +5,9 @@ use crate::model::net::*;
 use crate::model::words::*;
 use crate::programs::{Level, Program};
 
+/// How often a program does what fails on some schedules of two processes only.
+const ROUNDS: usize = 10;
+
 /// All of them, by name.
 pub fn all(level: Level) -> Vec<(&'static str, Program)> {
     let mut all = vec![
@@ -59,6 +62,22 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                     packet(FLOW, IF1),
                     join(4, ALL, IF1),
                 ],
+            ),
+        ),
+        (
+            "A7: a take and a release in portions return when IGMP has been enabled again",
+            play(
+                level,
+                |w| {
+                    (w.portion, w.profiles[0].dispatched) = (1, true);
+                    for _ in 0..2 * ROUNDS {
+                        nest(w, 3, Kind::Enable, Op::Dispatch(h(0)));
+                    }
+                },
+                [Op::Take(h(3), IF4)]
+                    .into_iter()
+                    .chain((0..ROUNDS).flat_map(|_| [Op::Take(h(0), IF4), Op::Release(h(0), IF4)]))
+                    .collect(),
             ),
         ),
     ];

@@ -139,26 +139,30 @@ impl Core {
         }
     }
 
-    /// Carries out a portion of a change, as far as there is memory.
+    /// Carries out a portion of a change, as far as there is memory. Whoever does so, what comes of it
+    /// belongs to the job of the change, up to the alert that follows its end.
     pub fn portion(&mut self, id: u64) -> Result<(), Error> {
         let mut budget = self.portion;
         while budget > 0
             && let Some(at) = self.unfinished.place_of(id)
         {
-            let one = self.unfinished.all()[at];
             let outer = self.outbox.job();
-            self.outbox.set_job(one.job);
-            let stage = self.advance(&one, &mut budget);
+            self.outbox.set_job(self.unfinished.all()[at].job);
+            let went_on = self.take_turn(at, &mut budget);
             self.outbox.set_job(outer);
-            let stage = stage?;
-            // Nothing that is done here adds or removes others.
-            let this = &mut self.unfinished.all_mut()[at];
-            (this.stage, this.moved) = (stage, true);
-            if stage == Stage::End {
-                self.finish(at)?;
-            }
+            went_on?;
         }
         Ok(())
+    }
+
+    /// Carries the change at a place on, and ends it where nothing of it is left.
+    fn take_turn(&mut self, at: usize, budget: &mut usize) -> Result<(), Error> {
+        let one = self.unfinished.all()[at];
+        let stage = self.advance(&one, budget)?;
+        // Nothing that is done here adds or removes others.
+        let this = &mut self.unfinished.all_mut()[at];
+        (this.stage, this.moved) = (stage, true);
+        if stage == Stage::End { self.finish(at) } else { Ok(()) }
     }
 
     /// Carries a change on in its stage, and gives the stage that it has come to. Every turn takes
