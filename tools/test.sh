@@ -156,7 +156,7 @@ else
     ROUTERS=$!
     if [ "$(id -u)" = 0 ]; then
         mkdir "$WORK/user" # where an ordinary user can read the built programs
-        cp -a c-tests build README.md "$WORK/user"
+        cp -a c-tests build docs README.md "$WORK/user"
         chmod a+x "$WORK"
         chmod -R a+rX "$WORK/user"
         C_TESTS=$WORK/user/c-tests router "an ordinary user" setpriv --reuid=65534 --regid=65534 \

@@ -184,6 +184,8 @@ impl<C: Callbacks> Mgm<C> {
             if let Some(ask) = asked {
                 if !ask.question.wants_answer() {
                     running.moves(call);
+                    #[cfg(feature = "fault-injection")]
+                    crate::shell::fault::point("answer");
                 } else if running.take_answer(call, ask, now).is_err() {
                     continue;
                 }
