@@ -23,6 +23,8 @@ mod peers;
 mod running;
 #[path = "remote/setup.rs"]
 mod setup;
+#[path = "remote/told.rs"]
+mod told;
 #[path = "remote/versions.rs"]
 mod versions;
 

@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn p6_interfaces_that_are_cut_are_none() {
+        let keys = [1, u32::MAX].map(|index| IfKey::new(index, Ipv4Addr::new(10, 0, 0, 3)));
+        let octets = keys.map(interface).concat();
+        assert_eq!(interfaces(&octets).unwrap().collect::<Vec<_>>(), keys);
+        for cut in 1..INTERFACE {
+            assert!(interfaces(&octets[cut..]).is_none(), "{cut}");
+        }
+    }
+
+    #[test]
     fn rows_are_read_as_they_were_written() {
         let mut room = [0; 20];
         let all = [SourceGroup::ALL, SourceGroup::MAX];

@@ -150,6 +150,12 @@ pub fn shut_down(fd: &OwnedFd) {
     let _ = retry(|| unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) } as isize);
 }
 
+/// Ends what comes in; threads that wait for messages come out, and what was sent still arrives.
+pub fn shut_down_input(fd: &OwnedFd) {
+    // SAFETY: takes no pointers. The other side may have ended it already.
+    let _ = retry(|| unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) } as isize);
+}
+
 /// The process that connected: its process id and user id, as it was then.
 pub fn peer(fd: &OwnedFd) -> Result<(i32, u32), Errno> {
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };

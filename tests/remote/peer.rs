@@ -36,16 +36,24 @@ impl Peer {
                 "{}",
                 io::Error::last_os_error()
             );
-            let wait = libc::timeval { tv_sec: 30, tv_usec: 0 };
+            Self(socket).patient()
+        }
+    }
+
+    /// Waits for half a minute for what must come.
+    pub fn patient(self) -> Self {
+        let wait = libc::timeval { tv_sec: 30, tv_usec: 0 };
+        // SAFETY: the structure has that size.
+        unsafe {
             libc::setsockopt(
-                fd,
+                self.0.as_raw_fd(),
                 libc::SOL_SOCKET,
                 libc::SO_RCVTIMEO,
                 (&raw const wait).cast(),
                 size_of::<libc::timeval>() as libc::socklen_t,
             );
-            Self(socket)
         }
+        self
     }
 
     /// Connects and is welcome.
@@ -165,29 +173,22 @@ impl Peer {
         let mut room = vec![0; MAX_MESSAGE];
         let (reply, channel) = self.receive_attached::<ToClient<'_>>(&mut room).unwrap();
         assert_eq!(reply, ToClient::Reply(Reply::Channel));
-        let channel: Self = channel.unwrap();
-        let wait = libc::timeval { tv_sec: 30, tv_usec: 0 };
-        // SAFETY: the structure has that size.
-        unsafe {
-            libc::setsockopt(
-                channel.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVTIMEO,
-                (&raw const wait).cast(),
-                size_of::<libc::timeval>() as libc::socklen_t,
-            );
-        }
-        channel
+        channel.unwrap().patient()
     }
 
     /// A client, and its callback channel.
     pub fn register(&self, protocol: u32) -> (ClientId, Self) {
-        let kind = ClientKind { has_local_join: true, dispatched: false, takes_routeless: false };
+        self.register_as(protocol, false)
+    }
+
+    /// The same, with MGM_DISPATCHED if wanted.
+    pub fn register_as(&self, protocol: u32, dispatched: bool) -> (ClientId, Self) {
+        let kind = ClientKind { has_local_join: true, dispatched, takes_routeless: false };
         self.request(Request::Register { protocol, component: 1, kind });
         let mut room = vec![0; MAX_MESSAGE];
         let (reply, channel) = self.receive_attached::<ToClient<'_>>(&mut room).unwrap();
         let ToClient::Reply(Reply::Client(id)) = reply else { panic!("{reply:?}") };
-        (id, channel.unwrap())
+        (id, channel.unwrap().patient())
     }
 
     /// The code that a request gives.

@@ -388,7 +388,8 @@ impl Core {
         self.interfaces.get(id)?.owner().and_then(|slot| self.client_in(slot))
     }
 
-    fn is_igmp(&self, slot: u32) -> bool {
+    /// Whether the client in a slot is IGMP.
+    pub fn is_igmp(&self, slot: u32) -> bool {
         self.client_info(slot).is_some_and(|info| info.is_igmp())
     }
 }

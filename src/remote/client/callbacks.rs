@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// A client of this process.
 pub(super) struct Entry<C: 'static> {
@@ -34,8 +34,9 @@ pub(super) struct Entry<C: 'static> {
     /// Held while one of its callbacks is read and called; memory for that.
     calling: Mutex<Buffer>,
     thread: Mutex<Option<Thread>>,
-    /// It is being deregistered: no callback that came ahead begins any more (rule A8).
-    leaving: AtomicBool,
+    /// How many deregistrations of it are under way or have succeeded: no callback that came ahead begins
+    /// any more (rule A8).
+    leaving: AtomicU32,
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -70,7 +71,7 @@ impl<C: Callbacks> Entry<C> {
             event,
             calling: Mutex::new(Buffer::new()?),
             thread: Mutex::new(None),
-            leaving: AtomicBool::new(false),
+            leaving: AtomicU32::new(0),
             ended: Mutex::new(dispatched),
             end: Condvar::new(),
         });
@@ -137,7 +138,7 @@ impl<C: Callbacks> Entry<C> {
         let mut again = false;
         while !questions.is_at_end() {
             let question = questions.take().ok_or(Ended::BadMessage)?;
-            again |= self.leaving.load(SeqCst) || self.session.has_changed_since(as_of);
+            again |= self.leaving.load(SeqCst) > 0 || self.session.has_changed_since(as_of);
             if again { self.answer(Answer::Again)? } else { self.call(question)? }
         }
         Ok(())
@@ -195,9 +196,14 @@ impl<C: Callbacks> Entry<C> {
         self.answer(Answer::Returned)
     }
 
-    /// The client is about to be deregistered, or was not after all.
-    pub(super) fn set_leaving(&self, leaving: bool) {
-        self.leaving.store(leaving, SeqCst);
+    /// The client is about to be deregistered.
+    pub(super) fn leaves(&self) {
+        self.leaving.fetch_add(1, SeqCst);
+    }
+
+    /// That deregistration has failed.
+    pub(super) fn stays(&self) {
+        self.leaving.fetch_sub(1, SeqCst);
     }
 
     /// The client has been deregistered: waits for its thread, unless this is it.

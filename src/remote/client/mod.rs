@@ -209,9 +209,9 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
 
     fn deregister(&'static self, client: ClientId) -> Result<(), Error> {
         let entry = self.client(client)?;
-        entry.set_leaving(true);
+        entry.leaves();
         if let Err(error) = entry.session.call(Request::Deregister(entry.id), done) {
-            entry.set_leaving(false);
+            entry.stays();
             return Err(error);
         }
         {

@@ -78,7 +78,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
 
     /// Whether the process is inside a callback.
     pub(super) fn is_asking(&self) -> bool {
-        self.state.lock().clients.iter().any(|client| client.proxy.is_asking())
+        self.state.lock().clients.iter().any(|client| client.proxy.asked_by().is_some())
     }
 
     /// It is none of the server's any more.

@@ -46,6 +46,8 @@ impl<C: Callbacks + From<Proxy>> Delivering<C> {
                 ToHost::Request(Request::Dispatch(id)) if id == self.id => {
                     let turn = self.shared.turn_of_dispatch();
                     let dispatched = self.shared.mgm.dispatch(id).map(|()| Reply::Done);
+                    // Where it was deregistered meanwhile, what it was sent ahead is not answered yet.
+                    line.drain();
                     drop(turn);
                     let text = |failure: Arguments<'_>| self.shared.mgm.line(failure);
                     send_reply(text, &line.socket, &mut output, dispatched)?;

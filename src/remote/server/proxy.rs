@@ -1,6 +1,9 @@
 //! A client of another process as the group manager sees it: its callbacks are questions on its
 //! callback channel.
 
+#[cfg(test)]
+mod tests;
+
 use crate::error::Error;
 use crate::remote::channel::{Buffer, Ended, Work, receive, room_for_list, send_with_list};
 use crate::remote::records;
@@ -8,12 +11,14 @@ use crate::remote::wire::{
     Answer, ClientKind, MAX_PACKET, Packer, Question, Request, ToClient, ToHost,
 };
 use crate::shell::callbacks::{Callbacks, Coming, Lane, OutInterface, RpfAnswer};
+use crate::shell::context;
+use crate::shell::deliver::{NOBODY, Token};
 use crate::sys::sync::unscheduled::Mutex;
 use crate::sys::{event, seqpacket, signal};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 /// Whoever does the calls that a client makes inside its callbacks.
 pub(super) trait Performer: Send + Sync {
@@ -52,9 +57,12 @@ pub(super) struct Line {
     process: Option<u32>,
     performer: Arc<dyn Performer>,
     memory: Mutex<Memory>,
-    /// Whether a question is open.
-    asking: AtomicBool,
+    /// The thread that waits for the answer to a question; [`NOBODY`]: none is open.
+    asked_by: AtomicU64,
 }
+
+/// The process has gone, or its connection has been ended because of what it sent.
+struct Away;
 
 struct Memory {
     input: Buffer,
@@ -84,41 +92,59 @@ impl Line {
             as_of: 0,
             known: 0,
         });
-        Ok(Self { socket, process, performer, memory, asking: AtomicBool::new(false) })
+        let asked_by = AtomicU64::new(NOBODY.0);
+        Ok(Self { socket, process, performer, memory, asked_by })
     }
 
-    /// Asks, does what the process asks before it answers, and takes the answer. None: there is none,
-    /// since the process has ended, or the connection has because of what it sent.
+    /// Asks, does what the process asks before it answers, and takes the answer. None: there is none.
     fn ask<R>(
         &self,
         question: Question<'_>,
         take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
-        // One callback of a client runs at a time (rule A7), so nobody else has it.
-        let mut memory = self.memory.try_lock()?;
-        self.asking.store(true, SeqCst);
-        let answered = self.converse(&mut memory, question, take);
-        self.asking.store(false, SeqCst);
-        match answered {
-            Ok(answer) => Some(answer),
-            Err(reason) => {
-                self.end(reason);
-                None
+        let asked = self.converse(|memory| {
+            if let Some(answer) = self.answer_ahead(memory, take)? {
+                return Ok(answer);
             }
-        }
+            self.put(memory, question)?;
+            let answer = self.answer(memory, take)?;
+            answer.ok_or(Ended::OutOfTurn("no answer to a question whose turn it was"))
+        });
+        asked.ok()
+    }
+
+    /// The answer to a question that the process was sent ahead. None: it was not, or the process left it
+    /// to the host, so that it must be asked now.
+    fn told<R>(&self, take: &mut dyn FnMut(Answer<'_>) -> Option<R>) -> Result<Option<R>, Away> {
+        self.converse(|memory| self.answer_ahead(memory, take))
     }
 
     fn converse<R>(
         &self,
+        conversation: impl FnOnce(&mut Memory) -> Result<R, Ended>,
+    ) -> Result<R, Away> {
+        // One callback of a client runs at a time (rule A7), so nobody else has it.
+        let mut memory = self.memory.try_lock().ok_or(Away)?;
+        self.asked_by.store(context::token().0, SeqCst);
+        let done = conversation(&mut memory);
+        self.asked_by.store(NOBODY.0, SeqCst);
+        done.map_err(|reason| {
+            self.end(reason);
+            Away
+        })
+    }
+
+    fn answer_ahead<R>(
+        &self,
         memory: &mut Memory,
-        question: Question<'_>,
         take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
-    ) -> Result<R, Ended> {
-        if memory.known > 0 {
-            memory.known -= 1;
-            if let Some(answer) = self.answer(memory, take)? {
-                return Ok(answer);
-            }
+    ) -> Result<Option<R>, Ended> {
+        if memory.known == 0 {
+            return Ok(None);
+        }
+        memory.known -= 1;
+        let answer = self.answer(memory, take)?;
+        if answer.is_none() {
             // The process has called none of those that came ahead.
             for _ in 0..std::mem::take(&mut memory.known) {
                 if self.answer(memory, &mut |_| Some(()))?.is_some() {
@@ -126,20 +152,23 @@ impl Line {
                 }
             }
         }
-        self.put(memory, question)?;
-        let answer = self.answer(memory, take)?;
-        answer.ok_or(Ended::OutOfTurn("no answer to a question whose turn it was"))
+        Ok(answer)
     }
 
-    /// Waits until the process is done with what it was sent ahead, though nobody wants the answers.
-    fn drain(&self) {
-        let Some(mut memory) = self.memory.try_lock() else { return };
+    /// Waits until the process is done with what it was sent ahead, though nobody wants the answers. Two
+    /// threads may do so at the same time.
+    pub(super) fn drain(&self) {
+        let mut memory = self.memory.lock();
         while memory.known > 0 {
             memory.known -= 1;
             if let Err(reason) = self.answer(&mut memory, &mut |_| Some(())) {
                 return self.end(reason);
             }
         }
+    }
+
+    fn is_on(&self, socket: &OwnedFd) -> bool {
+        std::ptr::eq(socket, &raw const self.socket)
     }
 
     /// Ends the connection that it belongs to.
@@ -265,9 +294,12 @@ impl Proxy {
     fn replace_line(&self, line: Option<Arc<Line>>, inside: Option<&OwnedFd>) {
         let old = std::mem::replace(&mut *self.0.line.lock(), line);
         if let Some(old) = old
-            && !inside.is_some_and(|socket| std::ptr::eq(socket, &raw const old.socket))
+            && !inside.is_some_and(|socket| old.is_on(socket))
         {
-            seqpacket::shut_down(&old.socket);
+            // One that is deregistered may still get the reply to its dispatch.
+            let shut_down =
+                if self.has_ended() { seqpacket::shut_down_input } else { seqpacket::shut_down };
+            shut_down(&old.socket);
         }
         signal(&self.0.changed);
     }
@@ -277,9 +309,10 @@ impl Proxy {
         self.0.line.lock().clone()
     }
 
-    /// Whether the client is inside a callback.
-    pub(super) fn is_asking(&self) -> bool {
-        self.line().is_some_and(|line| line.asking.load(SeqCst))
+    /// The thread that waits for a callback of the client to return.
+    pub(super) fn asked_by(&self) -> Option<Token> {
+        let by = Token(self.line()?.asked_by.load(SeqCst));
+        (by != NOBODY).then_some(by)
     }
 
     /// Readable when the line has changed since it was cleared last.
@@ -290,11 +323,14 @@ impl Proxy {
     /// The client is deregistered: waits until it is done with what it was sent ahead, unless that is
     /// to come once the callback has returned that the call was made in.
     pub(super) fn drain(&self, inside: &OwnedFd) {
-        if let Some(line) = self.line()
-            && !std::ptr::eq(inside, &raw const line.socket)
-        {
+        if let Some(line) = self.line().filter(|line| !line.is_on(inside)) {
             line.drain();
         }
+    }
+
+    /// Whether this is the socket of its callbacks.
+    pub(super) fn is_on(&self, socket: &OwnedFd) -> bool {
+        self.line().is_some_and(|line| line.is_on(socket))
     }
 
     fn ask<R>(
@@ -371,21 +407,21 @@ impl Callbacks for Proxy {
         iif: IfKey,
         out: &mut [OutInterface],
     ) -> Result<(), Error> {
+        let Some(line) = self.line() else { return Ok(()) };
+        // The answer to what it was told ahead comes first: it is there whether or not there is memory, and
+        // though none of the interfaces is the client's any more.
+        let told = line.told(&mut |answer| veto(out, answer));
+        if !matches!(told, Ok(None)) || out.is_empty() {
+            return Ok(());
+        }
         let mut room = Buffer::new()?;
         let mut list = Packer::new(room.room()?);
         if !out.iter().all(|out| list.add(out)) {
             // More interfaces than a message holds: the client is not asked, and vetoes none.
             return Ok(());
         }
-        self.ask(Question::Creation(flow, iif, list.packed()), |answer| {
-            let Answer::Creation(vetoed) = answer else { return None };
-            // Some may have changed hands since the client was told of them.
-            for vetoed in records::interfaces(vetoed)? {
-                let its = out.iter_mut().filter(|out| out.interface == vetoed);
-                its.for_each(|out| out.enabled = false);
-            }
-            Some(())
-        });
+        let question = Question::Creation(flow, iif, list.packed());
+        line.ask(question, &mut |answer| veto(out, answer));
         Ok(())
     }
 
@@ -420,4 +456,15 @@ impl Callbacks for Proxy {
     fn enable_igmp(&self, interface: IfKey) {
         self.tell(Question::EnableIgmp(interface));
     }
+}
+
+/// Takes the answer to a creation alert. Some of what is vetoed may have changed hands since the client
+/// was told.
+fn veto(out: &mut [OutInterface], answer: Answer<'_>) -> Option<()> {
+    let Answer::Creation(vetoed) = answer else { return None };
+    for vetoed in records::interfaces(vetoed)? {
+        let its = out.iter_mut().filter(|out| out.interface == vetoed);
+        its.for_each(|out| out.enabled = false);
+    }
+    Some(())
 }

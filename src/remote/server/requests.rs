@@ -10,6 +10,7 @@ use crate::remote::channel::{Buffer, Ended, Work, room_for_list, send, send_with
 use crate::remote::records::{self, Writer};
 use crate::remote::wire::{Part, Reply, Request, ToClient};
 use crate::shell::callbacks::Callbacks;
+use crate::shell::context;
 use crate::types::{ClientId, EnumId, SourceGroup};
 use std::fmt::Arguments;
 use std::io;
@@ -161,11 +162,18 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
 
     fn deregister(&self, on: &OwnedFd, id: ClientId) -> Result<(), Error> {
         self.own(id)?;
-        self.shared.mgm.deregister(id)?;
         let proxy = {
             let state = self.state.lock();
             state.clients.iter().find(|client| client.id == id).map(|client| client.proxy.clone())
         };
+        // This thread waits for the client's callback, which waits for what is asked here: see `drain`.
+        if let Some(proxy) = &proxy
+            && proxy.asked_by() == Some(context::token())
+            && !proxy.is_on(on)
+        {
+            return Err(Error::WouldDeadlock);
+        }
+        self.shared.mgm.deregister(id)?;
         // A callback that it was sent ahead may be running (rule A8).
         if let Some(proxy) = proxy {
             proxy.drain(on);

@@ -39,6 +39,8 @@ fn tell<C: Callbacks>(core: &mut Core, client: &C, slot: u32, action: Action) ->
         Action::Rpf { flow } => core.rpf_ahead(flow, |of, answer, head, route| {
             client.ahead(Coming::Rpf(of, answer, head.as_bytes(), route))
         }),
+        // What IGMP alone has may become another client's before IGMP is told (rule H4, decision 3).
+        Action::Creation { .. } if core.is_igmp(slot) => false,
         Action::Creation { flow } => {
             let mut out = SmallVec::new();
             let (of, iif) = core.creation_question(flow, slot, &mut out);
