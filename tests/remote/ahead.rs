@@ -356,6 +356,7 @@ fn p1_h4_what_igmp_alone_has_is_not_asked_about_ahead() {
     let join = MembershipFlags { join: true, forward: false };
     assert_eq!(channel.code(Request::Add(igmp, of, interface, join)), Some(0));
     host.tell("flows 3");
+    (0..3).for_each(|_| drop(a.wait_for("rpf")));
     until(|| host_has_queued(&a, 3), "the alerts do not wait");
     callbacks.request(Request::Dispatch(igmp));
     let only = |fits: fn(&Question<'_>) -> bool| {
