@@ -506,6 +506,27 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 vec![route(IF3), Op::Take(h(2), IF4), Op::Take(h(0), IF3), join(0, any(G1), IF3)],
             ),
         ),
+        (
+            "the arrival interface of a flow that IGMP refused is taken by a routing protocol",
+            play(
+                level,
+                |w| {
+                    w.portion = 3;
+                    w.profiles[5].routeless = true;
+                    w.profiles[5].script.rpf_iif = Some(REFUSED);
+                },
+                vec![
+                    Op::Register(4),
+                    Op::Register(5),
+                    route(IF1),
+                    Op::Take(h(5), IF4),
+                    Op::Take(h(0), IF1),
+                    route(None),
+                    packet(FLOW, IF4),
+                    Op::Take(h(0), IF4),
+                ],
+            ),
+        ),
     ];
     all.extend(loops::all(level));
     all

@@ -90,10 +90,12 @@ impl Core {
         let Some(released) = what.deletes() else { return false };
         let mfe = &self.mfes[id];
         let (refused, routeless) = (mfe.is(Mfe::REFUSED), mfe.is(Mfe::ROUTELESS));
-        if mfe.iif == interface {
-            // What another interface's owner refused is asked of the one who comes here.
-            return released || (refused && !routeless) || !mfe.is(Mfe::UNRESOLVED);
+        // What another interface's owner refused is asked of the one who comes here.
+        let goes_with_its_iif = released || (refused && !routeless) || !mfe.is(Mfe::UNRESOLVED);
+        if mfe.iif == interface && goes_with_its_iif {
+            return true;
         }
+        // Without a route the iif is the interface that the packet came in on.
         let arrives = || self.arrival_at(id) == self.interfaces[interface].key;
         refused && routeless && matches!(what, What::Leave(_)) && arrives()
     }
