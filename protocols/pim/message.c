@@ -66,6 +66,17 @@ void message_flush(void *pim)
         message_send(first->link, first->to, builder.bytes, pim_end(&builder));
 }
 
+static bool is_wish(enum pim_type type) { return type == PIM_JOIN_PRUNE || type == PIM_GRAFT; }
+
+/* Whether the later one of two records makes the other one void. A graft and a prune to the same neighbour do: sent one
+ * after the other they would be sorted, and the neighbour would keep to the graft. */
+static bool same_subject(const struct outgoing *a, const struct outgoing *b)
+{
+    if (a->link != b->link || a->upstream != b->upstream || a->source != b->source || a->group != b->group)
+        return false;
+    return (a->type == b->type && a->to == b->to) || (is_wish(a->type) && is_wish(b->type));
+}
+
 /* The slot of what is said about the same to the same, or the free one for it. */
 static uint8_t *slot_of(struct pim *p, const struct outgoing *record)
 {
@@ -73,8 +84,7 @@ static uint8_t *slot_of(struct pim *p, const struct outgoing *record)
     for (hash >>= 24;; hash++) {
         uint8_t *slot = &p->outbox_slots[hash % OUTBOX_SLOTS];
         const struct outgoing *o = *slot ? &p->outbox[*slot - 1] : NULL;
-        if (o == NULL || (o->link == record->link && o->type == record->type && o->upstream == record->upstream &&
-                          o->source == record->source && o->group == record->group && o->to == record->to))
+        if (o == NULL || same_subject(o, record))
             return slot;
     }
 }

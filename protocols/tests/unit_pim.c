@@ -726,6 +726,25 @@ static void a_graft_that_is_lost_is_sent_again(void)
     CHECK(up(2) == FORWARDING && copies(0, 3) == 1);
 }
 
+/* A member that comes and goes before anything has been sent: the neighbour hears the prune last. */
+static void a_graft_and_a_prune_at_once(void)
+{
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    sim_run(20);
+    CHECK(up(2) == UP_PRUNED && down(1, 2) == PRUNED);
+    pim_local(link_of(2, 3), 0, G, true);
+    pim_local(link_of(2, 3), 0, G, false);
+    sim_run(20);
+    CHECK(up(2) == UP_PRUNED && down(1, 2) == PRUNED && copies(0, 1) == 0);
+    pim_local(link_of(2, 3), 0, G, true);
+    sim_run(20);
+    pim_local(link_of(2, 3), 0, G, false);
+    pim_local(link_of(2, 3), 0, G, true);
+    sim_run(20);
+    CHECK(up(2) == FORWARDING && copies(0, 3) == 1);
+}
+
 static void prunes_end_and_are_made_again(void)
 {
     struct settings quiet = default_settings;
@@ -985,6 +1004,7 @@ int main(void)
     RUN(a_stranger_is_not_heard);
     RUN(flood_and_prune_and_graft);
     RUN(a_graft_that_is_lost_is_sent_again);
+    RUN(a_graft_and_a_prune_at_once);
     RUN(prunes_end_and_are_made_again);
     RUN(state_refresh_keeps_prunes);
     RUN(state_refreshes_are_limited_and_put_prunes_off);
