@@ -289,8 +289,7 @@ diamond() {
     pim r1 --dense "$@" above below
     pim r2 --dense "$@" above below
     pim r3 --dense "$@" left right below
-    must "they know each other" neighbours r0 2
-    must "they know each other" neighbours r3 2
+    for r in r0 r1 r2 r3; do must "$r knows both others" neighbours "$r" 2; done
     G=239.1.1.1
 }
 
