@@ -1,7 +1,8 @@
 //! What can go wrong, and the Win32 code C sees for each: one exhaustive match.
 
+use crate::handle;
 use crate::log::Level;
-use crate::types::{ClientName, IfKey, SourceGroup};
+use crate::types::{ClientId, ClientName, EnumId, IfKey, SourceGroup};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -49,16 +50,13 @@ pub enum Error {
     /// A required pointer was null.
     #[error("{0} is NULL")]
     NullPointer(&'static str),
-    /// A handle that is null, stale, forged or of the other kind (rule A3).
-    #[error("{name} = {value:#x} is not the handle of a {kind}")]
-    BadHandle {
-        /// The parameter's name.
-        name: &'static str,
-        /// What was given.
-        value: usize,
-        /// What it should have been.
-        kind: &'static str,
-    },
+    /// This word is no registered client's handle: it is null, stale, forged or an enumeration's
+    /// (rule A3).
+    #[error("hProtocol = {0:#x} is not the handle of a registered client")]
+    NotAClient(usize),
+    /// This word is no open enumeration's handle (rule A3).
+    #[error("hEnum = {0:#x} is not the handle of a group enumeration")]
+    NotAnEnumeration(usize),
     /// dwFlags has other bits than those allowed, or none.
     #[error("{name} = {value:#x}; allowed: {allowed}")]
     BadValue {
@@ -301,12 +299,23 @@ pub enum StartError {
 }
 
 impl Error {
+    /// Nobody is registered under this id.
+    pub fn no_client(id: ClientId) -> Self {
+        Self::NotAClient(handle::from_client(id))
+    }
+
+    /// No enumeration is open under this id.
+    pub fn no_enumeration(id: EnumId) -> Self {
+        Self::NotAnEnumeration(handle::from_enumeration(id))
+    }
+
     /// The Win32 code for C.
     pub const fn code(&self) -> u32 {
         use Error as E;
         match self {
             E::NullPointer(_)
-            | E::BadHandle { .. }
+            | E::NotAClient(_)
+            | E::NotAnEnumeration(_)
             | E::BadValue { .. }
             | E::BadText { .. }
             | E::BadMask { .. }

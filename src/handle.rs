@@ -10,7 +10,7 @@ use crate::types::{ClientId, EnumId};
 
 /// What a handle stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum HandleKind {
     Client = 0,
     Enumeration = 1,
 }
@@ -61,7 +61,7 @@ impl Layout {
     }
 
     /// None: the slot or the generation does not fit into a word.
-    fn encode(&self, kind: Kind, slot: u32, generation: u32) -> Option<u64> {
+    fn encode(&self, kind: HandleKind, slot: u32, generation: u32) -> Option<u64> {
         let (slot, generation) = (u64::from(slot), u64::from(generation));
         if slot > self.max_slot() || generation == 0 || generation > self.max_generation() {
             return None;
@@ -73,13 +73,13 @@ impl Layout {
 
     /// 0, which is nobody's handle, for an id that does not fit: the core keeps to MAX_SLOT and
     /// MAX_GENERATION, but a caller in Rust can make one up, which is refused (rule A3).
-    fn word(&self, kind: Kind, slot: u32, generation: u32) -> usize {
+    fn word(&self, kind: HandleKind, slot: u32, generation: u32) -> usize {
         self.encode(kind, slot, generation).unwrap_or(0) as usize
     }
 
-    fn decode(&self, word: u64) -> Option<(Kind, u32, u32)> {
+    fn decode(&self, word: u64) -> Option<(HandleKind, u32, u32)> {
         let plain = word.wrapping_mul(self.inverse) & self.mask();
-        let kind = if plain & 1 == 0 { Kind::Client } else { Kind::Enumeration };
+        let kind = if plain & 1 == 0 { HandleKind::Client } else { HandleKind::Enumeration };
         let slot = (plain >> 1) & self.max_slot();
         let generation = plain >> (1 + self.slot_bits);
         // Both fit: they have at most 32 bits.
@@ -89,18 +89,18 @@ impl Layout {
 
 /// The word for a client.
 pub fn from_client(id: ClientId) -> usize {
-    NATIVE.word(Kind::Client, id.slot, id.generation)
+    NATIVE.word(HandleKind::Client, id.slot, id.generation)
 }
 
 /// The word for an enumeration.
 pub fn from_enumeration(id: EnumId) -> usize {
-    NATIVE.word(Kind::Enumeration, id.slot, id.generation)
+    NATIVE.word(HandleKind::Enumeration, id.slot, id.generation)
 }
 
 /// The client that this word may stand for.
 pub fn to_client(word: usize) -> Option<ClientId> {
     match NATIVE.decode(word as u64)? {
-        (Kind::Client, slot, generation) => Some(ClientId { slot, generation }),
+        (HandleKind::Client, slot, generation) => Some(ClientId { slot, generation }),
         _ => None,
     }
 }
@@ -108,7 +108,7 @@ pub fn to_client(word: usize) -> Option<ClientId> {
 /// The enumeration that this word may stand for.
 pub fn to_enumeration(word: usize) -> Option<EnumId> {
     match NATIVE.decode(word as u64)? {
-        (Kind::Enumeration, slot, generation) => Some(EnumId { slot, generation }),
+        (HandleKind::Enumeration, slot, generation) => Some(EnumId { slot, generation }),
         _ => None,
     }
 }
@@ -131,7 +131,7 @@ mod tests {
             let (slots, generations) = (layout.max_slot() as u32, layout.max_generation() as u32);
             for slot in [0, 1, 2, 999, slots / 2, slots] {
                 for generation in [1, 2, 77, generations / 2, generations] {
-                    for kind in [Kind::Client, Kind::Enumeration] {
+                    for kind in [HandleKind::Client, HandleKind::Enumeration] {
                         let word = layout.encode(kind, slot, generation).unwrap();
                         assert_ne!(word, 0);
                         assert_eq!(word & !layout.mask(), 0);
@@ -144,13 +144,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert_eq!(NARROW.encode(Kind::Client, 1 << 16, 1), None);
-        assert_eq!(NARROW.encode(Kind::Client, 0, 1 << 15), None);
-        assert_eq!(WIDE.encode(Kind::Client, 1 << 31, 1), None);
-        assert_eq!(WIDE.encode(Kind::Client, 0, 0), None);
+        assert_eq!(NARROW.encode(HandleKind::Client, 1 << 16, 1), None);
+        assert_eq!(NARROW.encode(HandleKind::Client, 0, 1 << 15), None);
+        assert_eq!(WIDE.encode(HandleKind::Client, 1 << 31, 1), None);
+        assert_eq!(WIDE.encode(HandleKind::Client, 0, 0), None);
         // A caller in Rust can name any id: it is nobody's, and no more.
-        assert_eq!(NARROW.word(Kind::Client, 1 << 16, 1), 0);
-        assert_eq!(WIDE.word(Kind::Enumeration, 0, 0), 0);
+        assert_eq!(NARROW.word(HandleKind::Client, 1 << 16, 1), 0);
+        assert_eq!(WIDE.word(HandleKind::Enumeration, 0, 0), 0);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
     fn neighbours_of_a_handle_are_dead() {
         for layout in [WIDE, NARROW] {
             for slot in 0..20 {
-                let word = layout.encode(Kind::Client, slot, 1).unwrap();
+                let word = layout.encode(HandleKind::Client, slot, 1).unwrap();
                 for distance in 1..=256 {
                     let above = word.wrapping_add(distance) & layout.mask();
                     let below = word.wrapping_sub(distance) & layout.mask();

@@ -14,8 +14,9 @@
 //! | `control` | the socket that serves the state to administrators |
 //! | [`core`] | the rules: pure, no I/O, no clock, no lock |
 //! | `sys` | system calls, threads, the lock; the facade that a scheduler replaces in tests |
+//! | [`error`] | what went wrong, as a code and as a line |
 //! | [`handle`] | what C holds instead of an id |
-//! | [`error`], [`log`] | what went wrong, as a code and as a line, and how often it is said |
+//! | [`log`] | lines for the log, and how often they are written |
 //! | [`types`] | the words that everybody speaks: addresses, flows, interfaces, routes |
 
 mod control;

@@ -268,6 +268,13 @@ pub struct MembershipFlags {
     pub forward: bool,
 }
 
+impl MembershipFlags {
+    /// The membership alone.
+    pub const JOIN: Self = Self { join: true, forward: false };
+    /// Existing entries alone.
+    pub const FORWARD: Self = Self { join: false, forward: true };
+}
+
 /// How many packets of a flow wait for its entry at the most, in Linux and here.
 pub const MOST_WAITING: u32 = 4;
 

@@ -20,12 +20,12 @@ mod statistics;
 mod waiting;
 
 use mgm::core::state::record::Counted;
-use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, Taking};
+use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, OwnerChange};
 use mgm::error::Error;
 use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Millis, SourceGroup};
 use std::net::Ipv4Addr;
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
 const INTERFACE: IfKey = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
 
 /// A core with one client, which owns an interface.
@@ -191,7 +191,7 @@ fn c4_there_is_room_for_the_alerts_of_an_owner_and_igmp() {
         }
     }
     let before = core.outbox.queued();
-    let Ok(Taking::Waits(change)) = core.release(now, owner, INTERFACE) else {
+    let Ok(OwnerChange::Waits(change)) = core.release(now, owner, INTERFACE) else {
         panic!("IGMP is to be told first")
     };
     core.disable_answered(now, change).unwrap();

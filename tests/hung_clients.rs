@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
 
 /// Notes the joins and RPF callbacks it hears of; hangs in each while it is told to. Its flows'
 /// entries live for a second without an outgoing interface.
@@ -52,7 +52,9 @@ impl Callbacks for Client {
     fn rpf(&self, of: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.hears(of);
     }
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        Ok(())
+    }
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, timeout: &mut Seconds) {
         *timeout = Seconds(1);
     }

@@ -1,7 +1,8 @@
 //! Every import points down the floors of src, as the table of src/lib.rs has them, and no two files
 //! import each other, directly or through others. (A folder's mod.rs puts its files together, and may
 //! name them; they may import what it defines.) The same holds for the programs in C that consist of
-//! several files with one header: no two files use each other.
+//! several files with one header: no two files use each other. And one name means one thing: no two types
+//! of src share theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,8 +13,8 @@ const FLOORS: [&str; 11] = [
     "types.rs",
     "sys/",
     "log.rs",
-    "error.rs",
     "handle.rs",
+    "error.rs",
     "core/",
     "control/",
     "forwarder/",
@@ -121,6 +122,45 @@ fn every_import_points_down() {
         }
     }
     assert!(up.is_empty(), "imports that point up: {up:#?}");
+}
+
+/// The type that a line of code defines.
+fn defined(line: &str) -> Option<&str> {
+    let code = line.trim_start();
+    let code = match code.strip_prefix("pub") {
+        Some(code) if code.starts_with('(') => code.split_once(") ")?.1,
+        Some(code) => code.trim_start(),
+        None => code,
+    };
+    let (keyword, rest) = code.strip_prefix("unsafe ").unwrap_or(code).split_once(' ')?;
+    let defines = match keyword {
+        "struct" | "enum" | "union" | "trait" => true,
+        // An indented one belongs to a trait, and has its name from there.
+        "type" => !line.starts_with(' '),
+        _ => false,
+    };
+    defines.then(|| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap())
+}
+
+/// The scheduler's stand-in for a type has the name of the type (`sys/sync.rs`).
+const STAND_IN: [&str; 1] = ["Thread"];
+
+#[test]
+fn no_two_types_share_a_name() {
+    let mut all = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let is_test = |file: &String| file.contains("schedules") || file.ends_with("tests.rs");
+    let mut where_defined = BTreeMap::<String, Vec<String>>::new();
+    for file in all.into_iter().filter(|file| !is_test(file)) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&file);
+        let text = fs::read_to_string(path).unwrap();
+        for name in text.split("mod tests {").next().unwrap().lines().filter_map(defined) {
+            where_defined.entry(name.to_owned()).or_default().push(file.clone());
+        }
+    }
+    assert!(where_defined.len() > 250, "only {} types were found", where_defined.len());
+    where_defined.retain(|name, files| files.len() > 1 && !STAND_IN.contains(&name.as_str()));
+    assert!(where_defined.is_empty(), "types that share a name: {where_defined:#?}");
 }
 
 /// The headers of programs in C. Each has a section for what each file offers: `/* ---- file.c ---- */`.

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{MULTICAST, NoCallbacks, group, host, interface, join, packet, started};
+use mgm::error::Error;
 use mgm::forwarder::{DeviceName, EntryChange, Forwarder, ForwarderError, Upcalls};
 use mgm::log::{Level, Line};
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
@@ -172,7 +173,9 @@ impl Callbacks for Foreign {
     fn rpf(&self, _: SourceGroup, answer: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         answer.iif = interface(2, 0);
     }
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        Ok(())
+    }
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {}
     fn join(&self, _: SourceGroup, _: bool) {}
     fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}

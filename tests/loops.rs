@@ -3,20 +3,20 @@
 
 use mgm::error::Error;
 use mgm::log::Level;
-use mgm::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use mgm::shell::callbacks::{CallbackThread, Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{Mgm, Settings};
 use mgm::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
 const IGMP: u32 = 10;
 
 /// Writes down what it is called for; a dispatch is tried inside each join.
 #[derive(Clone)]
 struct Client {
     name: &'static str,
-    lane: Lane,
+    lane: CallbackThread,
     told: Arc<Mutex<Vec<String>>>,
 }
 
@@ -30,14 +30,15 @@ impl Callbacks for Client {
     fn has_local_join(&self) -> bool {
         true
     }
-    fn lane(&self) -> Lane {
+    fn callback_thread(&self) -> CallbackThread {
         self.lane
     }
     fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
         self.tell("rpf".into());
     }
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
         self.tell("creation".into());
+        Ok(())
     }
     fn prune(&self, of: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
         self.tell(format!("prune {of}"));
@@ -69,7 +70,7 @@ impl Stage {
     }
 
     /// A client that owns an interface.
-    fn client(&self, name: &'static str, protocol: u32, on: u32, lane: Lane) -> ClientId {
+    fn client(&self, name: &'static str, protocol: u32, on: u32, lane: CallbackThread) -> ClientId {
         let client = Client { name, lane, told: Arc::clone(&self.told) };
         let id = self.mgm.register(client, protocol, 1).unwrap();
         self.mgm.take_interface(id, interface(on)).unwrap();
@@ -113,15 +114,15 @@ const fn group(n: u8) -> SourceGroup {
 #[test]
 fn h4_calls_wait_for_other_clients_and_not_for_a_loop() {
     let stage = Stage::new();
-    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
-    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
-    let _other = stage.client("other", 3, 3, Lane::Anywhere);
+    let looping = stage.client("loop", 1, 1, CallbackThread::Dispatched);
+    let caller = stage.client("caller", 2, 2, CallbackThread::Anywhere);
+    let _other = stage.client("other", 3, 3, CallbackThread::Anywhere);
     stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
     assert_eq!(stage.told(), ["other join (*,239.1.1.1)"]);
     stage.mgm.dispatch(looping).unwrap();
     assert_eq!(stage.told(), ["loop join (*,239.1.1.1)"]);
     // A take over IGMP with a loop: as where IGMP cannot be called.
-    let igmp = stage.client("igmp", IGMP, 4, Lane::Dispatched);
+    let igmp = stage.client("igmp", IGMP, 4, CallbackThread::Dispatched);
     stage.mgm.take_interface(caller, interface(4)).unwrap();
     assert_eq!(stage.mgm.protocol_on_interface(interface(4)), Ok((2, 1)));
     assert!(stage.told().is_empty());
@@ -132,9 +133,9 @@ fn h4_calls_wait_for_other_clients_and_not_for_a_loop() {
 #[test]
 fn h5_a_new_flow_waits_for_the_dispatch_and_others_do_not() {
     let stage = Stage::new();
-    let looping = stage.client("loop", 1, 2, Lane::Dispatched);
-    let owner = stage.client("owner", 2, 1, Lane::Anywhere);
-    let other = stage.client("other", 3, 3, Lane::Anywhere);
+    let looping = stage.client("loop", 1, 2, CallbackThread::Dispatched);
+    let owner = stage.client("owner", 2, 1, CallbackThread::Anywhere);
+    let other = stage.client("other", 3, 3, CallbackThread::Anywhere);
     stage.mgm.add_membership(looping, group(1), interface(2), JOIN).unwrap();
     stage.mgm.add_membership(other, group(2), interface(3), JOIN).unwrap();
     stage.told();
@@ -155,20 +156,20 @@ fn h5_a_new_flow_waits_for_the_dispatch_and_others_do_not() {
 #[test]
 fn h6_a_loop_that_deregisters_is_not_called_again() {
     let stage = Stage::new();
-    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
-    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    let looping = stage.client("loop", 1, 1, CallbackThread::Dispatched);
+    let caller = stage.client("caller", 2, 2, CallbackThread::Anywhere);
     stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
     stage.mgm.release_interface(looping, interface(1)).unwrap();
     stage.mgm.deregister(looping).unwrap();
-    assert!(matches!(stage.mgm.dispatch(looping), Err(Error::BadHandle { .. })));
-    assert!(matches!(stage.mgm.client_descriptor(looping), Err(Error::BadHandle { .. })));
+    assert!(matches!(stage.mgm.dispatch(looping), Err(Error::NotAClient(_))));
+    assert!(matches!(stage.mgm.client_descriptor(looping), Err(Error::NotAClient(_))));
     assert!(stage.told().is_empty());
 }
 
 #[test]
 fn h7_a_client_without_a_loop_has_no_dispatch() {
     let stage = Stage::new();
-    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    let caller = stage.client("caller", 2, 2, CallbackThread::Anywhere);
     assert_eq!(stage.mgm.dispatch(caller), Err(Error::NotDispatched));
     assert_eq!(stage.mgm.client_descriptor(caller), Err(Error::NotDispatched));
 }
@@ -176,8 +177,8 @@ fn h7_a_client_without_a_loop_has_no_dispatch() {
 #[test]
 fn h8_the_last_alert_tells_the_state() {
     let stage = Stage::new();
-    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
-    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    let looping = stage.client("loop", 1, 1, CallbackThread::Dispatched);
+    let caller = stage.client("caller", 2, 2, CallbackThread::Anywhere);
     for _ in 0..100 {
         stage.mgm.add_membership(caller, group(1), interface(2), JOIN).unwrap();
         stage.mgm.add_membership(caller, group(2), interface(2), JOIN).unwrap();
@@ -206,13 +207,13 @@ fn h8_the_last_alert_tells_the_state() {
 #[test]
 fn h3_a_dispatch_calls_what_it_causes_and_other_clients_do_not_count() {
     let stage = Stage::new();
-    let looping = stage.client("loop", 1, 1, Lane::Dispatched);
-    let caller = stage.client("caller", 2, 2, Lane::Anywhere);
+    let looping = stage.client("loop", 1, 1, CallbackThread::Dispatched);
+    let caller = stage.client("caller", 2, 2, CallbackThread::Anywhere);
     // Each is about a key of its own: none merges.
     for n in 0..=255 {
         stage.mgm.add_membership(caller, group(n), interface(2), JOIN).unwrap();
     }
-    let other = stage.client("other", 3, 3, Lane::Anywhere);
+    let other = stage.client("other", 3, 3, CallbackThread::Anywhere);
     let _ = other;
     stage.told();
     // 256 of the loop's own, and as many of the other's, which the same thread sees to.

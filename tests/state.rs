@@ -278,7 +278,7 @@ fn a_reader_that_goes_away_ends_it() {
     let mgm = started(host());
     let client = mgm.register(NoCallbacks, MULTICAST, 0).unwrap();
     mgm.take_interface(client, interface(1, 0)).unwrap();
-    let flags = MembershipFlags { join: true, forward: false };
+    let flags = MembershipFlags::JOIN;
     for n in 0..2000 {
         let of = SourceGroup::new(host_address(), group(n));
         mgm.add_membership(client, of, interface(1, 0), flags).unwrap();

@@ -1,6 +1,7 @@
 //! Threads that wait for their alerts are woken when these have been delivered, and not at each step that
 //! others make (rule A7): a call costs the same however many threads call.
 
+use mgm::error::Error;
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{Mgm, Settings};
@@ -9,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
 const THREADS: u8 = 100;
 const CALLS: u32 = 20;
 
@@ -31,7 +32,9 @@ impl Callbacks for Slow {
         false
     }
     fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {}
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        Ok(())
+    }
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
         Self::called();
     }

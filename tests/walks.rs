@@ -2,6 +2,7 @@
 //! counted, so that no clock decides.
 
 use mgm::core::PacketHead;
+use mgm::error::Error;
 use mgm::forwarder::{
     Duties, Duty, EntryChange, Forwarder, ForwarderError, Next, Turn, Upcalls, calling,
 };
@@ -38,7 +39,9 @@ impl Callbacks for Client {
         }
         self.hanging.fetch_sub(1, SeqCst);
     }
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        Ok(())
+    }
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {}
     fn join(&self, _: SourceGroup, _: bool) {}
     fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}

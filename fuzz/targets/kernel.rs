@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use mgm::forwarder::Upcalls;
 use mgm::forwarder::kernel::fuzzing::{
-    Attributes, Channel, Message, Messages, NextHops, REPORT_SIZE, Stage,
+    Attributes, FuzzedPlane, KernelSocket, Message, Messages, NextHops, REPORT_SIZE,
 };
 use mgm::log::Level;
 use mgm::types::{IfKey, SourceGroup};
@@ -147,13 +147,13 @@ fn mended(told: Told) -> Told {
     }
 }
 
-fn reports(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
+fn reports(plane: &FuzzedPlane, told: &[(KernelSocket, Vec<u8>)]) {
     let datagrams: Vec<&Vec<u8>> =
-        told.iter().filter(|(to, _)| *to == Channel::Reports).map(|(_, d)| d).collect();
+        told.iter().filter(|(to, _)| *to == KernelSocket::Reports).map(|(_, d)| d).collect();
     if datagrams.is_empty() {
         return;
     }
-    stage.read_reports();
+    plane.read_reports();
     let (mut wanted, mut malformed, mut unknown) = (Vec::new(), 0, 0);
     // A short batch is handed on with the newest last: in the order of arrival.
     for datagram in datagrams {
@@ -171,7 +171,7 @@ fn reports(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
         }
     }
     assert_eq!(*LISTENER.0.lock().unwrap(), wanted);
-    assert_eq!(stage.unread_reports(), (malformed, unknown));
+    assert_eq!(plane.unread_reports(), (malformed, unknown));
 }
 
 // ---- netlink ----
@@ -263,8 +263,8 @@ fn covers(prefix: (u32, u8), other: (u32, u8)) -> bool {
     prefix.1 <= other.1 && (prefix.0 ^ other.0) & mask == 0
 }
 
-fn notifications(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
-    stage.read_notifications();
+fn notifications(plane: &FuzzedPlane, told: &[(KernelSocket, Vec<u8>)]) {
+    plane.read_notifications();
     let heard = LISTENER.0.lock().unwrap().clone();
     let routes: Vec<(u32, u8)> = heard
         .iter()
@@ -274,7 +274,7 @@ fn notifications(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
         })
         .collect();
     assert!(routes.iter().all(|(_, len)| *len <= 32));
-    for (_, datagram) in told.iter().filter(|(to, _)| *to == Channel::Changes) {
+    for (_, datagram) in told.iter().filter(|(to, _)| *to == KernelSocket::Changes) {
         let (all, whole) = messages(&datagram[..datagram.len().min(65536)]);
         // What could not be read may have been about anything.
         let mut wanted: Vec<(u32, u8)> =
@@ -296,15 +296,15 @@ fn notifications(stage: &Stage, told: &[(Channel, Vec<u8>)]) {
 }
 
 /// The route that answers give: interface, neighbour, prefix length.
-fn route(stage: &Stage, told: &[(Channel, Vec<u8>)], several: bool) {
+fn route(plane: &FuzzedPlane, told: &[(KernelSocket, Vec<u8>)], several: bool) {
     if several {
-        stage.find_routes(&[SOURCE, Ipv4Addr::new(10, 0, 0, 2)]);
+        plane.find_routes(&[SOURCE, Ipv4Addr::new(10, 0, 0, 2)]);
     }
-    let Some(route) = stage.route(SOURCE) else { return };
+    let Some(route) = plane.route(SOURCE) else { return };
     assert!(route.prefix_len <= 32 && route.interface.index != 0, "{route:?}");
     // Each answer is the message with the question's number; it must be a unicast or local route
     // and name the device in a whole number.
-    let answers = told.iter().filter(|(to, _)| *to == Channel::Answers).map(|(_, d)| d);
+    let answers = told.iter().filter(|(to, _)| *to == KernelSocket::Answers).map(|(_, d)| d);
     let names = |datagram: &Vec<u8>| {
         messages(datagram).0.iter().any(|(_, seq, payload)| {
             let device = attributes(payload, 12).into_iter().rfind(|a| a.0 == 4);
@@ -317,16 +317,16 @@ fn route(stage: &Stage, told: &[(Channel, Vec<u8>)], several: bool) {
 }
 
 /// What a predecessor left.
-fn left(stage: &Stage) {
+fn left(plane: &FuzzedPlane) {
     for seq in [1u32, 2] {
         let mut done = [0u8; 20];
         done[0] = 20;
         done[4] = 3; // NLMSG_DONE
         done[8..12].copy_from_slice(&seq.to_ne_bytes());
-        assert!(stage.tell(Channel::Answers, &done), "or the dump would wait for ever");
+        assert!(plane.tell(KernelSocket::Answers, &done), "or the dump would wait for ever");
     }
-    if stage.read_left() {
-        stage.read_notifications();
+    if plane.read_left() {
+        plane.read_notifications();
     }
 }
 
@@ -334,37 +334,37 @@ fn left(stage: &Stage) {
 
 /// Datagrams: for each an octet that says where it goes and what of it is put right, its length,
 /// its octets.
-fn datagrams(mut octets: &[u8]) -> Vec<(Channel, Vec<u8>)> {
-    let mut all: Vec<(Channel, Vec<u8>)> = Vec::new();
+fn datagrams(mut octets: &[u8]) -> Vec<(KernelSocket, Vec<u8>)> {
+    let mut all: Vec<(KernelSocket, Vec<u8>)> = Vec::new();
     while let [how, length, rest @ ..] = octets {
         let length = usize::from(*length) + if how & 32 != 0 { 256 } else { 0 };
         let (own, rest) = rest.split_at(rest.len().min(length));
         octets = rest;
         let channel = match how & 3 {
-            0 => Channel::Reports,
-            1 => Channel::Changes,
-            2 => Channel::Entries,
-            _ => Channel::Answers,
+            0 => KernelSocket::Reports,
+            1 => KernelSocket::Changes,
+            2 => KernelSocket::Entries,
+            _ => KernelSocket::Answers,
         };
         if all.iter().filter(|(to, _)| *to == channel).count() == MOST {
             continue;
         }
         let mut datagram = own.to_vec();
-        if how & 4 != 0 && channel != Channel::Reports && datagram.len() >= 16 {
+        if how & 4 != 0 && channel != KernelSocket::Reports && datagram.len() >= 16 {
             let length = datagram.len() as u32;
             datagram[..4].copy_from_slice(&length.to_ne_bytes());
         }
-        if how & 8 != 0 && channel == Channel::Answers && datagram.len() >= 16 {
+        if how & 8 != 0 && channel == KernelSocket::Answers && datagram.len() >= 16 {
             datagram[8..12].copy_from_slice(&(1 + u32::from(how >> 7)).to_ne_bytes());
         }
         // One for each socket: its buffer does not hold many.
         let stretched = all.iter().any(|(to, datagram)| *to == channel && datagram.len() > 1000);
-        if how & 16 != 0 && (channel == Channel::Reports || !stretched) {
+        if how & 16 != 0 && (channel == KernelSocket::Reports || !stretched) {
             // Longer than what it is read into.
             let size = match channel {
-                Channel::Reports => REPORT_SIZE + 1,
-                Channel::Entries => 1025,
-                Channel::Changes | Channel::Answers | Channel::Igmp => 65537,
+                KernelSocket::Reports => REPORT_SIZE + 1,
+                KernelSocket::Entries => 1025,
+                KernelSocket::Changes | KernelSocket::Answers | KernelSocket::Igmp => 65537,
             };
             datagram.resize(size, 0);
         }
@@ -378,16 +378,16 @@ fuzz_target!(|octets: &[u8]| {
     let told = datagrams(rest);
     told.iter().for_each(|(_, datagram)| readers(datagram));
     LISTENER.0.lock().unwrap().clear();
-    let stage = Stage::new(&LISTENER, &INTERFACES);
+    let plane = FuzzedPlane::new(&LISTENER, &INTERFACES);
     // What the plane programmed, as seen from VIF 0.
-    stage.programmed(PROGRAMMED, 0, 0b110);
+    plane.programmed(PROGRAMMED, 0, 0b110);
     for (to, datagram) in &told {
-        assert!(stage.tell(*to, datagram));
+        assert!(plane.tell(*to, datagram));
     }
     match mode % 4 {
-        0 => reports(&stage, &told),
-        1 => notifications(&stage, &told),
-        2 => route(&stage, &told, mode & 4 != 0),
-        _ => left(&stage),
+        0 => reports(&plane, &told),
+        1 => notifications(&plane, &told),
+        2 => route(&plane, &told, mode & 4 != 0),
+        _ => left(&plane),
     }
 });

@@ -11,10 +11,10 @@
 use libfuzzer_sys::fuzz_target;
 use mgm::error::Error;
 use mgm::log::Level;
-use mgm::remote::client::Client;
+use mgm::remote::client::RemoteManager;
 use mgm::remote::seqpacket;
 use mgm::remote::server::{Proxy, Server};
-use mgm::remote::unix::{self, Kind};
+use mgm::remote::unix::{self, SocketKind};
 use mgm::remote::wire::{
     ClientKind, Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS,
     Welcome,
@@ -141,10 +141,11 @@ fn to_a_host(mut data: &[u8]) {
 fn no_log(_: Level, _: std::fmt::Arguments<'_>) {}
 
 /// The client. It lives as long as its process, and finds a new host for each input.
-fn client() -> &'static Client<Proxy> {
-    static CLIENT: OnceLock<&'static Client<Proxy>> = OnceLock::new();
+fn client() -> &'static RemoteManager<Proxy> {
+    static CLIENT: OnceLock<&'static RemoteManager<Proxy>> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        let client: &'static Client<Proxy> = Box::leak(Box::new(Client::new(no_log, SIZES)));
+        let client: &'static RemoteManager<Proxy> =
+            Box::leak(Box::new(RemoteManager::new(no_log, SIZES)));
         client.set_path(path("client"));
         client
     })
@@ -175,7 +176,7 @@ fn ask(dispatched: bool) {
 fn from_a_host(dispatched: bool, mut data: &[u8]) {
     let path = path("client");
     let _ = std::fs::remove_file(&path);
-    let listener = unix::listen(&path, Kind::Seqpacket, 0o600).unwrap();
+    let listener = unix::listen(&path, SocketKind::Seqpacket, 0o600).unwrap();
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(dispatched));
         let main = seqpacket::accept(&listener).unwrap();

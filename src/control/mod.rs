@@ -14,7 +14,7 @@ pub use part::Part;
 use crate::error::{Error, StartError};
 use crate::log::Level;
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
-use crate::sys::unix::{self, Kind};
+use crate::sys::unix::{self, SocketKind};
 use crate::sys::{Body, Errno, Thread};
 use crate::types::PATIENCE;
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub(crate) trait Source: Send + Sync {
 /// A control socket that is served.
 pub(crate) struct Control {
     file: SocketFile,
-    shared: Arc<Shared>,
+    shared: Arc<Listening>,
 }
 
 /// A control socket that is not served yet. Goes with its file when this is dropped.
@@ -61,22 +61,22 @@ pub(crate) struct Bound {
 }
 
 /// What the threads and the end of the run share.
-struct Shared {
+struct Listening {
     source: &'static dyn Source,
     listener: UnixListener,
-    now: Mutex<Now>,
+    now: Mutex<ControlState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Now {
+struct ControlState {
     stopping: bool,
     /// The one that accepts, and one for each connection.
-    threads: Vec<Worker>,
+    threads: Vec<ControlThread>,
 }
 
 /// A thread.
-struct Worker {
+struct ControlThread {
     thread: Thread,
     /// Its connection: the end shuts it down, so that the thread waits for nothing any more.
     client: Option<Arc<UnixStream>>,
@@ -87,7 +87,7 @@ impl Control {
     /// Makes the socket of a path. A socket file that a dead process left there is replaced;
     /// nothing else is.
     pub fn bind(path: PathBuf) -> Result<Bound, StartError> {
-        let wanted = Wanted { name: "control socket", kind: Kind::Stream, mode: 0o600 };
+        let wanted = Wanted { name: "control socket", kind: SocketKind::Stream, mode: 0o600 };
         let (listener, file) = wanted.bind(&path)?;
         Ok(Bound { listener: listener.into(), file })
     }
@@ -95,8 +95,8 @@ impl Control {
     /// Serves it.
     pub fn start(source: &'static dyn Source, bound: Bound) -> Result<Self, StartError> {
         let Bound { listener, file } = bound;
-        let (now, changed) = (Mutex::new(Now::default()), Condvar::new());
-        let shared = Arc::new(Shared { source, listener, now, changed });
+        let (now, changed) = (Mutex::new(ControlState::default()), Condvar::new());
+        let shared = Arc::new(Listening { source, listener, now, changed });
         spawn(&shared, None)
             .map_err(|errno| StartError::Os { what: "the control socket's thread", errno })?;
         Ok(Self { file, shared })
@@ -115,13 +115,9 @@ impl Control {
         }
         self.shared.changed.notify_all();
         // The call may be made by one of them, inside the host's log.
-        let over = |now: &Now| now.threads.iter().all(|one| one.ended || one.thread.is_self());
-        let deadline = Instant::now() + PATIENCE;
-        while !over(&now) {
-            if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
-                break;
-            }
-        }
+        let over =
+            |now: &ControlState| now.threads.iter().all(|one| one.ended || one.thread.is_self());
+        self.shared.changed.wait_while_for(&mut now, |now| !over(now), PATIENCE);
         let over = over(&now);
         let threads = std::mem::take(&mut now.threads);
         drop(now);
@@ -133,12 +129,12 @@ impl Control {
 }
 
 /// Starts the thread of a connection, or without one that which accepts.
-fn spawn(shared: &Arc<Shared>, client: Option<Arc<UnixStream>>) -> Result<(), Errno> {
+fn spawn(shared: &Arc<Listening>, client: Option<Arc<UnixStream>>) -> Result<(), Errno> {
     let mut now = shared.now.lock();
     now.threads.try_reserve(1).map_err(|_| libc::ENOMEM)?;
     let on = Arc::new((Arc::clone(shared), client.clone()));
     let thread = Thread::spawn::<Serving>(c"mgm-control", on)?;
-    now.threads.push(Worker { thread, client, ended: false });
+    now.threads.push(ControlThread { thread, client, ended: false });
     Ok(())
 }
 
@@ -146,7 +142,7 @@ fn spawn(shared: &Arc<Shared>, client: Option<Arc<UnixStream>>) -> Result<(), Er
 struct Serving;
 
 impl Body for Serving {
-    type On = (Arc<Shared>, Option<Arc<UnixStream>>);
+    type On = (Arc<Listening>, Option<Arc<UnixStream>>);
 
     // All signals are blocked on it, so that a client that goes away does not kill the process with
     // SIGPIPE.
@@ -169,7 +165,7 @@ impl Body for Serving {
     }
 }
 
-impl Shared {
+impl Listening {
     fn accept(self: &Arc<Self>) {
         while self.has_room() {
             let accepted = self.listener.accept();
@@ -209,14 +205,9 @@ impl Shared {
     }
 
     fn stopping_within(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
         let mut now = self.now.lock();
-        while !now.stopping {
-            if self.changed.wait_until(&mut now, deadline).timed_out() {
-                return now.stopping;
-            }
-        }
-        true
+        self.changed.wait_while_for(&mut now, |now| !now.stopping, time);
+        now.stopping
     }
 
     fn answer(&self, client: &UnixStream) {
@@ -226,7 +217,7 @@ impl Shared {
             // It is silent or has gone.
             Err(_) => return,
         };
-        let mut out = Answer { client, deadline: Instant::now() + WHOLE_ANSWER };
+        let mut out = AnswerWriter { client, deadline: Instant::now() + WHOLE_ANSWER };
         let written = match request.and_then(Part::from_name) {
             Some(part) => self.source.write(part, &mut out),
             None => {
@@ -275,7 +266,7 @@ fn request<'a>(
     Ok(None)
 }
 
-fn refuse(out: &mut Answer<'_>, error: &'static str) -> io::Result<()> {
+fn refuse(out: &mut AnswerWriter<'_>, error: &'static str) -> io::Result<()> {
     #[derive(Serialize)]
     struct Refusal {
         error: &'static str,
@@ -290,12 +281,12 @@ fn refuse(out: &mut Answer<'_>, error: &'static str) -> io::Result<()> {
 }
 
 /// Writes to a client as long as the client reads in time.
-struct Answer<'a> {
+struct AnswerWriter<'a> {
     client: &'a UnixStream,
     deadline: Instant,
 }
 
-impl Write for Answer<'_> {
+impl Write for AnswerWriter<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.client.set_write_timeout(Some(left(self.deadline)?.min(SILENCE)))?;
         let mut client = self.client;

@@ -4,7 +4,7 @@
 
 use crate::error::StartError;
 use crate::sys::Errno;
-use crate::sys::unix::{self, Kind};
+use crate::sys::unix::{self, SocketKind};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ impl Drop for SocketFile {
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: SocketKind,
     pub mode: u32,
 }
 
@@ -108,8 +108,9 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    const STREAM: Wanted = Wanted { name: "test socket", kind: Kind::Stream, mode: 0o600 };
-    const MESSAGES: Wanted = Wanted { name: "test socket", kind: Kind::Seqpacket, mode: 0o660 };
+    const STREAM: Wanted = Wanted { name: "test socket", kind: SocketKind::Stream, mode: 0o600 };
+    const MESSAGES: Wanted =
+        Wanted { name: "test socket", kind: SocketKind::Seqpacket, mode: 0o660 };
 
     fn place(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("mgm-{name}-{}", std::process::id()));

@@ -28,7 +28,7 @@ pub use containers::slab::NONE;
 pub use rules::flow::Admission;
 pub use rules::lifetime::{Concerned, Waiting};
 pub use rules::membership::Adding;
-pub use rules::ownership::Taking;
+pub use rules::ownership::OwnerChange;
 pub use rules::read::{
     ClientRow, GroupMember, InterfaceRow, MAX_ROWS, MemberPlace, Row, Rows, Totals,
 };

@@ -9,7 +9,7 @@ use super::types::{
 };
 use crate::error::Error;
 use crate::remote::server::Proxy;
-use crate::shell::callbacks::{Callbacks, Coming, Lane, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -101,11 +101,11 @@ impl Callbacks for CClient {
         self.functions.pfnLocalJoinCallback.is_some()
     }
 
-    fn lane(&self) -> Lane {
+    fn callback_thread(&self) -> CallbackThread {
         if has_flag(self.functions.dwCallbackFlags, MGM_DISPATCHED) {
-            Lane::Dispatched
+            CallbackThread::Dispatched
         } else {
-            Lane::Anywhere
+            CallbackThread::Anywhere
         }
     }
 
@@ -141,12 +141,7 @@ impl Callbacks for CClient {
         *answer = RpfAnswer { iif: interface(index, next_hop), upstream: address(upstream) };
     }
 
-    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
-        // The shell calls try_creation itself.
-        let _ = self.try_creation(flow, iif, out);
-    }
-
-    fn try_creation(
+    fn creation(
         &self,
         flow: SourceGroup,
         iif: IfKey,
@@ -236,18 +231,18 @@ impl Callbacks for CClient {
 
 /// A client: C functions of this process, or a client of another process.
 #[derive(Clone)]
-pub(super) enum Client {
+pub(super) enum AnyClient {
     Here(CClient),
     Elsewhere(Proxy),
 }
 
-impl From<CClient> for Client {
+impl From<CClient> for AnyClient {
     fn from(client: CClient) -> Self {
         Self::Here(client)
     }
 }
 
-impl From<Proxy> for Client {
+impl From<Proxy> for AnyClient {
     fn from(client: Proxy) -> Self {
         Self::Elsewhere(client)
     }
@@ -257,13 +252,13 @@ impl From<Proxy> for Client {
 macro_rules! either {
     ($client:expr, $to:ident => $call:expr) => {
         match $client {
-            Client::Here($to) => $call,
-            Client::Elsewhere($to) => $call,
+            AnyClient::Here($to) => $call,
+            AnyClient::Elsewhere($to) => $call,
         }
     };
 }
 
-impl Callbacks for Client {
+impl Callbacks for AnyClient {
     fn has_local_join(&self) -> bool {
         either!(self, to => to.has_local_join())
     }
@@ -272,8 +267,8 @@ impl Callbacks for Client {
         either!(self, to => to.takes_routeless())
     }
 
-    fn lane(&self) -> Lane {
-        either!(self, to => to.lane())
+    fn callback_thread(&self) -> CallbackThread {
+        either!(self, to => to.callback_thread())
     }
 
     fn process(&self) -> Option<u32> {
@@ -292,17 +287,13 @@ impl Callbacks for Client {
         either!(self, to => to.rpf(flow, answer, header, route));
     }
 
-    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
-        either!(self, to => to.creation(flow, iif, out));
-    }
-
-    fn try_creation(
+    fn creation(
         &self,
         flow: SourceGroup,
         iif: IfKey,
         out: &mut [OutInterface],
     ) -> Result<(), Error> {
-        either!(self, to => to.try_creation(flow, iif, out))
+        either!(self, to => to.creation(flow, iif, out))
     }
 
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {

@@ -43,16 +43,14 @@ pub(super) fn handle_of(word: usize) -> HANDLE {
 
 /// The client that a handle may stand for (rule A3); the core knows whether it is registered.
 pub(super) fn client(handle: HANDLE) -> Result<ClientId, Error> {
-    let value = handle.addr();
-    let bad = Error::BadHandle { name: "hProtocol", value, kind: "registered client" };
-    handle::to_client(value).ok_or(bad)
+    let word = handle.addr();
+    handle::to_client(word).ok_or(Error::NotAClient(word))
 }
 
 /// The enumeration that a handle may stand for (rule A3).
 pub(super) fn enumeration(handle: HANDLE) -> Result<EnumId, Error> {
-    let value = handle.addr();
-    let bad = Error::BadHandle { name: "hEnum", value, kind: "group enumeration" };
-    handle::to_enumeration(value).ok_or(bad)
+    let word = handle.addr();
+    handle::to_enumeration(word).ok_or(Error::NotAnEnumeration(word))
 }
 
 /// What a membership is about, where its masks are those of no range (rule D1). The core checks the
@@ -176,7 +174,7 @@ mod tests {
             assert!(membership_flags(value).is_err(), "{value}");
         }
         assert_eq!(membership_flags(3), Ok(MembershipFlags { join: true, forward: true }));
-        assert_eq!(membership_flags(2), Ok(MembershipFlags { join: false, forward: true }));
+        assert_eq!(membership_flags(2), Ok(MembershipFlags::FORWARD));
     }
 
     #[test]

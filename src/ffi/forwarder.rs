@@ -41,12 +41,12 @@ impl<F> HostFn<F> {
     }
 }
 
-type RouteFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *mut _MGM_ROUTE) -> DWORD;
-type TransmitFn = unsafe extern "C-unwind" fn(PVOID, DWORD, DWORD, *const u8, DWORD);
-type LogFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *const std::ffi::c_char);
-type ClockFn = unsafe extern "C-unwind" fn(PVOID) -> u64;
+type CRouteFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *mut _MGM_ROUTE) -> DWORD;
+type CTransmitFn = unsafe extern "C-unwind" fn(PVOID, DWORD, DWORD, *const u8, DWORD);
+type CLogFn = unsafe extern "C-unwind" fn(PVOID, DWORD, *const std::ffi::c_char);
+type CClockFn = unsafe extern "C-unwind" fn(PVOID) -> u64;
 
-impl HostFn<RouteFn> {
+impl HostFn<CRouteFn> {
     /// The route toward a source, or the host's code. A mask that is no prefix counts as far as
     /// its leading ones go.
     pub(super) fn route(&self, source: Ipv4Addr) -> Result<Route, u32> {
@@ -70,7 +70,7 @@ impl HostFn<RouteFn> {
     }
 }
 
-impl HostFn<TransmitFn> {
+impl HostFn<CTransmitFn> {
     /// Calls the function for each of these interfaces, as long as the run goes on.
     pub(super) fn transmit(&self, to: &[IfKey], packet: &[u8]) {
         let size = DWORD::try_from(packet.len()).unwrap_or(DWORD::MAX);
@@ -85,7 +85,7 @@ impl HostFn<TransmitFn> {
     }
 }
 
-impl HostFn<LogFn> {
+impl HostFn<CLogFn> {
     /// After the end of the run, errors go to standard error.
     pub(super) fn log(&self, level: Level, line: &Line) {
         let text = line.as_bytes_with_nul().as_ptr().cast();
@@ -97,7 +97,7 @@ impl HostFn<LogFn> {
     }
 }
 
-impl HostFn<ClockFn> {
+impl HostFn<CClockFn> {
     /// 0 after the end of the run, when nothing is timed any more.
     pub(super) fn now(&self) -> Millis {
         // SAFETY: see `HostFn`.
@@ -109,7 +109,7 @@ impl HostFn<ClockFn> {
 /// A host's table of functions, with the route look-up already chosen.
 pub(super) struct CPlane {
     table: _MGM_HOST_FORWARDER,
-    route: Option<HostFn<RouteFn>>,
+    route: Option<HostFn<CRouteFn>>,
     /// Counts the threads inside any of these.
     calls: Arc<HostCalls>,
 }

@@ -2,7 +2,7 @@
 //! MGM_HOST names.
 
 use super::MGM;
-use super::callbacks::Client;
+use super::callbacks::AnyClient;
 use super::sizes::SIZES;
 use crate::error::Error;
 use crate::log::Level;
@@ -16,7 +16,8 @@ use std::fmt::Arguments;
 use std::sync::OnceLock;
 
 /// The host in another process, where MGM_HOST names one.
-static HOST: remote::client::Client<Client> = remote::client::Client::new(log, SIZES);
+static HOST: remote::client::RemoteManager<AnyClient> =
+    remote::client::RemoteManager::new(log, SIZES);
 
 fn log(level: Level, message: Arguments<'_>) {
     MGM.log(level, message);
@@ -42,12 +43,12 @@ fn is_client() -> Result<bool, Error> {
 }
 
 /// The group manager that this process uses.
-pub(super) fn manager() -> Result<&'static dyn GroupManager<Client>, Error> {
+pub(super) fn manager() -> Result<&'static dyn GroupManager<AnyClient>, Error> {
     if is_client()? { Ok(&HOST) } else { Ok(&MGM) }
 }
 
 /// The group manager of this process, for the calls of its host.
-pub(super) fn hosting() -> Result<&'static Mgm<Client>, Error> {
+pub(super) fn hosting() -> Result<&'static Mgm<AnyClient>, Error> {
     if is_client()? { Err(Error::ClientOfHost) } else { Ok(&MGM) }
 }
 
@@ -58,7 +59,7 @@ pub(super) fn is_connected() -> bool {
 
 /// Serves clients in other processes.
 pub(super) fn serve(
-    mgm: &'static Mgm<Client>,
+    mgm: &'static Mgm<AnyClient>,
     settings: &ServeSettings,
 ) -> Result<Box<dyn Service>, Error> {
     Ok(Box::new(Server::start(mgm, settings, SIZES)?))

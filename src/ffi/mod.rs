@@ -26,8 +26,8 @@ mod returning;
 mod sizes;
 mod state;
 
-use callbacks::Client;
+use callbacks::AnyClient;
 
 /// The one group manager of the process.
-static MGM: crate::shell::manager::Mgm<Client> =
+static MGM: crate::shell::manager::Mgm<AnyClient> =
     crate::shell::manager::Mgm::with_service(Some(manager::serve));

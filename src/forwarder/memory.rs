@@ -40,23 +40,23 @@ pub struct MemoryConfig {
     pub transmit: Option<TransmitFn>,
 }
 
-struct Entry {
+struct MemoryEntry {
     iif: IfKey,
     /// Ordered by name.
-    oifs: SmallVec<[Oif; 4]>,
+    oifs: SmallVec<[MemoryOif; 4]>,
     counters: Counters,
 }
 
 /// An outgoing interface, and what was counted for it since it joined the entry.
 #[derive(Clone, Copy)]
-struct Oif {
+struct MemoryOif {
     interface: IfKey,
     /// Packets handed to it.
     packets: u32,
     ttl_too_low: u32,
 }
 
-impl Oif {
+impl MemoryOif {
     const fn new(interface: IfKey) -> Self {
         Self { interface, packets: 0, ttl_too_low: 0 }
     }
@@ -68,20 +68,20 @@ impl Oif {
     }
 }
 
-struct Held {
+struct HeldPacket {
     arrival: IfKey,
     bytes: Vec<u8>,
 }
 
 #[derive(Default)]
-struct Plane {
-    entries: HashMap<SourceGroup, Entry>,
-    waiting: HashMap<SourceGroup, SmallVec<[Held; 1]>>,
+struct MemoryPlane {
+    entries: HashMap<SourceGroup, MemoryEntry>,
+    waiting: HashMap<SourceGroup, SmallVec<[HeldPacket; 1]>>,
     /// How many packets are waiting, and how many octets they have.
     held: usize,
     held_octets: usize,
     /// Packets that waited and whose entries have been made.
-    ready: VecDeque<Held>,
+    ready: VecDeque<HeldPacket>,
 }
 
 /// How many outgoing interfaces are looked up at a time.
@@ -100,7 +100,7 @@ enum Verdict {
 /// The forwarding plane inside the process.
 pub struct MemoryForwarder {
     config: MemoryConfig,
-    plane: Mutex<Plane>,
+    plane: Mutex<MemoryPlane>,
     upcalls: OnceLock<&'static dyn Upcalls>,
     dropped: AtomicU64,
 }
@@ -136,14 +136,14 @@ impl MemoryForwarder {
     }
 }
 
-impl Entry {
-    fn oif(&mut self, interface: IfKey) -> Option<&mut Oif> {
+impl MemoryEntry {
+    fn oif(&mut self, interface: IfKey) -> Option<&mut MemoryOif> {
         let at = self.oifs.binary_search_by_key(&interface, |oif| oif.interface).ok()?;
         Some(&mut self.oifs[at])
     }
 }
 
-impl Plane {
+impl MemoryPlane {
     fn judge(&mut self, arrival: IfKey, flow: SourceGroup, octets: usize, waited: bool) -> Verdict {
         let Some(entry) = self.entries.get_mut(&flow) else { return Verdict::NoEntry };
         if entry.iif != arrival {
@@ -154,14 +154,14 @@ impl Plane {
         entry.counters.octets = entry.counters.octets.wrapping_add(octets as u32);
         entry.counters.waited =
             entry.counters.waited.map(|before| before.wrapping_add(waited.into()));
-        Verdict::Forward(entry.oifs.iter_mut().take(OIFS_AT_ONCE).map(Oif::send).collect())
+        Verdict::Forward(entry.oifs.iter_mut().take(OIFS_AT_ONCE).map(MemoryOif::send).collect())
     }
 
     /// The outgoing interfaces of a flow's entry that follow one: a packet goes out of them too.
     fn oifs_after(&mut self, flow: SourceGroup, last: IfKey) -> Oifs {
         let Some(entry) = self.entries.get_mut(&flow) else { return Oifs::new() };
         let next = entry.oifs.partition_point(|oif| oif.interface <= last);
-        entry.oifs[next..].iter_mut().take(OIFS_AT_ONCE).map(Oif::send).collect()
+        entry.oifs[next..].iter_mut().take(OIFS_AT_ONCE).map(MemoryOif::send).collect()
     }
 
     /// A packet whose TTL ends here came in: it would have left through the entry's interfaces.
@@ -185,13 +185,13 @@ impl Plane {
             waiting.try_reserve(1)?;
             self.held += 1;
             self.held_octets += bytes.len();
-            waiting.push(Held { arrival, bytes });
+            waiting.push(HeldPacket { arrival, bytes });
         }
         Ok(())
     }
 
     /// The packets of a flow wait no longer.
-    fn release(&mut self, flow: SourceGroup) -> SmallVec<[Held; 1]> {
+    fn release(&mut self, flow: SourceGroup) -> SmallVec<[HeldPacket; 1]> {
         let released = self.waiting.remove(&flow).unwrap_or_default();
         self.held -= released.len();
         self.held_octets -= released.iter().map(|held| held.bytes.len()).sum::<usize>();
@@ -204,13 +204,13 @@ impl Plane {
             self.release(change.flow);
             return Ok(());
         };
-        let mut oifs = SmallVec::<[Oif; 4]>::new();
+        let mut oifs = SmallVec::<[MemoryOif; 4]>::new();
         let room =
             self.entries.try_reserve(1).is_ok() && oifs.try_reserve(state.oifs.len()).is_ok();
         if !room {
             return Err(ForwarderError::OutOfMemory);
         }
-        oifs.extend(state.oifs.iter().copied().map(Oif::new));
+        oifs.extend(state.oifs.iter().copied().map(MemoryOif::new));
         match self.entries.get_mut(&change.flow) {
             Some(entry) => {
                 entry.iif = state.iif;
@@ -223,7 +223,7 @@ impl Plane {
             }
             None => {
                 let counters = Counters { waited: Some(0), ..Counters::default() };
-                let entry = Entry { iif: state.iif, oifs, counters };
+                let entry = MemoryEntry { iif: state.iif, oifs, counters };
                 self.entries.insert(change.flow, entry);
             }
         }
@@ -242,7 +242,7 @@ impl Forwarder for MemoryForwarder {
     }
 
     fn stop(&self) {
-        *self.plane.lock() = Plane::default();
+        *self.plane.lock() = MemoryPlane::default();
     }
 
     fn add_interface(&self, _interface: IfKey) -> Result<(), ForwarderError> {
@@ -373,7 +373,7 @@ impl CountsEach for MemoryForwarder {
         let Some(entry) = plane.entries.get_mut(&flow) else { return };
         for interface in joined {
             if let Some(oif) = entry.oif(*interface) {
-                *oif = Oif::new(*interface);
+                *oif = MemoryOif::new(*interface);
             }
         }
     }

@@ -30,6 +30,9 @@ pub(super) enum Ended {
     Os(Errno),
 }
 
+/// How long either side may take to make the connection and to send its first message.
+pub(super) const GREETING_WAIT: Duration = Duration::from_secs(5);
+
 /// Memory for one message.
 pub(super) struct Buffer(Vec<u8>);
 
@@ -79,14 +82,14 @@ pub(super) fn room_for_list(room: &mut [u8]) -> &mut [u8] {
 }
 
 /// What a thread needs for doing requests: memory for the reply, and for what is put into it.
-pub(super) struct Work {
+pub(super) struct ReplyRoom {
     /// The message that is sent.
     pub output: Buffer,
     /// A list that goes into it.
     pub list: Buffer,
 }
 
-impl Work {
+impl ReplyRoom {
     /// None yet.
     pub const EMPTY: Self = Self { output: Buffer::EMPTY, list: Buffer::EMPTY };
 }

@@ -14,7 +14,7 @@
 //!
 //! - a **call channel**: the process sends a request and reads the reply; it has as many of these as
 //!   threads inside calls at once;
-//! - a **callback channel**, one for each registered client: the host sends a question and reads the
+//! - a **callback channel**, one for each registered client: the host sends a callback and reads the
 //!   answer. What the process asks before it answers is a call made inside that callback; the
 //!   host's thread that waits for the answer performs it, so that what holds for calls inside
 //!   callbacks in one process holds here as well.

@@ -147,7 +147,7 @@ pub enum Reply<'a> {
     Protocol(u32, u32),
     /// Some of the records that were asked for. They are behind this in the same message
     /// ([`records`](super::records)).
-    List(Part),
+    List(ListPart),
     /// A piece of the state; an empty one is the last.
     Text(&'a [u8]),
     /// It failed: the code for C, how important the host's line about it is, and that line.
@@ -156,7 +156,7 @@ pub enum Reply<'a> {
 
 /// Which of the records that a request has asked for a message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
+pub enum ListPart {
     /// Some of them; another message follows.
     Some,
     /// The last ones, and whether there are more than were asked for.
@@ -165,7 +165,7 @@ pub enum Part {
 
 /// What the host asks or tells a client: one callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question<'a> {
+pub enum Callback<'a> {
     /// The RPF callback: the flow, the answer that stands without it, the packet, the route.
     Rpf(SourceGroup, RpfAnswer, #[serde(borrow)] &'a [u8], Option<Route>),
     /// The creation alert: the flow, its incoming interface, the outgoing ones.
@@ -191,15 +191,15 @@ pub enum Question<'a> {
 pub enum Answer<'a> {
     /// The callback has returned, and its answer does not matter.
     Returned,
-    /// To [`Question::Rpf`].
+    /// To [`Callback::Rpf`].
     Rpf(RpfAnswer),
-    /// To [`Question::Creation`]: the interfaces that are not enabled any more
+    /// To [`Callback::Creation`]: the interfaces that are not enabled any more
     /// ([`records`](super::records)).
     Creation(#[serde(borrow)] &'a [u8]),
-    /// To [`Question::Prune`]: the timeout.
+    /// To [`Callback::Prune`]: the timeout.
     Prune(Seconds),
-    /// To a question that came ahead: it was not called, since things may have changed. All further
-    /// questions of the same message have this answer too.
+    /// To a callback that came ahead: it was not called, since things may have changed. All further
+    /// callbacks of the same message have this answer too.
     Again,
 }
 
@@ -219,9 +219,9 @@ pub enum ToClient<'a> {
     /// The reply to a call.
     #[serde(borrow)]
     Reply(Reply<'a>),
-    /// Callbacks, which follow in the same message as so many [`Question`]s: the one whose turn it is,
+    /// Callbacks, which follow in the same message as so many [`Callback`]s: the one whose turn it is,
     /// and those that come next, as they are when [`Reply::Changed`] has told this number.
-    Questions(u64),
+    Callbacks(u64),
 }
 
 /// Several values, one after the other.
@@ -327,11 +327,11 @@ mod tests {
     #[test]
     fn p6_a_message_that_claims_more_than_it_has_is_refused() {
         let mut buffer = [0; 256];
-        let question = Question::WrongInterface(FLOW, IfKey::new(1, Ipv4Addr::LOCALHOST), &[7; 20]);
-        let size = postcard::to_slice(&question, &mut buffer).unwrap().len();
-        assert_eq!(postcard::from_bytes::<Question<'_>>(&buffer[..size]).unwrap(), question);
+        let callback = Callback::WrongInterface(FLOW, IfKey::new(1, Ipv4Addr::LOCALHOST), &[7; 20]);
+        let size = postcard::to_slice(&callback, &mut buffer).unwrap().len();
+        assert_eq!(postcard::from_bytes::<Callback<'_>>(&buffer[..size]).unwrap(), callback);
         for cut in 0..size {
-            assert!(postcard::from_bytes::<Question<'_>>(&buffer[..cut]).is_err(), "{cut}");
+            assert!(postcard::from_bytes::<Callback<'_>>(&buffer[..cut]).is_err(), "{cut}");
         }
     }
 }

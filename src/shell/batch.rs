@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(crate) const BATCH: usize = 128;
 
 /// What programming the plane takes.
-pub(crate) struct Plane {
+pub(crate) struct PlaneAccess {
     pub forwarder: Arc<dyn Forwarder>,
     pub programming: Arc<Mutex<Batch>>,
 }

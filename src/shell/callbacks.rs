@@ -7,7 +7,7 @@ use crate::types::{IfKey, Route, Seconds, SourceGroup};
 
 /// Which threads a client's callbacks run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum CallbackThread {
     /// On whichever thread comes first.
     Anywhere,
     /// Inside its own dispatch alone, which a thread of the library makes. Calls wait for it as for
@@ -43,8 +43,8 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     fn has_local_join(&self) -> bool;
 
     /// Which threads its callbacks run on.
-    fn lane(&self) -> Lane {
-        Lane::Anywhere
+    fn callback_thread(&self) -> CallbackThread {
+        CallbackThread::Anywhere
     }
 
     /// Whether the client asks for flows that come in on its interfaces without a route or an owner
@@ -75,20 +75,14 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// packet came in on the one proposed (rule E5).
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, packet: &[u8], route: Option<&Route>);
 
-    /// An entry is about to be made whose outgoing interfaces include these of the client's.
-    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]);
-
-    /// The same for a client whose call needs memory. Where there is none, the client is not called
-    /// and the entry is not made.
-    fn try_creation(
+    /// An entry is about to be made whose outgoing interfaces include these of the client's. An error:
+    /// there was no memory to call the client, and the entry is not made.
+    fn creation(
         &self,
         flow: SourceGroup,
         iif: IfKey,
         out: &mut [OutInterface],
-    ) -> Result<(), Error> {
-        self.creation(flow, iif, out);
-        Ok(())
-    }
+    ) -> Result<(), Error>;
 
     /// Receivers are gone. `member`: a membership ended. Otherwise the entry has no outgoing
     /// interface any more, and `timeout` becomes its lifetime (rules D7, D8, E4).

@@ -2,15 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::{Adding, ClientInfo, Core, Looked, Taking};
+use crate::core::{Adding, ClientInfo, Core, Looked, OwnerChange};
 use crate::error::Error;
 use crate::log::Level;
 use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
-use crate::shell::deliver::Own;
-use crate::shell::manager::{Mgm, Running, stale};
+use crate::shell::deliver::OwnLane;
+use crate::shell::manager::{Mgm, Running};
 use crate::shell::settings::Settings;
 use crate::shell::waits::Wait;
 use crate::types::{ClientId, ClientName, IfKey, MembershipFlags, SourceGroup};
@@ -35,7 +35,7 @@ impl<C: Callbacks> Mgm<C> {
                 Err(error) => return Err(error),
             }
         }
-        let own = Own::of(callbacks.lane())?;
+        let own = OwnLane::of(callbacks.callback_thread())?;
         let now = self.now();
         let info = ClientInfo {
             protocol,
@@ -94,7 +94,7 @@ impl<C: Callbacks> Mgm<C> {
             let (running, waits) = state.with_waits();
             let running = running
                 .filter(|running| running.epoch == epoch && !running.closed)
-                .ok_or_else(|| stale(client))?;
+                .ok_or_else(|| Error::no_client(client))?;
             match running.core.may_deregister(client) {
                 Err(Error::Again) => {
                     running.post(call);
@@ -110,7 +110,7 @@ impl<C: Callbacks> Mgm<C> {
                     return Err(Error::WouldDeadlock);
                 }
             }
-            let name = running.core.client_name(client).ok_or_else(|| stale(client))?;
+            let name = running.core.client_name(client).ok_or_else(|| Error::no_client(client))?;
             running.core.deregister(client)?;
             running.delivery.close(client.slot);
             break (runner.is_some(), name);
@@ -150,7 +150,7 @@ impl<C: Callbacks> Mgm<C> {
         call: &mut Call,
         client: ClientId,
         interface: IfKey,
-    ) -> Result<Taking, Error> {
+    ) -> Result<OwnerChange, Error> {
         let take = |core: &mut Core, now| core.take(now, client, interface);
         let take_used = |core: &mut Core, now| {
             let ask = core.may_take(client, interface)?;
@@ -210,17 +210,17 @@ impl<C: Callbacks> Mgm<C> {
     fn finish_change(
         &'static self,
         call: &mut Call,
-        begun: Result<Taking, Error>,
+        begun: Result<OwnerChange, Error>,
     ) -> Result<(), Error> {
         self.settle(call);
         let change = match begun? {
-            Taking::Done => return Ok(()),
-            Taking::Waits(change) => change,
+            OwnerChange::Done => return Ok(()),
+            OwnerChange::Waits(change) => change,
         };
         if call.waits {
             self.wait_for_job(call, false);
         }
-        self.ask_core(call, |core, now| core.change_outcome(now, change))
+        self.ask_and_perform(call, |core, now| core.change_outcome(now, change))
     }
 
     /// MgmGetProtocolOnInterface (rule C2): the protocol and component ids of the owner.
@@ -298,7 +298,7 @@ impl<C: Callbacks> Mgm<C> {
     /// The route toward a source without a packet of it (rule D7).
     fn look_toward(&self, client: ClientId, source: Ipv4Addr) -> Result<Looked, Error> {
         let asked = self.with(|running| running.before_look_toward(source));
-        let (forwarder, iif, as_of) = asked.ok_or_else(|| stale(client))?;
+        let (forwarder, iif, as_of) = asked.ok_or_else(|| Error::no_client(client))?;
         Ok(Looked { route: forwarder.route(source, iif), as_of })
     }
 }

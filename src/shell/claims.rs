@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use std::net::Ipv4Addr;
 
 /// As many as the kernel forwarder gives at a time.
-type Batch = SmallVec<[(SourceGroup, IfKey); 32]>;
+type FoundFlows = SmallVec<[(SourceGroup, IfKey); 32]>;
 
 impl<C: Callbacks> Mgm<C> {
     /// Makes an entry for a flow that was found. False: it is refused for now.
@@ -43,7 +43,7 @@ impl<C: Callbacks> Mgm<C> {
             self.takes_over.store(forwarder.takes_over(), Relaxed);
             let mut last = None;
             loop {
-                let mut batch = Batch::new();
+                let mut batch = FoundFlows::new();
                 forwarder.claim(of, last, &mut |flow, arrival| batch.push((flow, arrival)));
                 let Some((flow, _)) = batch.last() else { break };
                 last = Some(*flow);

@@ -209,7 +209,7 @@ pub fn take_left_over() -> bool {
 }
 
 /// Puts a thread-local value back, whether the code between returns or panics.
-struct Restore<F: FnMut()>(F);
+pub(crate) struct Restore<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for Restore<F> {
     fn drop(&mut self) {

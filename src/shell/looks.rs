@@ -113,7 +113,7 @@ impl<C: Callbacks> Mgm<C> {
             running.core.routes_changed(network, len);
             // Most prefixes of a table hold no source.
             if running.core.next_concerned(network, len, None).is_some() {
-                running.walks.ask((network, len));
+                running.walks.add((network, len));
             }
         })?;
         self.pool.wake(WALKING);

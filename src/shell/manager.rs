@@ -106,7 +106,7 @@ impl<C: Callbacks> Mgm<C> {
         let here = context::here(self.address());
         let (now, mut next) = (self.now(), None);
         let mut state = self.lock();
-        let running = state.running().ok_or_else(|| stale(client))?;
+        let running = state.running().ok_or_else(|| Error::no_client(client))?;
         let mut call = running.begin(here)?;
         call.last = true;
         let result = running.ask(&mut call, now, &mut ask);
@@ -140,7 +140,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Begins a call of a client. When nothing runs, its handle is stale.
     pub(super) fn enter_client(&'static self, client: ClientId) -> Result<Call, Error> {
         self.enter().map_err(|error| match error {
-            Error::NotRunning => stale(client),
+            Error::NotRunning => Error::no_client(client),
             other => other,
         })
     }
@@ -224,9 +224,4 @@ impl<C: Callbacks> Default for Mgm<C> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-pub(crate) fn stale(client: ClientId) -> Error {
-    let value = crate::handle::from_client(client);
-    Error::BadHandle { name: "hProtocol", value, kind: "registered client" }
 }

@@ -7,7 +7,7 @@ use crate::core::{MAX_ROWS, MemberPlace};
 use crate::error::Error;
 use crate::forwarder::Forwarder;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::manager::{Mgm, Moment, stale};
+use crate::shell::manager::{Mgm, Moment};
 use crate::types::{ClientId, Counters, EnumId, IfKey, SourceGroup};
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
@@ -114,7 +114,11 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmGroupEnumerationStart (rule F1).
     pub fn start_enumeration(&self, client: ClientId, all_sources: bool) -> Result<EnumId, Error> {
         let mut state = self.state.write();
-        state.running().ok_or_else(|| stale(client))?.core.start_enumeration(client, all_sources)
+        state
+            .running()
+            .ok_or_else(|| Error::no_client(client))?
+            .core
+            .start_enumeration(client, all_sources)
     }
 
     /// MgmGroupEnumerationGetNext (rule F2): at most `max` rows. With 0 it only tells whether there
@@ -128,7 +132,7 @@ impl<C: Callbacks> Mgm<C> {
         let mut left = max;
         loop {
             let mut state = self.state.write();
-            let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+            let Some(running) = state.running() else { return Err(Error::no_enumeration(id)) };
             let chunk = left.min(READ_CHUNK);
             let rest = running.core.next_groups(id, chunk, give)?;
             left -= chunk;
@@ -141,7 +145,7 @@ impl<C: Callbacks> Mgm<C> {
     /// MgmGroupEnumerationEnd (rule F4).
     pub fn end_enumeration(&self, id: EnumId) -> Result<(), Error> {
         let mut state = self.state.write();
-        let Some(running) = state.running() else { return Err(stale_enumeration(id)) };
+        let Some(running) = state.running() else { return Err(Error::no_enumeration(id)) };
         running.core.end_enumeration(id)
     }
 }
@@ -159,11 +163,6 @@ fn count_each(
 /// Whether a run is the one that was looked at first.
 fn is_same(epoch: u64, first: &mut Option<u64>) -> bool {
     *first.get_or_insert(epoch) == epoch
-}
-
-fn stale_enumeration(id: EnumId) -> Error {
-    let value = crate::handle::from_enumeration(id);
-    Error::BadHandle { name: "hEnum", value, kind: "group enumeration" }
 }
 
 impl<C: Callbacks> Mgm<C> {

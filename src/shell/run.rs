@@ -167,17 +167,17 @@ impl FlowLines {
 pub(crate) struct Locked<'a, C> {
     state: Writing<'a, State<C>>,
     // Dropped after the lock was let go of.
-    news: News<'a>,
+    news: EventsToRing<'a>,
 }
 
-struct News<'a> {
+struct EventsToRing<'a> {
     bells: &'a Bells,
     events: Option<Events>,
 }
 
 impl<'a, C> Locked<'a, C> {
     pub(super) const fn new(state: Writing<'a, State<C>>, bells: &'a Bells) -> Self {
-        Self { state, news: News { bells, events: None } }
+        Self { state, news: EventsToRing { bells, events: None } }
     }
 
     /// Lets others have the lock in between.
@@ -210,7 +210,7 @@ impl<C> Drop for Locked<'_, C> {
     }
 }
 
-impl Drop for News<'_> {
+impl Drop for EventsToRing<'_> {
     fn drop(&mut self) {
         if let Some(events) = &self.events {
             events.ring(self.bells);

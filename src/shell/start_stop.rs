@@ -334,7 +334,7 @@ impl<C: Callbacks> Mgm<C> {
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
         Tally::count(&self.tally.wrong_interface);
-        self.ask_core(call, |core, now| {
+        self.ask_and_perform(call, |core, now| {
             core.wrong_interface(now, packet.flow, arrival, packet.bytes)
         })
     }

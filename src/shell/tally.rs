@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The nine callbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CallbackKind {
     /// pfnRpfCallback.
     Rpf,
     /// pfnCreationAlertCallback.
@@ -28,7 +28,7 @@ pub enum Kind {
     EnableIgmp,
 }
 
-impl Kind {
+impl CallbackKind {
     /// All of them with their names, in the order of their numbers.
     pub const ALL: [(Self, &'static str); 9] = [
         (Self::Rpf, "rpf"),
@@ -94,7 +94,7 @@ pub struct Tally {
     pub wrong_interface: AtomicU64,
     /// Changes of entries that the forwarding plane refused; they are tried again.
     pub refused_changes: AtomicU64,
-    callbacks: [Times; Kind::ALL.len()],
+    callbacks: [Times; CallbackKind::ALL.len()],
 }
 
 impl Tally {
@@ -104,7 +104,7 @@ impl Tally {
             new_flows: AtomicU64::new(0),
             wrong_interface: AtomicU64::new(0),
             refused_changes: AtomicU64::new(0),
-            callbacks: [const { Times::new() }; Kind::ALL.len()],
+            callbacks: [const { Times::new() }; CallbackKind::ALL.len()],
         }
     }
 
@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// A callback began and ended at these times.
-    pub fn took(&self, kind: Kind, begun: Duration, ended: Duration) {
+    pub fn took(&self, kind: CallbackKind, begun: Duration, ended: Duration) {
         let times = &self.callbacks[kind as usize];
         // Most often the clock has not moved.
         let mut range = 0;
@@ -136,7 +136,7 @@ impl Tally {
 
     /// The times of each callback.
     pub fn callbacks(&self) -> impl Iterator<Item = (&'static str, &Times)> {
-        Kind::ALL.iter().map(|(kind, name)| (*name, &self.callbacks[*kind as usize]))
+        CallbackKind::ALL.iter().map(|(kind, name)| (*name, &self.callbacks[*kind as usize]))
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn kinds_stand_at_their_numbers() {
-        for (at, (kind, _)) in Kind::ALL.iter().enumerate() {
+        for (at, (kind, _)) in CallbackKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, at);
         }
     }
@@ -156,12 +156,12 @@ mod tests {
         let tally = Tally::new();
         for ms in [0, 10, 11, 5000, 5001] {
             let begun = Duration::from_secs(7);
-            tally.took(Kind::Join, begun, begun + Duration::from_millis(ms));
+            tally.took(CallbackKind::Join, begun, begun + Duration::from_millis(ms));
         }
-        let times = &tally.callbacks[Kind::Join as usize];
+        let times = &tally.callbacks[CallbackKind::Join as usize];
         assert_eq!(times.within(), ([2, 3, 3, 3, 3, 3, 3, 4], 5));
         assert_eq!(times.total(), Duration::from_millis(10_022));
-        assert_eq!(tally.callbacks[Kind::Rpf as usize].within().1, 0);
+        assert_eq!(tally.callbacks[CallbackKind::Rpf as usize].within().1, 0);
         tally.reset();
         assert_eq!((times.within().1, times.total()), (0, Duration::ZERO));
     }

@@ -71,8 +71,8 @@ impl<C: Callbacks> Mgm<C> {
             {
                 let counted = forwarder.counters(flow).unwrap_or_default();
                 // A host's clock may have gone back meanwhile.
-                let expired =
-                    self.ask_core(call, |core, time| core.expire(time.max(now), flow, counted));
+                let expired = self
+                    .ask_and_perform(call, |core, time| core.expire(time.max(now), flow, counted));
                 if expired.is_err() {
                     let _ = self.with_in(call.epoch, |running| running.core.postpone(now, flow));
                 }
@@ -163,7 +163,7 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<(Admission, u64), Error> {
         loop {
             let (looked, given_up) = self.look_for_new(call, flow, arrival)?;
-            let asked = self.ask_core(call, |core, now| ask(core, now, looked))?;
+            let asked = self.ask_and_perform(call, |core, now| ask(core, now, looked))?;
             // Otherwise its entry was deleted in between.
             if asked != Admission::RouteNeeded {
                 return Ok((asked, given_up));
@@ -225,7 +225,7 @@ impl<C: Callbacks> Mgm<C> {
         interface: IfKey,
         up: bool,
     ) -> Result<(), Error> {
-        self.ask_core(call, |core, now| core.interface_up(now, interface, up))
+        self.ask_and_perform(call, |core, now| core.interface_up(now, interface, up))
     }
 }
 
@@ -255,7 +255,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
         Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
         Tally::count(&self.tally.wrong_interface);
         self.unattended("wrong interface", |call| {
-            self.ask_core(call, |core, now| core.wrong_interface(now, flow, arrival, packet))
+            self.ask_and_perform(call, |core, now| core.wrong_interface(now, flow, arrival, packet))
         });
     }
 
@@ -265,7 +265,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
             if self.with_in(call.epoch, |running| running.core.is_iif_chosen(flow))? {
                 // A client chose the iif, and decides.
                 let head = PacketHead::of_flow(flow);
-                return self.ask_core(call, |core, now| {
+                return self.ask_and_perform(call, |core, now| {
                     core.wrong_interface(now, flow, arrival, head.as_bytes())
                 });
             }

@@ -66,12 +66,12 @@ impl Walks {
     }
 
     /// Notes that the routes under a prefix are to be looked at, from the first one on.
-    pub(super) fn ask(&mut self, prefix: Prefix) {
-        self.ask_after(prefix, None);
+    pub(super) fn add(&mut self, prefix: Prefix) {
+        self.add_after(prefix, None);
     }
 
     /// The same from what comes after `after` on.
-    fn ask_after(&mut self, prefix: Prefix, after: Option<Concerned>) {
+    fn add_after(&mut self, prefix: Prefix, after: Option<Concerned>) {
         let new = |prefix, after| Walk {
             prefix,
             after,
@@ -171,7 +171,7 @@ impl Walks {
         let before = self.hosts.len();
         while let Some(at) = self.hosts.iter().position(|walk| !walk.moved) {
             let HostWalk { prefix, after, .. } = self.hosts.swap_remove(at);
-            self.ask_after(prefix, after);
+            self.add_after(prefix, after);
         }
         self.hosts.iter_mut().for_each(|walk| walk.moved = false);
         self.hosts.len() < before
@@ -232,16 +232,16 @@ mod tests {
     fn a_prefix_that_is_told_often_is_walked_once_more() {
         let mut walks = Walks::new();
         for _ in 0..100 {
-            walks.ask(EVERYTHING);
+            walks.add(EVERYTHING);
         }
         assert_eq!(walks.list.len(), 1);
         walk(&mut walks, EVERYTHING);
         end(&mut walks, EVERYTHING);
         assert_eq!(next(&walks), None, "it had not begun when it was told");
-        walks.ask(EVERYTHING);
+        walks.add(EVERYTHING);
         walk(&mut walks, EVERYTHING);
         for _ in 0..100 {
-            walks.ask(EVERYTHING);
+            walks.add(EVERYTHING);
         }
         end(&mut walks, EVERYTHING);
         assert_eq!(next(&walks), Some(EVERYTHING));
@@ -255,32 +255,32 @@ mod tests {
     fn the_narrowest_comes_first_and_none_waits_for_ever() {
         let mut walks = Walks::new();
         let (wide, narrow) = (prefix(10, 8), prefix(10, 24));
-        walks.ask(EVERYTHING);
+        walks.add(EVERYTHING);
         walk(&mut walks, EVERYTHING);
-        walks.ask(wide);
-        walks.ask(narrow);
+        walks.add(wide);
+        walks.add(narrow);
         assert_eq!(next(&walks), Some(narrow));
         // It is told again and again: the others get their turn in between.
         walk(&mut walks, narrow);
-        walks.ask(narrow);
+        walks.add(narrow);
         end(&mut walks, narrow);
         assert_eq!(next(&walks), Some(wide));
         walk(&mut walks, wide);
-        walks.ask(wide);
+        walks.add(wide);
         end(&mut walks, wide);
         assert_eq!(next(&walks), Some(EVERYTHING));
         assert_eq!(walks.list[0].after, Some(place(1)), "where it was");
         // One that is new comes first again.
-        walks.ask(prefix(20, 16));
+        walks.add(prefix(20, 16));
         assert_eq!(next(&walks), Some(prefix(20, 16)));
     }
 
     #[test]
     fn a_walk_rests_as_long_as_it_took_before_it_begins_anew() {
         let mut walks = Walks::new();
-        walks.ask(EVERYTHING);
+        walks.add(EVERYTHING);
         walk(&mut walks, EVERYTHING);
-        walks.ask(EVERYTHING);
+        walks.add(EVERYTHING);
         let now = Instant::now();
         walks.list[0].begun = now.checked_sub(Duration::from_secs(50));
         walks.ended(0, now);
@@ -288,7 +288,7 @@ mod tests {
         assert!(until >= now + Duration::from_secs(50) && until < now + Duration::from_secs(60));
         assert!(matches!(walks.next(until), More::Now(0)));
         // Others do not wait for it.
-        walks.ask(prefix(10, 8));
+        walks.add(prefix(10, 8));
         assert!(matches!(walks.next(now), More::Now(1)));
     }
 
@@ -296,10 +296,10 @@ mod tests {
     fn too_many_prefixes_count_as_everything() {
         let mut walks = Walks::new();
         for octet in 0..MOST as u8 {
-            walks.ask(prefix(octet, 8));
+            walks.add(prefix(octet, 8));
         }
         assert_eq!(walks.list.len(), MOST);
-        walks.ask(prefix(MOST as u8, 8));
+        walks.add(prefix(MOST as u8, 8));
         assert_eq!((walks.list.len(), next(&walks)), (1, Some(EVERYTHING)));
         assert!(walks.list.capacity() < 2 * MOST, "there is room from the start");
     }

@@ -1,6 +1,6 @@
 //! UNIX sockets that carry whole messages (SOCK_SEQPACKET), with at most one descriptor attached.
 
-use crate::sys::unix::{self, Kind};
+use crate::sys::unix::{self, SocketKind};
 use crate::sys::{Errno, owned, retry, set_option};
 use std::ffi::c_int;
 use std::mem::{MaybeUninit, size_of};
@@ -17,7 +17,7 @@ struct OneDescriptor([u8; 64]);
 
 /// A connection to the socket at a path.
 pub fn connect(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
-    let fd = unix::connect(path, Kind::Seqpacket, patience)?;
+    let fd = unix::connect(path, SocketKind::Seqpacket, patience)?;
     widen(&fd);
     Ok(fd)
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 /// What goes over a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SocketKind {
     /// A stream of octets.
     Stream,
     /// Whole messages.
     Seqpacket,
 }
 
-impl Kind {
+impl SocketKind {
     const fn number(self) -> c_int {
         match self {
             Self::Stream => libc::SOCK_STREAM,
@@ -46,7 +46,7 @@ fn address(path: &Path) -> Result<(libc::sockaddr_un, libc::socklen_t), Errno> {
 
 /// A socket at a path that nothing is at yet. Nobody has more rights on its file, at any moment, than
 /// the mode gives.
-pub fn listen(path: &Path, kind: Kind, mode: u32) -> Result<OwnedFd, Errno> {
+pub fn listen(path: &Path, kind: SocketKind, mode: u32) -> Result<OwnedFd, Errno> {
     let (address, length) = address(path)?;
     let fd = socket(libc::AF_UNIX, kind.number(), 0)?;
     // The file is made with the socket's own mode, less the umask.
@@ -76,7 +76,7 @@ fn connect_to(path: &Path, kind: c_int, patience: Duration) -> Result<OwnedFd, E
 
 /// A connection to the socket at a path; `patience` is how long to wait while too many others wait
 /// to be accepted.
-pub fn connect(path: &Path, kind: Kind, patience: Duration) -> Result<OwnedFd, Errno> {
+pub fn connect(path: &Path, kind: SocketKind, patience: Duration) -> Result<OwnedFd, Errno> {
     connect_to(path, kind.number(), patience)
 }
 

@@ -1,5 +1,6 @@
 //! What the tests of the state and the control socket share.
 
+use mgm::error::Error;
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{Mgm, Settings};
@@ -18,7 +19,9 @@ impl Callbacks for NoCallbacks {
         false
     }
     fn rpf(&self, _: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {}
-    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) {}
+    fn creation(&self, _: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        Ok(())
+    }
     fn prune(&self, _: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {}
     fn join(&self, _: SourceGroup, _: bool) {}
     fn wrong_interface(&self, _: SourceGroup, _: IfKey, _: &[u8]) {}
@@ -59,7 +62,7 @@ pub fn group(n: u32) -> Ipv4Addr {
 
 /// Joins.
 pub fn join(mgm: &'static Mgm<NoCallbacks>, client: ClientId, of: SourceGroup, on: IfKey) {
-    let flags = MembershipFlags { join: true, forward: false };
+    let flags = MembershipFlags::JOIN;
     mgm.add_membership(client, of, on, flags).unwrap();
 }
 

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 const FLOW: SourceGroup = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(232, 0, 0, 1));
 const NOW: Millis = Millis(1);
-const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+const FORWARD: MembershipFlags = MembershipFlags::FORWARD;
 /// Two next hops on one device, and another device.
 const SOURCE: IfKey = IfKey::new(1, Ipv4Addr::new(10, 1, 0, 2));
 const SPOKE: IfKey = IfKey::new(1, Ipv4Addr::new(10, 1, 0, 3));

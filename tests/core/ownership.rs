@@ -2,7 +2,7 @@
 
 use crate::{INTERFACE, JOIN, finish};
 use mgm::core::state::outbox::Action;
-use mgm::core::{ClientInfo, Core, Limits, Taking};
+use mgm::core::{ClientInfo, Core, Limits, OwnerChange};
 use mgm::error::Error;
 use mgm::types::{ClientId, IfKey, Millis, SourceGroup};
 use std::net::Ipv4Addr;
@@ -27,8 +27,8 @@ impl World {
         };
         let [igmp, other, owner] = [(10, 1), (10, 2), (1, 1)].map(|(p, c)| register(p, c));
         let mut take = |client| core.take(Millis(1), client, INTERFACE).unwrap();
-        assert_eq!(take(igmp), Taking::Done);
-        let Taking::Waits(change) = take(owner) else { panic!("it waits for IGMP") };
+        assert_eq!(take(igmp), OwnerChange::Done);
+        let OwnerChange::Waits(change) = take(owner) else { panic!("it waits for IGMP") };
         Self { core, igmp, other, change }
     }
 

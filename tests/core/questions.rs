@@ -8,8 +8,8 @@ use mgm::types::{
 };
 use std::net::Ipv4Addr;
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
-const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
+const FORWARD: MembershipFlags = MembershipFlags::FORWARD;
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 1, 1);
 const ANY: SourceGroup = SourceGroup::new(Ipv4Addr::UNSPECIFIED, GROUP);
 const FLOW: SourceGroup = SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), GROUP);

@@ -8,7 +8,7 @@ use mgm::ffi::types::{
     _SOURCE_GROUP_ENTRY, DWORD, MGM_FORWARDER_KERNEL, MGM_LOG_INFO, PVOID,
 };
 use mgm::log::Level;
-use mgm::remote::client::Client;
+use mgm::remote::client::RemoteManager;
 use mgm::remote::wire::RecordSizes;
 use std::ffi::{CStr, CString, c_char};
 use std::io::{BufRead, BufReader, Read};
@@ -80,7 +80,7 @@ impl Host {
     }
 
     /// A connection of this process to it.
-    pub fn client(&self) -> &'static Client<Protocol> {
+    pub fn client(&self) -> &'static RemoteManager<Protocol> {
         let sizes = RecordSizes {
             mfe: offset_of!(_MIB_IPMCAST_MFE, rgmioOutInfo) as u16,
             mfe_stats: offset_of!(_MIB_IPMCAST_MFE_STATS, rgmiosOutStats) as u16,
@@ -88,7 +88,7 @@ impl Host {
             source_group: size_of::<_SOURCE_GROUP_ENTRY>() as u16,
         };
         let log = |level, text: std::fmt::Arguments<'_>| eprintln!("client: {level:?}: {text}");
-        let client = Box::leak(Box::new(Client::new(log, sizes)));
+        let client = Box::leak(Box::new(RemoteManager::new(log, sizes)));
         client.set_path(self.path.clone());
         client
     }

@@ -2,6 +2,7 @@
 
 use crate::apart::{self, Host};
 use crate::netns::{Cable, DEADLINE, run, wait_for};
+use mgm::error::Error;
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::group_manager::GroupManager;
@@ -99,8 +100,9 @@ impl Callbacks for Protocol {
             None => Told::Routeless(flow, asked.iif, asked.upstream),
         });
     }
-    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
+    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
         self.tell(Told::Creation(flow));
+        Ok(())
     }
     fn prune(&self, of: SourceGroup, _: IfKey, member: bool, _: &mut Seconds) {
         self.tell(Told::Prune { of, member });
@@ -142,7 +144,7 @@ pub struct Router {
 }
 
 /// JOIN.
-pub const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+pub const JOIN: MembershipFlags = MembershipFlags::JOIN;
 
 /// A clock of the test's own, in milliseconds.
 pub static CLOCK: AtomicU64 = AtomicU64::new(1_000_000);

@@ -7,7 +7,7 @@ use super::words::*;
 use mgm::core::state::record::{MfeRecord, OifRecord, Rest};
 use mgm::error::Error;
 use mgm::forwarder::memory::MemoryConfig;
-use mgm::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use mgm::shell::callbacks::{CallbackThread, Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::group_manager::GroupManager;
 use mgm::shell::manager::Mgm;
 use mgm::shell::settings::{ForwarderChoice, Settings};
@@ -25,7 +25,7 @@ fn send(out_of: &[IfKey], bytes: &[u8]) {
 pub struct TestClient {
     client: Client,
     routeless: bool,
-    lane: Lane,
+    lane: CallbackThread,
     nulls: Vec<Kind>,
     /// Where its host is another process, and its callbacks come on other threads.
     home: Option<Home>,
@@ -73,7 +73,7 @@ impl Callbacks for TestClient {
         self.routeless
     }
 
-    fn lane(&self) -> Lane {
+    fn callback_thread(&self) -> CallbackThread {
         self.lane
     }
 
@@ -89,9 +89,14 @@ impl Callbacks for TestClient {
         answer.upstream = given.upstream.unwrap_or(upstream);
     }
 
-    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
+    fn creation(
+        &self,
+        flow: SourceGroup,
+        iif: IfKey,
+        out: &mut [OutInterface],
+    ) -> Result<(), Error> {
         if !self.has(Kind::Creation) {
-            return;
+            return Ok(());
         }
         let mut seen: Vec<_> = out.iter().map(|o| (o.interface, o.igmp, o.enabled)).collect();
         seen.sort();
@@ -99,6 +104,7 @@ impl Callbacks for TestClient {
         for o in out.iter_mut().filter(|o| given.veto.contains(&o.interface)) {
             o.enabled = false;
         }
+        Ok(())
     }
 
     fn prune(&self, of: SourceGroup, on: IfKey, member: bool, timeout: &mut Seconds) {
@@ -280,7 +286,11 @@ impl Subject for RustApi {
         let callbacks = TestClient {
             client,
             routeless: profile.routeless,
-            lane: if profile.dispatched { Lane::Dispatched } else { Lane::Anywhere },
+            lane: if profile.dispatched {
+                CallbackThread::Dispatched
+            } else {
+                CallbackThread::Anywhere
+            },
             nulls: profile.script.nulls.clone(),
             home: self.elsewhere.then(home),
         };

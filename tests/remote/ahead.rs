@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use crate::peers::goes_on;
 use crate::stage::{Puppet, path, until};
 use mgm::remote::wire::{
-    Answer, MAX_MESSAGE, Question, Reply, Request, ToClient, ToHost, Unpacker,
+    Answer, Callback, MAX_MESSAGE, Reply, Request, ToClient, ToHost, Unpacker,
 };
 use mgm::types::{ClientId, IfKey, MembershipFlags, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
@@ -222,11 +222,11 @@ fn is_done(on: &Peer) {
 fn questions(on: &Peer) -> Vec<u8> {
     let mut room = vec![0; MAX_MESSAGE];
     let (message, list) = on.receive_with_list::<ToClient<'_>>(&mut room).unwrap();
-    assert!(matches!(message, ToClient::Questions(_)), "{message:?}");
+    assert!(matches!(message, ToClient::Callbacks(_)), "{message:?}");
     let mut list = Unpacker::new(list);
     let mut groups = Vec::new();
     while !list.is_at_end() {
-        let Some(Question::Join(of, true)) = list.take() else { panic!("no join alert") };
+        let Some(Callback::Join(of, true)) = list.take() else { panic!("no join alert") };
         let of: SourceGroup = of;
         groups.push(of.group().octets()[3]);
     }
@@ -308,8 +308,8 @@ fn p1_h8_what_came_ahead_merges_with_nothing() {
     }
     let mut room = vec![0; MAX_MESSAGE];
     let (_, list) = played.callbacks.receive_with_list::<ToClient<'_>>(&mut room).unwrap();
-    let prune: Question<'_> = Unpacker::new(list).take().unwrap();
-    let Question::Prune(of, _, true, _) = prune else { panic!("{prune:?}") };
+    let prune: Callback<'_> = Unpacker::new(list).take().unwrap();
+    let Callback::Prune(of, _, true, _) = prune else { panic!("{prune:?}") };
     assert_eq!(of.group(), Ipv4Addr::new(239, 5, 5, 2));
     played.callbacks.send(&ToHost::Answer(Answer::Prune(Seconds(900))));
     is_done(&played.callbacks);
@@ -353,25 +353,25 @@ fn p1_h4_what_igmp_alone_has_is_not_asked_about_ahead() {
     let interface = IfKey::new(3, Ipv4Addr::UNSPECIFIED);
     assert_eq!(channel.code(Request::Take(igmp, interface)), Some(0));
     let of = SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 1, 1, 1));
-    let join = MembershipFlags { join: true, forward: false };
+    let join = MembershipFlags::JOIN;
     assert_eq!(channel.code(Request::Add(igmp, of, interface, join)), Some(0));
     host.tell("flows 3");
     (0..3).for_each(|_| drop(a.wait_for("rpf")));
     until(|| host_has_queued(&a, 3), "the alerts do not wait");
     callbacks.request(Request::Dispatch(igmp));
-    let only = |fits: fn(&Question<'_>) -> bool| {
+    let only = |fits: fn(&Callback<'_>) -> bool| {
         let mut room = vec![0; MAX_MESSAGE];
         let (_, list) = callbacks.receive_with_list::<ToClient<'_>>(&mut room).unwrap();
         let mut list = Unpacker::new(list);
-        let question: Question<'_> = list.take().unwrap();
+        let question: Callback<'_> = list.take().unwrap();
         assert!(fits(&question) && list.is_at_end(), "{question:?}");
     };
-    only(|question| matches!(question, Question::Creation(..)));
+    only(|question| matches!(question, Callback::Creation(..)));
     assert_eq!(b.ask("take 0 3"), "0");
     callbacks.send(&ToHost::Answer(Answer::Creation(&[])));
-    only(|question| matches!(question, Question::DisableIgmp(_)));
+    only(|question| matches!(question, Callback::DisableIgmp(_)));
     callbacks.send(&ToHost::Answer(Answer::Returned));
-    only(|question| matches!(question, Question::EnableIgmp(_)));
+    only(|question| matches!(question, Callback::EnableIgmp(_)));
     callbacks.send(&ToHost::Answer(Answer::Returned));
     is_done(&callbacks);
     assert_eq!(host.answer(), "0 0 0");

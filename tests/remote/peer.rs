@@ -198,7 +198,7 @@ impl Peer {
         match self.receive(&mut room)? {
             ToClient::Reply(Reply::Failed(code, ..)) => Some(code),
             ToClient::Reply(_) => Some(0),
-            ToClient::Questions(as_of) => panic!("questions as of {as_of}"),
+            ToClient::Callbacks(as_of) => panic!("questions as of {as_of}"),
         }
     }
 

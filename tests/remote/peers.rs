@@ -91,7 +91,7 @@ fn p6_messages_where_they_do_not_belong() {
     client.tell("add 0 0.0.0.0 239.5.5.5 1");
     let mut room = vec![0; MAX_MESSAGE];
     let (question, _) = callbacks.receive_with_list::<ToClient<'_>>(&mut room).unwrap();
-    assert!(matches!(question, ToClient::Questions(_)), "{question:?}");
+    assert!(matches!(question, ToClient::Callbacks(_)), "{question:?}");
     callbacks.send(&ToHost::Answer(Answer::Creation(&[1, 1, 1])));
     peer.wait_for_end();
     assert_eq!(client.answer(), "0");

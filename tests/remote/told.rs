@@ -5,7 +5,8 @@ use crate::peer::{Peer, SIZES, accept, listen};
 use crate::stage::{Puppet, path};
 use mgm::core::state::record::Rest;
 use mgm::remote::wire::{
-    Answer, Hello, MAGIC, MAX_MESSAGE, Part, Question, Reply, Request, ToClient, ToHost, Welcome,
+    Answer, Callback, Hello, ListPart, MAGIC, MAX_MESSAGE, Reply, Request, ToClient, ToHost,
+    Welcome,
 };
 use mgm::types::{ClientId, SourceGroup};
 use std::net::Ipv4Addr;
@@ -57,10 +58,10 @@ impl Told {
     /// Tells of joins of these groups in one message, as of so many changes.
     fn tell(&self, as_of: u64, groups: &[u8]) {
         let mut room = vec![0; 1024];
-        let mut used = postcard::to_slice(&ToClient::Questions(as_of), &mut room).unwrap().len();
+        let mut used = postcard::to_slice(&ToClient::Callbacks(as_of), &mut room).unwrap().len();
         for group in groups {
             let group = Ipv4Addr::new(239, 5, 5, *group);
-            let join = Question::Join(SourceGroup::new(Ipv4Addr::UNSPECIFIED, group), true);
+            let join = Callback::Join(SourceGroup::new(Ipv4Addr::UNSPECIFIED, group), true);
             used += postcard::to_slice(&join, &mut room[used..]).unwrap().len();
         }
         assert!(self.callbacks.send_octets(&room[..used]));
@@ -149,7 +150,7 @@ fn p6_records_that_make_no_sense() {
     told.client.tell("mfe 10.0.0.1 239.1.1.1");
     assert!(matches!(request(&told.channel), Request::ReadMfe(..)));
     let mut room = vec![0xff; 128];
-    let reply = ToClient::Reply(Reply::List(Part::Last(Rest::End)));
+    let reply = ToClient::Reply(Reply::List(ListPart::Last(Rest::End)));
     postcard::to_slice(&reply, &mut room).unwrap();
     assert!(told.channel.send_octets(&room));
     assert_eq!(told.client.answer(), "1003 0 0");

@@ -13,20 +13,20 @@ pub const NONE: u32 = u32::MAX;
 
 const CHUNK: usize = 256;
 
-enum Slot<T> {
+enum SlabPlace<T> {
     Free { next: u32 },
     Used(T),
 }
 
 /// All of its places exist from the start, so that an access needs no check of a length.
 struct Chunk<T, B> {
-    slots: Box<[Slot<T>; CHUNK]>,
+    slots: Box<[SlabPlace<T>; CHUNK]>,
     beside: Box<[B; CHUNK]>,
 }
 
 impl<T, B: Default> Chunk<T, B> {
     fn new() -> Result<Self, Error> {
-        Ok(Self { slots: places(|| Slot::Free { next: NONE })?, beside: places(B::default)? })
+        Ok(Self { slots: places(|| SlabPlace::Free { next: NONE })?, beside: places(B::default)? })
     }
 }
 
@@ -50,7 +50,7 @@ pub struct Slab<T, B = ()> {
 impl<T, B: Default> Slab<T, B> {
     /// The size of a place in octets.
     #[cfg(test)]
-    pub const PLACE: usize = size_of::<Slot<T>>() + size_of::<B>();
+    pub const PLACE: usize = size_of::<SlabPlace<T>>() + size_of::<B>();
 
     /// An empty slab.
     pub const fn new() -> Self {
@@ -84,10 +84,10 @@ impl<T, B: Default> Slab<T, B> {
         let reused = self.free_head != NONE;
         let id = if reused { self.free_head } else { self.used as u32 };
         let (slot, beside) = self.place_mut(id).expect("room was reserved before an insert");
-        let free = std::mem::replace(slot, Slot::Used(value));
+        let free = std::mem::replace(slot, SlabPlace::Used(value));
         *beside = B::default();
         match free {
-            Slot::Free { next } if reused => self.free_head = next,
+            SlabPlace::Free { next } if reused => self.free_head = next,
             _ => self.used += 1,
         }
         id
@@ -99,10 +99,12 @@ impl<T, B: Default> Slab<T, B> {
         step();
         let next = self.free_head;
         let (slot, _) = self.place_mut(id)?;
-        if let Slot::Free { .. } = slot {
+        if let SlabPlace::Free { .. } = slot {
             return None;
         }
-        let Slot::Used(value) = std::mem::replace(slot, Slot::Free { next }) else { return None };
+        let SlabPlace::Used(value) = std::mem::replace(slot, SlabPlace::Free { next }) else {
+            return None;
+        };
         self.free_head = id;
         self.len -= 1;
         Some(value)
@@ -112,8 +114,8 @@ impl<T, B: Default> Slab<T, B> {
     pub fn get(&self, id: u32) -> Option<&T> {
         step();
         match &self.chunks.get(id as usize / CHUNK)?.slots[id as usize % CHUNK] {
-            Slot::Used(value) => Some(value),
-            Slot::Free { .. } => None,
+            SlabPlace::Used(value) => Some(value),
+            SlabPlace::Free { .. } => None,
         }
     }
 
@@ -121,12 +123,12 @@ impl<T, B: Default> Slab<T, B> {
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
         step();
         match self.place_mut(id)? {
-            (Slot::Used(value), _) => Some(value),
-            (Slot::Free { .. }, _) => None,
+            (SlabPlace::Used(value), _) => Some(value),
+            (SlabPlace::Free { .. }, _) => None,
         }
     }
 
-    fn place_mut(&mut self, id: u32) -> Option<(&mut Slot<T>, &mut B)> {
+    fn place_mut(&mut self, id: u32) -> Option<(&mut SlabPlace<T>, &mut B)> {
         let (chunk, at) = (self.chunks.get_mut(id as usize / CHUNK)?, id as usize % CHUNK);
         Some((&mut chunk.slots[at], &mut chunk.beside[at]))
     }

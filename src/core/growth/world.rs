@@ -1,13 +1,13 @@
 //! The core that operations run in, with clients, interfaces, memberships and flows.
 
 use crate::core::state::outbox::Action;
-use crate::core::{ClientInfo, Core, Limits, Looked, Taking};
+use crate::core::{ClientInfo, Core, Limits, Looked, OwnerChange};
 use crate::error::Error;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
 
-pub(super) const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
-pub(super) const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+pub(super) const JOIN: MembershipFlags = MembershipFlags::JOIN;
+pub(super) const FORWARD: MembershipFlags = MembershipFlags::FORWARD;
 pub(super) const FEW: u32 = 500;
 pub(super) const MANY: u32 = 4_000;
 /// The group whose members and flows are changed, and a source of it.
@@ -112,7 +112,7 @@ impl World {
     }
 
     pub(super) fn release(&mut self, client: ClientId, index: u32) {
-        if let Taking::Waits(change) =
+        if let OwnerChange::Waits(change) =
             self.core.release(self.now, client, interface(index)).unwrap()
         {
             self.change(change);
@@ -120,7 +120,9 @@ impl World {
     }
 
     pub(super) fn take(&mut self, client: ClientId, index: u32) {
-        if let Taking::Waits(change) = self.core.take(self.now, client, interface(index)).unwrap() {
+        if let OwnerChange::Waits(change) =
+            self.core.take(self.now, client, interface(index)).unwrap()
+        {
             self.change(change);
         }
     }

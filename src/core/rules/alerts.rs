@@ -1,6 +1,6 @@
 //! Who is told of memberships (rules D7, D9, D10).
 
-use crate::core::state::members::{Counted, Entry, Role};
+use crate::core::state::members::{CountedClient, MemberSet, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
 use crate::core::state::{Core, Relook};
@@ -47,7 +47,7 @@ impl Core {
     pub(in crate::core) fn audience_among(
         &self,
         entry: Option<u32>,
-        stays: impl Fn(&Entry, Counted) -> bool,
+        stays: impl Fn(&MemberSet, CountedClient) -> bool,
     ) -> Audience {
         let Some(entry) = entry.map(|id| &self.groups[id]) else { return Audience::Everybody };
         let mut others = entry.counted.iter().filter(|counted| stays(entry, **counted));

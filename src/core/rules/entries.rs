@@ -188,6 +188,7 @@ impl Core {
     }
 
     /// The flows that have an entry, from one on.
+    #[cfg(test)]
     pub fn flows_from(&self, from: SourceGroup) -> impl Iterator<Item = SourceGroup> + '_ {
         self.mfes.from(from).map(|(flow, _)| flow)
     }

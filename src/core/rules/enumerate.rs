@@ -37,7 +37,7 @@ impl Core {
     ) -> Result<Rest, Error> {
         let groups = &self.groups;
         let Some(enumeration) = self.enumerations.get_mut(id.slot, id.generation) else {
-            return Err(bad_handle(id));
+            return Err(Error::no_enumeration(id));
         };
         let mut given = 0;
         while let Some(from) = enumeration.next {
@@ -69,7 +69,7 @@ impl Core {
                 self.enumerations.free_slot(id.slot);
                 Ok(())
             }
-            None => Err(bad_handle(id)),
+            None => Err(Error::no_enumeration(id)),
         }
     }
 
@@ -83,13 +83,5 @@ impl Core {
             self.enumerations.remove_in_slot(slot);
             self.enumerations.free_slot(slot);
         }
-    }
-}
-
-fn bad_handle(id: EnumId) -> Error {
-    Error::BadHandle {
-        name: "hEnum",
-        value: crate::handle::from_enumeration(id),
-        kind: "group enumeration",
     }
 }

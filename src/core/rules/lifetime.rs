@@ -1,6 +1,5 @@
 //! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
 
-use crate::core::containers::slab::NONE;
 use crate::core::state::mfe::set_route;
 use crate::core::state::mfe::{LIFETIME, Mfe};
 use crate::core::state::outbox::Action;
@@ -320,7 +319,4 @@ impl Core {
         let _ = self.portion(begun);
         Ok(())
     }
-
-    /// A slot number that no client has.
-    pub const NOBODY: u32 = NONE;
 }

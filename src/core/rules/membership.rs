@@ -3,7 +3,7 @@
 use crate::core::containers::slab::NONE;
 use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
-use crate::core::state::members::{Counted, Entry, Role};
+use crate::core::state::members::{CountedClient, MemberSet, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
 use crate::core::state::unfinished::{Stage, Update, What};
@@ -30,7 +30,7 @@ struct Place {
 }
 
 /// The entries that a change covers, as far as they are brought up to date at once.
-struct Part {
+struct CoveredEntries {
     entries: Vec<u32>,
     /// There are more, or more pending flows: all are left to portions.
     is_large: bool,
@@ -151,10 +151,10 @@ impl Core {
     /// Finds what a change covers, with what unfinished changes still have to do there, and makes
     /// room for it. Return the list with [`Self::give_back`].
     #[inline]
-    fn prepare(&mut self, interface: u32, update: &Update) -> Result<Part, Error> {
+    fn prepare(&mut self, interface: u32, update: &Update) -> Result<CoveredEntries, Error> {
         self.finish_first(interface, |what| !matches!(what, What::Update(_)))?;
         let (entries, rest) = self.covered(update.of, update.of, self.portion)?;
-        let mut part = Part { entries, is_large: rest.is_some() };
+        let mut part = CoveredEntries { entries, is_large: rest.is_some() };
         // Most often there is nothing to carry out first.
         let nothing = self.unfinished.is_empty() && self.flows.len() == 0;
         if nothing && !part.is_large && update.forces.is_none() {
@@ -171,7 +171,7 @@ impl Core {
         &mut self,
         interface: u32,
         update: &Update,
-        part: &mut Part,
+        part: &mut CoveredEntries,
     ) -> Result<(), Error> {
         if update.changes_marks() && !part.is_large && self.flows.len() > 0 {
             let rest = self.prepare_pending(update)?;
@@ -195,7 +195,7 @@ impl Core {
         slot: u32,
         interface: u32,
         update: &Update,
-        part: &Part,
+        part: &CoveredEntries,
     ) {
         if part.is_large {
             let (what, stage) = (What::Update(*update), Stage::Entries(update.of));
@@ -282,7 +282,7 @@ impl Core {
         if self.groups[id].of().has_source() {
             return 2;
         }
-        let stays = |entry: &Entry, counted: Counted| {
+        let stays = |entry: &MemberSet, counted: CountedClient| {
             counted.client != slot
                 && !(Some(counted.client) == gone && entry.only_owns(interface, counted))
         };
@@ -347,7 +347,7 @@ impl Core {
 
     /// Adds an entry that nobody holds yet. Room must have been reserved.
     fn insert_entry(&mut self, of: SourceGroup, looked: Option<Looked>) -> u32 {
-        let id = self.groups.insert(Entry::new(of));
+        let id = self.groups.insert(MemberSet::new(of));
         if of.is_all() {
             self.everything = Some(id);
         }

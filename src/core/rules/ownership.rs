@@ -14,7 +14,7 @@ use crate::types::{ClientId, IfKey, Millis, SourceGroup};
 
 /// Whether a take or release is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taking {
+pub enum OwnerChange {
     /// It is done.
     Done,
     /// IGMP is told first; the change has this number.
@@ -41,7 +41,12 @@ impl Core {
     }
 
     /// MgmTakeInterfaceOwnership, once the plane has the interface.
-    pub fn take(&mut self, now: Millis, client: ClientId, key: IfKey) -> Result<Taking, Error> {
+    pub fn take(
+        &mut self,
+        now: Millis,
+        client: ClientId,
+        key: IfKey,
+    ) -> Result<OwnerChange, Error> {
         self.may_take(client, key)?;
         let slot = self.slot_of(client)?;
         self.relook.try_reserve(1)?;
@@ -52,7 +57,7 @@ impl Core {
         result
     }
 
-    fn take_known(&mut self, now: Millis, slot: u32, id: u32) -> Result<Taking, Error> {
+    fn take_known(&mut self, now: Millis, slot: u32, id: u32) -> Result<OwnerChange, Error> {
         self.finish_first(id, |what| !matches!(what, What::Update(_)))?;
         if self.is_igmp(slot) {
             if !self.interfaces[id].up {
@@ -67,19 +72,24 @@ impl Core {
             if alone {
                 self.owner_came(id);
             }
-            return Ok(Taking::Done);
+            return Ok(OwnerChange::Done);
         }
         match self.interfaces[id].igmp {
             Some(igmp) => self.begin_change(id, igmp, ChangeKind::Take(slot)),
             None => {
                 self.commit(now, id, ChangeKind::Take(slot), None)?;
-                Ok(Taking::Done)
+                Ok(OwnerChange::Done)
             }
         }
     }
 
     /// MgmReleaseInterfaceOwnership (rule C4).
-    pub fn release(&mut self, now: Millis, client: ClientId, key: IfKey) -> Result<Taking, Error> {
+    pub fn release(
+        &mut self,
+        now: Millis,
+        client: ClientId,
+        key: IfKey,
+    ) -> Result<OwnerChange, Error> {
         let slot = self.slot_of(client)?;
         let id = self.interfaces.find_used(key).ok_or(Error::NotOnInterface(key))?;
         let role = self.interfaces[id].role_of(slot).ok_or(Error::NotOnInterface(key))?;
@@ -88,7 +98,7 @@ impl Core {
         match (role, interface.igmp, interface.change) {
             (Role::Igmp, _, _) => {
                 self.release_igmp(now, id, slot)?;
-                Ok(Taking::Done)
+                Ok(OwnerChange::Done)
             }
             // The release of the owner is under way already.
             (Role::Protocol, _, Some(_)) => Err(Error::NotOnInterface(key)),
@@ -97,13 +107,13 @@ impl Core {
             }
             (Role::Protocol, None, None) => {
                 self.commit(now, id, ChangeKind::Release(slot), None)?;
-                Ok(Taking::Done)
+                Ok(OwnerChange::Done)
             }
         }
     }
 
     /// Tells IGMP that the owner is about to change (rule C3).
-    fn begin_change(&mut self, id: u32, igmp: u32, kind: ChangeKind) -> Result<Taking, Error> {
+    fn begin_change(&mut self, id: u32, igmp: u32, kind: ChangeKind) -> Result<OwnerChange, Error> {
         self.changes.reserve(1)?;
         self.outbox.reserve(1)?;
         // Room for ENABLE_IGMP, which must follow whatever happens.
@@ -122,7 +132,7 @@ impl Core {
         }
         let interface = self.interfaces[id].key;
         self.outbox.push(igmp, Action::DisableIgmp { interface, change });
-        Ok(Taking::Waits(change))
+        Ok(OwnerChange::Waits(change))
     }
 
     /// IGMP's DISABLE callback starts: from now on its adds and deletes are refused. An IGMP client

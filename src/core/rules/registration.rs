@@ -64,11 +64,7 @@ impl Core {
     pub(in crate::core) fn slot_of(&self, id: ClientId) -> Result<u32, Error> {
         match self.clients.get(id.slot, id.generation) {
             Some(_) => Ok(id.slot),
-            None => Err(Error::BadHandle {
-                name: "hProtocol",
-                value: crate::handle::from_client(id),
-                kind: "registered client",
-            }),
+            None => Err(Error::no_client(id)),
         }
     }
 

@@ -60,20 +60,20 @@ impl Holder {
 
 /// A client that counts for D7, and on how many interfaces it has the membership.
 #[derive(Clone, Copy)]
-pub(in crate::core) struct Counted {
+pub(in crate::core) struct CountedClient {
     pub(in crate::core) client: u32,
     pub(in crate::core) interfaces: u32,
 }
 
 /// All members of one (S,G), (*,G) or (*,*).
-pub(in crate::core) struct Entry {
+pub(in crate::core) struct MemberSet {
     of: Key,
     pub(in crate::core) holders: SmallVec<[Holder; 4]>,
     /// Ordered by client.
-    pub(in crate::core) counted: SmallVec<[Counted; 1]>,
+    pub(in crate::core) counted: SmallVec<[CountedClient; 1]>,
 }
 
-impl Keyed for Entry {
+impl Keyed for MemberSet {
     type Beside = ();
 
     fn key(&self) -> SourceGroup {
@@ -81,7 +81,7 @@ impl Keyed for Entry {
     }
 }
 
-impl Entry {
+impl MemberSet {
     pub(in crate::core) fn new(of: SourceGroup) -> Self {
         Self { of: Key::new(of), holders: SmallVec::new(), counted: SmallVec::new() }
     }
@@ -122,7 +122,7 @@ impl Entry {
                 false
             }
             Err(at) => {
-                self.counted.insert(at, Counted { client, interfaces: 1 });
+                self.counted.insert(at, CountedClient { client, interfaces: 1 });
                 true
             }
         }
@@ -142,7 +142,7 @@ impl Entry {
 
     /// Whether a routing protocol has the membership on this interface, which it owns, and nowhere
     /// else.
-    pub(in crate::core) fn only_owns(&self, interface: u32, counted: Counted) -> bool {
+    pub(in crate::core) fn only_owns(&self, interface: u32, counted: CountedClient) -> bool {
         counted.interfaces == 1 && self.holds(interface, Role::Protocol)
     }
 

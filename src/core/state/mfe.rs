@@ -332,7 +332,7 @@ pub(in crate::core) fn set_active(mfe: &mut Mfe, interface: u32, active: bool) {
 mod tests {
     use super::*;
     use crate::core::containers::slab::Slab;
-    use crate::core::state::members::Entry;
+    use crate::core::state::members::MemberSet;
 
     #[test]
     fn a_count_goes_on_over_a_wrap_of_the_planes() {
@@ -345,6 +345,6 @@ mod tests {
     fn entries_stay_small() {
         assert_eq!(Slab::<Mfe>::PLACE, 64, "one cache line");
         assert_eq!(Slab::<Mfe, BesideMfe>::PLACE, 64 + 24);
-        assert_eq!(Slab::<Entry>::PLACE, 56);
+        assert_eq!(Slab::<MemberSet>::PLACE, 56);
     }
 }

@@ -41,11 +41,11 @@ use client::{Client, Enumeration};
 use flow::{Flow, Noted, Reason};
 use interfaces::{Change, Interfaces};
 use limits::{Admissions, Limits};
-use members::Entry;
+use members::MemberSet;
 use mfe::Mfe;
 use outbox::{LifetimeAsk, Outbox};
 use packet::{Kept, PacketHead};
-use plane::Plane;
+use plane::StaleList;
 use sources::Sources;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -137,7 +137,7 @@ pub struct Core {
     pub(in crate::core) interfaces_of: OrderedMap<(u32, IfKey), ()>,
     pub(in crate::core) changes: Slab<Change>,
     /// Memberships by what they are for.
-    pub(in crate::core) groups: Table<Entry>,
+    pub(in crate::core) groups: Table<MemberSet>,
     /// The number of the entry for (*,*), if it has members.
     pub(in crate::core) everything: Option<u32>,
     /// How many memberships there are on all interfaces.
@@ -177,7 +177,7 @@ pub struct Core {
     /// Callbacks that must be made.
     pub outbox: Outbox,
     /// Entries that must be programmed.
-    pub plane: Plane,
+    pub plane: StaleList,
     /// Routes that must be looked up.
     pub relook: VecDeque<Due>,
     pub(in crate::core) route_changes: route_changes::RouteChanges,
@@ -223,7 +223,7 @@ impl Core {
             incoming_devices_barred: false,
             flows_given_up: 0,
             outbox: Outbox::new(),
-            plane: Plane::new(),
+            plane: StaleList::new(),
             relook: VecDeque::new(),
             route_changes: route_changes::RouteChanges::new(),
             notes: smallvec::SmallVec::new(),

@@ -63,14 +63,14 @@ pub struct PlaneEntry {
 
 /// What is out of date, oldest first.
 #[derive(Default)]
-pub struct Plane {
+pub struct StaleList {
     queue: VecDeque<Stale>,
     /// How many things were ever added, and how many of these have been programmed.
     added: u64,
     done: u64,
 }
 
-impl Plane {
+impl StaleList {
     /// Nothing is out of date.
     pub const fn new() -> Self {
         Self { queue: VecDeque::new(), added: 0, done: 0 }

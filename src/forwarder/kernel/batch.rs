@@ -8,7 +8,7 @@
 use super::Plane;
 use super::entries::{CHUNK, Entries};
 use super::messages::{FAMILY, RTPROT_MROUTED};
-use super::netlink::{Messages, Writer, rtmsg};
+use super::netlink::{MessageWriter, Messages, rtmsg};
 use super::vifs::{NO_PARENT, Programmed, Vifs};
 use crate::forwarder::{EntryChange, ForwarderError};
 use crate::sys::sync::unscheduled::MutexGuard;
@@ -100,7 +100,7 @@ impl Plane {
 
 /// Writes one change.
 fn write(
-    to: &mut Writer,
+    to: &mut MessageWriter,
     seq: u32,
     table: u32,
     flow: SourceGroup,

@@ -4,8 +4,8 @@
 #![forbid(unsafe_code)]
 
 use super::left::Left;
-use super::netlink::{self, Writer};
-use super::own::Own;
+use super::netlink::{self, MessageWriter};
+use super::own::OwnFlows;
 use super::vifs::{NO_PARENT, Programmed};
 use crate::sys::{self, Errno, MAX_VIFS};
 use crate::types::SourceGroup;
@@ -43,15 +43,15 @@ pub struct Entries {
     /// Watches for changes that others make.
     pub foreign: Foreign,
     /// Flows that have a negative entry here and none in the group manager.
-    pub refused: Refused,
+    pub refused: RefusedFlows,
     /// What an earlier program left.
     pub takeover: Takeover,
     /// This machine's own flows.
-    pub own: Own,
+    pub own: OwnFlows,
     /// Nothing may be changed any more: without an owner of the table, entries would stay behind
     /// in the kernel.
     pub stopped: bool,
-    pub batch: Writer,
+    pub batch: MessageWriter,
     pub batch_socket: OwnedFd,
     pub batch_seq: u32,
     /// Netlink refuses batches, because CAP_NET_ADMIN was given up since the start.
@@ -65,11 +65,11 @@ impl Entries {
             programmed: HashMap::new(),
             named: [0; MAX_VIFS],
             foreign: Foreign::new(),
-            refused: Refused::new(),
+            refused: RefusedFlows::new(),
             takeover: Takeover::new(),
-            own: Own::new(),
+            own: OwnFlows::new(),
             stopped: false,
-            batch: Writer::new(CAPACITY),
+            batch: MessageWriter::new(CAPACITY),
             batch_socket: sys::route_socket()?,
             batch_seq: 0,
             no_batches: false,
@@ -161,13 +161,13 @@ impl Foreign {
 }
 
 /// The refused flows that have an entry.
-pub struct Refused {
+pub struct RefusedFlows {
     /// Oldest first. May name flows that are no longer in `flows`.
     pub queue: VecDeque<(Instant, SourceGroup)>,
     pub flows: HashSet<SourceGroup>,
 }
 
-impl Refused {
+impl RefusedFlows {
     /// No refused flows.
     pub fn new() -> Self {
         // Twice the room makes sure that the set never has to grow (rule A4).
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_its_time_is_over_or_for_room() {
-        let mut refused = Refused::new();
+        let mut refused = RefusedFlows::new();
         let start = Instant::now();
         for n in 0..MOST as u32 {
             refused.queue.push_back((start, flow(n)));

@@ -4,28 +4,24 @@
 #![forbid(unsafe_code)]
 
 pub use super::netlink::{Attributes, Message, Messages, NextHops};
-pub use super::report::{Kind, Report, SIZE as REPORT_SIZE};
+pub use super::report::{Report, ReportKind, SIZE as REPORT_SIZE};
 
 use super::entries::Entries;
-use super::neighbours::Neighbours;
 use super::netlink::Asker;
-use super::notify::{Notifications, Watcher};
-use super::pump::{Pump, Work};
-use super::routes::Routes;
-use super::upcall::{Reader, Reports};
+use super::notify::Notifications;
+use super::pump::PumpWork;
+use super::upcall::Reports;
 use super::vifs::{Programmed, Vifs};
-use super::{Plane, PlaneCounters, sys};
+use super::{Descriptors, Plane, sys};
 use crate::forwarder::Upcalls;
-use crate::log::Throttle;
-use crate::sys::sync::unscheduled::{Mutex, RwLock};
 use crate::types::{IfKey, Route, SourceGroup};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A socket through which the kernel sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
+pub enum KernelSocket {
     /// Reports of new flows and wrong interfaces.
     Reports,
     /// Notifications of routes, rules, next hops, links and addresses.
@@ -39,12 +35,12 @@ pub enum Channel {
 }
 
 /// A plane without threads, and the kernel's ends of its sockets.
-pub struct Stage {
+pub struct FuzzedPlane {
     plane: Plane,
     kernel: [UnixDatagram; 5],
 }
 
-impl Stage {
+impl FuzzedPlane {
     /// A plane of table 253 with these interfaces, which all work.
     pub fn new(upcalls: &'static dyn Upcalls, interfaces: &[IfKey]) -> Self {
         let pair = || {
@@ -64,39 +60,22 @@ impl Stage {
             vifs.in_kernel |= 1 << vif;
             vifs.up |= 1 << vif;
         }
-        let plane = Plane {
-            table: sys::DEFAULT_TABLE,
+        let descriptors = Descriptors {
             socket: reports.0.into(),
             igmp: Some(igmp.0.into()),
-            own_packets: std::sync::OnceLock::new(),
-            own_sources: AtomicBool::new(false),
-            upcalls,
-            entries: Mutex::new(Entries::new().expect("a netlink socket")),
-            vifs: RwLock::new(vifs),
-            asker: Mutex::new(Asker::over(answers.0.into())),
-            routes: Mutex::new(Routes::default()),
-            neighbours: Mutex::new(Neighbours::default()),
-            vrf: AtomicU32::new(0),
-            reports: Pump::new(),
-            reader: Mutex::new(Reader::new(0)),
-            notifications: Pump::new(),
-            watcher: Mutex::new(Watcher::new()),
             changes: changes.0.into(),
             watch: entries.0.into(),
             wake: event(),
             stop: event(),
-            counters: PlaneCounters::default(),
-            lost_entries: Throttle::new(),
-            lost_reports: Throttle::new(),
-            failed_reads: Throttle::new(),
-            failed_look_ups: Throttle::new(),
-            unwatched: Throttle::new(),
         };
+        let own = (Entries::new().expect("a netlink socket"), Asker::over(answers.0.into()));
+        let mut plane = Plane::over(sys::DEFAULT_TABLE, descriptors, upcalls, own, 0);
+        *plane.vifs.get_mut() = vifs;
         Self { plane, kernel: [reports.1, changes.1, entries.1, answers.1, igmp.1] }
     }
 
     /// Sends a datagram to the plane. False: the socket's buffer is full.
-    pub fn tell(&self, through: Channel, datagram: &[u8]) -> bool {
+    pub fn tell(&self, through: KernelSocket, datagram: &[u8]) -> bool {
         self.kernel[through as usize].send(datagram).is_ok()
     }
 
@@ -121,7 +100,7 @@ impl Stage {
         self.read::<Notifications>();
     }
 
-    fn read<W: Work>(&self) {
+    fn read<W: PumpWork>(&self) {
         let mut queue = Vec::with_capacity(W::ITEMS);
         W::read(&self.plane, &mut queue, 0);
         if queue.len() > 1 {

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use super::Plane;
-use super::report::{Kind, Report};
+use super::report::{Report, ReportKind};
 use crate::sys::{self, BATCH, Errno};
 use crate::types::SourceGroup;
 use hashbrown::HashMap;
@@ -92,13 +92,13 @@ impl Plane {
     /// Takes the reports out of a list that IGMP packets have caused. To be called when the list
     /// has been read: each packet was delivered before its report.
     pub(super) fn leave_igmp_out(&self, heard: &mut Heard, list: &mut Vec<Report>) {
-        if !list.iter().any(|report| report.kind == Kind::NoCache) {
+        if !list.iter().any(|report| report.kind == ReportKind::NoCache) {
             return;
         }
         self.hear_igmp(heard);
         let now = Instant::now();
         list.retain(|report| {
-            let is_igmp = report.kind == Kind::NoCache && heard.was(report.flow, now);
+            let is_igmp = report.kind == ReportKind::NoCache && heard.was(report.flow, now);
             if is_igmp {
                 self.forget_waiting(report.flow);
             }

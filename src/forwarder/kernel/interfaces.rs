@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::messages::News;
-use super::netlink::{Attributes, IFINFOMSG, Message, read_u32};
+use super::netlink::{Attributes, IFINFOMSG, Message, NETCONFA_IFINDEX, read_u32};
 use super::{Plane, messages};
 use crate::forwarder::ForwarderError;
 use crate::log::Level;
@@ -18,7 +18,6 @@ pub const WORKS: u32 = (libc::IFF_UP | libc::IFF_RUNNING) as u32;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_VRF_TABLE: u16 = 1;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
-const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_RP_FILTER: u16 = 3;
 const NETCONFA_IFINDEX_ALL: u32 = u32::MAX;
 

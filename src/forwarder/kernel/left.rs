@@ -22,7 +22,7 @@ enum Claim {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct LeftEntry {
     flow: SourceGroup,
     /// What it was found with.
     state: Programmed,
@@ -45,7 +45,7 @@ pub enum Fate {
 /// The entries, by flow.
 #[derive(Default)]
 pub struct Left {
-    list: Vec<Entry>,
+    list: Vec<LeftEntry>,
     /// Up to here entries have been told.
     told: usize,
     /// When those that were refused or deleted are told again.
@@ -57,7 +57,7 @@ impl Left {
     pub fn new(found: &[(SourceGroup, Programmed)]) -> Result<Self, Errno> {
         let mut list = Vec::new();
         list.try_reserve_exact(found.len()).map_err(|_| libc::ENOMEM)?;
-        let entry = |&(flow, state): &(SourceGroup, Programmed)| Entry {
+        let entry = |&(flow, state): &(SourceGroup, Programmed)| LeftEntry {
             flow,
             state,
             claim: Claim::Free,
@@ -208,7 +208,7 @@ impl Left {
             }
         }
         if !told {
-            for Entry { flow, claim, .. } in self.list.drain(first..) {
+            for LeftEntry { flow, claim, .. } in self.list.drain(first..) {
                 let fate = if claim == Claim::Free { Fate::Deleted } else { Fate::Claimed };
                 each(fate(flow));
             }

@@ -82,7 +82,7 @@ pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Program
     if read_u32(message.payload, 8) & UNRESOLVED != 0 {
         return None;
     }
-    let Entry { flow, mut state } = read_entry(vifs, message)?;
+    let KernelEntry { flow, mut state } = read_entry(vifs, message)?;
     if state.oifs & !vifs.in_kernel != 0 || !flow.has_source() || flow.source().is_loopback() {
         state = Programmed { parent: NO_PARENT, oifs: 0 };
     }
@@ -90,7 +90,7 @@ pub fn found(vifs: &Vifs, message: &Message<'_>) -> Option<(SourceGroup, Program
 }
 
 /// An entry of the kernel.
-pub struct Entry {
+pub struct KernelEntry {
     /// Its source and group.
     pub flow: SourceGroup,
     /// Its interfaces.
@@ -101,7 +101,7 @@ pub struct Entry {
 /// that is not ours, is read as one that goes out of all VIFs, that of the iif included, which
 /// differs from anything that we program. So is one of (*,G) or (*,*), which would suppress the
 /// reports of new flows.
-pub fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
+pub fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<KernelEntry> {
     let (mut source, mut group) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     let mut state = Programmed { parent: NO_PARENT, oifs: 0 };
     if message.payload.get(5) != Some(&RTPROT_MROUTED) {
@@ -120,5 +120,5 @@ pub fn read_entry(vifs: &Vifs, message: &Message<'_>) -> Option<Entry> {
             _ => {}
         }
     }
-    Some(Entry { flow: SourceGroup::new(source, group), state })
+    Some(KernelEntry { flow: SourceGroup::new(source, group), state })
 }

@@ -65,7 +65,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use upcall::{Reader, Reports};
+use upcall::{ReportReader, Reports};
 use vifs::Vifs;
 
 /// Linux's multicast forwarding as a [`Forwarder`].
@@ -118,7 +118,7 @@ struct Plane {
     vrf: AtomicU32,
     reports: Pump<Reports>,
     /// Locked by the thread that reads reports.
-    reader: Mutex<Reader>,
+    reader: Mutex<ReportReader>,
     notifications: Pump<Notifications>,
     /// Locked by the thread that reads notifications.
     watcher: Mutex<Watcher>,
@@ -177,6 +177,16 @@ impl KernelForwarder {
     }
 }
 
+/// What a plane listens to and writes to.
+struct Descriptors {
+    socket: OwnedFd,
+    igmp: Option<OwnedFd>,
+    changes: OwnedFd,
+    watch: OwnedFd,
+    wake: OwnedFd,
+    stop: OwnedFd,
+}
+
 impl Plane {
     fn open(
         table: u32,
@@ -203,34 +213,8 @@ impl Plane {
             mroute::open(table, given, &entries.batch_socket)?;
         sys::enlarge_buffer(&socket, upcall::BURST_BUFFER);
         let dropped = sys::dropped(&socket).unwrap_or(0);
-        let plane = Arc::new(Self {
-            table,
-            socket,
-            igmp,
-            own_packets: OnceLock::new(),
-            own_sources: AtomicBool::new(false),
-            upcalls,
-            entries: Mutex::new(entries),
-            vifs: RwLock::new(Vifs::default()),
-            asker: Mutex::new(asker),
-            routes: Mutex::new(Routes::default()),
-            neighbours: Mutex::new(Neighbours::default()),
-            vrf: AtomicU32::new(0),
-            reports: Pump::new(),
-            reader: Mutex::new(Reader::new(dropped)),
-            notifications: Pump::new(),
-            watcher: Mutex::new(Watcher::new()),
-            changes,
-            watch,
-            wake,
-            stop,
-            counters: PlaneCounters::default(),
-            lost_entries: Throttle::new(),
-            lost_reports: Throttle::new(),
-            failed_reads: Throttle::new(),
-            failed_look_ups: Throttle::new(),
-            unwatched: Throttle::new(),
-        });
+        let descriptors = Descriptors { socket, igmp, changes, watch, wake, stop };
+        let plane = Arc::new(Self::over(table, descriptors, upcalls, (entries, asker), dropped));
         if !reports_all {
             plane.upcalls.log(
                 Level::Warn,
@@ -254,6 +238,45 @@ impl Plane {
             plane.find_left()?;
         }
         Ok(plane)
+    }
+
+    /// A plane over these descriptors, which has no interfaces and no entries. `dropped`: so many reports
+    /// found the socket's buffer full before.
+    fn over(
+        table: u32,
+        Descriptors { socket, igmp, changes, watch, wake, stop }: Descriptors,
+        upcalls: &'static dyn Upcalls,
+        (entries, asker): (Entries, Asker),
+        dropped: u32,
+    ) -> Self {
+        Self {
+            table,
+            socket,
+            igmp,
+            own_packets: OnceLock::new(),
+            own_sources: AtomicBool::new(false),
+            upcalls,
+            entries: Mutex::new(entries),
+            vifs: RwLock::new(Vifs::default()),
+            asker: Mutex::new(asker),
+            routes: Mutex::new(Routes::default()),
+            neighbours: Mutex::new(Neighbours::default()),
+            vrf: AtomicU32::new(0),
+            reports: Pump::new(),
+            reader: Mutex::new(ReportReader::new(dropped)),
+            notifications: Pump::new(),
+            watcher: Mutex::new(Watcher::new()),
+            changes,
+            watch,
+            wake,
+            stop,
+            counters: PlaneCounters::default(),
+            lost_entries: Throttle::new(),
+            lost_reports: Throttle::new(),
+            failed_reads: Throttle::new(),
+            failed_look_ups: Throttle::new(),
+            unwatched: Throttle::new(),
+        }
     }
 
     /// Ends everything. `keep`: what is being taken over stays for the next program.

@@ -25,7 +25,7 @@ const MAX_PREFIXES: usize = 256;
 const MAX_NEIGHBOURS: usize = 4096;
 
 /// What a change of a neighbour concerns.
-pub enum Concerned {
+pub enum ConcernedRoutes {
     /// These prefixes.
     Prefixes(SmallVec<[(Ipv4Addr, u8); 8]>),
     /// Any.
@@ -56,7 +56,7 @@ impl Neighbours {
     }
 
     /// Reads a notification. Gives what it concerns, where it is news.
-    pub fn read(&mut self, message: &Message<'_>) -> Option<Concerned> {
+    pub fn read(&mut self, message: &Message<'_>) -> Option<ConcernedRoutes> {
         let family = message.payload.first().copied()?;
         let to = message.attributes(NDMSG).find(|a| a.0 == NDA_DST);
         let address =
@@ -73,9 +73,9 @@ impl Neighbours {
             return None;
         }
         if self.too_many {
-            return Some(Concerned::All);
+            return Some(ConcernedRoutes::All);
         }
-        (!self.prefixes.is_empty()).then(|| Concerned::Prefixes(self.prefixes.clone()))
+        (!self.prefixes.is_empty()).then(|| ConcernedRoutes::Prefixes(self.prefixes.clone()))
     }
 }
 
@@ -102,8 +102,8 @@ mod tests {
         payload.extend([8, 0, 1, 0, 10, 0, 0, host]);
         let message = Message { kind, seq: 0, payload: &payload };
         neighbours.read(&message).map(|concerned| match concerned {
-            Concerned::Prefixes(prefixes) => prefixes.len(),
-            Concerned::All => usize::MAX,
+            ConcernedRoutes::Prefixes(prefixes) => prefixes.len(),
+            ConcernedRoutes::All => usize::MAX,
         })
     }
 

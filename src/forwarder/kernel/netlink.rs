@@ -12,22 +12,24 @@ pub const HEADER: usize = 16;
 pub const RTMSG: usize = 12;
 /// `sizeof(struct ifinfomsg)`.
 pub const IFINFOMSG: usize = 16;
+/// The attribute of `RTM_NEWNETCONF` that names the device.
+pub const NETCONFA_IFINDEX: u16 = 1;
 
 /// Attributes and messages start at multiples of four.
 const fn align(n: usize) -> usize {
     (n + 3) & !3
 }
 
-/// Writes messages one after another. If something does not fit, [`Writer::bytes`] is None. Nothing
-/// is allocated after [`Writer::new`].
-pub struct Writer {
+/// Writes messages one after another. If something does not fit, [`MessageWriter::bytes`] is None. Nothing
+/// is allocated after [`MessageWriter::new`].
+pub struct MessageWriter {
     buffer: Box<[u8]>,
     len: usize,
     start: usize,
     overflow: bool,
 }
 
-impl Writer {
+impl MessageWriter {
     /// Room for `capacity` octets.
     pub fn new(capacity: usize) -> Self {
         Self { buffer: vec![0; capacity].into(), len: 0, start: 0, overflow: false }
@@ -193,7 +195,7 @@ const ANSWER: usize = 512;
 pub struct Asker {
     fd: OwnedFd,
     seq: u32,
-    writer: Writer,
+    writer: MessageWriter,
     buffer: Box<[u8]>,
     answers: Box<[[u8; ANSWER]; MANY]>,
     lengths: [usize; MANY],
@@ -213,7 +215,7 @@ impl Asker {
             fd,
             seq: 0,
             // A question has a header, a family header and up to three addresses.
-            writer: Writer::new(MANY * 64),
+            writer: MessageWriter::new(MANY * 64),
             buffer: vec![0; 65536].into(),
             answers: Box::new([[0; ANSWER]; MANY]),
             lengths: [0; MANY],
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        let mut writer = Writer::new(256);
+        let mut writer = MessageWriter::new(256);
         writer.begin(24, 5, 7, &rtmsg(2, 32, 0, 0x2000));
         writer.attribute(1, &[10, 0, 0, 1]);
         writer.attribute(3, b"eth0\0");
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_sent() {
-        let mut writer = Writer::new(32);
+        let mut writer = MessageWriter::new(32);
         writer.begin(24, 0, 1, &rtmsg(2, 0, 0, 0));
         assert!(writer.bytes().is_some());
         writer.attribute(1, &[1; 8]);

@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::messages::News;
-use super::neighbours::Concerned;
-use super::netlink::{Message, Messages, RTMSG, read_address, read_u32};
+use super::neighbours::ConcernedRoutes;
+use super::netlink::{Message, Messages, NETCONFA_IFINDEX, RTMSG, read_address, read_u32};
 use super::own::Sight;
-use super::pump::{PREPARED, Place, Pump, Work};
+use super::pump::{PREPARED, Pump, PumpWork, QueuePlace};
 use super::{Plane, foreign, takeover};
 use crate::sys::{self, Errno};
 use hashbrown::HashMap;
@@ -31,7 +31,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The size of the receive buffer, in octets, that is asked for because of bursts of route changes.
 const BUFFER: u32 = 4 << 20;
 
-const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_IGNORE_ROUTES_WITH_LINKDOWN: u16 = 6;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
@@ -60,7 +59,7 @@ pub fn subscribe() -> Result<OwnedFd, Errno> {
 /// Notifications, as a kind of work.
 pub struct Notifications;
 
-impl Work for Notifications {
+impl PumpWork for Notifications {
     type Item = News;
     const ITEMS: usize = MAX_PREFIXES + 1 + sys::MAX_VIFS + foreign::STEP + takeover::STEP;
     // The news keep their order.
@@ -70,10 +69,10 @@ impl Work for Notifications {
         &plane.notifications
     }
 
-    fn read(plane: &Plane, list: &mut Vec<News>, _: usize) -> Place {
+    fn read(plane: &Plane, list: &mut Vec<News>, _: usize) -> QueuePlace {
         plane.watcher.lock().turn(plane, list);
         list.reverse();
-        Place::Top
+        QueuePlace::Top
     }
 
     fn prepare(plane: &Plane, news: &[News]) {
@@ -292,8 +291,8 @@ fn read_change(
             // The kernel may pick another of several next hops.
             match plane.neighbours.lock().read(message) {
                 None => {}
-                Some(Concerned::All) => changes.everything(),
-                Some(Concerned::Prefixes(prefixes)) => {
+                Some(ConcernedRoutes::All) => changes.everything(),
+                Some(ConcernedRoutes::Prefixes(prefixes)) => {
                     changes.any = true;
                     prefixes.iter().for_each(|(network, len)| changes.prefix(*network, *len));
                 }

@@ -27,7 +27,7 @@ pub struct Watched {
 }
 
 /// This machine's own flows.
-pub struct Own {
+pub struct OwnFlows {
     /// Addresses of this machine that were seen as sources.
     pub sources: SmallVec<[Ipv4Addr; 4]>,
     /// Their flows that are forwarded.
@@ -48,7 +48,7 @@ pub struct Sight {
     pub next_check: Option<Instant>,
 }
 
-impl Own {
+impl OwnFlows {
     /// None are known.
     pub fn new() -> Self {
         Self { sources: SmallVec::new(), flows: HashMap::new(), changed: false }
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn only_flows_that_are_forwarded_are_watched() {
-        let mut own = Own::new();
+        let mut own = OwnFlows::new();
         let mine = SourceGroup::new([10, 0, 0, 1].into(), [232, 1, 1, 1].into());
         let other = SourceGroup::new([10, 0, 0, 2].into(), [232, 1, 1, 1].into());
         let forwarded = Some(Programmed { parent: 0, oifs: 2 });

@@ -24,7 +24,7 @@ pub const PREPARED: usize = 32;
 
 /// Where what was read goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum QueuePlace {
     /// Before what waits.
     Top,
     /// Behind it.
@@ -32,7 +32,7 @@ pub enum Place {
 }
 
 /// A kind of work.
-pub trait Work: Send + Sync + Sized + 'static {
+pub trait PumpWork: Send + Sync + Sized + 'static {
     /// What is read and handed on.
     type Item: Copy + Send + 'static;
     /// How many items there is room for from the start.
@@ -45,7 +45,7 @@ pub trait Work: Send + Sync + Sized + 'static {
 
     /// Reads into the empty list, what is to be handed on first last. Waits for something only
     /// where nothing is `pending`; returns at once when the end has come. Gives where the list goes.
-    fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize) -> Place;
+    fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize) -> QueuePlace;
 
     /// Does for several items that will be handed on soon what is cheaper done at once.
     fn prepare(plane: &Plane, items: &[Self::Item]);
@@ -55,9 +55,9 @@ pub trait Work: Send + Sync + Sized + 'static {
 }
 
 /// What has been read of a kind.
-pub struct Pump<W: Work>(Mutex<State<W::Item>>);
+pub struct Pump<W: PumpWork>(Mutex<PumpState<W::Item>>);
 
-struct State<T> {
+struct PumpState<T> {
     /// What was read, the next one last.
     queue: Vec<T>,
     /// How many of these, from the last on, were prepared.
@@ -69,10 +69,10 @@ struct State<T> {
     stopping: bool,
 }
 
-impl<W: Work> Pump<W> {
+impl<W: PumpWork> Pump<W> {
     /// Nothing was read yet.
     pub fn new() -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(PumpState {
             queue: Vec::with_capacity(W::ITEMS),
             prepared: 0,
             handed_on: 0,
@@ -81,7 +81,7 @@ impl<W: Work> Pump<W> {
         }))
     }
 
-    /// Nothing more is handed on. A thread that reads comes off the duty once [`Work::read`] has
+    /// Nothing more is handed on. A thread that reads comes off the duty once [`PumpWork::read`] has
     /// returned.
     pub fn end(plane: &Plane) {
         let mut state = W::pump(plane).0.lock();
@@ -93,14 +93,14 @@ impl<W: Work> Pump<W> {
 /// Reading and handing on, as a duty.
 pub struct Pumping<W>(Arc<Plane>, PhantomData<W>);
 
-impl<W: Work> Pumping<W> {
+impl<W: PumpWork> Pumping<W> {
     /// On what a plane's sockets say.
     pub fn of(plane: &Arc<Plane>) -> Arc<dyn Duty> {
         Arc::new(Self(Arc::clone(plane), PhantomData))
     }
 }
 
-impl<W: Work> Duty for Pumping<W> {
+impl<W: PumpWork> Duty for Pumping<W> {
     fn waits(&self) -> bool {
         true
     }
@@ -120,15 +120,15 @@ impl<W: Work> Duty for Pumping<W> {
 }
 
 /// Reads what there is, and waits for it where nothing else is to be done.
-fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
+fn read<W: PumpWork>(plane: &Plane, state: &mut MutexGuard<'_, PumpState<W::Item>>) {
     state.handed_on = 0;
     let (mut list, pending) = (std::mem::take(&mut state.read), state.queue.len());
-    let mut place = Place::Top;
+    let mut place = QueuePlace::Top;
     MutexGuard::unlocked(state, || {
         guarded(plane, || place = W::read(plane, &mut list, pending));
     });
     let queue = &mut state.queue;
-    if place == Place::Below {
+    if place == QueuePlace::Below {
         // The list becomes the queue, with what waits behind what came.
         std::mem::swap(queue, &mut list);
     } else if !list.is_empty() {
@@ -144,7 +144,7 @@ fn read<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
 }
 
 /// Takes the next item and hands it on.
-fn hand_on<W: Work>(plane: &Plane, state: &mut MutexGuard<'_, State<W::Item>>) {
+fn hand_on<W: PumpWork>(plane: &Plane, state: &mut MutexGuard<'_, PumpState<W::Item>>) {
     if state.prepared == 0 && state.queue.len() > 1 {
         let next = state.queue.len().saturating_sub(PREPARED);
         let items = SmallVec::<[W::Item; PREPARED]>::from_slice(&state.queue[next..]);

@@ -18,7 +18,7 @@ const IGMPMSG_WRVIFWHOLE: u8 = 4;
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReportKind {
     /// There is no entry for the flow.
     NoCache,
     /// The packet came in on another VIF than its entry's.
@@ -29,7 +29,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: ReportKind,
     /// The VIF of arrival.
     pub vif: u16,
     /// Source and group.
@@ -50,8 +50,8 @@ impl Report {
         let mut header = [0; MAX_HEADER];
         header.get_mut(..header_len)?.copy_from_slice(bytes.get(..header_len)?);
         let kind = match (fixed[8], fixed[9]) {
-            (IGMPMSG_NOCACHE, 0) => Kind::NoCache,
-            (IGMPMSG_WRONGVIF | IGMPMSG_WRVIFWHOLE, 0) => Kind::WrongInterface,
+            (IGMPMSG_NOCACHE, 0) => ReportKind::NoCache,
+            (IGMPMSG_WRONGVIF | IGMPMSG_WRVIFWHOLE, 0) => ReportKind::WrongInterface,
             _ => return None,
         };
         let vif = u16::from_le_bytes([fixed[10], fixed[11]]);
@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn a_report_becomes_a_header() {
         let got = read(&report(1, 6)).unwrap();
-        assert_eq!((got.kind, got.vif), (Kind::NoCache, 0x103));
+        assert_eq!((got.kind, got.vif), (ReportKind::NoCache, 0x103));
         assert_eq!(got.flow, SourceGroup::new([10, 0, 0, 1].into(), [232, 1, 1, 1].into()));
         let header = got.header();
         assert_eq!((header.len(), header[8], header[9]), (24, 0, 0));
         let sum: u32 = header.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
         for kind in [2, 4] {
-            assert_eq!(read(&report(kind, 5)).unwrap().kind, Kind::WrongInterface);
+            assert_eq!(read(&report(kind, 5)).unwrap().kind, ReportKind::WrongInterface);
         }
     }
 

@@ -132,7 +132,7 @@ impl Plane {
             &questions,
             &mut |at, answer| {
                 let answer = match answer {
-                    Ok(message) => Some(Answer::read(message)),
+                    Ok(message) => Some(RouteAnswer::read(message)),
                     Err(error) if is_no_route(error) => None,
                     Err(_) => return,
                 };
@@ -165,14 +165,14 @@ impl Plane {
     }
 
     /// Asks for the route to a source; None: there is none.
-    fn ask_route(&self, source: Ipv4Addr, flags: u32) -> Result<Option<Answer>, Errno> {
+    fn ask_route(&self, source: Ipv4Addr, flags: u32) -> Result<Option<RouteAnswer>, Errno> {
         let header = rtmsg(libc::AF_INET as u8, 32, 0, flags);
         // An output device that is a VRF selects the VRF's table; without a VRF it is left out.
         let vrf = self.vrf.load(Relaxed).to_ne_bytes();
         let attributes: [(u16, &[u8]); 2] =
             [(libc::RTA_DST, &source.octets()), (libc::RTA_OIF, &vrf)];
         let attributes = &attributes[..if vrf == [0; 4] { 1 } else { 2 }];
-        match self.asker.lock().ask(libc::RTM_GETROUTE, &header, attributes, Answer::read) {
+        match self.asker.lock().ask(libc::RTM_GETROUTE, &header, attributes, RouteAnswer::read) {
             Ok(answer) => Ok(Some(answer)),
             Err(e) if is_no_route(e) => Ok(None),
             Err(e) => Err(e),
@@ -185,12 +185,12 @@ const fn is_no_route(errno: Errno) -> bool {
     matches!(errno, libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EACCES | libc::EINVAL)
 }
 
-struct Answer {
+struct RouteAnswer {
     kind: u8,
     found: Found,
 }
 
-impl Answer {
+impl RouteAnswer {
     fn read(message: &Message<'_>) -> Self {
         let octet = |at: usize| message.payload.get(at).copied().unwrap_or(0);
         let mut found = Found {

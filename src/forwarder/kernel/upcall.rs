@@ -4,8 +4,8 @@
 
 use super::Plane;
 use super::igmp::Heard;
-use super::pump::{PREPARED, Place, Pump, Work};
-use super::report::{Kind, Report, SIZE};
+use super::pump::{PREPARED, Pump, PumpWork, QueuePlace};
+use super::report::{Report, ReportKind, SIZE};
 use super::vifs::NO_PARENT;
 use crate::log::Level;
 use crate::sys::{self, BATCH};
@@ -41,7 +41,7 @@ const FLOOD_BUFFER: u32 = 106_496;
 const FLOOD_ENDS: Duration = Duration::from_millis(1000);
 
 /// Where reports are read into.
-pub struct Reader {
+pub struct ReportReader {
     buffers: Box<[[u8; SIZE]; BATCH]>,
     lengths: [usize; BATCH],
     /// Reports may have been lost since they were counted last.
@@ -58,7 +58,7 @@ pub struct Reader {
     heard: Heard,
 }
 
-impl Reader {
+impl ReportReader {
     /// A reader that has read nothing. `dropped`: a socket that was handed over may have dropped
     /// reports.
     pub fn new(dropped: u32) -> Self {
@@ -76,11 +76,11 @@ impl Reader {
     }
 }
 
-impl Reader {
+impl ReportReader {
     /// Notes what the reports of the last turn have cost, and tells where new reports go. None:
     /// those that wait come first. Under a flood, or when some have waited long, new reports do not
     /// go on top, or the oldest would wait for ever.
-    fn place(&mut self, pending: usize) -> Option<Place> {
+    fn place(&mut self, pending: usize) -> Option<QueuePlace> {
         let now = Instant::now();
         if pending == 0 {
             self.empty_at = now;
@@ -90,9 +90,9 @@ impl Reader {
         }
         self.read_at = now;
         if !self.flood && now.duration_since(self.empty_at) < FLOOD_TIME {
-            return Some(Place::Top);
+            return Some(QueuePlace::Top);
         }
-        (pending <= Reports::TURN).then_some(Place::Below)
+        (pending <= Reports::TURN).then_some(QueuePlace::Below)
     }
 
     /// Whether it is a flood, with so many reports waiting now.
@@ -105,7 +105,7 @@ impl Reader {
 /// Reports, as a kind of work.
 pub struct Reports;
 
-impl Work for Reports {
+impl PumpWork for Reports {
     type Item = Report;
     const ITEMS: usize = 4 * BATCH;
     const TURN: usize = BATCH;
@@ -114,7 +114,7 @@ impl Work for Reports {
         &plane.reports
     }
 
-    fn read(plane: &Plane, list: &mut Vec<Report>, pending: usize) -> Place {
+    fn read(plane: &Plane, list: &mut Vec<Report>, pending: usize) -> QueuePlace {
         let mut reader = plane.reader.lock();
         let place = reader.place(pending);
         if place.is_some() {
@@ -124,11 +124,11 @@ impl Work for Reports {
         if list.len() < LONG {
             list.reverse();
         }
-        place.unwrap_or(Place::Top)
+        place.unwrap_or(QueuePlace::Top)
     }
 
     fn prepare(plane: &Plane, reports: &[Report]) {
-        let new = reports.iter().filter(|report| report.kind == Kind::NoCache);
+        let new = reports.iter().filter(|report| report.kind == ReportKind::NoCache);
         let sources = new.map(|report| report.flow.source());
         plane.find_many(&sources.collect::<SmallVec<[Ipv4Addr; PREPARED]>>());
     }
@@ -136,18 +136,18 @@ impl Work for Reports {
     fn hand_on(plane: &Plane, report: &Report) {
         // Such a source is no sender's address. It gets through where a device has route_localnet.
         if report.flow.source().is_loopback() {
-            if report.kind == Kind::NoCache {
+            if report.kind == ReportKind::NoCache {
                 plane.refuse(report.flow);
             }
             return;
         }
         let Some(arrival) = plane.arrival_of(report) else { return };
         match report.kind {
-            Kind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
-            Kind::WrongInterface if plane.has_iif(report.flow) => {
+            ReportKind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
+            ReportKind::WrongInterface if plane.has_iif(report.flow) => {
                 plane.upcalls.wrong_interface(report.flow, arrival, report.header());
             }
-            Kind::WrongInterface => {}
+            ReportKind::WrongInterface => {}
         }
     }
 }
@@ -173,7 +173,7 @@ impl Plane {
         let arrival = self.vifs.read().arrival(report.vif);
         if arrival.is_none() {
             self.counters.unknown_arrival.fetch_add(1, Relaxed);
-            if report.kind == Kind::NoCache {
+            if report.kind == ReportKind::NoCache {
                 self.make_refused(&mut entries, report.flow);
             }
         }
@@ -182,7 +182,7 @@ impl Plane {
 
     /// Receives all reports, as far as there is room for them; waits for some where none is
     /// pending. Receives none when the plane is to end.
-    fn read_reports(&self, reader: &mut Reader, list: &mut Vec<Report>, pending: usize) {
+    fn read_reports(&self, reader: &mut ReportReader, list: &mut Vec<Report>, pending: usize) {
         let mut want = FIRST;
         while pending + list.len() < MAX_PENDING {
             let (buffers, lengths) = (&mut reader.buffers[..want], &mut reader.lengths[..want]);
@@ -221,7 +221,7 @@ impl Plane {
         }
     }
 
-    fn read_each(&self, reader: &Reader, n: usize, list: &mut Vec<Report>) {
+    fn read_each(&self, reader: &ReportReader, n: usize, list: &mut Vec<Report>) {
         for (buffer, &length) in reader.buffers.iter().zip(&reader.lengths).take(n) {
             match Report::read(buffer, length) {
                 // Where memory runs out, it is lost like one that did not fit into the buffer.
@@ -233,7 +233,7 @@ impl Plane {
     }
 
     /// Waits for a report. False: the plane is to end, or waiting failed.
-    fn wait_for_reports(&self, reader: &mut Reader) -> bool {
+    fn wait_for_reports(&self, reader: &mut ReportReader) -> bool {
         let patience = reader.flood.then_some(FLOOD_ENDS.as_millis() as u32);
         let igmp = self.igmp.as_ref().unwrap_or(&self.stop);
         match sys::wait_readable([&self.stop, &self.socket, igmp], patience) {
@@ -252,7 +252,7 @@ impl Plane {
 
     /// Counts the reports that found the socket's buffer full. Their flows' next packets are
     /// reported again.
-    fn count_dropped(&self, reader: &mut Reader) {
+    fn count_dropped(&self, reader: &mut ReportReader) {
         // The buffer holds more than a batch, so nothing was lost unless a batch was full.
         if !std::mem::take(&mut reader.full) {
             return;

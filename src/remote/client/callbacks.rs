@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::error::{Error, StartError};
 use crate::remote::channel::{Buffer, Ended, receive_with_list, send};
 use crate::remote::records::{INTERFACE, interface};
-use crate::remote::wire::{Answer, Question, Reply, Request, ToClient, ToHost, Unpacker};
+use crate::remote::wire::{Answer, Callback, Reply, Request, ToClient, ToHost, Unpacker};
 use crate::shell::callbacks::{Callbacks, OutInterface};
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
 use crate::sys::{Body, Thread, seqpacket};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// A client of this process.
-pub(super) struct Entry<C: 'static> {
+pub(super) struct OwnClient<C: 'static> {
     pub session: Arc<Session>,
     /// The host's name for it.
     pub id: ClientId,
@@ -41,7 +41,7 @@ pub(super) struct Entry<C: 'static> {
     end: Condvar,
 }
 
-impl<C: Callbacks> Entry<C> {
+impl<C: Callbacks> OwnClient<C> {
     /// A client that the host has just registered, and what calls its callbacks.
     pub(super) fn begin(
         session: &Arc<Session>,
@@ -77,7 +77,7 @@ impl<C: Callbacks> Entry<C> {
         });
         if !dispatched {
             let mut thread = entry.thread.lock();
-            let made = Thread::spawn::<Calling<C>>(c"mgm-callbacks", Arc::clone(&entry));
+            let made = Thread::spawn::<CallbackCaller<C>>(c"mgm-callbacks", Arc::clone(&entry));
             *thread = Some(made.map_err(|errno| {
                 Error::Start(StartError::Os { what: "the callbacks' thread", errno })
             })?);
@@ -106,7 +106,7 @@ impl<C: Callbacks> Entry<C> {
         send(&self.socket, self.channel.lock().output.room()?, &request, None)?;
         loop {
             match receive_with_list(&self.socket, memory.room()?)? {
-                (ToClient::Questions(as_of), list) => self.call_each(as_of, list)?,
+                (ToClient::Callbacks(as_of), list) => self.call_each(as_of, list)?,
                 (ToClient::Reply(Reply::Failed(code, level, text)), []) => {
                     return Ok(Err(super::session::failed(code, level, text)));
                 }
@@ -122,7 +122,7 @@ impl<C: Callbacks> Entry<C> {
         let mut memory = self.calling.lock();
         loop {
             match receive_with_list(&self.socket, memory.room()?)? {
-                (ToClient::Questions(as_of), list) => self.call_each(as_of, list)?,
+                (ToClient::Callbacks(as_of), list) => self.call_each(as_of, list)?,
                 (ToClient::Reply(_), _) => {
                     return Err(Ended::OutOfTurn("a reply to what nobody asked"));
                 }
@@ -133,13 +133,13 @@ impl<C: Callbacks> Entry<C> {
     /// The callback whose turn it is, and those that came with it ahead. Once one of these may not be
     /// what it would be now, it and all behind it are left to the host.
     fn call_each(&self, as_of: u64, list: &[u8]) -> Result<(), Ended> {
-        let mut questions = Unpacker::new(list);
-        self.call(questions.take().ok_or(Ended::BadMessage)?)?;
+        let mut callbacks = Unpacker::new(list);
+        self.call(callbacks.take().ok_or(Ended::BadMessage)?)?;
         let mut again = false;
-        while !questions.is_at_end() {
-            let question = questions.take().ok_or(Ended::BadMessage)?;
+        while !callbacks.is_at_end() {
+            let callback = callbacks.take().ok_or(Ended::BadMessage)?;
             again |= self.leaving.load(SeqCst) > 0 || self.session.has_changed_since(as_of);
-            if again { self.answer(Answer::Again)? } else { self.call(question)? }
+            if again { self.answer(Answer::Again)? } else { self.call(callback)? }
         }
         Ok(())
     }
@@ -150,16 +150,16 @@ impl<C: Callbacks> Entry<C> {
     }
 
     /// One callback and its answer.
-    fn call(&self, question: Question<'_>) -> Result<(), Ended> {
+    fn call(&self, callback: Callback<'_>) -> Result<(), Ended> {
         let inside =
             |run: &mut dyn FnMut()| inside::callback(self.session.address(), &self.channel, run);
         let callbacks = &self.callbacks;
-        match question {
-            Question::Rpf(flow, mut rpf, header, route) => {
+        match callback {
+            Callback::Rpf(flow, mut rpf, header, route) => {
                 inside(&mut || callbacks.rpf(flow, &mut rpf, header, route.as_ref()));
                 return self.answer(Answer::Rpf(rpf));
             }
-            Question::Creation(flow, iif, packed) => {
+            Callback::Creation(flow, iif, packed) => {
                 let mut out = SmallVec::<[OutInterface; 16]>::new();
                 let mut unpacker = Unpacker::new(packed.octets);
                 for _ in 0..packed.count {
@@ -170,28 +170,28 @@ impl<C: Callbacks> Entry<C> {
                 let most = out.len() * INTERFACE;
                 vetoed.try_reserve(most).map_err(|_| Ended::Os(libc::ENOMEM))?;
                 // For want of memory it is as if the callback had vetoed nothing.
-                inside(&mut || drop(callbacks.try_creation(flow, iif, &mut out)));
+                inside(&mut || drop(callbacks.creation(flow, iif, &mut out)));
                 for out in out.iter().filter(|out| !out.enabled) {
                     vetoed.extend_from_slice(&interface(out.interface));
                 }
                 return self.answer(Answer::Creation(&vetoed));
             }
-            Question::Prune(of, interface, member, mut timeout) => {
+            Callback::Prune(of, interface, member, mut timeout) => {
                 inside(&mut || callbacks.prune(of, interface, member, &mut timeout));
                 return self.answer(Answer::Prune(timeout));
             }
-            Question::Join(of, member) => inside(&mut || callbacks.join(of, member)),
-            Question::WrongInterface(flow, arrival, header) => {
+            Callback::Join(of, member) => inside(&mut || callbacks.join(of, member)),
+            Callback::WrongInterface(flow, arrival, header) => {
                 inside(&mut || callbacks.wrong_interface(flow, arrival, header));
             }
-            Question::LocalJoin(of, interface) => {
+            Callback::LocalJoin(of, interface) => {
                 inside(&mut || callbacks.local_join(of, interface));
             }
-            Question::LocalLeave(of, interface) => {
+            Callback::LocalLeave(of, interface) => {
                 inside(&mut || callbacks.local_leave(of, interface));
             }
-            Question::DisableIgmp(interface) => inside(&mut || callbacks.disable_igmp(interface)),
-            Question::EnableIgmp(interface) => inside(&mut || callbacks.enable_igmp(interface)),
+            Callback::DisableIgmp(interface) => inside(&mut || callbacks.disable_igmp(interface)),
+            Callback::EnableIgmp(interface) => inside(&mut || callbacks.enable_igmp(interface)),
         }
         self.answer(Answer::Returned)
     }
@@ -223,12 +223,12 @@ impl<C: Callbacks> Entry<C> {
     }
 }
 
-struct Calling<C>(PhantomData<C>);
+struct CallbackCaller<C>(PhantomData<C>);
 
-impl<C: Callbacks> Body for Calling<C> {
-    type On = Entry<C>;
+impl<C: Callbacks> Body for CallbackCaller<C> {
+    type On = OwnClient<C>;
 
-    fn run(on: Arc<Entry<C>>) {
+    fn run(on: Arc<OwnClient<C>>) {
         match on.call_all() {
             // The client has ended, or its host has, which the next call tells as well.
             Ok(()) | Err(Ended::Gone) => on.session.look(),

@@ -2,6 +2,7 @@
 //! channel, so that the host's thread that waits for the answer performs it.
 
 use crate::remote::channel::Buffer;
+use crate::shell::context::Restore;
 use crate::sys::sync::unscheduled::Mutex;
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -15,17 +16,17 @@ pub(super) struct Channel {
 }
 
 /// The channel of the callback that the thread is inside of, and the address of its session.
-type Inside = (usize, Arc<Mutex<Channel>>);
+type InsideCallback = (usize, Arc<Mutex<Channel>>);
 
 thread_local! {
-    static INSIDE: RefCell<Option<Inside>> = const { RefCell::new(None) };
+    static INSIDE: RefCell<Option<InsideCallback>> = const { RefCell::new(None) };
 }
 
 /// Runs a callback that came over a channel.
 pub(super) fn callback<R>(session: usize, on: &Arc<Mutex<Channel>>, run: impl FnOnce() -> R) -> R {
-    let inner: Inside = (session, Arc::clone(on));
-    let outer = INSIDE.with(|inside| inside.replace(Some(inner)));
-    let _restore = Restore(outer);
+    let inner: InsideCallback = (session, Arc::clone(on));
+    let mut outer = INSIDE.with(|inside| inside.replace(Some(inner)));
+    let _restore = Restore(|| drop(INSIDE.with(|inside| inside.replace(outer.take()))));
     run()
 }
 
@@ -36,13 +37,4 @@ pub(super) fn channel_of(session: usize) -> Option<Arc<Mutex<Channel>>> {
         let (of, channel) = inside.as_ref()?;
         (*of == session).then(|| Arc::clone(channel))
     })
-}
-
-struct Restore(Option<Inside>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        let outer = self.0.take();
-        INSIDE.with(|inside| inside.replace(outer));
-    }
 }

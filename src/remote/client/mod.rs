@@ -19,11 +19,11 @@ use crate::log::Level;
 use crate::remote::channel::Ended;
 use crate::remote::records::{Reader, rows};
 use crate::remote::wire::{ClientKind, RecordSizes, Reply, Request};
-use crate::shell::callbacks::{Callbacks, Lane};
+use crate::shell::callbacks::{CallbackThread, Callbacks};
 use crate::shell::group_manager::GroupManager;
 use crate::sys::sync::unscheduled::Mutex;
 use crate::types::{ClientId, ClientName, EnumId, IfKey, MembershipFlags, SourceGroup};
-use callbacks::Entry;
+use callbacks::OwnClient;
 use session::Session;
 use std::fmt::Arguments;
 use std::io::Write;
@@ -37,34 +37,34 @@ use std::sync::{Arc, OnceLock};
 const MAX_SLOTS: u32 = 1 << 12;
 
 /// A group manager in another process. It must live for ever, as threads of its own refer to it.
-pub struct Client<C: 'static> {
+pub struct RemoteManager<C: 'static> {
     log: fn(Level, Arguments<'_>),
     sizes: RecordSizes,
     path: OnceLock<PathBuf>,
-    known: Mutex<Known<C>>,
+    known: Mutex<HostHandles<C>>,
 }
 
 /// What this process has got from its host.
-struct Known<C: 'static> {
+struct HostHandles<C: 'static> {
     session: Option<Arc<Session>>,
     /// By our own handles: those of a host that has ended are not those of the next (rule A3).
-    clients: Registry<Arc<Entry<C>>>,
-    enumerations: Registry<Enumeration>,
+    clients: Registry<Arc<OwnClient<C>>>,
+    enumerations: Registry<OpenEnumeration>,
 }
 
 /// An enumeration that is open.
 #[derive(Clone)]
-struct Enumeration {
+struct OpenEnumeration {
     session: Arc<Session>,
     id: EnumId,
     of: ClientId,
 }
 
-impl<C: Callbacks> Client<C> {
+impl<C: Callbacks> RemoteManager<C> {
     /// No connection yet.
     pub const fn new(log: fn(Level, Arguments<'_>), sizes: RecordSizes) -> Self {
         let last = handle::MAX_GENERATION;
-        let known = Known {
+        let known = HostHandles {
             session: None,
             clients: Registry::new(1, last),
             enumerations: Registry::new(1, last),
@@ -102,9 +102,10 @@ impl<C: Callbacks> Client<C> {
         self.session()
     }
 
-    fn client(&self, id: ClientId) -> Result<Arc<Entry<C>>, Error> {
+    fn client(&self, id: ClientId) -> Result<Arc<OwnClient<C>>, Error> {
         let known = self.known.lock();
-        let entry = known.clients.get(id.slot, id.generation).ok_or_else(|| stale(id))?;
+        let entry =
+            known.clients.get(id.slot, id.generation).ok_or_else(|| Error::no_client(id))?;
         Ok(Arc::clone(entry))
     }
 
@@ -128,11 +129,10 @@ impl<C: Callbacks> Client<C> {
         })
     }
 
-    fn enumeration(&self, id: EnumId) -> Result<Enumeration, Error> {
+    fn enumeration(&self, id: EnumId) -> Result<OpenEnumeration, Error> {
         let known = self.known.lock();
-        let value = handle::from_enumeration(id);
-        let bad = Error::BadHandle { name: "hEnum", value, kind: "group enumeration" };
-        known.enumerations.get(id.slot, id.generation).cloned().ok_or(bad)
+        let open = known.enumerations.get(id.slot, id.generation).cloned();
+        open.ok_or_else(|| Error::no_enumeration(id))
     }
 }
 
@@ -140,12 +140,7 @@ fn done(reply: Reply<'_>, _: Option<OwnedFd>) -> Option<Result<(), Error>> {
     (reply == Reply::Done).then_some(Ok(()))
 }
 
-fn stale(id: ClientId) -> Error {
-    let value = handle::from_client(id);
-    Error::BadHandle { name: "hProtocol", value, kind: "registered client" }
-}
-
-impl<C> Known<C> {
+impl<C> HostHandles<C> {
     /// The handles of a host that has ended are stale.
     fn forget(&mut self) {
         for slot in 0..self.clients.slots() {
@@ -156,7 +151,7 @@ impl<C> Known<C> {
         self.end_enumerations(|_| true);
     }
 
-    fn end_enumerations(&mut self, which: impl Fn(&Enumeration) -> bool) {
+    fn end_enumerations(&mut self, which: impl Fn(&OpenEnumeration) -> bool) {
         for slot in 0..self.enumerations.slots() {
             if self.enumerations.in_slot(slot).is_some_and(&which) {
                 self.enumerations.remove_in_slot(slot);
@@ -166,12 +161,12 @@ impl<C> Known<C> {
     }
 }
 
-impl<C: Callbacks> GroupManager<C> for Client<C> {
+impl<C: Callbacks> GroupManager<C> for RemoteManager<C> {
     fn register(&'static self, callbacks: C, pair: (u32, u32)) -> Result<ClientId, Error> {
         self.known.lock().clients.reserve_one(MAX_SLOTS)?;
         let kind = ClientKind {
             has_local_join: callbacks.has_local_join(),
-            dispatched: callbacks.lane() == Lane::Dispatched,
+            dispatched: callbacks.callback_thread() == CallbackThread::Dispatched,
             takes_routeless: callbacks.takes_routeless(),
         };
         let (protocol, component) = pair;
@@ -189,14 +184,19 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
             registered => registered,
         };
         let (session, id, channel) = registered?;
-        let entry =
-            match Entry::begin(&session, (id, pair.into()), callbacks, channel, kind.dispatched) {
-                Ok(entry) => entry,
-                Err(error) => {
-                    let _ = session.call(Request::Deregister(id), done);
-                    return Err(error);
-                }
-            };
+        let entry = match OwnClient::begin(
+            &session,
+            (id, pair.into()),
+            callbacks,
+            channel,
+            kind.dispatched,
+        ) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let _ = session.call(Request::Deregister(id), done);
+                return Err(error);
+            }
+        };
         let mut known = self.known.lock();
         if known.clients.reserve_one(MAX_SLOTS).is_err() {
             drop(known);
@@ -292,7 +292,7 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
             let _ = session.call(Request::EndEnumeration(id), done);
             return Err(Error::OutOfMemory);
         }
-        let open = Enumeration { session, id, of: entry.id };
+        let open = OpenEnumeration { session, id, of: entry.id };
         let (slot, generation) = known.enumerations.insert(open);
         Ok(EnumId { slot, generation })
     }
@@ -303,7 +303,7 @@ impl<C: Callbacks> GroupManager<C> for Client<C> {
         max: usize,
         give: &mut dyn FnMut(GroupRow),
     ) -> Result<Rest, Error> {
-        let Enumeration { session, id, .. } = self.enumeration(id)?;
+        let OpenEnumeration { session, id, .. } = self.enumeration(id)?;
         let mut left = max;
         loop {
             let request = Request::NextGroups(id, left.try_into().unwrap_or(u32::MAX));

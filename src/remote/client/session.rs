@@ -4,9 +4,11 @@ use super::inside::{self, Channel};
 use crate::core::state::record::Rest;
 use crate::error::{Error, FromHost};
 use crate::log::Level;
-use crate::remote::channel::{Buffer, Ended, receive, receive_attached, receive_with_list, send};
+use crate::remote::channel::{
+    Buffer, Ended, GREETING_WAIT, receive, receive_attached, receive_with_list, send,
+};
 use crate::remote::wire::{
-    Hello, MAGIC, Part, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, level,
+    Hello, ListPart, MAGIC, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, level,
 };
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
 use crate::sys::{seqpacket, wait_readable};
@@ -16,9 +18,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
-
-/// How long a host may take to answer the first message, and to accept the connection.
-const GREETING_WAIT: Duration = Duration::from_secs(5);
 
 /// Call channels of this process; more threads than that wait for one to be free.
 const MAX_CHANNELS: usize = 48;
@@ -133,7 +132,7 @@ impl Session {
             send(&channel.socket, output, &ToHost::Request(request), None)?;
             let (ToClient::Reply(reply), attached) = receive_attached(&channel.socket, input)?
             else {
-                return Err(Ended::OutOfTurn("a question instead of a reply"));
+                return Err(Ended::OutOfTurn("a callback instead of a reply"));
             };
             match reply {
                 Reply::Failed(code, level, text) => Ok(Err(failed(code, level, text))),
@@ -164,7 +163,7 @@ impl Session {
                     }
                     _ => return Err(Ended::OutOfTurn("a reply that does not fit")),
                 };
-                if let Part::Last(rest) = last {
+                if let ListPart::Last(rest) = last {
                     return Ok(Ok(rest));
                 }
             }

@@ -1,11 +1,11 @@
 //! One client process: its channels, its clients, its end.
 
 use super::hold::Registered;
-use super::proxy::{Line, Performer, Proxy};
+use super::proxy::{Performer, ProcessLine, Proxy};
 use super::{Shared, Task, spawn};
 use crate::error::Error;
 use crate::log::Level;
-use crate::remote::channel::{Buffer, Ended, Work, patience, receive, send};
+use crate::remote::channel::{Buffer, Ended, GREETING_WAIT, ReplyRoom, patience, receive, send};
 use crate::remote::wire::{
     ClientKind, Hello, MAGIC, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, common_version,
 };
@@ -27,9 +27,6 @@ const MAX_CLIENTS: usize = 64;
 /// Open enumerations of one process.
 pub(super) const MAX_ENUMERATIONS: usize = 1024;
 
-/// How long a process that has connected may take to say so.
-const HELLO_WAIT: Duration = Duration::from_secs(5);
-
 /// How long a process may leave a reply unread that it has no room for.
 const REPLY_WAIT: Duration = Duration::from_secs(10);
 
@@ -43,11 +40,11 @@ pub(super) struct Connection<C: 'static> {
     pid: i32,
     /// How often the owner of an interface has changed by what it has asked.
     pub(super) changes: AtomicU64,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<ProcessState>,
 }
 
 /// What the process has.
-pub(super) struct State {
+pub(super) struct ProcessState {
     /// Why it ends; the first reason counts.
     ended: Option<Ended>,
     channels: Vec<Arc<OwnedFd>>,
@@ -60,7 +57,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         let (pid, _) = seqpacket::peer(&main).unwrap_or((0, 0));
         // Without it the end of the connection is all there is to see.
         let process = (pid > 0).then(|| seqpacket::process(pid).ok()).flatten();
-        let state = State {
+        let state = ProcessState {
             ended: None,
             channels: Vec::new(),
             clients: Vec::new(),
@@ -108,7 +105,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     fn greet(&self) -> Result<Option<u16>, Ended> {
         let mut memory = Buffer::EMPTY;
         let room = memory.room()?;
-        seqpacket::set_receive_timeout(&self.main, HELLO_WAIT).map_err(Ended::Os)?;
+        seqpacket::set_receive_timeout(&self.main, GREETING_WAIT).map_err(Ended::Os)?;
         patience(&self.main, REPLY_WAIT)?;
         let hello: Hello = receive(&self.main, room)?;
         if hello.magic != MAGIC {
@@ -138,7 +135,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     /// Waits for the end, and gives call channels meanwhile.
     fn watch(self: &Arc<Self>) -> Result<(), Ended> {
         let mut input = Buffer::EMPTY;
-        let mut work = Work::EMPTY;
+        let mut work = ReplyRoom::EMPTY;
         loop {
             let process = self.process.as_ref().unwrap_or(&self.main);
             let [_, over] = wait_readable([&self.main, process], None).map_err(Ended::Os)?;
@@ -152,7 +149,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         }
     }
 
-    fn give_channel(self: &Arc<Self>, work: &mut Work) -> Result<(), Ended> {
+    fn give_channel(self: &Arc<Self>, work: &mut ReplyRoom) -> Result<(), Ended> {
         let (ours, theirs) = seqpacket::pair().map_err(Ended::Os)?;
         let ours = Arc::new(ours);
         patience(&ours, REPLY_WAIT)?;
@@ -207,7 +204,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         let (ours, theirs) = seqpacket::pair().map_err(|_| Error::OutOfMemory)?;
         let performer = Arc::new(Peer(Arc::clone(self)));
         let process = u32::try_from(self.pid).ok().filter(|pid| *pid > 0);
-        let line = Arc::new(Line::new(ours, process, performer)?);
+        let line = Arc::new(ProcessLine::new(ours, process, performer)?);
         {
             let mut state = self.state.lock();
             if state.clients.len() >= MAX_CLIENTS {
@@ -255,7 +252,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
 pub(super) struct Peer<C: 'static>(pub Arc<Connection<C>>);
 
 impl<C: Callbacks + From<Proxy>> Performer for Peer<C> {
-    fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
+    fn perform(&self, on: &OwnedFd, work: &mut ReplyRoom, request: Request) -> Result<(), Ended> {
         self.0.perform(on, work, request)
     }
 
@@ -289,12 +286,12 @@ struct Calling<C: 'static>(Arc<Connection<C>>, Arc<OwnedFd>);
 impl<C: Callbacks + From<Proxy>> Calling<C> {
     fn serve(&self) -> Result<(), Ended> {
         let Self(connection, channel) = self;
-        let (mut input, mut work) = (Buffer::EMPTY, Work::EMPTY);
+        let (mut input, mut work) = (Buffer::EMPTY, ReplyRoom::EMPTY);
         loop {
             match receive(channel, input.room()?)? {
                 ToHost::Request(request) => connection.perform(channel, &mut work, request)?,
                 ToHost::Answer(_) => {
-                    return Err(Ended::OutOfTurn("an answer to a question that nobody asked"));
+                    return Err(Ended::OutOfTurn("an answer to a callback that nobody sent"));
                 }
             }
         }

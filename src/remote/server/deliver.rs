@@ -1,7 +1,7 @@
 //! The thread of one client that delivers its callbacks.
 
 use super::hold::Registered;
-use super::proxy::{Line, Proxy};
+use super::proxy::{ProcessLine, Proxy};
 use super::requests::send_reply;
 use super::{Shared, Task, spawn};
 use crate::error::{Error, StartError};
@@ -39,7 +39,7 @@ impl<C: Callbacks + From<Proxy>> Shared<C> {
 
 impl<C: Callbacks + From<Proxy>> Delivering<C> {
     /// The client says itself when its callbacks are to be called (rules H).
-    fn obey(&self, line: &Line) -> Result<(), Ended> {
+    fn obey(&self, line: &ProcessLine) -> Result<(), Ended> {
         let (mut input, mut output) = (Buffer::EMPTY, Buffer::EMPTY);
         loop {
             match receive(&line.socket, input.room()?)? {

@@ -47,8 +47,6 @@ struct Again {
     memberships: HashSet<(SourceGroup, IfKey)>,
 }
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
-
 impl Held {
     /// An interface has been taken, again or for the first time.
     pub(super) fn note_taken(&self, interface: IfKey) -> Result<(), Error> {
@@ -159,11 +157,12 @@ impl<C: Callbacks + From<Proxy>> Shared<C> {
             if held.over.load(Relaxed) || held.has_added(of, interface) {
                 return;
             }
-            let gone = self.mgm.delete_membership(held.id, of, interface, JOIN).is_ok();
+            let gone =
+                self.mgm.delete_membership(held.id, of, interface, MembershipFlags::JOIN).is_ok();
             memberships += u32::from(gone);
             if gone && held.has_added(of, interface) {
                 // It was added again just now, when there still was one.
-                let _ = self.mgm.add_membership(held.id, of, interface, JOIN);
+                let _ = self.mgm.add_membership(held.id, of, interface, MembershipFlags::JOIN);
             }
         });
         let name = ClientName::from(held.pair);
@@ -210,7 +209,7 @@ struct Holding<C: 'static> {
 impl<C: Callbacks + From<Proxy>> Task for Holding<C> {
     fn run(&self) {
         let Self { shared, held } = self;
-        if shared.pause(shared.hold) {
+        if shared.stopping_within(shared.hold) {
             return;
         }
         let is_left = {

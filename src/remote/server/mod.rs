@@ -31,8 +31,9 @@ use crate::shell::manager::Mgm;
 pub use crate::shell::service::ServeSettings;
 use crate::shell::service::Service;
 use crate::sys::sync::unscheduled::{Condvar, Mutex};
-use crate::sys::unix::Kind;
+use crate::sys::unix::SocketKind;
 use crate::sys::{Body, Errno, Thread, seqpacket};
+use crate::types::PATIENCE;
 use connection::Connection;
 use hold::Held;
 pub use proxy::Proxy;
@@ -40,7 +41,7 @@ use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use turns::Turns;
 
 /// Who may connect: the owner and the group of the socket's file (rule P6).
@@ -51,9 +52,6 @@ const MAX_CONNECTIONS: usize = 2048;
 
 /// Threads at one time, those of all connections together.
 const MAX_THREADS: usize = 8192;
-
-/// How long the end waits for the threads.
-const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// How long to wait where accepting failed: for want of descriptors it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -109,7 +107,7 @@ impl<C: Callbacks + From<Proxy>> Server<C> {
         sizes: RecordSizes,
         in_turns: bool,
     ) -> Result<Self, Error> {
-        let wanted = Wanted { name: "clients' socket", kind: Kind::Seqpacket, mode: MODE };
+        let wanted = Wanted { name: "clients' socket", kind: SocketKind::Seqpacket, mode: MODE };
         let (listener, file) = wanted
             .bind(&settings.path)
             .map_err(|reason| Error::SocketNotServed { path: settings.path.clone(), reason })?;
@@ -144,14 +142,9 @@ impl<C: Callbacks + From<Proxy>> Service for Server<C> {
             connection.shut_down(Ended::Gone);
         }
         self.shared.changed.notify_all();
-        let deadline = Instant::now() + STOP_WAIT;
         let mut now = self.shared.now.lock();
-        while now.threads > 0 {
-            if self.shared.changed.wait_until(&mut now, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
+        self.shared.changed.wait_while_for(&mut now, |now| now.threads > 0, PATIENCE);
+        now.threads == 0
     }
 }
 
@@ -160,9 +153,9 @@ trait Task: Send + Sync + 'static {
     fn run(&self);
 }
 
-struct Running<C, T>(PhantomData<(C, T)>);
+struct TaskThread<C, T>(PhantomData<(C, T)>);
 
-impl<C: Callbacks, T: Task> Body for Running<C, T> {
+impl<C: Callbacks, T: Task> Body for TaskThread<C, T> {
     type On = (Arc<Shared<C>>, T);
 
     fn run(on: Arc<Self::On>) {
@@ -188,7 +181,7 @@ fn spawn<C: Callbacks, T: Task>(
         }
         now.threads += 1;
     }
-    match Thread::spawn::<Running<C, T>>(name, Arc::new((Arc::clone(shared), task))) {
+    match Thread::spawn::<TaskThread<C, T>>(name, Arc::new((Arc::clone(shared), task))) {
         Ok(thread) => {
             thread.detach();
             Ok(())
@@ -214,7 +207,7 @@ impl<C: Callbacks + From<Proxy>> Task for Accepting<C> {
             if let Err(reason) = accepted.map_err(Refused::Os).and_then(|main| self.admit(main)) {
                 let mgm = shared.mgm;
                 mgm.log(Level::Warn, format_args!("a client process was not served: {reason}"));
-                if matches!(reason, Refused::Os(_)) && shared.pause(ACCEPT_PAUSE) {
+                if matches!(reason, Refused::Os(_)) && shared.stopping_within(ACCEPT_PAUSE) {
                     return;
                 }
             }
@@ -252,15 +245,10 @@ impl<C: Callbacks + From<Proxy>> Accepting<C> {
 }
 
 impl<C: Callbacks> Shared<C> {
-    /// Waits for a while. True: the server ends.
-    fn pause(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
+    /// Waits for some time, unless the server ends. True: it ends.
+    fn stopping_within(&self, time: Duration) -> bool {
         let mut now = self.now.lock();
-        while !now.stopping {
-            if self.changed.wait_until(&mut now, deadline).timed_out() {
-                return now.stopping;
-            }
-        }
-        true
+        self.changed.wait_while_for(&mut now, |now| !now.stopping, time);
+        now.stopping
     }
 }

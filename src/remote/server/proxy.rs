@@ -1,16 +1,16 @@
-//! A client of another process as the group manager sees it: its callbacks are questions on its
+//! A client of another process as the group manager sees it: its callbacks are messages on its
 //! callback channel.
 
 #[cfg(test)]
 mod tests;
 
 use crate::error::Error;
-use crate::remote::channel::{Buffer, Ended, Work, receive, room_for_list, send_with_list};
+use crate::remote::channel::{Buffer, Ended, ReplyRoom, receive, room_for_list, send_with_list};
 use crate::remote::records;
 use crate::remote::wire::{
-    Answer, ClientKind, MAX_PACKET, Packer, Question, Request, ToClient, ToHost,
+    Answer, Callback, ClientKind, MAX_PACKET, Packer, Request, ToClient, ToHost,
 };
-use crate::shell::callbacks::{Callbacks, Coming, Lane, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer};
 use crate::shell::context;
 use crate::shell::deliver::{NOBODY, Token};
 use crate::sys::sync::unscheduled::Mutex;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 /// Whoever does the calls that a client makes inside its callbacks.
 pub(super) trait Performer: Send + Sync {
     /// Does one, and replies on the socket.
-    fn perform(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended>;
+    fn perform(&self, on: &OwnedFd, work: &mut ReplyRoom, request: Request) -> Result<(), Ended>;
 
     /// How often the owner of an interface has changed by what the process has asked.
     fn changes(&self) -> u64;
@@ -32,16 +32,16 @@ pub(super) trait Performer: Send + Sync {
     fn end(&self, reason: Ended);
 }
 
-/// The most octets of questions that are sent ahead.
+/// The most octets of callbacks that are sent ahead.
 const MOST_AHEAD: usize = 12 * 1024;
 
 /// The client as [`Callbacks`]. While its process is away (rule P3) its callbacks do nothing.
 #[derive(Clone)]
-pub struct Proxy(Arc<Client>);
+pub struct Proxy(Arc<ProxyState>);
 
-struct Client {
+struct ProxyState {
     kind: ClientKind,
-    line: Mutex<Option<Arc<Line>>>,
+    line: Mutex<Option<Arc<ProcessLine>>>,
     /// Held while callbacks do nothing, since the process is away.
     away: Mutex<()>,
     /// Readable when the line has changed, for the thread that delivers.
@@ -51,13 +51,13 @@ struct Client {
 }
 
 /// The way to the process that a client lives in.
-pub(super) struct Line {
+pub(super) struct ProcessLine {
     /// The host's end of its callback channel.
     pub socket: OwnedFd,
     process: Option<u32>,
     performer: Arc<dyn Performer>,
     memory: Mutex<Memory>,
-    /// The thread that waits for the answer to a question; [`NOBODY`]: none is open.
+    /// The thread that waits for the answer to a callback; [`NOBODY`]: none is open.
     asked_by: AtomicU64,
 }
 
@@ -66,23 +66,23 @@ struct Away;
 
 struct Memory {
     input: Buffer,
-    work: Work,
-    /// Questions that will be sent with the next one, encoded, and what they are as of.
+    work: ReplyRoom,
+    /// Callbacks that will be sent with the next one, encoded, and what they are as of.
     ahead: Buffer,
     used: usize,
     told: usize,
     as_of: u64,
-    /// How many questions the process was sent ahead that it has not answered.
+    /// How many callbacks the process was sent ahead that it has not answered.
     known: usize,
 }
 
-impl Line {
+impl ProcessLine {
     pub(super) fn new(
         socket: OwnedFd,
         process: Option<u32>,
         performer: Arc<dyn Performer>,
     ) -> Result<Self, Error> {
-        let work = Work { output: Buffer::new()?, list: Buffer::EMPTY };
+        let work = ReplyRoom { output: Buffer::new()?, list: Buffer::EMPTY };
         let memory = Mutex::new(Memory {
             input: Buffer::new()?,
             work,
@@ -99,21 +99,21 @@ impl Line {
     /// Asks, does what the process asks before it answers, and takes the answer. None: there is none.
     fn ask<R>(
         &self,
-        question: Question<'_>,
+        callback: Callback<'_>,
         take: &mut dyn FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
         let asked = self.converse(|memory| {
             if let Some(answer) = self.answer_ahead(memory, take)? {
                 return Ok(answer);
             }
-            self.put(memory, question)?;
+            self.put(memory, callback)?;
             let answer = self.answer(memory, take)?;
-            answer.ok_or(Ended::OutOfTurn("no answer to a question whose turn it was"))
+            answer.ok_or(Ended::OutOfTurn("no answer to a callback whose turn it was"))
         });
         asked.ok()
     }
 
-    /// The answer to a question that the process was sent ahead. None: it was not, or the process left it
+    /// The answer to a callback that the process was sent ahead. None: it was not, or the process left it
     /// to the host, so that it must be asked now.
     fn told<R>(&self, take: &mut dyn FnMut(Answer<'_>) -> Option<R>) -> Result<Option<R>, Away> {
         self.converse(|memory| self.answer_ahead(memory, take))
@@ -176,12 +176,12 @@ impl Line {
         self.performer.end(reason);
     }
 
-    /// Sends a question and what comes behind it.
-    fn put(&self, memory: &mut Memory, question: Question<'_>) -> Result<(), Ended> {
+    /// Sends a callback and what comes behind it.
+    fn put(&self, memory: &mut Memory, callback: Callback<'_>) -> Result<(), Ended> {
         let Memory { work, ahead, as_of, .. } = memory;
         let output = work.output.room()?;
         let list = room_for_list(output);
-        let first = postcard::to_slice(&question, list).map_err(|_| Ended::BadMessage)?.len();
+        let first = postcard::to_slice(&callback, list).map_err(|_| Ended::BadMessage)?.len();
         let (used, told) = (memory.used, memory.told);
         (memory.used, memory.told) = (0, 0);
         let mut size = first;
@@ -191,7 +191,7 @@ impl Line {
             rest.copy_from_slice(&ahead.room()?[..used]);
             (memory.known, size) = (told, first + used);
         }
-        send_with_list(&self.socket, output, &ToClient::Questions(*as_of), size)
+        send_with_list(&self.socket, output, &ToClient::Callbacks(*as_of), size)
     }
 
     /// The next answer; none: the process did not call what it was told of ahead.
@@ -205,22 +205,22 @@ impl Line {
                 ToHost::Request(request) => self.performer.perform(&self.socket, work, request)?,
                 ToHost::Answer(Answer::Again) => return Ok(None),
                 ToHost::Answer(answer) => {
-                    let bad = Ended::OutOfTurn("an answer that does not fit its question");
+                    let bad = Ended::OutOfTurn("an answer that does not fit its callback");
                     return take(answer).map(Some).ok_or(bad);
                 }
             }
         }
     }
 
-    /// How many questions the process knows ahead. Forgets what was not sent.
+    /// How many callbacks the process knows ahead. Forgets what was not sent.
     fn known_ahead(&self) -> Option<usize> {
         let mut memory = self.memory.try_lock()?;
         (memory.used, memory.told) = (0, 0);
         Some(memory.known)
     }
 
-    /// Keeps a question for the next message. False: it has no room.
-    fn ahead(&self, question: Question<'_>) -> bool {
+    /// Keeps a callback for the next message. False: it has no room.
+    fn ahead(&self, callback: Callback<'_>) -> bool {
         let Some(mut memory) = self.memory.try_lock() else { return false };
         if memory.told == 0 {
             memory.as_of = self.performer.changes();
@@ -228,7 +228,7 @@ impl Line {
         let Memory { ahead, used, told, .. } = &mut *memory;
         let Ok(room) = ahead.room() else { return false };
         let Some(room) = room.get_mut(*used..MOST_AHEAD) else { return false };
-        let Ok(written) = postcard::to_slice(&question, room) else { return false };
+        let Ok(written) = postcard::to_slice(&callback, room) else { return false };
         (*used, *told) = (*used + written.len(), *told + 1);
         true
     }
@@ -238,7 +238,7 @@ impl Proxy {
     /// A client whose process is away.
     pub fn new(kind: ClientKind) -> Result<Self, Error> {
         let changed = event().map_err(|_| Error::OutOfMemory)?;
-        Ok(Self(Arc::new(Client {
+        Ok(Self(Arc::new(ProxyState {
             kind,
             line: Mutex::new(None),
             away: Mutex::new(()),
@@ -254,7 +254,7 @@ impl Proxy {
 
     /// Its process is there, for the first time or again. Takes until what runs in [`Self::while_away`] is
     /// done.
-    pub(super) fn come(&self, line: Arc<Line>) {
+    pub(super) fn come(&self, line: Arc<ProcessLine>) {
         let _away = self.0.away.lock();
         self.replace_line(Some(line), None);
     }
@@ -284,14 +284,14 @@ impl Proxy {
     }
 
     /// The process at the other end of this line has gone, if another has not come yet.
-    pub(super) fn leave_line(&self, line: &Arc<Line>) {
+    pub(super) fn leave_line(&self, line: &Arc<ProcessLine>) {
         let mut now = self.0.line.lock();
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, line)) {
             *now = None;
         }
     }
 
-    fn replace_line(&self, line: Option<Arc<Line>>, inside: Option<&OwnedFd>) {
+    fn replace_line(&self, line: Option<Arc<ProcessLine>>, inside: Option<&OwnedFd>) {
         let old = std::mem::replace(&mut *self.0.line.lock(), line);
         if let Some(old) = old
             && !inside.is_some_and(|socket| old.is_on(socket))
@@ -305,7 +305,7 @@ impl Proxy {
     }
 
     /// The way to its process, if that is there.
-    pub(super) fn line(&self) -> Option<Arc<Line>> {
+    pub(super) fn line(&self) -> Option<Arc<ProcessLine>> {
         self.0.line.lock().clone()
     }
 
@@ -335,14 +335,14 @@ impl Proxy {
 
     fn ask<R>(
         &self,
-        question: Question<'_>,
+        callback: Callback<'_>,
         mut take: impl FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
-        self.line()?.ask(question, &mut take)
+        self.line()?.ask(callback, &mut take)
     }
 
-    fn tell(&self, question: Question<'_>) {
-        let _ = self.ask(question, |answer| (answer == Answer::Returned).then_some(()));
+    fn tell(&self, callback: Callback<'_>) {
+        let _ = self.ask(callback, |answer| (answer == Answer::Returned).then_some(()));
     }
 }
 
@@ -355,8 +355,8 @@ impl Callbacks for Proxy {
         self.0.kind.takes_routeless
     }
 
-    fn lane(&self) -> Lane {
-        if self.0.kind.dispatched { Lane::Dispatched } else { Lane::OwnThread }
+    fn callback_thread(&self) -> CallbackThread {
+        if self.0.kind.dispatched { CallbackThread::Dispatched } else { CallbackThread::OwnThread }
     }
 
     fn process(&self) -> Option<u32> {
@@ -372,36 +372,32 @@ impl Callbacks for Proxy {
         match coming {
             Coming::Rpf(flow, answer, header, route) => {
                 let header = &header[..header.len().min(MAX_PACKET)];
-                line.ahead(Question::Rpf(flow, answer, header, route.copied()))
+                line.ahead(Callback::Rpf(flow, answer, header, route.copied()))
             }
             Coming::Creation(flow, iif, out) => {
                 let mut room = [0; 1024];
                 let mut list = Packer::new(&mut room);
                 out.iter().all(|out| list.add(out))
-                    && line.ahead(Question::Creation(flow, iif, list.packed()))
+                    && line.ahead(Callback::Creation(flow, iif, list.packed()))
             }
             Coming::Prune(of, interface, member, timeout) => {
-                line.ahead(Question::Prune(of, interface, member, timeout))
+                line.ahead(Callback::Prune(of, interface, member, timeout))
             }
-            Coming::Join(of, member) => line.ahead(Question::Join(of, member)),
-            Coming::LocalJoin(of, interface) => line.ahead(Question::LocalJoin(of, interface)),
-            Coming::LocalLeave(of, interface) => line.ahead(Question::LocalLeave(of, interface)),
+            Coming::Join(of, member) => line.ahead(Callback::Join(of, member)),
+            Coming::LocalJoin(of, interface) => line.ahead(Callback::LocalJoin(of, interface)),
+            Coming::LocalLeave(of, interface) => line.ahead(Callback::LocalLeave(of, interface)),
         }
     }
 
     fn rpf(&self, flow: SourceGroup, answer: &mut RpfAnswer, header: &[u8], route: Option<&Route>) {
         let header = &header[..header.len().min(MAX_PACKET)];
-        let asked = self.ask(Question::Rpf(flow, *answer, header, route.copied()), |answer| {
+        let asked = self.ask(Callback::Rpf(flow, *answer, header, route.copied()), |answer| {
             if let Answer::Rpf(answer) = answer { Some(answer) } else { None }
         });
         *answer = asked.unwrap_or(*answer);
     }
 
-    fn creation(&self, flow: SourceGroup, iif: IfKey, out: &mut [OutInterface]) {
-        let _ = self.try_creation(flow, iif, out);
-    }
-
-    fn try_creation(
+    fn creation(
         &self,
         flow: SourceGroup,
         iif: IfKey,
@@ -420,41 +416,41 @@ impl Callbacks for Proxy {
             // More interfaces than a message holds: the client is not asked, and vetoes none.
             return Ok(());
         }
-        let question = Question::Creation(flow, iif, list.packed());
-        line.ask(question, &mut |answer| veto(out, answer));
+        let callback = Callback::Creation(flow, iif, list.packed());
+        line.ask(callback, &mut |answer| veto(out, answer));
         Ok(())
     }
 
     fn prune(&self, of: SourceGroup, interface: IfKey, member: bool, timeout: &mut Seconds) {
-        let asked = self.ask(Question::Prune(of, interface, member, *timeout), |answer| {
+        let asked = self.ask(Callback::Prune(of, interface, member, *timeout), |answer| {
             if let Answer::Prune(timeout) = answer { Some(timeout) } else { None }
         });
         *timeout = asked.unwrap_or(*timeout);
     }
 
     fn join(&self, of: SourceGroup, member: bool) {
-        self.tell(Question::Join(of, member));
+        self.tell(Callback::Join(of, member));
     }
 
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         let header = &header[..header.len().min(MAX_PACKET)];
-        self.tell(Question::WrongInterface(flow, arrival, header));
+        self.tell(Callback::WrongInterface(flow, arrival, header));
     }
 
     fn local_join(&self, of: SourceGroup, interface: IfKey) {
-        self.tell(Question::LocalJoin(of, interface));
+        self.tell(Callback::LocalJoin(of, interface));
     }
 
     fn local_leave(&self, of: SourceGroup, interface: IfKey) {
-        self.tell(Question::LocalLeave(of, interface));
+        self.tell(Callback::LocalLeave(of, interface));
     }
 
     fn disable_igmp(&self, interface: IfKey) {
-        self.tell(Question::DisableIgmp(interface));
+        self.tell(Callback::DisableIgmp(interface));
     }
 
     fn enable_igmp(&self, interface: IfKey) {
-        self.tell(Question::EnableIgmp(interface));
+        self.tell(Callback::EnableIgmp(interface));
     }
 }
 

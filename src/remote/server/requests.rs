@@ -6,9 +6,9 @@ use super::proxy::Proxy;
 use crate::core::state::record::Rest;
 use crate::error::Error;
 use crate::log::{Level, Line};
-use crate::remote::channel::{Buffer, Ended, Work, room_for_list, send, send_with_list};
+use crate::remote::channel::{Buffer, Ended, ReplyRoom, room_for_list, send, send_with_list};
 use crate::remote::records::{self, Writer};
-use crate::remote::wire::{Part, Reply, Request, ToClient};
+use crate::remote::wire::{ListPart, Reply, Request, ToClient};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
 use crate::types::{ClientId, EnumId, SourceGroup};
@@ -38,7 +38,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     pub(super) fn perform(
         self: &Arc<Self>,
         on: &OwnedFd,
-        work: &mut Work,
+        work: &mut ReplyRoom,
         request: Request,
     ) -> Result<(), Ended> {
         let done = match request {
@@ -74,7 +74,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     fn reply(
         &self,
         on: &OwnedFd,
-        work: &mut Work,
+        work: &mut ReplyRoom,
         reply: Result<Reply<'_>, Error>,
     ) -> Result<(), Ended> {
         if let Err(error) = &reply {
@@ -149,15 +149,14 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         if let Some(client) = self.state.lock().clients.iter().find(|client| client.id == id) {
             return Ok(client.held.clone());
         }
-        // What it sent may be no number that a handle can have.
-        Err(Error::BadHandle { name: "hProtocol", value: 0, kind: "client of this process" })
+        Err(Error::no_client(id))
     }
 
     fn own_enumeration(&self, id: EnumId) -> Result<(), Error> {
         if self.state.lock().enumerations.iter().any(|(other, _)| *other == id) {
             return Ok(());
         }
-        Err(Error::BadHandle { name: "hEnum", value: 0, kind: "enumeration of this process" })
+        Err(Error::no_enumeration(id))
     }
 
     fn deregister(&self, on: &OwnedFd, id: ClientId) -> Result<(), Error> {
@@ -213,7 +212,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     }
 
     /// The requests whose reply is a list.
-    fn read(&self, on: &OwnedFd, work: &mut Work, request: Request) -> Result<(), Ended> {
+    fn read(&self, on: &OwnedFd, work: &mut ReplyRoom, request: Request) -> Result<(), Ended> {
         let mgm = self.shared.mgm;
         let output = work.output.room()?;
         let mut list = Writer::new(room_for_list(output));
@@ -238,7 +237,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         };
         let used = list.used();
         match read {
-            Ok(rest) => send_list(on, output, Part::Last(rest), used),
+            Ok(rest) => send_list(on, output, ListPart::Last(rest), used),
             Err(error) => self.reply(on, work, Err(error)),
         }
     }
@@ -247,7 +246,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     fn read_mfes(
         &self,
         on: &OwnedFd,
-        work: &mut Work,
+        work: &mut ReplyRoom,
         from: SourceGroup,
         (stats, room): (bool, usize),
     ) -> Result<(), Ended> {
@@ -282,7 +281,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             let used = list.used();
             match (read, last) {
                 (Ok(Rest::More), Some(flow)) if is_full => {
-                    send_list(on, output, Part::Some, used)?;
+                    send_list(on, output, ListPart::Some, used)?;
                     after = Some(flow);
                 }
                 // An entry that no message holds.
@@ -291,14 +290,14 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
                 }
                 (Err(error), None) if !begun => return self.reply(on, work, Err(error)),
                 // What was read before memory ran out is good (rules A2, A4).
-                (Err(_), _) => return send_list(on, output, Part::Last(Rest::More), used),
-                (Ok(rest), _) => return send_list(on, output, Part::Last(rest), used),
+                (Err(_), _) => return send_list(on, output, ListPart::Last(Rest::More), used),
+                (Ok(rest), _) => return send_list(on, output, ListPart::Last(rest), used),
             }
         }
     }
 
-    fn write_state(&self, on: &OwnedFd, work: &mut Work) -> Result<(), Ended> {
-        let Work { output, list } = work;
+    fn write_state(&self, on: &OwnedFd, work: &mut ReplyRoom) -> Result<(), Ended> {
+        let ReplyRoom { output, list } = work;
         let room = list.room()?;
         let mut pieces = Pieces { on, output: output.room()?, text: &mut room[..PIECE], used: 0 };
         let written = self.shared.mgm.write_state(&mut pieces);
@@ -338,7 +337,7 @@ const fn least(oifs: usize) -> usize {
     LEAST_RECORD + LEAST_OIF * oifs
 }
 
-fn send_list(on: &OwnedFd, output: &mut [u8], part: Part, used: usize) -> Result<(), Ended> {
+fn send_list(on: &OwnedFd, output: &mut [u8], part: ListPart, used: usize) -> Result<(), Ended> {
     send_with_list(on, output, &ToClient::Reply(Reply::List(part)), used)
 }
 

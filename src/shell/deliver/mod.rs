@@ -39,7 +39,7 @@ use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
 use crate::types::{Millis, SourceGroup};
 use jobs::Jobs;
-pub use own::Own;
+pub use own::OwnLane;
 
 /// Names a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ struct Lane<C> {
     /// The slot is in use by a client, or its last call has not ended.
     in_use: bool,
     /// Where it is run by its own dispatch alone: readable while actions wait for that.
-    own: Option<Own>,
+    own: Option<OwnLane>,
 }
 
 impl<C> Lane<C> {
@@ -141,7 +141,7 @@ impl<C: Clone> Delivery<C> {
     /// A client has this slot now. Room must have been reserved.
     ///
     /// With `own` only [`Self::run_own`] runs the lane.
-    pub fn open(&mut self, slot: u32, callbacks: C, own: Option<Own>) {
+    pub fn open(&mut self, slot: u32, callbacks: C, own: Option<OwnLane>) {
         let lane = &mut self.lanes[slot as usize];
         // Nobody ever waits for a loop: it is as a client that hangs, for ever.
         lane.hangs = own.as_ref().is_some_and(|own| own.is_loop);

@@ -4,13 +4,13 @@
 
 use crate::core::state::outbox::{Action, Merge, Outbox, Topic};
 use crate::error::Error;
-use crate::shell::callbacks::Lane as Where;
+use crate::shell::callbacks::CallbackThread;
 use crate::shell::deliver::{Delivery, Token};
 use crate::sys::Readiness;
 use hashbrown::HashMap;
 
 /// A lane that its own dispatch runs, and nobody else.
-pub struct Own {
+pub struct OwnLane {
     pub(super) waiting: Readiness,
     /// No call waits for it (rule H4).
     pub(super) is_loop: bool,
@@ -21,14 +21,14 @@ pub struct Own {
     pub(super) topics: HashMap<Topic, u32>,
 }
 
-impl Own {
+impl OwnLane {
     /// One for a client of this kind, if it needs one.
-    pub fn of(lane: Where) -> Result<Option<Self>, Error> {
-        if lane == Where::Anywhere {
+    pub fn of(thread: CallbackThread) -> Result<Option<Self>, Error> {
+        if thread == CallbackThread::Anywhere {
             return Ok(None);
         }
         let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
-        let is_loop = lane == Where::Dispatched;
+        let is_loop = thread == CallbackThread::Dispatched;
         Ok(Some(Self { waiting, is_loop, dispatching: None, topics: HashMap::new() }))
     }
 }
@@ -76,7 +76,7 @@ impl<C: Clone> Delivery<C> {
     /// A dispatch begins, with the thread as the lane's runner. False: nothing waits there, and nothing
     /// has begun.
     pub fn begin_dispatch(&mut self, slot: u32, me: Token) -> Result<bool, Error> {
-        let is_under_way = |own: &Own| own.dispatching.is_some();
+        let is_under_way = |own: &OwnLane| own.dispatching.is_some();
         if self
             .lanes
             .get(slot as usize)

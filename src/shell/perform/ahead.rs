@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::question::{Question, TIMEOUT};
+use super::invocation::{Invocation, TIMEOUT};
 use crate::core::Core;
 use crate::core::state::outbox::Action;
 use crate::shell::callbacks::{Callbacks, Coming};
@@ -16,7 +16,7 @@ const MOST_AHEAD: usize = if cfg!(all(test, feature = "shuttle")) { 2 } else { 3
 impl<C: Callbacks> Running<C> {
     /// Tells the client of a lane of some of what stands in it, behind what the thread is about to ask.
     /// `most`: so many of them it is sure to come to.
-    pub(super) fn tell_ahead(&mut self, asked: &Question, client: &C, slot: u32, most: u32) {
+    pub(super) fn tell_ahead(&mut self, asked: &Invocation, client: &C, slot: u32, most: u32) {
         if !asked.calls() || client.known_ahead() != Some(0) {
             return;
         }

@@ -4,13 +4,13 @@
 
 use crate::core::Core;
 use crate::error::Error;
-use crate::shell::batch::Plane;
+use crate::shell::batch::PlaneAccess;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here};
 use crate::shell::deliver::NOBODY;
 use crate::shell::manager::Running;
-use crate::shell::perform::question::Question;
+use crate::shell::perform::invocation::Invocation;
 use crate::shell::perform::{Ask, Work};
 use crate::types::Millis;
 
@@ -68,7 +68,7 @@ impl<C: Callbacks> Running<C> {
         now: Millis,
     ) -> Result<(), Error> {
         self.begin_asking(call, ask.job);
-        let answered = ask.question.answer(&mut self.core, now, ask.slot);
+        let answered = ask.invocation.answer(&mut self.core, now, ask.slot);
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("answer");
         self.post(call);
@@ -138,7 +138,7 @@ impl<C: Callbacks> Running<C> {
                     call.until = self.core.plane.added();
                 }
             }
-            return Work::Program(Plane {
+            return Work::Program(PlaneAccess {
                 forwarder: self.forwarder.clone(),
                 programming: self.programming.clone(),
             });
@@ -166,14 +166,14 @@ impl<C: Callbacks> Running<C> {
                     _ => call.favours += u32::from(node.job != call.job),
                 }
                 let client = client.clone();
-                let question = Question::prepare(&mut self.core, slot, node.action);
+                let invocation = Invocation::prepare(&mut self.core, slot, node.action);
                 if let Some((own, left)) = call.dispatches
                     && own == slot
                     && !call.here.too_deep
                 {
-                    self.tell_ahead(&question, &client, slot, left);
+                    self.tell_ahead(&invocation, &client, slot, left);
                 }
-                *next = Some(Ask { question, client, slot, job: node.job });
+                *next = Some(Ask { invocation, client, slot, job: node.job });
                 return Work::Ask;
             }
             call.lane = None;

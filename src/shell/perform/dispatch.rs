@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::manager::{Mgm, stale};
+use crate::shell::manager::Mgm;
 use crate::sys::Readiness;
 use crate::types::ClientId;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -28,15 +28,12 @@ impl<C: Callbacks> Mgm<C> {
             running.core.is_registered(client)?;
             running.delivery.own(client.slot).map(of).ok_or(Error::NotDispatched)
         });
-        asked.unwrap_or_else(|| Err(stale(client)))
+        asked.unwrap_or_else(|| Err(Error::no_client(client)))
     }
 
     /// Calls what waits for a client that dispatches its callbacks, on this thread (rules H1, H3, H7).
     pub fn dispatch(&'static self, client: ClientId) -> Result<(), Error> {
-        let mut call = self.enter().map_err(|error| match error {
-            Error::NotRunning => stale(client),
-            other => other,
-        })?;
+        let mut call = self.enter_client(client)?;
         // Its callbacks are calls from outside any callback to others, even inside one.
         call.waits = false;
         let me = call.here.token;

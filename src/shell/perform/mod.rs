@@ -4,7 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `choose` | what a thread does next, with the lock held |
-//! | `question` | one call of a client |
+//! | `invocation` | one call of a client's callback |
 //! | `program` | programs entries |
 //! | `look` | looks routes up |
 //! | `portions` | changes of many entries |
@@ -16,16 +16,16 @@
 mod ahead;
 mod choose;
 mod dispatch;
+mod invocation;
 mod look;
 mod portions;
 mod program;
-mod question;
 mod wait;
 
 use crate::core::{Core, Due, Note};
 use crate::error::Error;
 use crate::log::Level;
-use crate::shell::batch::Plane;
+use crate::shell::batch::PlaneAccess;
 use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
@@ -34,13 +34,13 @@ use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running};
 use crate::sys::sync::coarse_time;
 use crate::types::Millis;
-use question::Question;
+use invocation::Invocation;
 use std::time::Duration;
 
 /// The next thing to do.
 pub(crate) enum Work {
     Note(Note),
-    Program(Plane),
+    Program(PlaneAccess),
     Portion(u64),
     Look(Due),
     /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
@@ -51,7 +51,7 @@ pub(crate) enum Work {
 
 /// A client to be called.
 pub(crate) struct Ask<C> {
-    question: Question,
+    invocation: Invocation,
     client: C,
     slot: u32,
     job: u32,
@@ -75,7 +75,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Asks the core, and does what it decides.
-    pub(crate) fn ask_core<R>(
+    pub(crate) fn ask_and_perform<R>(
         &'static self,
         call: &mut Call,
         ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
@@ -135,16 +135,16 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Ask => {
                     if let Some(ask) = next {
                         let who = self.named(ask.slot);
-                        self.log(Level::Trace, format_args!("{who}: {}", ask.question));
-                        let call_it = || ask.question.put(&ask.client);
+                        self.log(Level::Trace, format_args!("{who}: {}", ask.invocation));
+                        let call_it = || ask.invocation.put(&ask.client);
                         let begun = coarse_time();
                         self.call_client(call, ask.job, call_it);
                         time = coarse_time();
-                        self.tally.took(ask.question.kind(), begun, time);
+                        self.tally.took(ask.invocation.kind(), begun, time);
                     }
                 }
             }
-            let about = next.as_ref().and_then(|ask| ask.question.flow());
+            let about = next.as_ref().and_then(|ask| ask.invocation.flow());
             work = self.after(call, next, time);
             if let Some(flow) = about {
                 self.bells.ring(Event::Flow(flow));
@@ -156,7 +156,7 @@ impl<C: Callbacks> Mgm<C> {
     /// client returned.
     fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>, time: Duration) -> Work {
         let now = match asked {
-            Some(ask) if ask.question.wants_answer() => self.now_at(time),
+            Some(ask) if ask.invocation.wants_answer() => self.now_at(time),
             _ => Millis::default(),
         };
         loop {
@@ -182,7 +182,7 @@ impl<C: Callbacks> Mgm<C> {
                 running.delivery.done(job);
             }
             if let Some(ask) = asked {
-                if !ask.question.wants_answer() {
+                if !ask.invocation.wants_answer() {
                     running.moves(call);
                     #[cfg(feature = "fault-injection")]
                     crate::shell::fault::point("answer");

@@ -5,7 +5,7 @@
 use crate::core::state::plane::Stale;
 use crate::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError};
 use crate::log::Level;
-use crate::shell::batch::{BATCH, Batch, BatchEntry, Plane};
+use crate::shell::batch::{BATCH, Batch, BatchEntry, PlaneAccess};
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
@@ -22,7 +22,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Programs what is out of date, in order, up to what the call is responsible for.
     // Out of line, because a batch takes much of the stack.
     #[inline(never)]
-    pub(super) fn program(&'static self, call: &mut Call, plane: &Plane) {
+    pub(super) fn program(&'static self, call: &mut Call, plane: &PlaneAccess) {
         loop {
             let more = {
                 let mut batch = plane.programming.lock();

@@ -14,7 +14,7 @@ const CHUNK_SIZE: usize = 32 * 1024;
 /// JSON that is written in chunks.
 pub struct Json<'a> {
     out: &'a mut dyn Write,
-    chunk: Chunk,
+    chunk: TextChunk,
     /// What is written before the next member or row.
     separator: &'static str,
     /// Rows in the chunk.
@@ -23,12 +23,12 @@ pub struct Json<'a> {
 
 /// A buffer whose growth never aborts. Where memory runs out it remembers this and takes no more;
 /// it gives no error, because serde would allocate one.
-struct Chunk {
+struct TextChunk {
     text: Vec<u8>,
     out_of_memory: bool,
 }
 
-impl Write for Chunk {
+impl Write for TextChunk {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.out_of_memory |= self.text.try_reserve(text.len()).is_err();
         if !self.out_of_memory {
@@ -45,7 +45,7 @@ impl Write for Chunk {
 impl<'a> Json<'a> {
     /// The beginning of an object.
     pub fn new(out: &'a mut dyn Write) -> Self {
-        let chunk = Chunk { text: Vec::new(), out_of_memory: false };
+        let chunk = TextChunk { text: Vec::new(), out_of_memory: false };
         Self { out, chunk, separator: "{", rows: 0 }
     }
 
@@ -58,7 +58,7 @@ impl<'a> Json<'a> {
     }
 
     /// Writes to the chunk, and then checks whether memory ran out.
-    fn put(&mut self, write: impl FnOnce(&mut Chunk) -> bool) -> Result<(), Error> {
+    fn put(&mut self, write: impl FnOnce(&mut TextChunk) -> bool) -> Result<(), Error> {
         let written = write(&mut self.chunk);
         if written && !self.chunk.out_of_memory { Ok(()) } else { Err(Error::OutOfMemory) }
     }

@@ -173,21 +173,21 @@ pub const fn client_row(row: &ClientRow, uptime: u64, process: Option<u32>) -> C
 }
 
 #[derive(Serialize)]
-struct Interface<'a> {
+struct InterfaceName<'a> {
     index: u32,
     next_hop: Ipv4Addr,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
 }
 
-fn interface(key: IfKey, names: &DeviceNames) -> Interface<'_> {
-    Interface { index: key.index, next_hop: key.next_hop, name: names.of(key.index) }
+fn interface(key: IfKey, names: &DeviceNames) -> InterfaceName<'_> {
+    InterfaceName { index: key.index, next_hop: key.next_hop, name: names.of(key.index) }
 }
 
 /// An interface that somebody is on.
 #[derive(Serialize)]
 pub struct InterfaceValue<'a> {
-    interface: Interface<'a>,
+    interface: InterfaceName<'a>,
     owner: Option<Owner>,
     igmp: Option<Owner>,
     up: bool,
@@ -210,7 +210,7 @@ pub fn interface_row<'a>(row: &InterfaceRow, names: &'a DeviceNames) -> Interfac
 pub struct Membership<'a> {
     group: Ipv4Addr,
     source: Ipv4Addr,
-    interface: Interface<'a>,
+    interface: InterfaceName<'a>,
     client: Option<Owner>,
     igmp: bool,
 }
@@ -227,7 +227,7 @@ pub fn membership_row<'a>(row: &GroupMember, names: &'a DeviceNames) -> Membersh
 }
 
 #[derive(Serialize)]
-struct Route {
+struct RouteValue {
     network: Ipv4Addr,
     prefix_len: u8,
     protocol: u32,
@@ -238,11 +238,11 @@ struct Route {
 pub struct MfeValue<'a> {
     group: Ipv4Addr,
     source: Ipv4Addr,
-    iif: Interface<'a>,
+    iif: InterfaceName<'a>,
     iif_protocol: Hex,
     iif_protocol_number: u32,
     upstream: Ipv4Addr,
-    route: Route,
+    route: RouteValue,
     resolved: bool,
     uptime: u64,
     expires: u64,
@@ -250,7 +250,7 @@ pub struct MfeValue<'a> {
     packets: u32,
     octets: u32,
     wrong_interface: u32,
-    oifs: Oifs<'a>,
+    oifs: OifValues<'a>,
 }
 
 /// An entry's row.
@@ -262,7 +262,7 @@ pub fn mfe_row<'a>(mfe: &MfeRecord<'a>, names: &'a DeviceNames) -> MfeValue<'a> 
         iif_protocol: Hex(mfe.iif_protocol),
         iif_protocol_number: mfe.iif_protocol,
         upstream: mfe.upstream,
-        route: Route {
+        route: RouteValue {
             network: mfe.route_network,
             prefix_len: mfe.route_prefix_len,
             protocol: mfe.route_protocol,
@@ -274,26 +274,24 @@ pub fn mfe_row<'a>(mfe: &MfeRecord<'a>, names: &'a DeviceNames) -> MfeValue<'a> 
         packets: mfe.counters.packets,
         octets: mfe.counters.octets,
         wrong_interface: mfe.counters.wrong_interface,
-        oifs: Oifs(mfe.oifs, names),
+        oifs: OifValues(mfe.oifs, names),
     }
 }
 
-struct Oifs<'a>(&'a [OifRecord], &'a DeviceNames);
+struct OifValues<'a>(&'a [OifRecord], &'a DeviceNames);
 
 #[derive(Serialize)]
-struct Oif<'a> {
-    interface: Interface<'a>,
+struct OifValue<'a> {
+    interface: InterfaceName<'a>,
     packets: u32,
 }
 
-impl Serialize for Oifs<'_> {
+impl Serialize for OifValues<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(oifs, names) = self;
-        serializer.collect_seq(
-            oifs.iter().map(|oif| Oif {
-                interface: interface(oif.interface, names),
-                packets: oif.packets,
-            }),
-        )
+        serializer.collect_seq(oifs.iter().map(|oif| OifValue {
+            interface: interface(oif.interface, names),
+            packets: oif.packets,
+        }))
     }
 }

@@ -1,26 +1,15 @@
 //! A client of the schedules' tests.
 
-use crate::shell::callbacks::{Callbacks, Lane, OutInterface, RpfAnswer};
+use crate::error::Error;
+use crate::shell::callbacks::{CallbackThread, Callbacks, OutInterface, RpfAnswer};
+use crate::shell::tally::CallbackKind;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use shuttle::thread;
 // The tests' own notes must be no points at which the scheduler may change threads.
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Rpf,
-    Creation,
-    Prune,
-    Join,
-    WrongInterface,
-    LocalJoin,
-    LocalLeave,
-    Disable,
-    Enable,
-}
-
-type Hook = Arc<dyn Fn(Kind, SourceGroup) + Send + Sync>;
+type Hook = Arc<dyn Fn(CallbackKind, SourceGroup) + Send + Sync>;
 
 /// A client that notes its callbacks and checks them against rules A7 and A8.
 #[derive(Clone, Default)]
@@ -33,7 +22,7 @@ struct Notes {
     inside: AtomicBool,
     /// Its code could have been unloaded.
     unloaded: AtomicBool,
-    seen: Mutex<Vec<(Kind, SourceGroup)>>,
+    seen: Mutex<Vec<(CallbackKind, SourceGroup)>>,
     hook: Mutex<Option<Hook>>,
 }
 
@@ -42,7 +31,7 @@ impl Client {
         Self(Arc::new(Notes { dispatched: true, ..Notes::default() }))
     }
 
-    fn called(&self, kind: Kind, of: SourceGroup) {
+    fn called(&self, kind: CallbackKind, of: SourceGroup) {
         assert!(!self.0.unloaded.load(SeqCst), "A8: {kind:?} {of} after the end");
         assert!(!self.0.inside.swap(true, SeqCst), "A7: {kind:?} {of} inside another callback");
         self.0.seen.lock().unwrap().push((kind, of));
@@ -56,7 +45,10 @@ impl Client {
         self.0.inside.store(false, SeqCst);
     }
 
-    pub(super) fn on_callback(&self, hook: impl Fn(Kind, SourceGroup) + Send + Sync + 'static) {
+    pub(super) fn on_callback(
+        &self,
+        hook: impl Fn(CallbackKind, SourceGroup) + Send + Sync + 'static,
+    ) {
         *self.0.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
@@ -69,11 +61,11 @@ impl Client {
     }
 
     /// Its callbacks so far.
-    pub(super) fn seen(&self) -> Vec<(Kind, SourceGroup)> {
+    pub(super) fn seen(&self) -> Vec<(CallbackKind, SourceGroup)> {
         self.0.seen.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self, kind: Kind, of: SourceGroup) -> usize {
+    pub(super) fn count(&self, kind: CallbackKind, of: SourceGroup) -> usize {
         self.0.seen.lock().unwrap().iter().filter(|seen| **seen == (kind, of)).count()
     }
 
@@ -81,9 +73,13 @@ impl Client {
     pub(super) fn believes(&self, of: SourceGroup) -> bool {
         let mut joined = false;
         for (kind, about) in self.0.seen.lock().unwrap().iter() {
-            if *about == of && matches!(kind, Kind::Join | Kind::Prune) {
-                assert_ne!(joined, *kind == Kind::Join, "A7: {of}: {kind:?} twice in a row");
-                joined = *kind == Kind::Join;
+            if *about == of && matches!(kind, CallbackKind::Join | CallbackKind::Prune) {
+                assert_ne!(
+                    joined,
+                    *kind == CallbackKind::Join,
+                    "A7: {of}: {kind:?} twice in a row"
+                );
+                joined = *kind == CallbackKind::Join;
             }
         }
         joined
@@ -99,43 +95,44 @@ impl Callbacks for Client {
         true
     }
 
-    fn lane(&self) -> Lane {
-        if self.0.dispatched { Lane::Dispatched } else { Lane::Anywhere }
+    fn callback_thread(&self) -> CallbackThread {
+        if self.0.dispatched { CallbackThread::Dispatched } else { CallbackThread::Anywhere }
     }
 
     fn rpf(&self, flow: SourceGroup, _: &mut RpfAnswer, _: &[u8], _: Option<&Route>) {
-        self.called(Kind::Rpf, flow);
+        self.called(CallbackKind::Rpf, flow);
     }
 
-    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) {
-        self.called(Kind::Creation, flow);
+    fn creation(&self, flow: SourceGroup, _: IfKey, _: &mut [OutInterface]) -> Result<(), Error> {
+        self.called(CallbackKind::Creation, flow);
+        Ok(())
     }
 
     fn prune(&self, of: SourceGroup, _: IfKey, _: bool, _: &mut Seconds) {
-        self.called(Kind::Prune, of);
+        self.called(CallbackKind::Prune, of);
     }
 
     fn join(&self, of: SourceGroup, _: bool) {
-        self.called(Kind::Join, of);
+        self.called(CallbackKind::Join, of);
     }
 
     fn wrong_interface(&self, flow: SourceGroup, _: IfKey, _: &[u8]) {
-        self.called(Kind::WrongInterface, flow);
+        self.called(CallbackKind::WrongInterface, flow);
     }
 
     fn local_join(&self, of: SourceGroup, _: IfKey) {
-        self.called(Kind::LocalJoin, of);
+        self.called(CallbackKind::LocalJoin, of);
     }
 
     fn local_leave(&self, of: SourceGroup, _: IfKey) {
-        self.called(Kind::LocalLeave, of);
+        self.called(CallbackKind::LocalLeave, of);
     }
 
     fn disable_igmp(&self, interface: IfKey) {
-        self.called(Kind::Disable, on(interface.index));
+        self.called(CallbackKind::DisableIgmp, on(interface.index));
     }
 
     fn enable_igmp(&self, interface: IfKey) {
-        self.called(Kind::Enable, on(interface.index));
+        self.called(CallbackKind::EnableIgmp, on(interface.index));
     }
 }

@@ -1,6 +1,8 @@
 //! Which client hears what and when, where several threads are at work (rules A7, A8).
 
-use crate::shell::schedules::{FLOW, G1, G2, Kind, Stage, explore, group, interface, join_all};
+use crate::shell::schedules::{
+    CallbackKind, FLOW, G1, G2, Stage, explore, group, interface, join_all,
+};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -18,7 +20,11 @@ fn a7_a_new_client_in_the_place_of_one_that_goes() {
         let (e, _) = stage.client(5, &[]);
         stage.mgm.release_interface(a_id, interface(1)).unwrap();
         for of in [G1, G2] {
-            assert_eq!(e.count(Kind::Prune, of), 1, "A7: lost, or not come when the call returned");
+            assert_eq!(
+                e.count(CallbackKind::Prune, of),
+                1,
+                "A7: lost, or not come when the call returned"
+            );
         }
         join_all([goes]);
         stage.mgm.stop().unwrap();
@@ -38,8 +44,8 @@ fn a7_the_last_answer_is_given_for_one_that_goes() {
         // So that B alone hears of A's membership.
         stage.add(b_id, G2, 3).unwrap();
         b.on_callback(move |kind, of| {
-            if (kind, of) == (Kind::Join, G2) {
-                while c.count(Kind::Creation, FLOW) == 0 {
+            if (kind, of) == (CallbackKind::Join, G2) {
+                while c.count(CallbackKind::Creation, FLOW) == 0 {
                     thread::yield_now();
                 }
                 stage.mgm.release_interface(b_id, interface(3)).unwrap();
@@ -48,7 +54,7 @@ fn a7_the_last_answer_is_given_for_one_that_goes() {
         });
         let tells = thread::spawn(move || stage.add(a_id, G2, 1).unwrap());
         stage.packet(FLOW, 1).unwrap();
-        assert_eq!(a.count(Kind::Join, FLOW), 1, "A7: the call returned before its alert");
+        assert_eq!(a.count(CallbackKind::Join, FLOW), 1, "A7: the call returned before its alert");
         join_all([tells]);
         stage.mgm.stop().unwrap();
     });
@@ -92,7 +98,7 @@ fn a7_a_take_has_asked_the_new_owner_when_it_returns() {
         stage.packet(FLOW, 1).unwrap();
         let meanwhile = thread::spawn(move || stage.add(other, G2, 3).unwrap());
         stage.mgm.take_interface(owner, interface(1)).unwrap();
-        assert_eq!(a.count(Kind::Rpf, FLOW), 1, "A7: the call returned before its alert");
+        assert_eq!(a.count(CallbackKind::Rpf, FLOW), 1, "A7: the call returned before its alert");
         join_all([meanwhile]);
         stage.mgm.stop().unwrap();
     });

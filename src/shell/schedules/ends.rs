@@ -3,9 +3,10 @@
 use crate::error::Error;
 use crate::log::{Level, Line};
 use crate::shell::host_calls::HostCalls;
-use crate::shell::schedules::client::{Client, Kind};
+use crate::shell::schedules::client::Client;
 use crate::shell::schedules::{G1, G2, Stage, explore, group, interface, join_all};
 use crate::shell::settings::{LogSink, Settings};
+use crate::shell::tally::CallbackKind;
 use crate::types::{ClientId, Millis};
 use shuttle::thread;
 // The tests' own notes must be no points at which the scheduler may change threads.
@@ -103,14 +104,14 @@ fn a8_stopping_inside_a_callback_that_is_waited_for() {
         let stage = Stage::new();
         let ((_, c_id), (a, a_id)) = (stage.client(3, &[3]), stage.client(1, &[]));
         a.on_callback(move |kind, _| {
-            if kind == Kind::Join {
+            if kind == CallbackKind::Join {
                 stage.mgm.stop().unwrap();
                 thread::yield_now();
             }
         });
         let adds = thread::spawn(move || {
             let result = stage.add(c_id, G1, 3);
-            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
         });
         if stage.mgm.deregister(a_id).is_ok() {
             a.unload();
@@ -129,7 +130,7 @@ fn a6_stopping_and_deregistering_each_other() {
         let ((a, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
         let gone = b.clone();
         a.on_callback(move |kind, of| {
-            if (kind, of) == (Kind::Join, G1) {
+            if (kind, of) == (CallbackKind::Join, G1) {
                 let _ = stage.mgm.release_interface(b_id, interface(2));
                 if stage.mgm.deregister(b_id).is_ok() {
                     gone.unload();
@@ -137,7 +138,7 @@ fn a6_stopping_and_deregistering_each_other() {
             }
         });
         b.on_callback(move |kind, of| {
-            if (kind, of) == (Kind::Join, G2) {
+            if (kind, of) == (CallbackKind::Join, G2) {
                 let stopped = stage.mgm.stop();
                 assert!(matches!(stopped, Ok(()) | Err(Error::WouldDeadlock)), "{stopped:?}");
             }
@@ -147,7 +148,7 @@ fn a6_stopping_and_deregistering_each_other() {
                 let added = stage.add(id, of, index);
                 let over = |error: &Error| {
                     use Error as E;
-                    matches!(error, E::NotRunning | E::BadHandle { .. } | E::NotOnInterface(_))
+                    matches!(error, E::NotRunning | E::NotAClient(_) | E::NotOnInterface(_))
                 };
                 assert!(added.as_ref().err().is_none_or(over), "{added:?}");
             })
@@ -164,14 +165,14 @@ fn a6_registering_while_stopping() {
         let stage = Stage::new();
         let ((_, c_id), (a, _)) = (stage.client(3, &[3]), stage.client(1, &[]));
         a.on_callback(move |kind, _| {
-            if kind == Kind::Join {
+            if kind == CallbackKind::Join {
                 let registered = stage.mgm.register(Client::default(), 9, 1);
                 assert!(matches!(registered, Ok(_) | Err(Error::Changing | Error::NotRunning)));
             }
         });
         let adds = thread::spawn(move || {
             let result = stage.add(c_id, G1, 3);
-            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
         });
         stage.mgm.stop().unwrap();
         a.unload();

@@ -22,8 +22,9 @@ use crate::forwarder::memory::{MemoryConfig, RouteFn};
 use crate::log::Level;
 use crate::shell::deliver::NOBODY;
 use crate::shell::manager::{ForwarderChoice, Mgm, Running, Settings};
+use crate::shell::tally::CallbackKind;
 use crate::types::{ClientId, IfKey, MembershipFlags, Millis, SourceGroup};
-use client::{Client, Kind};
+use client::Client;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
 use shuttle::{Config, Runner};
@@ -55,7 +56,7 @@ fn explore_some(count: u64, test: impl Fn() + Clone + Send + Sync + 'static) {
     }
 }
 
-const JOIN: MembershipFlags = MembershipFlags { join: true, forward: false };
+const JOIN: MembershipFlags = MembershipFlags::JOIN;
 const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 const G1: SourceGroup = group(1);
 const G2: SourceGroup = group(2);
@@ -220,13 +221,13 @@ fn a6_calls_inside_callbacks() {
         let watcher = stage.client(4, &[]).0;
         // G1 makes A join group 11, which makes B join group 12; and so with 2.
         a.on_callback(move |kind, of| match kind {
-            Kind::Join if of == G1 => stage.add(a_id, group(11), 1).unwrap(),
-            Kind::Join if of == G2 => stage.add(a_id, group(21), 1).unwrap(),
+            CallbackKind::Join if of == G1 => stage.add(a_id, group(11), 1).unwrap(),
+            CallbackKind::Join if of == G2 => stage.add(a_id, group(21), 1).unwrap(),
             _ => {}
         });
         b.on_callback(move |kind, of| match kind {
-            Kind::Join if of == group(11) => stage.add(b_id, group(12), 2).unwrap(),
-            Kind::Join if of == group(21) => stage.add(b_id, group(22), 2).unwrap(),
+            CallbackKind::Join if of == group(11) => stage.add(b_id, group(12), 2).unwrap(),
+            CallbackKind::Join if of == group(21) => stage.add(b_id, group(22), 2).unwrap(),
             _ => {}
         });
         let threads = [(G1, [11, 12]), (G2, [21, 22])].map(|(of, caused)| {
@@ -263,7 +264,7 @@ fn a8_deregistering_while_alerts_are_on_their_way() {
         let (e, _) = stage.client(5, &[]);
         join_all(changes);
         assert!(!d.believes(G1) && !d.believes(G2));
-        assert!(e.count(Kind::Prune, G1) <= 1 && e.count(Kind::Prune, G2) <= 1);
+        assert!(e.count(CallbackKind::Prune, G1) <= 1 && e.count(CallbackKind::Prune, G2) <= 1);
         stage.mgm.stop().unwrap();
     });
 }
@@ -277,10 +278,10 @@ fn a8_deregistering_each_other() {
         let ((a, a_id), (b, b_id)) = (stage.client(1, &[]), stage.client(2, &[]));
         let end = move |at: SourceGroup, other: Client, id: ClientId| {
             move |kind, of| {
-                if (kind, of) == (Kind::Join, at) {
+                if (kind, of) == (CallbackKind::Join, at) {
                     match stage.mgm.deregister(id) {
                         Ok(()) => other.unload(),
-                        Err(Error::WouldDeadlock | Error::BadHandle { .. }) => {}
+                        Err(Error::WouldDeadlock | Error::NotAClient(_)) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -304,10 +305,7 @@ fn a8_stopping_while_alerts_are_on_their_way() {
         let ((a, a_id), (b, _)) = (stage.client(1, &[1]), stage.client(2, &[]));
         let changes = thread::spawn(move || {
             for result in [stage.add(a_id, G1, 1), stage.delete(a_id, G1, 1)] {
-                assert!(matches!(
-                    result,
-                    Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })
-                ));
+                assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
             }
         });
         stage.mgm.stop().unwrap();
@@ -326,7 +324,7 @@ fn a8_deregistering_while_stopping() {
         let ((_, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[]));
         let adds = thread::spawn(move || {
             let result = stage.add(a_id, G1, 1);
-            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
         });
         let leaves = thread::spawn(move || {
             if stage.mgm.deregister(b_id).is_ok() {
@@ -349,7 +347,7 @@ fn a7_packets_wait_for_the_questions_of_their_flow() {
         stage.add(b_id, G1, 2).unwrap();
         stage.add(c_id, G1, 3).unwrap();
         c.on_callback(move |kind, _| {
-            if kind == Kind::Creation {
+            if kind == CallbackKind::Creation {
                 assert_eq!(stage.sent.load(SeqCst), 0, "E1: forwarded before it was asked");
             }
         });
@@ -368,7 +366,10 @@ fn a7_packets_wait_for_the_questions_of_their_flow() {
         join_all(packets);
         join_all([goes]);
         assert_eq!(stage.oifs(FLOW), Some(vec![3]));
-        assert_eq!((a.count(Kind::Rpf, FLOW), c.count(Kind::Creation, FLOW)), (1, 1));
+        assert_eq!(
+            (a.count(CallbackKind::Rpf, FLOW), c.count(CallbackKind::Creation, FLOW)),
+            (1, 1)
+        );
         assert!((2..=4).contains(&stage.sent.load(SeqCst)), "both packets went to 3");
         stage.mgm.stop().unwrap();
     });
@@ -384,7 +385,7 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
         let ((_, a_id), (_, b_id)) = (stage.client(1, &[]), stage.client(2, &[]));
         stage.add(igmp_id, G1, 1).unwrap();
         igmp.on_callback(move |kind, _| {
-            if kind == Kind::Enable {
+            if kind == CallbackKind::EnableIgmp {
                 stage.add(igmp_id, G1, 1).unwrap();
             }
         });
@@ -397,10 +398,17 @@ fn a6_igmp_is_told_of_each_change_of_owners() {
         });
         join_all(threads);
         let seen = igmp.seen();
-        let about = |(kind, _): &(Kind, SourceGroup)| matches!(kind, Kind::Disable | Kind::Enable);
-        let seen: Vec<Kind> = seen.into_iter().filter(about).map(|(kind, _)| kind).collect();
+        let about = |(kind, _): &(CallbackKind, SourceGroup)| {
+            matches!(kind, CallbackKind::DisableIgmp | CallbackKind::EnableIgmp)
+        };
+        let seen: Vec<CallbackKind> =
+            seen.into_iter().filter(about).map(|(kind, _)| kind).collect();
         assert!(seen.len() == 4 || seen.len() == 8, "{seen:?}");
-        assert!(seen.chunks(2).all(|pair| pair == [Kind::Disable, Kind::Enable]), "{seen:?}");
+        assert!(
+            seen.chunks(2)
+                .all(|pair| pair == [CallbackKind::DisableIgmp, CallbackKind::EnableIgmp]),
+            "{seen:?}"
+        );
         let owner = stage.mgm.protocol_on_interface(interface(1)).unwrap();
         assert_eq!(owner, (IGMP, 1));
         stage.mgm.stop().unwrap();
@@ -423,10 +431,10 @@ fn e8_clients_that_hang_the_timer() {
             stage.packet(flow(index), index).unwrap();
             client
         });
-        let asked = |at: usize| clients[at].count(Kind::Rpf, flow(at as u32 + 1));
+        let asked = |at: usize| clients[at].count(CallbackKind::Rpf, flow(at as u32 + 1));
         // The first client returns once the second one hangs, and the second when it is released.
         let (first, second) = (clients[0].clone(), clients[1].clone());
-        let (rpf, hangs) = (Kind::Rpf, clients[1].clone());
+        let (rpf, hangs) = (CallbackKind::Rpf, clients[1].clone());
         let released = Arc::new(AtomicUsize::new(1));
         let until = released.clone();
         clients[0].on_callback(move |kind, _| {
@@ -453,7 +461,7 @@ fn e8_clients_that_hang_the_timer() {
             // returning from a callback.
             assert!(threads <= 6, "{threads} threads in round {round}");
             released.store(round, SeqCst);
-            let pruned = |at: usize| clients[at].count(Kind::Prune, flow(at as u32 + 1));
+            let pruned = |at: usize| clients[at].count(CallbackKind::Prune, flow(at as u32 + 1));
             let over = |running: &mut Running<Client>| {
                 running.delivery.others_running(NOBODY) == (false, false)
                     && (0..3).all(|at| pruned(at) == round)

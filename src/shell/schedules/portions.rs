@@ -4,14 +4,14 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::shell::schedules::client::Kind;
 use crate::shell::schedules::{
     G1, G2, IGMP, JOIN, SOURCE, Stage, explore_some, group, interface, join_all,
 };
+use crate::shell::tally::CallbackKind;
 use crate::types::{MembershipFlags, SourceGroup};
 use shuttle::thread;
 
-const FORWARD: MembershipFlags = MembershipFlags { join: false, forward: true };
+const FORWARD: MembershipFlags = MembershipFlags::FORWARD;
 
 fn small() -> Stage {
     Stage::with(|settings| settings.portion = 1)
@@ -63,16 +63,20 @@ fn a7_a_take_has_enabled_igmp_when_it_returns() {
         let ((igmp, igmp_id), (a, a_id)) = (stage.client(IGMP, &[1]), stage.client(1, &[]));
         let (_, b_id) = stage.client(2, &[2]);
         igmp.on_callback(move |kind, _| {
-            if kind == Kind::Enable {
+            if kind == CallbackKind::EnableIgmp {
                 stage.add(igmp_id, G2, 1).unwrap();
             }
         });
         let meanwhile = thread::spawn(move || stage.add(b_id, G1, 2).unwrap());
         stage.mgm.take_interface(a_id, interface(1)).unwrap();
         let its = igmp.seen().into_iter().map(|(kind, _)| kind);
-        let its: Vec<Kind> = its.filter(|kind| *kind != Kind::Join).collect();
-        assert_eq!(its, [Kind::Disable, Kind::Enable], "A7: the call returned before its alert");
-        assert_eq!(a.count(Kind::LocalJoin, G2), 1, "A7: caused by the call, and not come");
+        let its: Vec<CallbackKind> = its.filter(|kind| *kind != CallbackKind::Join).collect();
+        assert_eq!(
+            its,
+            [CallbackKind::DisableIgmp, CallbackKind::EnableIgmp],
+            "A7: the call returned before its alert"
+        );
+        assert_eq!(a.count(CallbackKind::LocalJoin, G2), 1, "A7: caused by the call, and not come");
         join_all([meanwhile]);
         stage.mgm.stop().unwrap();
     });
@@ -98,9 +102,9 @@ fn e4_a_release_beside_a_membership_of_everything() {
         join_all(threads);
         for flow in FLOWS {
             assert_eq!(stage.oifs(flow), Some(vec![3]), "{flow}");
-            let told = |(kind, of): &&(Kind, _)| *of == flow && *kind != Kind::Rpf;
+            let told = |(kind, of): &&(CallbackKind, _)| *of == flow && *kind != CallbackKind::Rpf;
             let last = a.seen().iter().rev().find(told).copied();
-            assert_eq!(last, Some((Kind::Join, flow)), "the owner is told of {flow}");
+            assert_eq!(last, Some((CallbackKind::Join, flow)), "the owner is told of {flow}");
         }
         assert!(FLOWS[..2].iter().all(|flow| a.believes(*flow)));
         stage.mgm.stop().unwrap();
@@ -156,7 +160,7 @@ fn e1_an_interface_that_goes_down_beside_packets_on_it() {
             stage.packet(flow, 1).unwrap();
             assert_eq!(stage.oifs(flow), Some(vec![2]), "{flow}");
             // It is asked about each at most once more for every time that the entry was made.
-            assert!((1..=3).contains(&a.count(Kind::Rpf, flow)));
+            assert!((1..=3).contains(&a.count(CallbackKind::Rpf, flow)));
         }
         stage.mgm.stop().unwrap();
     });
@@ -199,7 +203,7 @@ fn a8_deregistering_while_a_release_is_carried_out() {
         let releases = thread::spawn(move || {
             // It may have gone by then.
             let result = stage.mgm.release_interface(a_id, interface(1));
-            assert!(matches!(result, Ok(()) | Err(Error::BadHandle { .. })), "{result:?}");
+            assert!(matches!(result, Ok(()) | Err(Error::NotAClient(_))), "{result:?}");
         });
         loop {
             match stage.mgm.deregister(a_id) {
@@ -230,7 +234,7 @@ fn a8_stopping_while_a_change_is_carried_out() {
         }
         let adds = thread::spawn(move || {
             let result = stage.add(b_id, SourceGroup::ALL, 2);
-            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::BadHandle { .. })));
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
         });
         stage.mgm.stop().unwrap();
         a.unload();

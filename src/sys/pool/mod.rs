@@ -19,7 +19,8 @@ mod state;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use crate::sys::sync::{Alarm, Condvar, Instant, Mutex, MutexGuard, Thread, thread_local};
 use crate::sys::{Body, Errno};
-use state::{Post, State};
+use crate::types::PATIENCE;
+use state::{PoolState, Post};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +105,7 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// The threads.
 pub struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Something is to be done, or the end has come.
     changed: Alarm,
     /// A thread has ended.
@@ -160,7 +161,7 @@ impl Default for Pool {
 impl Pool {
     /// No threads.
     pub const fn new() -> Self {
-        let state = State {
+        let state = PoolState {
             run: None,
             threads: Vec::new(),
             posts: Vec::new(),
@@ -208,7 +209,7 @@ impl Pool {
         }
         drop(state);
         if started.is_err() {
-            self.end(Duration::from_secs(5));
+            self.end(PATIENCE);
         }
         started
     }
@@ -335,7 +336,7 @@ impl Pool {
     /// Gives the time.
     fn stand_by(
         &self,
-        state: &mut MutexGuard<'_, State>,
+        state: &mut MutexGuard<'_, PoolState>,
         run: &Arc<Run>,
         more: bool,
         now: Instant,
@@ -361,7 +362,7 @@ impl Pool {
     }
 
     /// A duty whose holder has been inside one call for too long, and which was taken from it.
-    fn overdue(&self, state: &mut State, now: Instant) -> Option<usize> {
+    fn overdue(&self, state: &mut PoolState, now: Instant) -> Option<usize> {
         let mut busy = false;
         for (at, post) in state.posts.iter_mut().enumerate() {
             let Some(holder) = post.holder else { continue };

@@ -8,7 +8,7 @@ use crate::sys::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::sys::sync::{Instant, Thread};
 use std::sync::Arc;
 
-pub(super) struct State {
+pub(super) struct PoolState {
     pub(super) run: Option<Arc<Run>>,
     pub(super) threads: Vec<Thread>,
     pub(super) posts: Vec<Post>,
@@ -52,7 +52,7 @@ impl Post {
     }
 }
 
-impl State {
+impl PoolState {
     pub(super) fn is(&self, run: &Arc<Run>) -> bool {
         self.run.as_ref().is_some_and(|current| Arc::ptr_eq(current, run))
     }

@@ -109,7 +109,7 @@ fn answer(
 /// Returns when each client of another process has been told of all that waited for it: nobody but
 /// this test's clients hears of it.
 fn barrier(mgm: &'static Mgm<Proxy>, own: ClientId) {
-    let flags = MembershipFlags { join: true, forward: false };
+    let flags = MembershipFlags::JOIN;
     assert_eq!(JOIN, 1);
     mgm.add_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();
     mgm.delete_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();

@@ -9,7 +9,7 @@ pub mod host;
 use super::rust_api::{Hosting, RustApi, TestClient};
 use super::subject::Subject;
 use super::words::*;
-use mgm::remote::client::Client;
+use mgm::remote::client::RemoteManager;
 use mgm::remote::wire::RecordSizes;
 use mgm::shell::group_manager::GroupManager;
 use mgm::types::{IfKey, SourceGroup};
@@ -32,7 +32,7 @@ const SIZES: RecordSizes =
 
 /// A client process's side, and the host.
 struct Remote {
-    client: Client<TestClient>,
+    client: RemoteManager<TestClient>,
     path: PathBuf,
     process: Mutex<Process>,
     /// What a loop, or the time, has caused may be on its way.
@@ -82,7 +82,7 @@ impl Remote {
             .unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let client = Client::new(no_log, SIZES);
+        let client = RemoteManager::new(no_log, SIZES);
         client.set_path(path.clone());
         let process = Mutex::new(Process { _child: child, input, output });
         Self { client, path, process, unawaited: AtomicBool::new(false) }

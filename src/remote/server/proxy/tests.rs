@@ -1,4 +1,4 @@
-//! Answers come to the questions that they belong to.
+//! Answers come to the callbacks that they belong to.
 
 use super::*;
 use crate::sys::wait_readable;
@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 struct Nobody;
 
 impl Performer for Nobody {
-    fn perform(&self, _: &OwnedFd, _: &mut Work, _: Request) -> Result<(), Ended> {
+    fn perform(&self, _: &OwnedFd, _: &mut ReplyRoom, _: Request) -> Result<(), Ended> {
         Err(Ended::OutOfTurn("a request"))
     }
 
@@ -43,7 +43,7 @@ fn p1_what_was_answered_ahead_is_taken_though_nothing_can_be_asked() {
     let (host, process) = seqpacket::pair().unwrap();
     let kind = ClientKind { has_local_join: false, dispatched: false, takes_routeless: false };
     let proxy = Proxy::new(kind).unwrap();
-    proxy.come(Arc::new(Line::new(host, None, Arc::new(Nobody)).unwrap()));
+    proxy.come(Arc::new(ProcessLine::new(host, None, Arc::new(Nobody)).unwrap()));
     let iif = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
     assert_eq!(proxy.known_ahead(), Some(0));
     for n in 2..5 {
@@ -54,17 +54,17 @@ fn p1_what_was_answered_ahead_is_taken_though_nothing_can_be_asked() {
         answer(&process, Answer::Creation(&veto(index)));
     }
     let mut first = [enabled(1)];
-    proxy.try_creation(flow(1), iif, &mut first).unwrap();
+    proxy.creation(flow(1), iif, &mut first).unwrap();
     assert_eq!((first[0].enabled, proxy.known_ahead()), (false, Some(3)));
     let mut many: Vec<_> = (0..MAX_PACKET as u32).map(enabled).collect();
-    proxy.try_creation(flow(2), iif, &mut many).unwrap();
+    proxy.creation(flow(2), iif, &mut many).unwrap();
     assert!(many.iter().all(|out| out.enabled != (out.interface.index == 2)));
     let mut next = [enabled(3)];
-    proxy.try_creation(flow(3), iif, &mut next).unwrap();
+    proxy.creation(flow(3), iif, &mut next).unwrap();
     assert!(!next[0].enabled);
     // The last one was left to the host, which has nothing to ask any more.
     answer(&process, Answer::Again);
-    proxy.try_creation(flow(4), iif, &mut []).unwrap();
+    proxy.creation(flow(4), iif, &mut []).unwrap();
     let mut room = Buffer::new().unwrap();
     let told = seqpacket::receive(&process, room.room().unwrap()).unwrap();
     assert!(told > 0);

@@ -8,13 +8,13 @@ use crate::error::Error;
 use crate::shell::call::Call;
 use crate::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use crate::shell::manager::{Mgm, Running};
-use crate::shell::tally::Kind;
+use crate::shell::tally::CallbackKind;
 use crate::types::{ClientId, IfKey, Millis, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::fmt;
 
 /// One call of a client: what it is told and asked, and room for its answer.
-pub(super) enum Question {
+pub(super) enum Invocation {
     Rpf { id: u32, of: SourceGroup, answer: RpfAnswer, head: PacketHead, route: Option<Route> },
     // `starved`: there was no memory to call the client.
     Creation { id: u32, of: SourceGroup, iif: IfKey, out: OutInterfaces, starved: bool },
@@ -32,7 +32,7 @@ pub(super) const TIMEOUT: Seconds = Seconds(900);
 
 type OutInterfaces = SmallVec<[OutInterface; 8]>;
 
-impl Question {
+impl Invocation {
     /// Gets from the core what an action is about.
     pub(super) fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
         match action {
@@ -66,17 +66,17 @@ impl Question {
     }
 
     /// Which callback it is.
-    pub(super) const fn kind(&self) -> Kind {
+    pub(super) const fn kind(&self) -> CallbackKind {
         match self {
-            Self::Rpf { .. } => Kind::Rpf,
-            Self::Creation { .. } => Kind::Creation,
-            Self::Prune { .. } => Kind::Prune,
-            Self::Join { .. } => Kind::Join,
-            Self::WrongIf { .. } => Kind::WrongInterface,
-            Self::LocalJoin { .. } => Kind::LocalJoin,
-            Self::LocalLeave { .. } => Kind::LocalLeave,
-            Self::DisableIgmp { .. } => Kind::DisableIgmp,
-            Self::EnableIgmp { .. } => Kind::EnableIgmp,
+            Self::Rpf { .. } => CallbackKind::Rpf,
+            Self::Creation { .. } => CallbackKind::Creation,
+            Self::Prune { .. } => CallbackKind::Prune,
+            Self::Join { .. } => CallbackKind::Join,
+            Self::WrongIf { .. } => CallbackKind::WrongInterface,
+            Self::LocalJoin { .. } => CallbackKind::LocalJoin,
+            Self::LocalLeave { .. } => CallbackKind::LocalLeave,
+            Self::DisableIgmp { .. } => CallbackKind::DisableIgmp,
+            Self::EnableIgmp { .. } => CallbackKind::EnableIgmp,
         }
     }
 
@@ -107,7 +107,7 @@ impl Question {
             Self::Creation { of, iif, out, starved, .. } => {
                 // One that was told of it ahead answers, though all its interfaces have left since.
                 if !out.is_empty() || client.known_ahead() > Some(0) {
-                    *starved = client.try_creation(*of, *iif, out).is_err();
+                    *starved = client.creation(*of, *iif, out).is_err();
                 }
             }
             Self::Prune { of, interface, member, timeout, .. } => {
@@ -162,7 +162,7 @@ impl Question {
     }
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let about = |member: &bool| if *member { "membership" } else { "entry" };
         match self {
