@@ -34,8 +34,8 @@ const MAX_REQUEST: usize = 64;
 const SILENCE: Duration = Duration::from_secs(1);
 /// Clients at one time; more wait until one of these is done.
 const MAX_CLIENTS: usize = 16;
-/// How long a client may take to read the whole answer. A million entries are some 400 MB, which a tool on
-/// a busy machine needs tens of seconds for.
+/// How long a client may take to read the whole answer. A million entries are some 400 MB; a tool on a
+/// busy machine needs tens of seconds to read them.
 const WHOLE_ANSWER: Duration = Duration::from_secs(60);
 
 /// What is asked for.
@@ -128,7 +128,7 @@ impl Control {
     }
 }
 
-/// Starts the thread of a connection, or without one that which accepts.
+/// Starts the thread of a connection. Without a connection it is the thread that accepts.
 fn spawn(shared: &Arc<Listening>, client: Option<Arc<UnixStream>>) -> Result<(), Errno> {
     let mut now = shared.now.lock();
     now.threads.try_reserve(1).map_err(|_| libc::ENOMEM)?;
@@ -154,7 +154,7 @@ impl Body for Serving {
             shared.source.fault();
         }
         if let Some(client) = client {
-            // Its end shows to the client now, and not when the thread is joined.
+            // The client sees the end now, and not when the thread is joined.
             let _ = client.shutdown(Shutdown::Both);
         }
         let mut now = shared.now.lock();
@@ -185,7 +185,7 @@ impl Listening {
         }
     }
 
-    /// Waits until there is room for a connection more. False: the end has come.
+    /// Waits until there is room for one more connection. False: the end has come.
     fn has_room(&self) -> bool {
         let mut now = self.now.lock();
         loop {

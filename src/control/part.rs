@@ -49,7 +49,7 @@ impl Part {
         }
     }
 
-    /// Whether what the host is belongs to it.
+    /// Whether what describes the host belongs to it.
     pub fn wants_host(self) -> bool {
         matches!(self, Self::State | Self::Summary)
     }

@@ -51,7 +51,7 @@ impl Wanted {
 
     /// Serves at a path. A file that a process left there when it died is replaced.
     pub(crate) fn bind(self, path: &Path) -> Result<(OwnedFd, SocketFile), StartError> {
-        // Found again when it goes, though the working directory is another one then.
+        // The file is found again at the end, even if the working directory has changed by then.
         let place = std::path::absolute(path).map_err(self.io("finding its directory"))?;
         let mut listening = unix::listen(path, self.kind, self.mode);
         if listening.as_ref().err() == Some(&libc::EADDRINUSE) {
@@ -83,8 +83,8 @@ impl Wanted {
             Ok(_) if self.is_live(path)? => return Err(live()),
             Ok(_) => {}
         }
-        // Looked at again under a name that is ours alone: another process may have been faster, and
-        // what is there now may be its.
+        // The file is looked at again under a name that is ours alone: another process may have been
+        // faster, and the file may be that process's.
         let mut old = path.as_os_str().to_owned();
         old.push(format!(".{}", std::process::id()));
         let old = PathBuf::from(old);

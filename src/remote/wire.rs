@@ -11,7 +11,7 @@ use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, Route, Seconds, Sou
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
-/// The first word of a connection: somebody else's socket does not begin with it.
+/// The first word of a connection. Another program's socket does not begin with it.
 pub const MAGIC: u32 = 0x6d67_6d31;
 
 /// The versions of these messages that this library speaks, from the oldest to the newest.
@@ -37,7 +37,7 @@ pub struct Hello {
 }
 
 /// The sizes in octets of mgm.h's fixed records, as one library was built. Two libraries that differ in
-/// one of them have not the same mgm.h.
+/// one of them do not have the same mgm.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordSizes {
     /// SIZEOF_BASIC_MIB_MFE.

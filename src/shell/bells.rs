@@ -53,7 +53,7 @@ struct Bell {
     sound: Condvar,
 }
 
-/// A thread that waits, or is about to. What comes about from now on it hears of.
+/// A thread that waits, or is about to. It hears of what comes about from now on.
 pub(crate) struct Listener<'a> {
     bell: &'a Bell,
     heard: u32,
@@ -87,7 +87,7 @@ impl Bells {
 
 impl Bell {
     fn ring(&self) {
-        // Whoever has looked in vain under the shell's lock before the change has been counted.
+        // A thread that looked under the shell's lock before the change, and in vain, has been counted.
         if self.waiting.load(SeqCst) > 0 {
             let mut rung = self.rung.lock();
             *rung = rung.wrapping_add(1);

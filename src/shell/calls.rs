@@ -258,7 +258,8 @@ impl<C: Callbacks> Mgm<C> {
                 break;
             }
         }
-        // What was found finds the membership already: each is programmed once.
+        // The entries that are made for flows that were found see the membership already, so each is
+        // programmed once.
         if flags.join {
             self.claim(of);
         }

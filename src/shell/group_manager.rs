@@ -1,4 +1,4 @@
-//! The functions of mgm.h as one trait: a group manager of this process has them, and so has the
+//! The functions of mgm.h as one trait. A group manager of this process implements it, and so does the
 //! connection to one in another process.
 
 use crate::core::state::record::{GroupRow, MfeRecord, Rest};

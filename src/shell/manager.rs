@@ -158,8 +158,8 @@ impl<C: Callbacks> Mgm<C> {
         self.lock().running_in(epoch).map(f).ok_or(Error::NotRunning)
     }
 
-    /// The state, to change. When the lock is let go of, threads are woken that wait for what has come
-    /// about meanwhile.
+    /// The state, to change. When the lock is released, the threads that wait for what has come about
+    /// meanwhile are woken.
     pub(crate) fn lock(&self) -> Locked<'_, C> {
         Locked::new(self.state.write(), &self.bells)
     }
@@ -172,7 +172,7 @@ impl<C: Callbacks> Mgm<C> {
         }
         let mut listener = self.bells.listen(event);
         while !self.is_broken() && !over(&mut self.lock()) {
-            // Nobody is told that a client has hung for long enough: that is looked for.
+            // No event tells that a client has hung for long enough, so the threads look for it.
             if !listener.wait(LOOKS) {
                 self.watch();
             }

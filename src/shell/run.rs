@@ -162,11 +162,11 @@ impl FlowLines {
     }
 }
 
-/// The state while it is locked. What comes about meanwhile is told to those who wait for it as soon as it
-/// is let go of.
+/// The state while it is locked. Threads that wait for what comes about meanwhile are told as soon as the
+/// lock is released.
 pub(crate) struct Locked<'a, C> {
     state: Writing<'a, State<C>>,
-    // Dropped after the lock was let go of.
+    // Dropped after the lock was released.
     news: EventsToRing<'a>,
 }
 

@@ -1,5 +1,5 @@
-//! What serves others while a host runs, beside the control socket: clients in other processes. The
-//! group manager starts and stops it and knows no more of it.
+//! What serves clients in other processes while a host runs. The group manager starts and stops it, and
+//! knows nothing else of it.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -306,7 +306,7 @@ impl<C> Running<C> {
 
 /// For the host's own calls, which wait for what they caused.
 impl<C: Callbacks> Mgm<C> {
-    /// `look` is at the run, under the lock that the call begins with; `run` gets what it gives.
+    /// `look` sees the run under the lock that the call begins with; `run` gets what `look` gives.
     pub(crate) fn host_call<T, R>(
         &'static self,
         look: impl FnOnce(&Running<C>) -> T,

@@ -1,9 +1,9 @@
-//! A descriptor that is readable while something is so, for a program's poll(2).
+//! A descriptor that is readable while a condition holds, for a program's poll(2).
 
 use crate::sys::{Errno, owned, retry};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A pipe with an octet in it while something is so. Whoever polls its end for reading in another
+/// A pipe with an octet in it while the condition holds. Whoever polls its end for reading in another
 /// process sees POLLHUP when this one has gone, which no eventfd tells.
 pub struct Readiness {
     read: OwnedFd,
@@ -29,7 +29,7 @@ impl Readiness {
         }
         let mut octet = [1u8];
         let (from, to, at) = (self.read.as_raw_fd(), self.write.as_raw_fd(), octet.as_mut_ptr());
-        // Another process that has the descriptor may have read the octet: that is its own loss.
+        // Another process that has the descriptor may have read the octet, and then misses the event.
         let _ = if ready {
             // SAFETY: the kernel reads one octet.
             retry(|| unsafe { libc::write(to, at.cast(), 1) })

@@ -18,13 +18,13 @@ pub(crate) use scheduled::{
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::{sync::atomic, thread_local};
 
-/// Lets a thread that waits for a lock have it in between. (Letting go of it would not do where it is taken
-/// again soon: a thread that is woken takes longer to come.)
+/// Lets a thread that waits for a lock have it in between. (It is not enough to release the lock and take
+/// it again at once: a thread that is woken takes longer to come.)
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) fn give_way<T>(lock: &mut Writing<'_, T>) {
     Writing::bump(lock);
 }
-/// Lets go of a lock; a thread that waits for it has it at once.
+/// Releases a lock; a thread that waits for it gets it at once.
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) fn hand_over<T>(lock: MutexGuard<'_, T>) {
     MutexGuard::unlock_fair(lock);

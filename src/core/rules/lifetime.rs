@@ -315,7 +315,7 @@ impl Core {
         self.plane.reserve(2 * entries + of_iif)?;
         self.interfaces[id].up = up;
         let begun = self.begin_unfinished(now, id, cause, What::Up(up), Stage::Incoming(0));
-        // What no memory is found for is done later.
+        // If memory runs out, the rest is done later.
         let _ = self.portion(begun);
         Ok(())
     }

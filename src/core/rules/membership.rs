@@ -200,7 +200,7 @@ impl Core {
         if part.is_large {
             let (what, stage) = (What::Update(*update), Stage::Entries(update.of));
             let id = self.begin_unfinished(now, interface, Some(slot), what, stage);
-            // What no memory is found for is done later.
+            // If memory runs out, the rest is done later.
             let _ = self.portion(id);
             return;
         }

@@ -342,7 +342,7 @@ impl Core {
         }
         let (what, stage) = (What::Leave(leave), Stage::Incoming(0));
         let begun = self.begin_unfinished(now, id, Some(cause), what, stage);
-        // What no memory is found for is done later.
+        // If memory runs out, the rest is done later.
         let _ = self.portion(begun);
     }
 

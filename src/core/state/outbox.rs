@@ -139,7 +139,7 @@ impl Action {
             | (Self::LocalLeave { .. }, Self::LocalJoin { .. })
             // IGMP has not been enabled yet after an earlier change, and will be after this one.
             | (Self::EnableIgmp { .. }, Self::DisableIgmp { .. }) => Merge::Neither,
-            // Of an entry the client may never have heard, so the last alert is always delivered.
+            // The client may never have heard of the entry, so the last alert is always delivered.
             _ => Merge::Later,
         }
     }

@@ -37,17 +37,17 @@ pub trait PumpWork: Send + Sync + Sized + 'static {
     type Item: Copy + Send + 'static;
     /// How many items there is room for from the start.
     const ITEMS: usize;
-    /// After how many items handed on what came meanwhile is read too.
+    /// How many items are handed on before what came meanwhile is read too.
     const TURN: usize;
 
     /// Where the threads of this kind meet.
     fn pump(plane: &Plane) -> &Pump<Self>;
 
-    /// Reads into the empty list, what is to be handed on first last. Waits for something only
+    /// Reads into the empty list; what is to be handed on first stands last. Waits for something only
     /// where nothing is `pending`; returns at once when the end has come. Gives where the list goes.
     fn read(plane: &Plane, list: &mut Vec<Self::Item>, pending: usize) -> QueuePlace;
 
-    /// Does for several items that will be handed on soon what is cheaper done at once.
+    /// Does what is cheaper for several items at once. They will be handed on soon.
     fn prepare(plane: &Plane, items: &[Self::Item]);
 
     /// Hands on an item. Callbacks of clients run inside.

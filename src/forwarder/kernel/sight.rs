@@ -1,6 +1,6 @@
 //! Flows that this machine sends itself.
 //!
-//! Linux has such a packet come back from the device that it leaves by, and looks for an entry there.
+//! Such a packet comes back to Linux from the device that it leaves by, and Linux looks for an entry there.
 //! Which device that is can change at any moment: the program sets another one (IP_MULTICAST_IF), the
 //! route of the group moves, the source's address comes to this machine from another one. From then on
 //! the kernel drops the flow's packets at its entry, whose iif is another, and tells nobody. So the

@@ -72,7 +72,7 @@ impl<C: Callbacks> RemoteManager<C> {
         Self { log, sizes, path: OnceLock::new(), known: Mutex::new(known) }
     }
 
-    /// Where the host serves; the first word counts.
+    /// Says where the host serves. Only the first call counts.
     pub fn set_path(&self, path: PathBuf) {
         let _ = self.path.set(path);
     }
@@ -223,7 +223,7 @@ impl<C: Callbacks> GroupManager<C> for RemoteManager<C> {
                 known.clients.free_slot(client.slot);
             }
         }
-        // The host has waited for the last callback to return (rule A8); this is its thread.
+        // The host has waited for the last callback to return (rule A8). Its thread ends here.
         entry.end();
         Ok(())
     }

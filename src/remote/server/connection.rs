@@ -38,7 +38,7 @@ pub(super) struct Connection<C: 'static> {
     /// Readable when the process has ended, though a child of it may have inherited the connection.
     process: Option<OwnedFd>,
     pid: i32,
-    /// How often the owner of an interface has changed by what it has asked.
+    /// How often the owner of an interface has changed because of what it asked.
     pub(super) changes: AtomicU64,
     pub(super) state: Mutex<ProcessState>,
 }

@@ -22,7 +22,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// What the process before left behind is none of its concern any more.
+    /// It has nothing more to do with what the process before left behind.
     pub(super) fn end_hold(&self) {
         if let Some(held) = &self.held {
             held.end();
@@ -36,7 +36,7 @@ pub(super) struct Held {
     pub pair: (u32, u32),
     pub proxy: Proxy,
     again: Mutex<Again>,
-    /// The client that took its place has gone as well: what follows is another hold's.
+    /// The client that took its place has gone as well: another hold takes care of what follows.
     over: AtomicBool,
 }
 

@@ -25,7 +25,7 @@ pub(super) trait Performer: Send + Sync {
     /// Does one, and replies on the socket.
     fn perform(&self, on: &OwnedFd, work: &mut ReplyRoom, request: Request) -> Result<(), Ended>;
 
-    /// How often the owner of an interface has changed by what the process has asked.
+    /// How often the owner of an interface has changed because of what the process asked.
     fn changes(&self) -> u64;
 
     /// Ends the connection.
@@ -264,8 +264,8 @@ impl Proxy {
         self.replace_line(None, None);
     }
 
-    /// Runs something if the process is away, and lets it come back only afterwards: what happens once it
-    /// is back, its callbacks tell.
+    /// Runs something if the process is away, and lets it come back only afterwards: once it is back, its
+    /// callbacks tell it what happens.
     pub(super) fn while_away<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
         let _away = self.0.away.lock();
         self.line().is_none().then(run)

@@ -143,7 +143,7 @@ impl<C: Clone> Delivery<C> {
     /// With `own` only [`Self::run_own`] runs the lane.
     pub fn open(&mut self, slot: u32, callbacks: C, own: Option<OwnLane>) {
         let lane = &mut self.lanes[slot as usize];
-        // Nobody ever waits for a loop: it is as a client that hangs, for ever.
+        // Nobody ever waits for a loop: it counts as a client that hangs, for ever.
         lane.hangs = own.as_ref().is_some_and(|own| own.is_loop);
         (lane.callbacks, lane.own) = (Some(callbacks), own);
         lane.in_use = true;

@@ -1,8 +1,8 @@
 //! Changes of many entries, carried out a portion at a time with the lock free in between.
 //!
 //! The thread whose call began such a change carries it on until it is finished, before it calls
-//! any client, unless very many alerts wait. Others that need the interface help. What no memory is found for twice is left to
-//! the timer.
+//! any client, unless very many alerts wait. Others that need the interface help. If memory runs out
+//! twice, the rest is left to the timer.
 
 #![forbid(unsafe_code)]
 

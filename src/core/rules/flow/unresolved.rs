@@ -1,4 +1,4 @@
-//! Flows that get a negative entry whoever has receivers: there is no route or no owner toward their
+//! Flows that get a negative entry no matter who has receivers: there is no route or no owner toward their
 //! source (rule E5), or a client refused them (rule E2).
 
 use crate::core::state::flow::Reason;

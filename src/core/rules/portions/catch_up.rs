@@ -90,7 +90,7 @@ impl Core {
         let Some(released) = what.deletes() else { return false };
         let mfe = &self.mfes[id];
         let (refused, routeless) = (mfe.is(Mfe::REFUSED), mfe.is(Mfe::ROUTELESS));
-        // What another interface's owner refused is asked of the one who comes here.
+        // Another interface's owner refused the flow: the owner who comes here is asked.
         let goes_with_its_iif = released || (refused && !routeless) || !mfe.is(Mfe::UNRESOLVED);
         if mfe.iif == interface && goes_with_its_iif {
             return true;

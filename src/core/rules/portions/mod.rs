@@ -57,7 +57,7 @@ impl Core {
         !self.unfinished.is_empty() || !self.unfinished.released.is_empty()
     }
 
-    /// The job of a change that began, for the shell, which counts it there. Who asks carries it out.
+    /// The job of a change that began, for the shell, which counts it there. The caller carries it out.
     pub fn take_begun(&mut self, carrier: Carrier) -> Option<u32> {
         let begun = self.unfinished.all_mut().iter_mut().find(|one| one.carrier.is_none())?;
         begun.carrier = Some(carrier);
