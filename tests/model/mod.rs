@@ -9,6 +9,7 @@ pub mod flows;
 pub mod loops;
 pub mod members;
 pub mod net;
+pub mod packets;
 pub mod reads;
 pub mod remote;
 pub mod rust_api;
