@@ -23,6 +23,10 @@ mod limits;
 mod loops;
 #[path = "scenarios/memberships.rs"]
 mod memberships;
+#[path = "scenarios/new_flows.rs"]
+mod new_flows;
+#[path = "scenarios/reads.rs"]
+mod reads;
 
 use stage::scenarios;
 
