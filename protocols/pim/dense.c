@@ -1,6 +1,8 @@
 /* Dense mode: packets go everywhere until a prune says otherwise, and a graft takes the prune back. RFC 3973 section 4.4. */
 #include "pim.h"
 
+enum { PRUNE_REST_MS = 1000 };
+
 /* ---- upstream ------------------------------------------------------------------------------------------------ */
 
 static void prune(struct entry *e)
@@ -23,6 +25,23 @@ static void graft(struct entry *e)
         return;
     message_add(e, PIM_GRAFT, e->up_link, e->up_neighbour, false, 0);
     timer_set(&e->graft, e->pim->settings.graft_retry);
+}
+
+/* Nothing is wanted, and the neighbour upstream is a new one or has restarted: packets will come, or do already. RFC 3973 section
+ * 4.4.1 has the next one make the prune, but of packets that the kernel drops nobody tells, so the prune goes ahead of them.
+ * Neighbours that come and go quickly make one each second; after that it is looked whether packets come. */
+static void prune_ahead(struct entry *e)
+{
+    uint64_t now = now_ms(), since = now - e->pruned_ahead;
+    if (!e->flows || e->active_until <= now || e->up_neighbour == 0)
+        return;
+    if (e->pruned_ahead != 0 && since < PRUNE_REST_MS) {
+        if (timer_left(&e->life) > PRUNE_REST_MS - since)
+            timer_set(&e->life, PRUNE_REST_MS - since);
+        return;
+    }
+    e->pruned_ahead = now;
+    prune(e);
 }
 
 void dense_leave(struct entry *e)
@@ -51,12 +70,21 @@ void dense_upstream(struct entry *e)
     }
     if (entry_connected(e))
         e->up = wanted ? FORWARDING : UP_PRUNED;
-    else if (moved && !wanted)
-        e->up = UP_PRUNED; /* the next packet makes the prune */
     else if (wanted && (moved || e->up == UP_PRUNED))
         graft(e);
-    else if (!wanted && e->up != UP_PRUNED)
+    else if (!wanted && moved) {
+        e->up = UP_PRUNED;
+        prune_ahead(e);
+    } else if (!wanted && e->up != UP_PRUNED)
         prune(e);
+}
+
+/* It does not know what it was told. */
+void dense_restarted(struct entry *e)
+{
+    timer_clear(&e->prune_limit);
+    if (e->up == UP_PRUNED && !entry_connected(e) && !entry_forwards(e))
+        prune_ahead(e);
 }
 
 void dense_data(struct entry *e)

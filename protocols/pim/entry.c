@@ -39,7 +39,6 @@ struct entry *entry_find(struct pim *p, uint32_t source, uint32_t group)
 static void join_due(void *entry);
 static void graft_due(void *entry);
 static void life_due(void *entry);
-static void nothing_due(void *entry) { (void)entry; }
 static void reroute(struct entry *e);
 
 struct entry *entry_get(struct pim *p, uint32_t source, uint32_t group)
@@ -57,7 +56,7 @@ struct entry *entry_get(struct pim *p, uint32_t source, uint32_t group)
     e->group = group;
     timer_init(&e->join, join_due, e);
     timer_init(&e->graft, graft_due, e);
-    timer_init(&e->prune_limit, nothing_due, e); /* that it is over is looked at, no more */
+    timer_init(&e->prune_limit, life_due, e); /* another prune may be sent, if packets come */
     timer_init(&e->refresh, refresh_due, e);
     timer_init(&e->life, life_due, e);
     e->next = *bucket;
@@ -357,8 +356,8 @@ void entries_neighbour(struct neighbour *n, bool restarted)
             unsigned soon = link_random_override(l);
             if (timer_left(&e->join) > soon)
                 timer_set(&e->join, soon);
-        } else if (upstream) {
-            timer_clear(&e->prune_limit);
+        } else if (upstream && l->mode == MODE_DENSE) {
+            dense_restarted(e);
         } else if (o != NULL && l->mode == MODE_DENSE && l != e->rpf && o->down != NO_INFO) {
             /* It may want what it pruned, and cannot know that it has to ask for it. */
             expiry_due(o);

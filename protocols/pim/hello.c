@@ -258,12 +258,12 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
     else
         timer_set(&n->liveness, hold * 1000u);
     other_router = elect(l);
+    if (is_new || restarted)
+        greet(l);
     if (restarted) {
         log_info("%s: neighbour %s has restarted", l->name, ip_text(from));
         entries_neighbour(n, true);
     }
-    if (is_new || restarted)
-        greet(l);
     if (is_new || restarted || other_addresses || other_router)
         entries_update(l->pim);
 }

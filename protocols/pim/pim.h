@@ -106,6 +106,7 @@ struct entry { /* (S,G); with source 0 (*,G), which has members and nothing upst
     bool up_by_assert;
     timer join;         /* sparse: the next join; dense: the override of a prune */
     timer graft, prune_limit;
+    uint64_t pruned_ahead; /* when a prune last went out that no packet made */
     /* State refresh. */
     timer refresh, life;
     uint64_t active_until, refreshed; /* the source sends; the last refresh that came in */
@@ -222,6 +223,7 @@ void sparse_join_due(struct entry *e);
 void sparse_prune_due(struct oif *o);
 
 void dense_upstream(struct entry *e);
+void dense_restarted(struct entry *e);             /* the neighbour upstream has */
 void dense_leave(struct entry *e);
 void dense_data(struct entry *e); /* it arrives and nobody wants it */
 void dense_downstream(struct oif *o, bool prune, uint16_t hold);

@@ -185,7 +185,8 @@ static void registered(void) { enumerate(NULL); }
 /* ---- what is asked of mgm.h ---------------------------------------------------------------------------------- */
 
 /* A key that is asked for is a membership. What else an entry is to do changes forwarding entries alone (FORWARD): in dense mode
- * (*,*) lets everything out of the interface, and prunes and grafts take it out and put it back. */
+ * (*,*) lets everything out of the interface, and prunes and grafts take it out and put it back. What is done for (*,G) reaches
+ * all sources of the group: a membership that is new lets out what was pruned, and deleting takes out what is to leave. */
 static void forward(struct entry *e, struct oif *o)
 {
     DWORD index = o->link->index;
@@ -196,12 +197,14 @@ static void forward(struct entry *e, struct oif *o)
         client_add(&me, e->source, e->group, index, MGM_FORWARD_STATE_FLAG);
     if (!o->key)
         client_delete(&me, e->source, e->group, index, MGM_JOIN_STATE_FLAG | (o->on ? 0 : MGM_FORWARD_STATE_FLAG));
-    if (o->on || e->source != 0)
+    if (e->source != 0)
         return;
-    EACH_ENTRY(&pim, other, b, following) { /* that took out single sources too */
+    EACH_ENTRY(&pim, other, b, following) {
         struct oif *same = other->group == e->group && other->source != 0 ? oif_find(other, o->link) : NULL;
         if (same != NULL && same->on)
             client_add(&me, other->source, other->group, index, MGM_FORWARD_STATE_FLAG);
+        else if (same != NULL && o->on)
+            client_delete(&me, other->source, other->group, index, MGM_FORWARD_STATE_FLAG);
     }
 }
 
@@ -312,12 +315,12 @@ static void look(iface *i)
         l = NULL;
     }
     if (wanted && l == NULL) {
+        if (u->mode == MODE_DENSE) /* at first: a membership that is new lets out all flows, whatever has been said of them */
+            client_add(&me, 0, 0, i->index, MGM_JOIN_STATE_FLAG);
         l = pim_link_add(&pim, i->index, i->name, u->mode, i->address, i);
         if (l == NULL)
             die("out of memory");
         log_info("%s: PIM runs in %s mode, as %s", i->name, u->mode == MODE_DENSE ? "dense" : "source-specific", ip_text(i->address));
-        if (u->mode == MODE_DENSE)
-            client_add(&me, 0, 0, i->index, MGM_JOIN_STATE_FLAG);
     }
     if (l != NULL)
         set_secondary(l, i);

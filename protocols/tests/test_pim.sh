@@ -272,6 +272,16 @@ taken_times() { [ "$(grep -c 'PIM: is on below' "$LOGS/r3")" = "$1" ]; }
 
 # source - r0; r0 - r1 - r3 and r0 - r2 - r3; r3 - member. r3 prefers r1.
 diamond() {
+    links_of_a_diamond
+    receivers member
+    pim r0 --dense "$@" above left right
+    pim r1 --dense "$@" above below
+    pim r2 --dense "$@" above below
+    pim r3 --dense "$@" left right below
+    for r in r0 r1 r2 r3; do must "$r knows both others" neighbours "$r" 2; done
+    G=239.1.1.1
+}
+links_of_a_diamond() {
     node source r0 r1 r2 r3 member
     wire source eth0 $S r0 above 10.1.0.1
     wire r0 left 10.2.0.1 r1 above 10.2.0.2
@@ -284,13 +294,6 @@ diamond() {
     ip -n r2 route add 10.1.0.0/24 via 10.3.0.1
     ip -n r3 route add 10.1.0.0/24 via 10.4.0.2 metric 10
     ip -n r3 route add 10.1.0.0/24 via 10.5.0.2 metric 20
-    receivers member
-    pim r0 --dense "$@" above left right
-    pim r1 --dense "$@" above below
-    pim r2 --dense "$@" above below
-    pim r3 --dense "$@" left right below
-    for r in r0 r1 r2 r3; do must "$r knows both others" neighbours "$r" 2; done
-    G=239.1.1.1
 }
 
 dense_mode_in_a_diamond() {
@@ -325,6 +328,33 @@ dense_mode_in_a_diamond() {
     for r in r0 r1 r2 r3; do ends $r; done
 }
 
+# Packets flow while the routers start: whoever starts last, what nobody wants is pruned as soon as the neighbours know each other,
+# and not when the packets are next looked at, after 30 s.
+dense_routers_start_under_traffic() {
+    local last order r
+    links_of_a_diamond
+    receivers member
+    G=239.1.1.1
+    stream stream source eth0 $S $G 200
+    for last in r0 r1 r2 r3; do
+        order="$(tr ' ' '\n' <<<"r0 r1 r2 r3" | grep -v $last | shuf | tr '\n' ' ')$last"
+        for r in $order; do
+            # shellcheck disable=SC2046 # several words
+            pim "$r" --prune-holdtime 100 --dense $(links_of "$r")
+        done
+        for r in r0 r1 r2 r3; do must "$r knows both others ($order)" neighbours $r 2; done
+        for r in r0 r1 r2 r3; do must "$r is silent ($order)" forwards_nothing $r; done
+        tell member join $G
+        must "a member gets it ($order)" gets_more member $G $(($(got member $G) + 20))
+        tell member leave $G
+        for r in r0 r1 r2 r3; do must "$r is silent again ($order)" forwards_nothing $r; done
+        for r in r0 r1 r2 r3; do ends $r; done
+    done
+}
+links_of() { case $1 in r0) echo above left right ;; r3) echo left right below ;; *) echo above below ;; esac; }
+# A router that has pruned before a packet came has no entry.
+forwards_nothing() { [ "$(oifs "$1" $S $G | tr -d '-')" = "" ]; }
+
 # r0's prunes hold for 2 s. With state refresh they are kept while the source sends, and without it they are not.
 prunes_are_kept_by_state_refresh() {
     local count
@@ -338,7 +368,8 @@ prunes_are_kept_by_state_refresh() {
     finish r0 TERM
     pim r0 --dense --prune-holdtime 2 --source-lifetime 7 above left right # without state refresh
     must "pruned" oifs_are r0 $S $G -
-    must "prunes end" oifs_are r0 $S $G "left right"
+    count=$(lines r0 "($S,$G) leaves by left")
+    must "prunes end" more_lines r0 "($S,$G) leaves by left" "$count"
     must "and are made again" oifs_are r0 $S $G -
 }
 packets_of() { ip -n "$1" -s mroute show | sed -n 's/^ *\([0-9]*\) packets,.*/\1/p' | head -1; }
@@ -381,6 +412,64 @@ excluded_sources() {
     igmp member eth0 10.3.0.9 block $G $S
     must "and no more" oifs_are r2 $S $G -
     must "pruned" oifs_are r1 $S $G -
+}
+
+# What the group manager has been told until a member of the group is known on `below` has taken effect then.
+knows_a_member() { # ROUTER MEMBER ADDRESS GROUP
+    igmp "$2" eth0 "$3" to_ex "$4"
+    must "$1 knows a member of $4" log_has "$1" "(*,$4) leaves by below"
+}
+
+# A membership that is new lets all sources of its group out again, but not those that its host excludes.
+sources_excluded_by_a_new_member() {
+    node source r1 member
+    wire source eth0 $S r1 above 10.1.0.1
+    wire r1 below 10.2.0.1 member eth0 10.2.0.9
+    ip -n source route add default via 10.1.0.1
+    G=239.1.1.1
+    pim r1 --dense --query-interval 100 above below
+    stream stream source eth0 $S $G 100
+    must "nobody wants it" oifs_are r1 $S $G -
+    igmp member eth0 10.2.0.9 to_ex $G $S
+    must "heard" log_has r1 "(*,$G) leaves by below"
+    knows_a_member r1 member 10.2.0.9 239.1.1.2
+    now "the member has said that it wants it from others" oifs_are r1 $S $G -
+    igmp member eth0 10.2.0.9 allow $G $S
+    must "and wants it from this one, too" oifs_are r1 $S $G below
+}
+
+# Nor does it end an assert.
+a_new_member_where_an_assert_was_lost() {
+    node source a b member
+    lan top source:eth0:$S a:above:10.1.0.11 b:above:10.1.0.12
+    lan low a:below:10.2.0.11 b:below:10.2.0.12 member:eth0:10.2.0.99
+    G=239.1.1.1
+    pim a --dense --query-interval 100 above below
+    pim b --dense --query-interval 100 above below
+    must "they know each other" neighbours a 2
+    must "they know each other" neighbours b 2
+    stream stream source eth0 $S $G 100
+    must "b wins the assert" log_has a "10.2.0.12 forwards ($S,$G) (assert)"
+    must "a does not forward" oifs_are a $S $G -
+    knows_a_member a member 10.2.0.99 $G
+    knows_a_member a member 10.2.0.99 239.1.1.2
+    now "still not" oifs_are a $S $G -
+    must "b does" oifs_are b $S $G below
+}
+
+# A link that comes while packets flow, and has no neighbour yet, gets none of them.
+a_link_comes_under_traffic() {
+    node source r1 member
+    wire source eth0 $S r1 above 10.1.0.1
+    ip -n source route add default via 10.1.0.1
+    G=239.1.1.1
+    pim r1 --dense --query-interval 100 above below
+    stream stream source eth0 $S $G 100
+    must "nobody wants it" oifs_are r1 $S $G -
+    wire r1 below 10.2.0.1 member eth0 10.2.0.9
+    must "the link is there" log_has r1 "below: PIM runs in dense mode"
+    knows_a_member r1 member 10.2.0.9 239.1.1.2
+    now "and quiet" oifs_are r1 $S $G -
 }
 
 # ---- both ------------------------------------------------------------------------------------------------------
@@ -505,7 +594,8 @@ a_border_of_proxy_and_dense_mode() {
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
     members_are_served_by_the_designated_router a_route_moves what_is_not_heard an_interface_comes_and_goes
-    dense_mode_in_a_diamond prunes_are_kept_by_state_refresh
-    a_dense_router_killed_and_restarted excluded_sources a_border_router a_border_router_of_two_programs
+    dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
+    a_dense_router_killed_and_restarted excluded_sources sources_excluded_by_a_new_member
+    a_new_member_where_an_assert_was_lost a_link_comes_under_traffic a_border_router a_border_router_of_two_programs
     a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"
 run_tests "mgm-pim's topologies" "$TESTS" "$@"

@@ -909,6 +909,88 @@ static void a_restarted_router_is_flooded_anew(void)
     CHECK(copies(0, 3) == 1);
 }
 
+/* The flow begins before router 1 has heard a hello of router 0, which floods to it. */
+static void a_neighbour_that_appears_is_pruned_at_once(void)
+{
+    struct pim_hello hello, goodbye = {.has_holdtime = true, .holdtime = 0};
+    struct link *l;
+    unsigned prunes;
+    chain(MODE_DENSE, &default_settings);
+    l = link_of(1, 1);
+    hello = l->neighbours->hello;
+    hello_receive(l, sim_address(0, 1), &goodbye);
+    CHECK(copies(0, 1) == 1);
+    sim_run(100);
+    CHECK(up(1) == UP_PRUNED && down(0, 1) == NO_INFO && copies(0, 1) == 1);
+    hello_receive(l, sim_address(0, 1), &hello);
+    sim_run(10);
+    CHECK(down(0, 1) == PRUNED && copies(0, 1) == 0);
+    /* One that comes and goes all the time makes a prune a second. */
+    prunes = sim_sent[1][PIM_JOIN_PRUNE];
+    for (unsigned n = 0; n < 400; n++) {
+        hello_receive(l, sim_address(0, 1), &goodbye);
+        hello_receive(l, sim_address(0, 1), &hello);
+        sim_run(5);
+    }
+    CHECK(sim_sent[1][PIM_JOIN_PRUNE] - prunes <= 3);
+    /* After that it is looked whether packets come. */
+    dense_downstream(oif_find(entry_find(&sim_routers[0].pim, S, G), link_of(0, 1)), false, 0);
+    CHECK(copies(0, 1) == 1);
+    sim_run(1000);
+    CHECK(down(0, 1) == PRUNED && copies(0, 1) == 0);
+    /* What is wanted is asked for at once. */
+    hello_receive(l, sim_address(0, 1), &goodbye);
+    pim_local(link_of(2, 3), 0, G, true);
+    sim_run(10);
+    CHECK(copies(0, 1) == 0);
+    hello_receive(l, sim_address(0, 1), &hello);
+    sim_run(10);
+    CHECK(copies(0, 3) == 1);
+}
+
+/* Router 0 has forgotten prunes of more flows than one message holds, and hears of them again before it floods. */
+static void a_neighbour_that_restarts_is_pruned_at_once(void)
+{
+    unsigned pruned = 0;
+    chain(MODE_DENSE, &default_settings);
+    for (uint32_t n = 0; n < 300; n++)
+        pim_new_flow(&sim_routers[2].pim, S, htonl(0xef010000u + n), 16);
+    sim_run(10);
+    CHECK(sim_routers[1].pim.entry_count == 300);
+    sim_kill(1);
+    sim_start(1, &default_settings);
+    sim_set_route(1, S, 1, 0, 1);
+    sim_join_lan(1, 1, MODE_DENSE);
+    sim_join_lan(1, 2, MODE_DENSE);
+    while (link_of(1, 2)->neighbours == NULL)
+        sim_run(1);
+    sim_run(2);
+    for (uint32_t n = 0; n < 300; n++) {
+        struct entry *e = entry_find(&sim_routers[1].pim, S, htonl(0xef010000u + n));
+        struct oif *o = e ? oif_find(e, link_of(1, 2)) : NULL;
+        pruned += o != NULL && o->down == PRUNED;
+    }
+    CHECK(pruned == 300);
+}
+
+/* Router 2 gets the flow by router 0, and then by router 1, which has it too. */
+static void a_route_that_moves_takes_the_prune_along(void)
+{
+    two_upstream(MODE_DENSE);
+    sim_kill(1), sim_kill(3);
+    sim_run(120000);
+    copies(0, 1);
+    sim_run(10);
+    CHECK(up(2) == UP_PRUNED && down(0, 1) == PRUNED);
+    sim_set_route(2, S, 2, 5, 20); /* a link without a neighbour */
+    sim_run(10);
+    dense_downstream(oif_find(entry_find(&sim_routers[0].pim, S, G), link_of(0, 1)), false, 0);
+    sim_run(1000);
+    sim_set_route(2, S, 1, 0, 20);
+    sim_run(10);
+    CHECK(down(0, 1) == PRUNED && copies(0, 1) == 0);
+}
+
 static void other_protocols_keep_a_flow(void)
 {
     chain(MODE_DENSE, &default_settings);
@@ -1012,6 +1094,9 @@ int main(void)
     RUN(a_dense_assert_leaves_one_forwarder);
     RUN(a_diamond_and_a_link_that_fails);
     RUN(a_restarted_router_is_flooded_anew);
+    RUN(a_neighbour_that_appears_is_pruned_at_once);
+    RUN(a_neighbour_that_restarts_is_pruned_at_once);
+    RUN(a_route_that_moves_takes_the_prune_along);
     RUN(other_protocols_keep_a_flow);
     RUN(both_modes_on_one_router);
     sim_reset();
