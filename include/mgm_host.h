@@ -396,9 +396,9 @@ DWORD MgmHostStop(void);
  * @param dwPacketSize its size in octets.
  *
  * @par Callbacks and threads
- * When this returns, every callback that the packet caused has run. The one exception is a packet
- * whose flow another thread is asking clients about at that moment: it waits for their answers with
- * the flow.
+ * When this returns, every callback that the packet caused has run and every copy has been sent. The
+ * one exception is a packet whose flow waits for the answer of a client that does not come out of a
+ * callback, or that dispatches its callbacks itself: it waits with the flow.
  *
  * @return
  * - NO_ERROR: the packet was forwarded, or rightly not forwarded.

@@ -3,7 +3,7 @@
 
 use mgm::error::Error;
 use mgm::forwarder::memory::{MemoryConfig, MemoryForwarder};
-use mgm::forwarder::{EntryChange, Forwarder, ForwarderError, Received, Upcalls};
+use mgm::forwarder::{Bringer, EntryChange, Forwarder, ForwarderError, Received, Upcalls};
 use mgm::log::Level;
 use mgm::shell::callbacks::{Callbacks, OutInterface, RpfAnswer};
 use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
@@ -406,8 +406,13 @@ impl Forwarder for Refusing {
     fn flush(&self) {
         self.plane.flush();
     }
-    fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
-        self.plane.receive(arrival, bytes)
+    fn receive<'a>(
+        &self,
+        arrival: IfKey,
+        bytes: &'a [u8],
+        by: Bringer,
+    ) -> Result<Received<'a>, Error> {
+        self.plane.receive(arrival, bytes, by)
     }
     fn counters(&self, flow: SourceGroup) -> Option<Counters> {
         self.plane.counters(flow)

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::packet::{self, Unforwardable};
-use super::{CountsEach, EntryChange, Forwarder, ForwarderError, Received, Upcalls};
+use super::{Bringer, CountsEach, EntryChange, Forwarder, ForwarderError, Received, Upcalls};
 use crate::core::state::record::OifRecord;
 use crate::error::Error;
 use crate::sys::sync::Mutex;
@@ -71,6 +71,7 @@ impl MemoryOif {
 struct HeldPacket {
     arrival: IfKey,
     bytes: Vec<u8>,
+    by: Bringer,
 }
 
 #[derive(Default)]
@@ -82,6 +83,8 @@ struct MemoryPlane {
     held_octets: usize,
     /// Packets that waited and whose entries have been made.
     ready: VecDeque<HeldPacket>,
+    /// How many were ever taken out of these.
+    taken: u64,
 }
 
 /// How many outgoing interfaces are looked up at a time.
@@ -119,6 +122,23 @@ impl MemoryForwarder {
     /// Packets dropped because they were malformed or must not be forwarded.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
+    }
+
+    /// Passes a packet on that has waited, unless another thread has taken it.
+    fn pass_on(&self, place: u64) {
+        let Some(held) = self.plane.lock().take_ready(place) else { return };
+        // It was parsed when it came in, so this cannot fail.
+        let Ok(Ok(packet)) = packet::parse(&held.bytes) else { return };
+        let (flow, header_len) = (packet.flow, packet.header_len());
+        let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len(), true);
+        match (verdict, self.upcalls.get()) {
+            (Verdict::Forward(oifs), _) => self.transmit(flow, held.bytes, header_len, oifs),
+            (Verdict::WrongInterface, Some(upcalls)) => {
+                upcalls.wrong_interface(flow, held.arrival, packet.bytes);
+            }
+            // The entry was deleted again; the flow's next packet asks for it.
+            _ => {}
+        }
     }
 
     /// Sends a packet out of these interfaces of its entry, and out of those that follow them.
@@ -173,8 +193,9 @@ impl MemoryPlane {
         }
     }
 
-    fn hold(&mut self, arrival: IfKey, flow: SourceGroup, bytes: Vec<u8>) -> Result<(), Error> {
-        if self.held >= HELD_IN_ALL || self.held_octets + bytes.len() > HELD_OCTETS {
+    fn hold(&mut self, flow: SourceGroup, held: HeldPacket) -> Result<(), Error> {
+        let octets = held.bytes.len();
+        if self.held >= HELD_IN_ALL || self.held_octets + octets > HELD_OCTETS {
             return Ok(());
         }
         self.waiting.try_reserve(1)?;
@@ -184,8 +205,8 @@ impl MemoryPlane {
         if waiting.len() < MOST_WAITING as usize {
             waiting.try_reserve(1)?;
             self.held += 1;
-            self.held_octets += bytes.len();
-            waiting.push(HeldPacket { arrival, bytes });
+            self.held_octets += octets;
+            waiting.push(held);
         }
         Ok(())
     }
@@ -196,6 +217,21 @@ impl MemoryPlane {
         self.held -= released.len();
         self.held_octets -= released.iter().map(|held| held.bytes.len()).sum::<usize>();
         released
+    }
+
+    /// The next packet to pass on: its place in the order of all, and who brought it.
+    fn next_ready(&self) -> Option<(u64, Bringer)> {
+        self.ready.front().map(|held| (self.taken, held.by))
+    }
+
+    /// Takes that packet, if no other thread has.
+    fn take_ready(&mut self, place: u64) -> Option<HeldPacket> {
+        if self.taken != place {
+            return None;
+        }
+        let held = self.ready.pop_front()?;
+        self.taken += 1;
+        Some(held)
     }
 
     fn set(&mut self, change: &EntryChange<'_>) -> Result<(), ForwarderError> {
@@ -266,19 +302,11 @@ impl Forwarder for MemoryForwarder {
 
     fn flush(&self) {
         loop {
-            let next = self.plane.lock().ready.pop_front();
-            let Some(held) = next else { return };
-            // It was parsed when it came in, so this cannot fail.
-            let Ok(Ok(packet)) = packet::parse(&held.bytes) else { continue };
-            let (flow, header_len) = (packet.flow, packet.header_len());
-            let verdict = self.plane.lock().judge(held.arrival, flow, held.bytes.len(), true);
-            match (verdict, self.upcalls.get()) {
-                (Verdict::Forward(oifs), _) => self.transmit(flow, held.bytes, header_len, oifs),
-                (Verdict::WrongInterface, Some(upcalls)) => {
-                    upcalls.wrong_interface(flow, held.arrival, packet.bytes);
-                }
-                // The entry was deleted again; the flow's next packet asks for it.
-                _ => {}
+            let Some((place, by)) = self.plane.lock().next_ready() else { return };
+            let pass = &mut || self.pass_on(place);
+            match self.upcalls.get() {
+                Some(upcalls) => upcalls.on_behalf(by, pass),
+                None => pass(),
             }
         }
     }
@@ -309,7 +337,12 @@ impl Forwarder for MemoryForwarder {
         }
     }
 
-    fn receive<'a>(&self, arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+    fn receive<'a>(
+        &self,
+        arrival: IfKey,
+        bytes: &'a [u8],
+        by: Bringer,
+    ) -> Result<Received<'a>, Error> {
         let packet = match packet::parse(bytes) {
             Ok(Ok(packet)) => packet,
             Ok(Err(reason)) => {
@@ -330,7 +363,7 @@ impl Forwarder for MemoryForwarder {
             let mut plane = self.plane.lock();
             let verdict = plane.judge(arrival, packet.flow, copy.len(), false);
             if matches!(verdict, Verdict::NoEntry) {
-                plane.hold(arrival, packet.flow, copy)?;
+                plane.hold(packet.flow, HeldPacket { arrival, bytes: copy, by })?;
                 return Ok(Received::NoEntry(packet));
             }
             verdict
@@ -386,6 +419,7 @@ mod tests {
 
     const FLOW: SourceGroup =
         SourceGroup::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(239, 1, 1, 1));
+    const BY: Bringer = Bringer { epoch: 1, job: 0, serial: 1 };
 
     const fn interface(index: u32) -> IfKey {
         IfKey::new(index, Ipv4Addr::UNSPECIFIED)
@@ -393,7 +427,7 @@ mod tests {
 
     fn packet(plane: &MemoryForwarder, ttl: u8) {
         let packet = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 10, 0, 0, 1, 239, 1, 1, 1];
-        assert!(matches!(plane.receive(interface(1), &packet), Ok(Received::Done)));
+        assert!(matches!(plane.receive(interface(1), &packet, BY), Ok(Received::Done)));
     }
 
     fn program(plane: &MemoryForwarder, oifs: &[IfKey]) {
@@ -427,7 +461,7 @@ mod tests {
         };
         let mut come = |n| {
             packet[16..20].copy_from_slice(&flow(n).group().octets());
-            assert!(matches!(plane.receive(interface(1), &packet), Ok(Received::NoEntry(_))));
+            assert!(matches!(plane.receive(interface(1), &packet, BY), Ok(Received::NoEntry(_))));
             plane.plane.lock().held
         };
         for n in 0..whole + 5 {

@@ -44,6 +44,18 @@ pub struct EntryChange<'a> {
     pub state: Option<EntryState<'a>>,
 }
 
+/// The call that a packet came in with, in the group manager's numbering: what the packet causes
+/// belongs to that call for as long as it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bringer {
+    /// The run of the group manager.
+    pub epoch: u64,
+    /// The job that the call works for.
+    pub job: u32,
+    /// Tells that job from others that had its number.
+    pub serial: u32,
+}
+
 /// What happened to a packet that came in.
 pub enum Received<'a> {
     /// It was forwarded or dropped.
@@ -112,8 +124,9 @@ pub trait Forwarder: Send + Sync {
     /// each change that did not take effect; the others did.
     fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError));
 
-    /// Sends the packets that waited and have an entry now. Called after `program`, with no lock
-    /// held, because it calls the host's transmit function.
+    /// Sends the packets that waited and have an entry now, each inside [`Upcalls::on_behalf`] of the
+    /// call that brought it. Called after `program`, with no lock held, because it calls the host's
+    /// transmit function.
     fn flush(&self) {}
 
     /// The flow gets no entry for now (rule G1). Its packets that wait are dropped.
@@ -153,7 +166,12 @@ pub trait Forwarder: Send + Sync {
     /// Handles a packet that the host says came in. When this returns it was forwarded, dropped, or
     /// waits for its flow's entry. The caller reports it to the core, because it can report a failure
     /// too.
-    fn receive<'a>(&self, _arrival: IfKey, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+    fn receive<'a>(
+        &self,
+        _arrival: IfKey,
+        bytes: &'a [u8],
+        _by: Bringer,
+    ) -> Result<Received<'a>, Error> {
         if !self.takes_packets() {
             return Err(Error::OtherForwarder("the memory and custom forwarders"));
         }
@@ -238,6 +256,12 @@ pub trait Upcalls: Sync {
     /// The entry of a flow that was found no longer keeps what it was found with. It must be programmed
     /// as the core wants it.
     fn taken_over(&self, flow: SourceGroup);
+
+    /// Passes a packet on that has waited. What this causes belongs to the call that brought the packet,
+    /// which does not return before `pass` has. It takes the packet, if no other thread has.
+    fn on_behalf(&self, _of: Bringer, pass: &mut dyn FnMut()) {
+        pass();
+    }
 
     /// A packet came in on `arrival`, which is not its entry's iif. `packet` is as above.
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);

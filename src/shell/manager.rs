@@ -145,6 +145,13 @@ impl<C: Callbacks> Mgm<C> {
         })
     }
 
+    /// For tests: whether no call goes on and nothing is on its way, except to clients that hang or have
+    /// loops.
+    #[doc(hidden)]
+    pub fn is_idle(&self) -> bool {
+        self.state.read().shared().is_none_or(|running| running.delivery.is_idle())
+    }
+
     /// Does something under the lock, if the library runs.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Running<C>) -> R) -> Option<R> {
         self.lock().running().map(f)

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::control::{Bound, Control};
-use crate::core::Core;
+use crate::core::{Admission, Core};
 use crate::error::{Error, StartError, code};
 use crate::forwarder::kernel::KernelForwarder;
 use crate::forwarder::memory::MemoryForwarder;
@@ -15,7 +15,7 @@ use crate::shell::batch::Batch;
 use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::context;
+use crate::shell::context::{self, JobOf};
 use crate::shell::deliver::Delivery;
 use crate::shell::log::LastLog;
 use crate::shell::manager::{Mgm, Running, system_now};
@@ -298,16 +298,19 @@ impl<C: Callbacks> Mgm<C> {
         all_are_out
     }
 
-    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless
-    /// another thread is asking about its flow.
+    /// MgmHostReceive: a packet came in. When this returns, all that it caused has happened, unless a
+    /// client hangs that is asked about its flow, or has a loop.
     pub fn receive(&'static self, arrival: IfKey, packet: &[u8]) -> Result<(), Error> {
-        let look = |run: &Running<C>| (run.forwarder.clone(), run.core.is_down(arrival));
-        self.host_call(look, |call, (forwarder, is_down)| {
+        let look = |run: &Running<C>, call: &Call| {
+            let by = run.delivery.bringer(run.epoch, call.job);
+            (run.forwarder.clone(), run.core.is_down(arrival), by)
+        };
+        self.host_call(look, |call, (forwarder, is_down, by)| {
             // An interface that packets come from works.
             if is_down {
                 self.set_interface_up(call, arrival, true)?;
             }
-            match forwarder.receive(arrival, packet)? {
+            match forwarder.receive(arrival, packet, by)? {
                 Received::Done => Ok(()),
                 Received::WrongInterface(packet) => {
                     let reported = self.report_wrong(call, arrival, &packet);
@@ -316,11 +319,11 @@ impl<C: Callbacks> Mgm<C> {
                     }
                     reported
                 }
-                Received::NoEntry(packet) => self.report_new(call, arrival, &packet),
+                Received::NoEntry(packet) => self.report_new(call, &*forwarder, arrival, &packet),
                 Received::Reported(packet) => {
                     // For an entry with another iif; `report_new` handles the other cases.
                     self.report_wrong(call, arrival, &packet)?;
-                    self.report_new(call, arrival, &packet)
+                    self.report_new(call, &*forwarder, arrival, &packet)
                 }
             }
         })
@@ -340,44 +343,63 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// A packet without an entry (rule E1). If it may wait, it waits for the questions of its flow,
-    /// which other threads may be putting.
+    /// which other threads may be putting, and until it was passed on.
     fn report_new(
         &'static self,
         call: &mut Call,
+        forwarder: &dyn Forwarder,
         arrival: IfKey,
         packet: &Packet<'_>,
     ) -> Result<(), Error> {
         let flow = packet.flow;
-        let before = self.new_flow(call, flow, arrival, packet.bytes)?;
-        // Memory may have run out after the flow's questions were put (rule A4).
+        let (admission, before) = self.new_flow(call, flow, arrival, packet.bytes)?;
         let look = |running: &mut Running<C>| {
             let core = &running.core;
-            (core.is_pending(flow), core.flows_given_up() != before && core.is_new(flow))
+            // Memory may have run out after the flow's questions were put (rule A4).
+            let lost = core.flows_given_up() != before && core.is_new(flow);
+            let decided = core.plane.added();
+            let behind = (!core.plane.is_done(decided)).then_some(decided);
+            (core.is_pending(flow), lost, behind)
         };
-        let (pending, mut lost) = self.with_in(call.epoch, look).unwrap_or_default();
-        // Most often it was this thread that asked.
-        if pending && call.waits {
-            self.wait_for_flow(call, flow);
-            (_, lost) = self.with_in(call.epoch, look).unwrap_or_default();
+        let (pending, mut lost, mut behind) = self.with_in(call.epoch, look).unwrap_or_default();
+        if admission == Admission::Pending && call.waits {
+            // Most often it was this thread that asked, and everything is done.
+            if pending {
+                self.wait_for_flow(call, flow);
+                (_, lost, behind) = self.with_in(call.epoch, look).unwrap_or_default();
+            }
+            if let Some(decided) = behind {
+                call.until = decided;
+                self.settle(call);
+            }
+            // What others are passing on at this moment has been counted for the calls that brought it.
+            let job = JobOf { epoch: call.epoch, job: call.job };
+            context::performing(self.address(), job, || forwarder.flush());
         }
         if lost { Err(Error::OutOfMemory) } else { Ok(()) }
     }
 
     /// MgmHostRouteChanged (rules E5, E9).
     pub fn routes_changed(&'static self, network: Ipv4Addr, prefix_len: u8) -> Result<(), Error> {
-        self.host_call(Running::takes_packets, |call, takes_packets| {
-            takes_packets?;
-            self.look_under(call, network, prefix_len);
-            Ok(())
-        })
+        self.host_call(
+            |run, _| run.takes_packets(),
+            |call, takes_packets| {
+                takes_packets?;
+                self.look_under(call, network, prefix_len);
+                Ok(())
+            },
+        )
     }
 
     /// MgmHostInterfaceDown.
     pub fn interface_down(&'static self, interface: IfKey) -> Result<(), Error> {
-        self.host_call(Running::takes_packets, |call, takes_packets| {
-            takes_packets?;
-            self.set_interface_up(call, interface, false)
-        })
+        self.host_call(
+            |run, _| run.takes_packets(),
+            |call, takes_packets| {
+                takes_packets?;
+                self.set_interface_up(call, interface, false)
+            },
+        )
     }
 }
 

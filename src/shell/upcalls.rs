@@ -5,10 +5,11 @@
 use crate::core::state::plane::Stale;
 use crate::core::{Admission, Core, Looked, PacketHead};
 use crate::error::Error;
-use crate::forwarder::{Turn, Upcalls};
+use crate::forwarder::{Bringer, Turn, Upcalls};
 use crate::log::Level;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
+use crate::shell::context::{self, JobOf};
 use crate::shell::manager::{Mgm, Running};
 use crate::shell::tally::Tally;
 use crate::types::{IfKey, Millis, SourceGroup};
@@ -124,32 +125,29 @@ impl<C: Callbacks> Mgm<C> {
         });
     }
 
-    /// Handles a packet of a flow that has no entry, with the route toward its source. Gives how often
-    /// memory had run out for a flow before.
+    /// Handles a packet of a flow that has no entry, with the route toward its source. The second: how
+    /// often memory had run out for a flow before.
     pub(crate) fn new_flow(
         &'static self,
         call: &mut Call,
         flow: SourceGroup,
         arrival: IfKey,
         packet: &[u8],
-    ) -> Result<u64, Error> {
+    ) -> Result<(Admission, u64), Error> {
         self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
         Tally::count(&self.tally.new_flows);
         let admitted = self.admit(call, flow, arrival, |core, now, looked| {
             core.packet(now, flow, arrival, packet, looked)
         });
         match admitted {
-            Ok((Admission::Refused, given_up)) => {
+            Ok((Admission::Refused, _)) => {
                 self.refuse(call, flow);
                 self.tell_refused(call);
-                Ok(given_up)
             }
-            Ok((_, given_up)) => Ok(given_up),
-            Err(error) => {
-                self.refuse(call, flow);
-                Err(error)
-            }
+            Ok(_) => {}
+            Err(_) => self.refuse(call, flow),
         }
+        admitted
     }
 
     /// Asks the core about a flow that has no entry, with the route toward its source. The second: how
@@ -251,6 +249,20 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
         });
     }
 
+    fn on_behalf(&self, of: Bringer, pass: &mut dyn FnMut()) {
+        let Bringer { epoch, job, .. } = of;
+        let its = JobOf { epoch, job };
+        // Most often this thread brought it.
+        if context::here(self.address()).around == Some(its) {
+            return pass();
+        }
+        if self.with_in(epoch, |running| running.delivery.count_for(of)) != Ok(true) {
+            return pass();
+        }
+        context::performing(self.address(), its, pass);
+        let _ = self.with_in(epoch, |running| running.delivery.done(job));
+    }
+
     fn wrong_interface(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         Mgm::log(self, Level::Trace, format_args!("packet of {flow} on the wrong {arrival}"));
         Tally::count(&self.tally.wrong_interface);
@@ -309,7 +321,7 @@ impl<C: Callbacks> Mgm<C> {
     /// `look` sees the run under the lock that the call begins with; `run` gets what `look` gives.
     pub(crate) fn host_call<T, R>(
         &'static self,
-        look: impl FnOnce(&Running<C>) -> T,
+        look: impl FnOnce(&Running<C>, &Call) -> T,
         run: impl FnOnce(&mut Call, T) -> Result<R, Error>,
     ) -> Result<R, Error> {
         if self.host_clock.load(std::sync::atomic::Ordering::Relaxed) {

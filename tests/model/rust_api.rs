@@ -1,8 +1,10 @@
 //! Subject: the safe Rust API.
 
 use super::deliver::Answer;
-use super::remote::BARRIER;
-use super::subject::{Home, Subject, Word, called_back, clock, home, is_readable, route, transmit};
+use super::net::INTERFACES;
+use super::subject::{
+    Home, Owner, Subject, Word, called_back, clock, home, is_readable, route, transmit,
+};
 use super::words::*;
 use mgm::core::state::record::{MfeRecord, OifRecord, Rest};
 use mgm::error::Error;
@@ -47,11 +49,6 @@ impl TestClient {
             home.enter();
         }
         called_back(self.client, callback)
-    }
-
-    /// An alert of the host's own client.
-    fn is_barrier(&self, of: SourceGroup) -> bool {
-        self.home.is_some() && of == BARRIER
     }
 }
 
@@ -108,7 +105,7 @@ impl Callbacks for TestClient {
     }
 
     fn prune(&self, of: SourceGroup, on: IfKey, member: bool, timeout: &mut Seconds) {
-        if !self.has(Kind::Prune) || self.is_barrier(of) {
+        if !self.has(Kind::Prune) {
             return;
         }
         let callback = Callback::Prune { of, on, member, timeout: timeout.0 };
@@ -117,9 +114,6 @@ impl Callbacks for TestClient {
     }
 
     fn join(&self, of: SourceGroup, member: bool) {
-        if self.is_barrier(of) {
-            return;
-        }
         self.tell(Callback::Join { of, member });
     }
 
@@ -160,9 +154,12 @@ pub trait Hosting: Send + Sync {
     fn route_changed(&self, network: Ipv4Addr, len: u8) -> u32;
     fn interface_down(&self, on: IfKey) -> u32;
     /// Where it is another process: see [`Subject`].
-    fn note_dispatch(&self) {}
     fn settle(&self) -> Vec<Sent> {
         Vec::new()
+    }
+    /// The owners of all interfaces with one question, where each is a message.
+    fn owners(&self) -> Option<Vec<Owner>> {
+        None
     }
     fn set_route(&self, _network: Ipv4Addr, _len: u8, _to: Option<IfKey>) {}
     fn set_clock(&self, _now: u64) {}
@@ -310,8 +307,13 @@ impl Subject for RustApi {
         code_of(self.api.release_interface(client(handle), on))
     }
 
-    fn owner(&self, on: IfKey) -> Result<(u32, u32), u32> {
+    fn owner(&self, on: IfKey) -> Owner {
         self.api.protocol_on_interface(on).map_err(|error| error.code())
+    }
+
+    fn owners(&self) -> Vec<Owner> {
+        let asked = self.host.owners();
+        asked.unwrap_or_else(|| INTERFACES.iter().map(|on| self.owner(*on)).collect())
     }
 
     fn add(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32 {
@@ -412,7 +414,6 @@ impl Subject for RustApi {
     }
 
     fn dispatch(&self, handle: Word) -> u32 {
-        self.host.note_dispatch();
         code_of(self.api.dispatch(client(handle)))
     }
 

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// A handle of the library's, whatever it is there.
 pub type Word = u64;
 
+/// The protocol and component ids of whoever owns an interface, or the code.
+pub type Owner = Result<(u32, u32), u32>;
+
 /// A word that no library hands out.
 pub const FORGED: Word = 0x0012_3457_0000_0017;
 
@@ -25,7 +28,11 @@ pub trait Subject: Send + Sync {
     fn deregister(&self, handle: Word) -> u32;
     fn take(&self, handle: Word, on: IfKey) -> u32;
     fn release(&self, handle: Word, on: IfKey) -> u32;
-    fn owner(&self, on: IfKey) -> Result<(u32, u32), u32>;
+    fn owner(&self, on: IfKey) -> Owner;
+    /// The same of all interfaces.
+    fn owners(&self) -> Vec<Owner> {
+        INTERFACES.iter().map(|on| self.owner(*on)).collect()
+    }
     fn add(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32;
     fn delete(&self, handle: Word, of: SourceGroup, on: IfKey, flags: u32) -> u32;
     fn set_upstream(&self, handle: Word, flow: SourceGroup, to: Ipv4Addr) -> u32;
@@ -241,7 +248,7 @@ fn nth(list: &[Word], handle: Handle) -> Word {
     }
 }
 
-fn owner_reply(got: Result<(u32, u32), u32>) -> Reply {
+fn owner_reply(got: Owner) -> Reply {
     match got {
         Ok((protocol, component)) => {
             Reply { code: code::NO_ERROR, data: Data::Owner(protocol, component) }
@@ -292,7 +299,7 @@ impl Drive for Driver {
         let s = &self.0.subject;
         Snapshot {
             mfes: s.read_all(),
-            owners: INTERFACES.iter().map(|on| (*on, owner_reply(s.owner(*on)))).collect(),
+            owners: INTERFACES.into_iter().zip(s.owners().into_iter().map(owner_reply)).collect(),
             waiting: self.0.waiting(),
         }
     }

@@ -13,7 +13,7 @@ pub(super) struct Jobs {
     awaited: u32,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Job {
     /// Actions on their way, without those that are counted in `apart`.
     open: u32,
@@ -25,7 +25,21 @@ struct Job {
     awaited: bool,
     /// In use at all.
     used: bool,
+    /// How many have had this place before.
+    serial: u32,
     next_free: u32,
+}
+
+impl Job {
+    const UNUSED: Self = Self {
+        open: 0,
+        apart: 0,
+        alive: false,
+        awaited: false,
+        used: false,
+        serial: 0,
+        next_free: NONE,
+    };
 }
 
 impl Jobs {
@@ -37,7 +51,7 @@ impl Jobs {
         let id = match self.free {
             NONE => {
                 self.jobs.try_reserve(1)?;
-                self.jobs.push(Job::default());
+                self.jobs.push(Job::UNUSED);
                 self.jobs.len() as u32 - 1
             }
             id => {
@@ -45,13 +59,29 @@ impl Jobs {
                 id
             }
         };
-        self.jobs[id as usize] =
-            Job { open: 0, apart: 0, alive: true, awaited: false, used: true, next_free: NONE };
+        let serial = self.jobs[id as usize].serial.wrapping_add(1);
+        self.jobs[id as usize] = Job { alive: true, used: true, serial, ..Job::UNUSED };
         Ok(id)
+    }
+
+    /// Tells the job from others that had its number.
+    pub(super) fn serial(&self, job: u32) -> u32 {
+        self.jobs[job as usize].serial
+    }
+
+    /// Whether the call goes on that began the job.
+    pub(super) fn is_alive(&self, job: u32, serial: u32) -> bool {
+        self.jobs.get(job as usize).is_some_and(|job| job.alive && job.serial == serial)
     }
 
     pub(super) fn open(&self, job: u32) -> u32 {
         self.jobs[job as usize].open
+    }
+
+    /// Whether no call goes on that began a job, and nothing of any job is on its way, except to clients
+    /// that hang.
+    pub(super) fn are_over(&self) -> bool {
+        self.jobs.iter().all(|job| !job.alive && job.open == 0)
     }
 
     pub(super) fn end(&mut self, job: u32) {

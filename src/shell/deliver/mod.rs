@@ -35,6 +35,7 @@ use crate::core::NONE;
 use crate::core::containers::list::List;
 use crate::core::state::outbox::{Action, Node, Outbox};
 use crate::error::Error;
+use crate::forwarder::Bringer;
 use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
 use crate::types::{Millis, SourceGroup};
@@ -180,6 +181,21 @@ impl<C: Clone> Delivery<C> {
         self.jobs.count(job);
     }
 
+    /// Names a call that brings a packet, by its job.
+    pub fn bringer(&self, epoch: u64, job: u32) -> Bringer {
+        Bringer { epoch, job, serial: self.jobs.serial(job) }
+    }
+
+    /// If the call goes on that brought a packet, its job waits for one thing more, as with
+    /// [`Self::count`].
+    pub fn count_for(&mut self, by: Bringer) -> bool {
+        let counts = self.jobs.is_alive(by.job, by.serial);
+        if counts {
+            self.jobs.count(by.job);
+        }
+        counts
+    }
+
     /// An action of a job was performed or dropped.
     pub fn done(&mut self, job: u32) {
         if self.jobs.done(job) {
@@ -247,6 +263,11 @@ impl<C: Clone> Delivery<C> {
         let with =
             |lane: &Lane<C>| lane.performed == job || outbox.jobs(&lane.queue).any(|of| of == job);
         self.lanes.iter().any(|lane| !lane.hangs && with(lane))
+    }
+
+    /// Whether no call goes on and nothing is on its way, except to clients that hang or have loops.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.are_over()
     }
 
     /// The job of a lane's first action.

@@ -60,18 +60,20 @@ pub(crate) struct Ask<C> {
 impl<C: Callbacks> Mgm<C> {
     /// Begins a call.
     pub(crate) fn enter(&'static self) -> Result<Call, Error> {
-        Ok(self.enter_and(|_| ())?.0)
+        Ok(self.enter_and(|_, _| ())?.0)
     }
 
     /// Begins a call, and looks at the run under the same lock.
     pub(crate) fn enter_and<T>(
         &'static self,
-        look: impl FnOnce(&Running<C>) -> T,
+        look: impl FnOnce(&Running<C>, &Call) -> T,
     ) -> Result<(Call, T), Error> {
         let here = context::here(self.address());
         let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
-        Ok((running.begin(here)?, look(running)))
+        let call = running.begin(here)?;
+        let looked = look(running, &call);
+        Ok((call, looked))
     }
 
     /// Asks the core, and does what it decides.

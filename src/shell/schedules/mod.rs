@@ -13,6 +13,7 @@ mod client;
 mod delivery;
 mod ends;
 mod loops;
+mod packets;
 mod portions;
 mod routes;
 

@@ -1,16 +1,15 @@
 //! The host's process: this program again, told by lines on its standard input what to do. Each line is
 //! answered by one on standard output that begins with "= ".
 
-use super::{BARRIER, SIZES, VARIABLE};
+use super::{SIZES, VARIABLE};
 use crate::model::net::Routes;
-use crate::model::words::{JOIN, Sent};
+use crate::model::words::Sent;
 use mgm::forwarder::memory::MemoryConfig;
 use mgm::remote::server::{Proxy, Server};
-use mgm::remote::wire::ClientKind;
 use mgm::shell::manager::Mgm;
 use mgm::shell::service::Service;
 use mgm::shell::settings::{ForwarderChoice, Settings};
-use mgm::types::{ClientId, IfKey, MembershipFlags, Millis, Route, SourceGroup};
+use mgm::types::{IfKey, Millis, Route, SourceGroup};
 use std::io::BufRead;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -25,10 +24,6 @@ struct Around {
     sent: Mutex<Vec<Sent>>,
 }
 
-/// Its own client, which makes the barriers, and the interface of that.
-const OWN: (u32, u32) = (0x7777, 7);
-const OWN_INTERFACE: IfKey = IfKey::new(99, Ipv4Addr::UNSPECIFIED);
-
 /// Where this is the host's process, it is one until its input ends.
 pub fn run_if_asked() {
     if std::env::var_os(VARIABLE).is_none() {
@@ -38,11 +33,10 @@ pub fn run_if_asked() {
         Ok(Box::new(Server::start_in_turns(mgm, settings, SIZES)?) as Box<dyn Service>)
     }))));
     let around = Arc::new(Around::default());
-    let mut own = None;
     println!(); // after what the test runner has begun to say
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        println!("= {}", answer(mgm, &around, &mut own, &words));
+        println!("= {}", answer(mgm, &around, &words));
     }
     std::process::exit(0);
 }
@@ -51,12 +45,7 @@ fn interface(words: &[&str]) -> IfKey {
     IfKey::new(words[0].parse().unwrap(), words[1].parse().unwrap())
 }
 
-fn answer(
-    mgm: &'static Mgm<Proxy>,
-    around: &Arc<Around>,
-    own: &mut Option<ClientId>,
-    words: &[&str],
-) -> String {
+fn answer(mgm: &'static Mgm<Proxy>, around: &Arc<Around>, words: &[&str]) -> String {
     let number = |at: usize| words[at].parse::<u32>().unwrap();
     let address = |at: usize| words[at].parse::<Ipv4Addr>().unwrap();
     let code = match words[0] {
@@ -66,11 +55,6 @@ fn answer(
             *around.routes.lock().unwrap() = Routes::default();
             around.now.store(1_000_000, SeqCst);
             mgm.start(settings(around, serve, limits, words[5] == "true")).unwrap();
-            let kind =
-                ClientKind { has_local_join: true, dispatched: true, takes_routeless: false };
-            let id = mgm.register(Proxy::new(kind).unwrap(), OWN.0, OWN.1).unwrap();
-            mgm.take_interface(id, OWN_INTERFACE).unwrap();
-            *own = Some(id);
             Ok(())
         }
         "stop" => mgm.stop(),
@@ -91,8 +75,18 @@ fn answer(
             around.now.store(words[1].parse().unwrap(), SeqCst);
             Ok(())
         }
+        "owners" => {
+            let owner = |on: &[&str]| match mgm.protocol_on_interface(interface(on)) {
+                Ok((protocol, component)) => format!("{protocol} {component}"),
+                Err(error) => error.code().to_string(),
+            };
+            return words[1..].chunks(2).map(owner).collect::<Vec<_>>().join(",");
+        }
         "settle" => {
-            (0..number(1)).for_each(|_| barrier(mgm, own.unwrap()));
+            // What nobody waits for (a dispatch, the time) may still be on its way to others.
+            while !mgm.is_idle() {
+                std::thread::yield_now();
+            }
             let sent = std::mem::take(&mut *around.sent.lock().unwrap());
             let line = |s: &Sent| {
                 let (on, flow) = (s.on, s.flow);
@@ -104,16 +98,6 @@ fn answer(
         other => panic!("{other}?"),
     };
     code.map_or_else(|error| error.code(), |()| 0).to_string()
-}
-
-/// Returns when each client of another process has been told of all that waited for it: nobody but
-/// this test's clients hears of it.
-fn barrier(mgm: &'static Mgm<Proxy>, own: ClientId) {
-    let flags = MembershipFlags::JOIN;
-    assert_eq!(JOIN, 1);
-    mgm.add_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();
-    mgm.delete_membership(own, BARRIER, OWN_INTERFACE, flags).unwrap();
-    mgm.dispatch(own).unwrap();
 }
 
 fn settings(

@@ -6,8 +6,9 @@
 
 pub mod host;
 
+use super::net::INTERFACES;
 use super::rust_api::{Hosting, RustApi, TestClient};
-use super::subject::Subject;
+use super::subject::{Owner, Subject};
 use super::words::*;
 use mgm::remote::client::RemoteManager;
 use mgm::remote::wire::RecordSizes;
@@ -17,15 +18,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Set in the host's process.
 const VARIABLE: &str = "MGM_TEST_HOST";
-
-/// What the host's own client joins and leaves, so that all have been told of what was before.
-pub const BARRIER: SourceGroup =
-    SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 255, 255, 1));
 
 const SIZES: RecordSizes =
     RecordSizes { mfe: 60, mfe_stats: 64, mfe_stats_ex: 84, source_group: 16 };
@@ -35,8 +32,6 @@ struct Remote {
     client: RemoteManager<TestClient>,
     path: PathBuf,
     process: Mutex<Process>,
-    /// What a loop, or the time, has caused may be on its way.
-    unawaited: AtomicBool,
 }
 
 struct Process {
@@ -85,12 +80,12 @@ impl Remote {
         let client = RemoteManager::new(no_log, SIZES);
         client.set_path(path.clone());
         let process = Mutex::new(Process { _child: child, input, output });
-        Self { client, path, process, unawaited: AtomicBool::new(false) }
+        Self { client, path, process }
     }
 
     fn ask(&self, line: &str) -> String {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(process.input, "{line}").unwrap();
+        process.input.write_all(format!("{line}\n").as_bytes()).unwrap();
         loop {
             let mut answer = String::new();
             assert!(process.output.read_line(&mut answer).unwrap() > 0, "{line}: the host ended");
@@ -141,24 +136,29 @@ impl Hosting for Borrowed {
         self.0.code(&format!("down {}", words(on)))
     }
 
-    fn note_dispatch(&self) {
-        self.0.unawaited.store(true, SeqCst);
-    }
-
     fn set_route(&self, network: Ipv4Addr, len: u8, to: Option<IfKey>) {
         let to = to.map_or(String::new(), |to| format!(" {}", words(to)));
         self.0.ask(&format!("route {network} {len}{to}"));
     }
 
     fn set_clock(&self, now: u64) {
-        self.0.unawaited.store(true, SeqCst);
         self.0.ask(&format!("clock {now}"));
     }
 
-    /// What nobody waits for may cause more, a few times over.
+    fn owners(&self) -> Option<Vec<Owner>> {
+        let all: Vec<String> = INTERFACES.into_iter().map(words).collect();
+        let owner = |text: &str| {
+            let numbers: Vec<u32> = text.split(' ').map(|word| word.parse().unwrap()).collect();
+            match numbers[..] {
+                [protocol, component] => Ok((protocol, component)),
+                _ => Err(numbers[0]),
+            }
+        };
+        Some(self.0.ask(&format!("owners {}", all.join(" "))).split(',').map(owner).collect())
+    }
+
     fn settle(&self) -> Vec<Sent> {
-        let times = if self.0.unawaited.swap(false, SeqCst) { 5 } else { 1 };
-        let lines = self.0.ask(&format!("settle {times}"));
+        let lines = self.0.ask("settle");
         let one = |line: &str| {
             let words: Vec<&str> = line.split(' ').collect();
             let address = |at: usize| words[at].parse::<Ipv4Addr>().unwrap();
