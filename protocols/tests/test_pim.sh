@@ -245,6 +245,56 @@ what_is_not_heard() {
     ends r1
 }
 
+# In 232.0.0.0/8 a member that names no source gets nothing (RFC 4607), whichever protocol brought the packets here: not on a link
+# in source-specific mode, where it is heard before the flow or after it, in this program's IGMP or in mgm-igmp. Nor is such a link
+# flooded, though it has a neighbour.
+members_of_the_ssm_range_without_a_source() {
+    local how g
+    node source r1 r2 low1 low2
+    wire source eth0 $S r1 above 10.1.0.1
+    wire r1 to-r2 10.2.0.1 r2 above 10.2.0.2
+    wire r1 to-low1 10.3.0.1 low1 eth0 10.3.0.9
+    wire r1 to-low2 10.4.0.1 low2 eth0 10.4.0.9
+    ip -n source route add default via 10.1.0.1
+    ip -n r2 route add 10.1.0.0/24 via 10.2.0.1
+    receivers low1
+    hosts_speak_igmp low2 2
+    start low2 low2 "$BIN/receiver" eth0 "$PORT"
+    must "the receiver is there" log_has low2 ready
+    pim r2 above
+    for g in 1 2; do stream "stream$g" source eth0 $S 232.1.1.$g 100; done
+    for how in within beside; do
+        # shellcheck disable=SC2086 # several words
+        if [ $how = within ]; then
+            pim r1 --query-interval 100 above,dense to-r2 to-low1 to-low2
+        else
+            start_mgmd r1
+            pim r1 --igmp no above,dense to-r2 to-low1 to-low2
+            protocol igmp r1 mgm-igmp --query-interval 100 --response-interval 0.5 to-low1 to-low2
+            unset MGM_HOST
+        fi
+        must "the neighbour is known ($how)" neighbours r1 1
+        tell low2 join 232.1.1.1
+        must "a member of version 2 is heard ($how)" heard_in $how "to-low2: 232.1.1.1 is wanted"
+        must "for nobody ($how)" oifs_are r1 $S 232.1.1.1 -
+        tell low1 join 232.1.1.1 $S
+        tell low1 join 232.1.1.2 $S
+        for g in 1 2; do must "to the member that names the source ($how)" oifs_are r1 $S 232.1.1.$g to-low1; done
+        igmp low2 eth0 10.4.0.9 to_ex 232.1.1.2 # after the flow, in version 3
+        igmp low2 eth0 10.4.0.9 allow 232.1.1.3 $S
+        must "heard ($how)" heard_in $how "to-low2: 232.1.1.3 is wanted"
+        for g in 1 2; do must "and not to the others ($how)" oifs_are r1 $S 232.1.1.$g to-low1; done
+        [ $how = within ] || ends igmp
+        ends r1
+        tell low1 leave 232.1.1.1 $S
+        tell low1 leave 232.1.1.2 $S
+        tell low2 leave 232.1.1.1
+        must "all is left" all_left
+    done
+}
+heard_in() { case $1 in within) log_has r1 "$2" ;; beside) log_has igmp "$2" ;; esac; }
+all_left() { [ "$(grep -c "^left 232" "$LOGS/low1")" -ge 2 ] && log_has low2 "left 232.1.1.1"; }
+
 # An interface that is not there yet, goes, and comes again.
 an_interface_comes_and_goes() {
     chain
@@ -593,8 +643,8 @@ a_border_of_proxy_and_dense_mode() {
 }
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
-    members_are_served_by_the_designated_router a_route_moves what_is_not_heard an_interface_comes_and_goes
-    dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
+    members_are_served_by_the_designated_router a_route_moves what_is_not_heard members_of_the_ssm_range_without_a_source
+    an_interface_comes_and_goes dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
     a_dense_router_killed_and_restarted excluded_sources sources_excluded_by_a_new_member
     a_new_member_where_an_assert_was_lost a_link_comes_under_traffic a_border_router a_border_router_of_two_programs
     a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"

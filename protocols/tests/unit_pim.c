@@ -813,6 +813,37 @@ static void state_refreshes_are_limited_and_put_prunes_off(void)
     CHECK(sim_sent[1][PIM_JOIN_PRUNE] == before + 1);
 }
 
+/* Only the neighbour that the packets come from is heard about prunes, and only what it says is passed on. */
+static void a_state_refresh_of_another_router_counts_for_nothing(void)
+{
+    struct pim_refresh r = {{G, S, false, 1, 0}, sim_address(0, 0), 24, 10, 60, true, false, false};
+    struct settings quiet = default_settings;
+    struct pim_hello other;
+    uint8_t bytes[PIM_MESSAGE_SIZE];
+    struct entry *e;
+    quiet.refresh_interval = 0;
+    chain(MODE_DENSE, &quiet);
+    other = link_of(1, 1)->neighbours->hello;
+    hello_receive(link_of(1, 1), sim_address(5, 1), &other);
+    copies(0, 1);
+    sim_run(1000);
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    e = entry_find(&sim_routers[1].pim, S, G);
+    CHECK(entry_upstream(e) == sim_address(0, 1) && timer_left(&e->prune_limit) == 210000);
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] == 1);
+    sim_run(60000);
+    r.metric.metric = 50; /* worse, so that it does not win an assert */
+    pim_receive(link_of(1, 1), sim_address(5, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(entry_upstream(e) == sim_address(0, 1) && timer_left(&e->prune_limit) == 150000);
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] == 1);
+    /* Nor what comes in on another link, from a neighbour downstream. */
+    pim_receive(link_of(1, 2), sim_address(2, 2), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(timer_left(&e->prune_limit) == 150000 && sim_sent[1][PIM_STATE_REFRESH] == 0 && sim_sent[2][PIM_STATE_REFRESH] == 1);
+    r.metric.metric = 0;
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, pim_build_refresh(bytes, &r));
+    CHECK(timer_left(&e->prune_limit) == 210000 && sim_sent[2][PIM_STATE_REFRESH] == 2);
+}
+
 static void a_lan_prune_is_overridden(void)
 {
     siblings(MODE_DENSE);
@@ -1090,6 +1121,7 @@ int main(void)
     RUN(prunes_end_and_are_made_again);
     RUN(state_refresh_keeps_prunes);
     RUN(state_refreshes_are_limited_and_put_prunes_off);
+    RUN(a_state_refresh_of_another_router_counts_for_nothing);
     RUN(a_lan_prune_is_overridden);
     RUN(a_dense_assert_leaves_one_forwarder);
     RUN(a_diamond_and_a_link_that_fails);
