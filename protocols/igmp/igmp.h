@@ -45,6 +45,7 @@ void igmp_print(void); /* the groups, to the log */
 /* Where a routing protocol of the same program owns the interface it can ask which sources the hosts exclude, and be told of
  * changes: mgm.h has no way for IGMP to say so. */
 bool igmp_blocks(DWORD index, DWORD source, DWORD group);
+void igmp_each_blocked(DWORD index, DWORD group, void (*each)(DWORD index, DWORD source, DWORD group));
 extern void (*igmp_on_blocked)(iface *i, DWORD source, DWORD group, bool blocked);
 
 #endif

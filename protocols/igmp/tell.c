@@ -89,13 +89,28 @@ void tell_all(igmp_link *l, bool forgotten)
         }
 }
 
+/* The group on the interface, if it is in EXCLUDE mode. */
+static const igmp_group *excluding(DWORD index, DWORD group)
+{
+    const igmp_link *l = igmp_links;
+    const igmp_group *g;
+    while (l != NULL && l->on->index != index)
+        l = l->next;
+    g = l ? group_find(l, group) : NULL;
+    return g != NULL && g->exclude ? g : NULL;
+}
+
 bool igmp_blocks(DWORD index, DWORD source, DWORD group)
 {
-    for (const igmp_link *l = igmp_links; l != NULL; l = l->next)
-        if (l->on->index == index) {
-            const igmp_group *g = group_find(l, group);
-            const igmp_source *s = g && g->exclude ? source_find(g, source) : NULL;
-            return s != NULL && !s->wanted.set;
-        }
-    return false;
+    const igmp_group *g = excluding(index, group);
+    const igmp_source *s = g ? source_find(g, source) : NULL;
+    return s != NULL && !s->wanted.set;
+}
+
+void igmp_each_blocked(DWORD index, DWORD group, void (*each)(DWORD index, DWORD source, DWORD group))
+{
+    const igmp_group *g = excluding(index, group);
+    for (const igmp_source *s = g ? g->sources : NULL; s != NULL; s = s->next)
+        if (!s->wanted.set)
+            each(index, s->address, group);
 }

@@ -135,15 +135,22 @@ static void blocked(iface *i, DWORD source, DWORD group, bool now_blocked)
 
 /* ---- members --------------------------------------------------------------------------------------------------------- */
 
+static void keep_out(DWORD index, DWORD source, DWORD group)
+{
+    client_delete(&me, source, group, index, MGM_FORWARD_STATE_FLAG);
+}
+
 /* Hosts downstream: the proxy adds the membership too, so that other protocols hear of it (and forward their sources to it). */
 static DWORD local(bool join, DWORD source, DWORD group, DWORD index)
 {
     int slot = slot_of(index);
     if (slot < 0 || group == 0)
         return NO_ERROR; /* members on the upstream link are the upstream querier's */
-    if (join)
+    if (join) {
         client_add(&me, source, group, index, MGM_JOIN_STATE_FLAG);
-    else
+        if (source == 0)
+            igmp_each_blocked(index, group, keep_out); /* a new membership lets them out as well */
+    } else
         client_delete(&me, source, group, index, MGM_JOIN_STATE_FLAG);
     wants_local((unsigned)slot, source, group, join);
     if (!join && check.set && timer_left(&check) > SOON_MS && wants_uncertain())

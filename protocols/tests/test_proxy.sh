@@ -226,6 +226,17 @@ excluded_sources() {
     must "another source to both" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
     igmp rcv1 eth0 10.2.0.78 is_ex 239.1.1.1
     must "until somebody wants it" kernel_oifs_are 10.1.0.3 239.1.1.1 to-rcv1,to-rcv2
+    # The flow is there before the member that excludes it.
+    igmp rcv2 eth0 10.3.0.77 is_ex 239.1.1.2
+    must "asked for" asked 239.1.1.2
+    packet 10.1.0.3 239.1.1.2
+    must "to the other link" kernel_oifs_are 10.1.0.3 239.1.1.2 to-rcv2
+    igmp rcv1 eth0 10.2.0.77 is_ex 239.1.1.2 10.1.0.3
+    igmp rcv1 eth0 10.2.0.77 is_ex 239.1.1.3
+    must "the proxy has heard both" asked 239.1.1.3
+    packet 10.1.0.2 239.1.1.2
+    must "another source to both" kernel_oifs_are 10.1.0.2 239.1.1.2 to-rcv1,to-rcv2
+    now "and this one still to the other link alone" kernel_oifs_are 10.1.0.3 239.1.1.2 to-rcv2
     ends proxy
     ends r1
 }
