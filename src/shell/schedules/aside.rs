@@ -8,17 +8,19 @@
 
 use crate::log::{Level, Line};
 use crate::shell::schedules::{
-    G1, G2, IGMP, SOURCE, Stage, explore_some, group, interface, join_all,
+    FLOW, G1, G2, IGMP, SOURCE, Stage, explore_some, group, interface, join_all,
 };
 use crate::shell::settings::{LogSink, Settings};
-use crate::types::SourceGroup;
+use crate::shell::tally::CallbackKind;
+use crate::types::{Route, SourceGroup};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 use std::sync::Arc;
 // No point at which the scheduler may change threads.
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Where a thread waits, inside the host's log function, once it has programmed some entry.
+/// Where a thread waits inside one of the host's functions: the log, once it has programmed some entry,
+/// or another.
 #[derive(Default)]
 struct Gate {
     is_closed: AtomicBool,
@@ -31,19 +33,25 @@ impl Gate {
     fn stage(self: &Arc<Self>, portion: usize) -> Stage {
         let gate = self.clone();
         let log = move |_, line: &Line| {
-            if gate.is_closed.load(SeqCst) && line.as_str().starts_with("entry ") {
-                let mut state = gate.state.lock().unwrap();
-                state.0 = true;
-                gate.changes.notify_all();
-                while !state.1 {
-                    state = gate.changes.wait(state).unwrap();
-                }
+            if line.as_str().starts_with("entry ") {
+                gate.pass();
             }
         };
         Stage::with(|settings: &mut Settings| {
             (settings.portion, settings.log_level) = (portion, Level::Debug);
             settings.log = LogSink::Host(Arc::new(log));
         })
+    }
+
+    fn pass(&self) {
+        if self.is_closed.load(SeqCst) {
+            let mut state = self.state.lock().unwrap();
+            state.0 = true;
+            self.changes.notify_all();
+            while !state.1 {
+                state = self.changes.wait(state).unwrap();
+            }
+        }
     }
 
     fn close(&self) {
@@ -118,6 +126,62 @@ fn a7_what_an_answer_begins_does_not_hold_the_client_up() {
         gate.open();
         join_all([takes]);
         assert_eq!([1, 2].map(|last| stage.oifs(flow(last))), [Some(vec![]), Some(vec![])]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The same, but the other thread waits already while IGMP is asked, and what the answer begins has nothing
+/// to program at first. It is woken before the next portion.
+#[test]
+fn a7_whoever_waits_is_woken_before_the_next_portion() {
+    explore_some(200, || {
+        let gate = Arc::new(Gate::default());
+        let stage = gate.stage(1);
+        let ((_, _), (igmp, igmp_id)) = (stage.client(1, &[1]), stage.client(IGMP, &[2]));
+        let ((_, b_id), (_, c_id)) = (stage.client(2, &[]), stage.client(3, &[3]));
+        (1..=3).for_each(|last| stage.add(igmp_id, group(last), 2).unwrap());
+        stage.packet(flow(3), 1).unwrap();
+        gate.close();
+        let takes = thread::spawn(move || stage.mgm.take_interface(b_id, interface(2)).unwrap());
+        while !igmp.seen().iter().any(|(kind, _)| *kind == CallbackKind::DisableIgmp) {
+            thread::yield_now();
+        }
+        stage.add(c_id, group(7), 3).unwrap();
+        assert!(igmp.believes(group(7)), "A7: the call returned before its alert");
+        gate.open();
+        join_all([takes]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The route toward a source changes while the owner of its interface is asked, so its answer has the route
+/// looked at again. Another thread waits for an alert behind that question.
+#[test]
+fn a7_whoever_waits_is_woken_before_a_route_is_looked_at() {
+    explore_some(200, || {
+        let gate = Arc::new(Gate::default());
+        let host = gate.clone();
+        let stage = Stage::with_routes(Some(Box::new(move |source, _| {
+            host.pass();
+            let (interface, network) = (interface(1), source);
+            Some(Route { interface, upstream: source, protocol: 0, network, prefix_len: 32 })
+        })));
+        let ((a, _), (_, c_id)) = (stage.client(1, &[1]), stage.client(3, &[3]));
+        let ours = gate.clone();
+        a.on_callback(move |kind, _| {
+            if kind == CallbackKind::Rpf {
+                stage.mgm.routes_changed(SOURCE, 32).unwrap();
+                ours.close();
+            }
+        });
+        let comes = thread::spawn(move || stage.packet(FLOW, 1).unwrap());
+        while a.count(CallbackKind::Rpf, FLOW) == 0 {
+            thread::yield_now();
+        }
+        stage.add(c_id, group(7), 3).unwrap();
+        assert!(a.believes(group(7)), "A7: the call returned before its alert");
+        gate.open();
+        join_all([comes]);
         stage.mgm.stop().unwrap();
     });
 }
