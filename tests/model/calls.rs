@@ -190,11 +190,13 @@ impl Model {
     }
 
     /// Rule C4, decisions 5 and 6: entries with this iif go, marks of the owner end.
-    /// With a take over IGMP those of rule E5 stay: nobody was asked about them.
+    /// With a take over IGMP those stay about which it was not asked as the owner of this interface
+    /// (decision 37). What was refused goes with the one who refused it.
     fn owner_goes(&mut self, on: IfKey, all: bool) {
-        self.mfes.retain(|_, e| e.iif != on || !(all || e.state != State::Unresolved));
-        let refused_here = |e: &Entry| e.state == State::Refused && e.routeless && e.arrival == on;
-        self.mfes.retain(|_, e| !refused_here(e));
+        let refused_at_arrival = |e: &Entry| e.state == State::Refused && e.routeless;
+        let asked_here = |e: &Entry| e.state != State::Unresolved && !refused_at_arrival(e);
+        self.mfes.retain(|_, e| e.iif != on || !(all || asked_here(e)));
+        self.mfes.retain(|_, e| e.arrival != on || !refused_at_arrival(e));
         for entry in self.mfes.values_mut() {
             entry.vetoed.remove(&on);
             entry.forced.remove(&on);

@@ -28,6 +28,10 @@ crate::scenarios!(
     e7_headers_come_with_their_options,
     e7_nobody_is_told_where_nobody_owns_the_arrival,
 );
+crate::scenarios!(
+    in one process:
+    e5_what_igmp_refused_where_it_came_in_stays_where_its_iif_is_taken,
+);
 
 const FLOW: SourceGroup = sg(S1, G1);
 
@@ -194,12 +198,44 @@ pub fn e5_a_flow_refused_where_it_came_in_is_taken_up_toward_its_source(on: On) 
     });
     s.one_each();
     s.route(NET1, IF5).ok();
-    let mut asked = rpf(FLOW, IF1);
-    if let Callback::Rpf { route, upstream, .. } = &mut asked {
-        (*route, *upstream) = (None, FLOW.source());
-    }
-    s.packet(FLOW, IF1).ok_calls(&[(A, asked)]);
+    s.packet(FLOW, IF1).ok_calls(&[(A, rpf_at_arrival(FLOW, IF1))]);
     s.take(C, IF5).ok_calls(&[(C, rpf_anew(FLOW, IF5)), (C, flow_prune(FLOW, IF5))]);
+}
+
+/// Decision 37: IGMP was asked as the owner of the arrival interface. It has said nothing about the
+/// interface toward the source, which a protocol takes over it. The client that is asked
+/// meanwhile has a loop (rule H4), so the entry waits.
+pub fn e5_what_igmp_refused_where_it_came_in_stays_where_its_iif_is_taken(on: On) {
+    let mut s = Stage::new(on, |world| {
+        world.profiles[A].dispatched = true;
+        world.profiles[IGMP].routeless = true;
+        world.profiles[IGMP].script.rpf_iif = Some(REFUSED);
+    });
+    s.route(NET1, IF4_HOP).ok();
+    s.take(IGMP, IF5).ok();
+    s.packet(FLOW, IF5).ok_calls(&[(IGMP, rpf_at_arrival(FLOW, IF5))]);
+    // The route means this interface of the same index now (decision 31), and A is asked.
+    s.take(A, IF4).ok_calls(&[]);
+    s.take(IGMP, IF4_HOP).ok_calls(&[]);
+    let (off, again) = (Callback::Disable(IF4_HOP), Callback::Enable(IF4_HOP));
+    s.take(C, IF4_HOP).ok_calls(&[(IGMP, off), (IGMP, again)]);
+    s.comes_from(FLOW, IF4_HOP);
+    assert_eq!(s.mfe(FLOW).lifetime, 60);
+    // What A answers is out of date, and the new owner is asked.
+    let of_a = s.dispatch(A).of_kind(Kind::Rpf);
+    assert_eq!(of_a.iter().map(|(client, _)| *client).collect::<Vec<_>>(), [A, C]);
+    assert_eq!(of_a[1].1, rpf_anew(FLOW, IF4_HOP));
+    assert_eq!(s.mfe(FLOW).lifetime, 900);
+    // Had the arrival interface been taken over IGMP, the refusal would have gone with it.
+    let mut s = Stage::new(on, |world| {
+        world.profiles[IGMP].routeless = true;
+        world.profiles[IGMP].script.rpf_iif = Some(REFUSED);
+    });
+    s.route(NET1, IF4_HOP).ok();
+    s.take(IGMP, IF5).ok();
+    s.packet(FLOW, IF5).ok_calls(&[(IGMP, rpf_at_arrival(FLOW, IF5))]);
+    s.take(C, IF5).ok();
+    assert_eq!(s.find(FLOW), None);
 }
 
 pub fn e5_a_route_takes_the_flow_up(on: On) {

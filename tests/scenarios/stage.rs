@@ -313,6 +313,12 @@ pub fn rpf_anew(flow: SourceGroup, iif: IfKey) -> Callback {
     callback
 }
 
+/// That for the first packet where the owner of the arrival interface is asked (rule E5).
+pub fn rpf_at_arrival(flow: SourceGroup, iif: IfKey) -> Callback {
+    let (upstream, route) = (flow.source(), None);
+    Callback::Rpf { flow, iif, upstream, header: header(flow), route }
+}
+
 pub fn wrong_if(flow: SourceGroup, on: IfKey) -> Callback {
     Callback::WrongIf { flow, on, header: header(flow) }
 }

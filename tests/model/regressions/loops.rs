@@ -65,6 +65,25 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
             ),
         ),
         (
+            "E5: IGMP is taken over where its refused flow has its iif, while a loop is asked about it",
+            play(
+                level,
+                |w| {
+                    w.profiles[2].dispatched = true;
+                    w.profiles[3].routeless = true;
+                    w.profiles[3].script.rpf_iif = Some(REFUSED);
+                },
+                vec![
+                    route(IF4_HOP),
+                    Op::Take(h(3), IF5),
+                    packet(FLOW, IF5),
+                    Op::Take(h(2), IF4),
+                    Op::Take(h(3), IF4_HOP),
+                    Op::Take(h(0), IF4_HOP),
+                ],
+            ),
+        ),
+        (
             "A7: a take and a release in portions return when IGMP has been enabled again",
             play(
                 level,
