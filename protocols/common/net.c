@@ -132,6 +132,12 @@ int packet_socket(uint8_t protocol)
     return fd;
 }
 
+bool packet_hear_only(int fd, unsigned index)
+{
+    struct sockaddr_ll here = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IP), .sll_ifindex = (int)index};
+    return bind(fd, (struct sockaddr *)&here, sizeof here) == 0;
+}
+
 long packet_read(int fd, uint8_t *buffer, size_t size, unsigned *index)
 {
     for (;;) {

@@ -40,6 +40,8 @@ const char *ip_parse(const uint8_t *octets, size_t length, ip_packet *packet);
 
 /* A socket that hears packets of one IP protocol on all devices, joined groups or not, with router alert or not; or -1. */
 int packet_socket(uint8_t protocol);
+/* From now on it hears one device alone; false: there is no such device any more. */
+bool packet_hear_only(int fd, unsigned index);
 /* Reads one packet of it. Gives its size, and the device it came in on; -1: nothing is there now. Packets that this machine
  * sends are passed over. `buffer` should hold 65536 octets. */
 long packet_read(int fd, uint8_t *buffer, size_t size, unsigned *index);

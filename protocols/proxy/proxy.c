@@ -304,10 +304,21 @@ static client me = {
     .lost = lost,
 };
 
+/* Only queries upstream matter to the proxy: it need not wake up for what its hosts report to IGMP. */
+static void hear_upstream(void)
+{
+    static unsigned on;
+    if (on != upstream->index && upstream->index != 0)
+        packet_hear_only(heard, upstream->index); /* one that has gone again meanwhile will be told */
+    on = upstream->index;
+}
+
 static void changed(iface *i)
 {
-    if (i == upstream)
+    if (i == upstream) {
+        hear_upstream();
         host_changed();
+    }
 }
 
 static void went(iface *i)
@@ -315,6 +326,7 @@ static void went(iface *i)
     if (i == upstream) {
         unsigned index = i->index;
         i->index = 0;
+        hear_upstream();
         host_changed();
         i->index = index;
     }
@@ -382,6 +394,7 @@ void proxy_start(DWORD component)
     if ((heard = packet_socket(IPPROTO_IGMP)) < 0)
         die("packet socket (it needs CAP_NET_RAW): %s", strerror(errno));
     loop_watch(heard, packets_came, NULL);
+    hear_upstream();
     if ((reports = raw_socket(IPPROTO_IGMP, true)) < 0)
         die("raw IGMP socket (it needs CAP_NET_RAW): %s", strerror(errno));
     host_start(upstream, reports, raw_send);

@@ -338,6 +338,13 @@ group_manager_restarted() {
     ends r1
 }
 
+# Some packet socket on the router is bound to this device.
+hears_packets_of() {
+    local index
+    index=$(ip -n rtr -o link show dev "$1") || return 1
+    in_ns rtr cat /proc/net/packet | awk -v on="${index%%:*}" '$5 == on { found = 1 } END { exit !found }'
+}
+
 upstream_comes_and_goes() {
     router_upstream 3
     ip -n rtr link del uplink
@@ -354,6 +361,7 @@ upstream_comes_and_goes() {
     must "is asked for when it has come" asked 239.1.1.1
     packet 10.1.0.2 239.1.1.1
     must "and forwarded to" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    must "queries are heard there alone" hears_packets_of uplink
     ends proxy
     ends r1
 }
