@@ -62,7 +62,7 @@ impl<C: Callbacks> Mgm<C> {
         let epoch = call.epoch;
         let begun = self.begin_deregister(&mut call, client);
         self.settle(&mut call);
-        self.leave(call);
+        self.leave(&mut call);
         // Rule A8: no callback of the client is running when this returns, except those that this
         // thread itself is inside of.
         let (waits, name) = begun?;
@@ -133,7 +133,7 @@ impl<C: Callbacks> Mgm<C> {
         let mut call = self.enter_client(client)?;
         let taken = self.take_in_plane(&mut call, client, interface);
         let result = self.finish_change(&mut call, taken);
-        self.leave(call);
+        self.leave(&mut call);
         if result.is_ok() {
             self.log(
                 Level::Info,
@@ -156,8 +156,10 @@ impl<C: Callbacks> Mgm<C> {
             let ask = core.may_take(client, interface)?;
             if ask { Ok(None) } else { take(core, now).map(Some) }
         };
-        let plane =
-            |run: &mut Running<C>, _: &mut Call| (run.forwarder.clone(), run.programming.clone());
+        let plane = |run: &mut Running<C>, call: &mut Call| {
+            run.post(call);
+            (run.forwarder.clone(), run.programming.clone())
+        };
         let (taken, (forwarder, programming)) =
             self.ask_with(call, self.now(), take_used, plane)?;
         if let Some(taken) = taken? {
@@ -174,7 +176,10 @@ impl<C: Callbacks> Mgm<C> {
                 forwarder
                     .add_interface(interface)
                     .map_err(|reason| Error::Forwarder { interface, reason })?;
-                let uses = |run: &mut Running<C>, _: &mut Call| run.core.uses(interface);
+                let uses = |run: &mut Running<C>, call: &mut Call| {
+                    run.post(call);
+                    run.core.uses(interface)
+                };
                 let (taken, used) = self.ask_with(call, now, take, uses)?;
                 if !used {
                     forwarder.remove_interface(interface);
@@ -195,10 +200,10 @@ impl<C: Callbacks> Mgm<C> {
     ) -> Result<(), Error> {
         let mut call = self.enter_client(client)?;
         let release = |core: &mut Core, now| core.release(now, client, interface);
-        let released = self.ask_with(&mut call, self.now(), release, |_, _| ());
+        let released = self.ask_with(&mut call, self.now(), release, Running::post);
         let released = released.and_then(|(released, ())| released);
         let result = self.finish_change(&mut call, released);
-        self.leave(call);
+        self.leave(&mut call);
         if result.is_ok() {
             let by = self.named(client.slot);
             self.log(Level::Info, format_args!("{interface}: released by {by}"));

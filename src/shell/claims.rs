@@ -33,10 +33,14 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Makes entries for all flows that were found and that a membership covers. A call does so before
     /// it goes on with what concerns them.
+    #[inline]
     pub(crate) fn claim(&'static self, of: SourceGroup) {
-        if !self.takes_over.load(Relaxed) {
-            return;
+        if self.takes_over.load(Relaxed) {
+            self.claim_found(of);
         }
+    }
+
+    fn claim_found(&'static self, of: SourceGroup) {
         let Ok(mut call) = self.enter() else { return };
         let epoch = call.epoch;
         if let Ok(forwarder) = self.with_in(epoch, |running| running.forwarder.clone()) {
@@ -62,6 +66,6 @@ impl<C: Callbacks> Mgm<C> {
                 }
             }
         }
-        self.leave(call);
+        self.leave(&mut call);
     }
 }

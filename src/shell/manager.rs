@@ -111,13 +111,14 @@ impl<C: Callbacks> Mgm<C> {
         call.last = true;
         let result = running.ask(&mut call, now, &mut ask);
         if matches!(result, Err(Error::Again)) {
+            running.post(&mut call);
             drop(state);
             return self.call_again(call, now, ask);
         }
-        let work = running.choose(&mut call, &mut next);
+        let work = running.post_and_choose(&mut call, &mut next);
         drop(state);
         self.carry_on(&mut call, work, &mut next);
-        self.leave(call);
+        self.leave(&mut call);
         result
     }
 
@@ -130,10 +131,11 @@ impl<C: Callbacks> Mgm<C> {
         ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let mut next = None;
-        let choose = |running: &mut Running<C>, call: &mut Call| running.choose(call, &mut next);
+        let choose =
+            |running: &mut Running<C>, call: &mut Call| running.post_and_choose(call, &mut next);
         let (result, work) = self.ask_with(&mut call, now, ask, choose)?;
         self.carry_on(&mut call, work, &mut next);
-        self.leave(call);
+        self.leave(&mut call);
         result
     }
 

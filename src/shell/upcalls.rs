@@ -37,7 +37,7 @@ impl<C: Callbacks> Mgm<C> {
             let result = run(&mut call);
             call.last = true;
             self.settle(&mut call);
-            self.leave(call);
+            self.leave(&mut call);
             result
         }));
         match result {
@@ -331,7 +331,7 @@ impl<C: Callbacks> Mgm<C> {
         let result = run(&mut call, looked);
         call.last = true;
         self.settle(&mut call);
-        self.leave(call);
+        self.leave(&mut call);
         result
     }
 }

@@ -40,6 +40,11 @@ impl List {
         (self.head != NONE).then_some(self.head)
     }
 
+    /// The first value, where it is the only one.
+    pub fn only(&self) -> Option<u32> {
+        if self.head == self.tail { self.first() } else { None }
+    }
+
     /// The value after one that is in the list.
     pub fn after(links: Links) -> Option<u32> {
         (links.next != NONE).then_some(links.next)
@@ -102,7 +107,11 @@ mod tests {
         }
         list.remove(&mut links, 3, of);
         assert!(list.is_empty());
+        assert_eq!(list.only(), None);
         list.append(&mut links, 2, of);
         assert_eq!((list.first(), List::after(links[2])), (Some(2), None));
+        assert_eq!(list.only(), Some(2));
+        list.append(&mut links, 4, of);
+        assert_eq!(list.only(), None);
     }
 }

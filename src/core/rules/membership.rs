@@ -101,7 +101,7 @@ impl Core {
         let update =
             Update { of, lifts: joins && owns, forces: (flags.forward && owns).then_some(true) };
         let part = self.prepare(interface, &update)?;
-        let result = self.reserve_add(of, entry, interface, &part.entries, slot, role);
+        let result = self.reserve_add(of, entry, interface, &part.entries, role);
         if result.is_ok() {
             if joins {
                 self.join(slot, role, of, entry, interface, looked);
@@ -131,7 +131,7 @@ impl Core {
         let entry = entry.filter(|id| self.groups[*id].holds(interface, role));
         let update = Update { of, lifts: false, forces: (flags.forward && owns).then_some(false) };
         let part = self.prepare(interface, &update)?;
-        let result = self.reserve_delete(entry, interface, &part.entries, slot, role);
+        let result = self.reserve_delete(entry, interface, &part.entries);
         if result.is_ok() {
             if flags.join
                 && let Some(id) = entry
@@ -153,11 +153,15 @@ impl Core {
     #[inline]
     fn prepare(&mut self, interface: u32, update: &Update) -> Result<CoveredEntries, Error> {
         self.finish_first(interface, |what| !matches!(what, What::Update(_)))?;
+        // Most often there is nothing to carry out first, and no entry is covered.
+        let nothing = self.unfinished.is_empty() && self.flows.len() == 0;
+        let is_plain = nothing && update.forces.is_none();
+        if is_plain && !self.mfes.covers_any(update.of, update.of) {
+            return Ok(CoveredEntries { entries: Vec::new(), is_large: false });
+        }
         let (entries, rest) = self.covered(update.of, update.of, self.portion)?;
         let mut part = CoveredEntries { entries, is_large: rest.is_some() };
-        // Most often there is nothing to carry out first.
-        let nothing = self.unfinished.is_empty() && self.flows.len() == 0;
-        if nothing && !part.is_large && update.forces.is_none() {
+        if is_plain && !part.is_large {
             return Ok(part);
         }
         let result = self.prepare_part(interface, update, &mut part);
@@ -221,10 +225,9 @@ impl Core {
         entry: Option<u32>,
         interface: u32,
         covered: &[u32],
-        slot: u32,
         role: Role,
     ) -> Result<(), Error> {
-        let alerts = 1 + self.audience(of, entry, slot).size(self.client_count());
+        let alerts = self.most_alerts();
         match entry {
             Some(id) => {
                 self.groups[id].holders.try_reserve(1)?;
@@ -247,11 +250,15 @@ impl Core {
         entry: Option<u32>,
         interface: u32,
         covered: &[u32],
-        slot: u32,
-        role: Role,
     ) -> Result<(), Error> {
-        let alerts = entry.map_or(0, |id| self.alerts_of_leave(id, interface, (slot, role), None));
+        let alerts = if entry.is_some() { self.most_alerts() } else { 0 };
         self.reserve_refresh(covered, interface, alerts)
+    }
+
+    /// How many alerts one membership that begins or ends can cause at most: one to each client, and one
+    /// to the interface's owner.
+    const fn most_alerts(&self) -> usize {
+        1 + self.client_count()
     }
 
     /// Makes room for so many more marks of the interface's owner.
@@ -413,6 +420,9 @@ impl Core {
     }
 
     pub(in crate::core) fn give_back(&mut self, mut list: Vec<u32>) {
+        if list.capacity() == 0 {
+            return;
+        }
         list.clear();
         if list.capacity() > 4096 {
             // Freeing a part of it could fail.

@@ -252,6 +252,11 @@ impl Core {
         }
     }
 
+    /// Whether there is something that the log should tell.
+    pub fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
     /// Takes what the log should tell.
     pub fn take_note(&mut self) -> Option<Note> {
         if self.notes.is_empty() { None } else { Some(self.notes.remove(0)) }

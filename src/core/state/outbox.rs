@@ -253,6 +253,18 @@ impl Outbox {
         Some(id)
     }
 
+    /// The action that the shell has not taken over yet, where it is the only one.
+    pub fn only_fresh(&self) -> Option<&Node> {
+        self.fresh.only().map(|id| &self.nodes[id])
+    }
+
+    /// Takes it out of the pool.
+    pub fn take_only_fresh(&mut self) -> Option<Node> {
+        let id = self.fresh.only()?;
+        self.fresh = List::EMPTY;
+        self.nodes.remove(id)
+    }
+
     /// Puts a node at the end of a list.
     pub fn append(&mut self, list: &mut List, id: u32) {
         list.append(&mut self.nodes, id, in_list);

@@ -17,6 +17,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 impl<C: Clone> Delivery<C> {
     /// Notes that the thread of a lane has made progress: the client does not hang, or not any
     /// more.
+    #[inline]
     pub fn moves(&mut self, slot: u32, outbox: &Outbox) {
         let lane = &mut self.lanes[slot as usize];
         lane.seen = None;

@@ -47,6 +47,7 @@ impl Jobs {
         Self { jobs: Vec::new(), free: NONE, awaited: 0 }
     }
 
+    #[inline]
     pub(super) fn begin(&mut self) -> Result<u32, Error> {
         let id = match self.free {
             NONE => {
@@ -84,6 +85,7 @@ impl Jobs {
         self.jobs.iter().all(|job| !job.alive && job.open == 0)
     }
 
+    #[inline]
     pub(super) fn end(&mut self, job: u32) {
         debug_assert!(
             self.jobs[job as usize].alive,

@@ -172,6 +172,7 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// The call that began the job returns.
+    #[inline]
     pub fn end_job(&mut self, job: u32) {
         self.jobs.end(job);
     }
@@ -305,19 +306,40 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// The next action of a lane, for its runner, with the callbacks to call.
-    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, &C)> {
+    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, C)> {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
-        lane.callbacks.as_ref()?;
-        let id = lane.queue.first()?;
+        let (id, client) = (lane.queue.first()?, lane.callbacks.clone()?);
         let node = outbox.pop(&mut lane.queue)?;
         lane.performed = node.job;
-        self.told(slot, id, &node.action);
-        Some((node, self.lanes[slot as usize].callbacks.as_ref()?))
+        if lane.own.is_some() {
+            self.told(slot, id, &node.action);
+        }
+        Some((node, client))
+    }
+
+    /// Takes the core's new action where it is the only one, where no thread is at its client, and where
+    /// no lane waits for a thread: it need not go through a queue. The thread runs the lane from then on.
+    #[inline]
+    pub fn take_only(&mut self, outbox: &mut Outbox, me: Token) -> Option<(Node, C)> {
+        if self.has_ready_lanes() {
+            return None;
+        }
+        let slot = outbox.only_fresh()?.client;
+        let lane = &mut self.lanes[slot as usize];
+        if lane.is_held() || lane.own.is_some() || !lane.queue.is_empty() {
+            return None;
+        }
+        let client = lane.callbacks.clone()?;
+        let node = outbox.take_only_fresh()?;
+        (lane.runner, lane.performed) = (Some(me), node.job);
+        self.count(node.job);
+        Some((node, client))
     }
 
     /// The runner leaves a lane that has nothing left to do. True: the client is gone and its
     /// slot may be used again.
+    #[inline]
     pub fn stop_running(&mut self, slot: u32, outbox: &Outbox) -> bool {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
@@ -329,6 +351,7 @@ impl<C: Clone> Delivery<C> {
         self.retire(slot)
     }
 
+    #[inline]
     fn retire(&mut self, slot: u32) -> bool {
         let lane = &mut self.lanes[slot as usize];
         let done = lane.in_use

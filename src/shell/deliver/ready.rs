@@ -25,9 +25,18 @@ impl<C: Clone> Delivery<C> {
         self.ready.1 = slot;
     }
 
+    /// Whether any lane is ready.
+    pub(super) const fn has_ready_lanes(&self) -> bool {
+        self.ready.0 != NONE
+    }
+
     /// Makes the thread the runner of a ready lane: with a seeker, of one that the seeker is
     /// responsible for, and of any lane otherwise.
+    #[inline]
     pub fn run_next(&mut self, outbox: &Outbox, by: Option<Seeker>, me: Token) -> Option<u32> {
+        if !self.has_ready_lanes() {
+            return None;
+        }
         let (slot, before) = self.find_ready(outbox, by)?;
         let lane = &mut self.lanes[slot as usize];
         debug_assert!(lane.runner.is_none(), "a ready lane has no runner");

@@ -279,3 +279,40 @@ fn whoever_leaves_a_lane_wakes_those_that_wait_for_answers_about_flows() {
     delivery.offer(0, NOBODY, &outbox);
     assert_eq!(events(&mut delivery), []);
 }
+
+#[test]
+fn an_action_alone_goes_to_an_idle_client_without_the_queue() {
+    let (mut delivery, mut outbox) = setup(3);
+    let job = delivery.begin_job().unwrap();
+    let take = |delivery: &mut Delivery<char>, outbox: &mut Outbox| {
+        delivery.take_only(outbox, ME).map(|(node, _)| node.client)
+    };
+    assert_eq!(take(&mut delivery, &mut outbox), None, "there is none");
+    send(&mut outbox, job, 1);
+    send(&mut outbox, job, 2);
+    assert_eq!(take(&mut delivery, &mut outbox), None, "there are two");
+    delivery.post(&mut outbox, OTHER);
+
+    send(&mut outbox, job, 0);
+    assert_eq!(take(&mut delivery, &mut outbox), None, "lanes are ready");
+    assert_eq!(delivery.run_next(&outbox, None, OTHER), Some(1));
+    assert_eq!(delivery.run_next(&outbox, None, OTHER), Some(2));
+    assert_eq!(take(&mut delivery, &mut outbox), Some(0));
+    assert_eq!(delivery.open_actions(job), 3, "it counts as the others do");
+    assert_eq!(delivery.runner(0), Some(ME));
+    assert!(delivery.holds(job, &outbox));
+
+    // What comes meanwhile queues behind it.
+    send(&mut outbox, job, 0);
+    assert_eq!(take(&mut delivery, &mut outbox), None, "its client is being called");
+    delivery.post(&mut outbox, OTHER);
+    delivery.performed(0, job);
+    assert_eq!(delivery.next_action(0, &mut outbox).map(|(node, _)| node.job), Some(job));
+    delivery.performed(0, job);
+    assert!(!delivery.stop_running(0, &outbox));
+    assert_eq!((delivery.runner(0), delivery.open_actions(job)), (None, 2));
+
+    delivery.close(0);
+    send(&mut outbox, job, 0);
+    assert_eq!(take(&mut delivery, &mut outbox), None, "the client has gone");
+}

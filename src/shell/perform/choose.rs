@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::core::Core;
+use crate::core::state::outbox::Node;
 use crate::error::Error;
 use crate::shell::batch::PlaneAccess;
 use crate::shell::call::Call;
@@ -45,7 +46,7 @@ impl<C: Callbacks> Running<C> {
         })
     }
 
-    /// Asks the core once, for a call.
+    /// Asks the core once, for a call. What it decides is to be posted under the same lock.
     pub(crate) fn ask<R>(
         &mut self,
         call: &mut Call,
@@ -56,7 +57,6 @@ impl<C: Callbacks> Running<C> {
         let result = ask(&mut self.core, now);
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("core");
-        self.post(call);
         result
     }
 
@@ -123,6 +123,38 @@ impl<C: Callbacks> Running<C> {
         programs || core.outbox.has_fresh() || !core.relook.is_empty()
     }
 
+    /// Posts what the core has decided, and chooses what the thread does next.
+    pub(crate) fn post_and_choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
+        if let Some((node, client)) = self.take_only_action(call) {
+            return self.prepare(call, node, client, next);
+        }
+        self.post(call);
+        self.choose(call, next)
+    }
+
+    /// Most often a call causes one action and nothing else, and nobody else is at its client or waits for
+    /// it: the thread takes the action without a way through the queue. It runs the client's lane then.
+    #[inline]
+    fn take_only_action(&mut self, call: &mut Call) -> Option<(Node, C)> {
+        let core = &mut self.core;
+        let is_only = !core.has_notes()
+            && core.plane.is_done(call.until)
+            && core.plane.added() == call.added_before
+            && !core.has_begun_or_finished()
+            && core.relook.is_empty();
+        let is_free = call.lane.is_none()
+            && call.dispatches.is_none()
+            && !call.sees_to_all
+            && !call.here.inside_forwarder
+            && !call.here.too_deep;
+        if !is_only || !is_free {
+            return None;
+        }
+        let (node, client) = self.delivery.take_only(&mut core.outbox, call.here.token)?;
+        call.lane = Some(node.client);
+        Some((node, client))
+    }
+
     /// What the thread is to do next: first what needs no client, then the rest of the lane that
     /// it runs, then the lanes whose first action it is responsible for.
     pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
@@ -161,20 +193,7 @@ impl<C: Callbacks> Running<C> {
         }
         while let Some(slot) = self.lane_for(call) {
             if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
-                match &mut call.dispatches {
-                    Some((own, left)) if *own == slot => *left -= 1,
-                    _ => call.favours += u32::from(node.job != call.job),
-                }
-                let client = client.clone();
-                let invocation = Invocation::prepare(&mut self.core, slot, node.action);
-                if let Some((own, left)) = call.dispatches
-                    && own == slot
-                    && !call.here.too_deep
-                {
-                    self.tell_ahead(&invocation, &client, slot, left);
-                }
-                *next = Some(Ask { invocation, client, slot, job: node.job });
-                return Work::Ask;
+                return self.prepare(call, node, client, next);
             }
             call.lane = None;
             if self.delivery.stop_running(slot, &self.core.outbox) {
@@ -189,6 +208,31 @@ impl<C: Callbacks> Running<C> {
             call.ended = true;
         }
         Work::Nothing
+    }
+
+    /// Prepares the call of a client, whose lane the thread runs.
+    #[inline]
+    fn prepare(
+        &mut self,
+        call: &mut Call,
+        node: Node,
+        client: C,
+        next: &mut Option<Ask<C>>,
+    ) -> Work {
+        let Node { client: slot, job, action, .. } = node;
+        match &mut call.dispatches {
+            Some((own, left)) if *own == slot => *left -= 1,
+            _ => call.favours += u32::from(job != call.job),
+        }
+        let invocation = Invocation::prepare(&mut self.core, slot, action);
+        if let Some((own, left)) = call.dispatches
+            && own == slot
+            && !call.here.too_deep
+        {
+            self.tell_ahead(&invocation, &client, slot, left);
+        }
+        *next = Some(Ask { invocation, client, slot, job });
+        Work::Ask
     }
 
     /// The thread does something long. Meanwhile others may take the lanes that it runs, or is

@@ -49,7 +49,7 @@ impl<C: Callbacks> Mgm<C> {
             let _ =
                 self.with_in(call.epoch, |running| running.delivery.end_dispatch(client.slot, me));
         }
-        self.leave(call);
+        self.leave(&mut call);
         begun.map(drop)
     }
 }

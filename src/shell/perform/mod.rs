@@ -83,14 +83,14 @@ impl<C: Callbacks> Mgm<C> {
         ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let (now, mut next) = (self.now(), None);
-        let (result, work) =
-            self.ask_with(call, now, ask, |running, call| running.choose(call, &mut next))?;
+        let (result, work) = self
+            .ask_with(call, now, ask, |running, call| running.post_and_choose(call, &mut next))?;
         self.carry_on(call, work, &mut next);
         result
     }
 
     /// Asks the core at a moment. What it decides is left to `then`, which is called under the
-    /// same lock.
+    /// same lock, and which posts it.
     pub(crate) fn ask_with<R, T>(
         &'static self,
         call: &mut Call,
@@ -105,6 +105,7 @@ impl<C: Callbacks> Mgm<C> {
             if !matches!(result, Err(Error::Again)) {
                 return Ok((result, then(running, call)));
             }
+            running.post(call);
         }
     }
 
@@ -199,18 +200,27 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Ends a call. A call from outside any callback waits for what it caused (rule A7).
-    pub(crate) fn leave(&'static self, mut call: Call) {
+    #[inline]
+    pub(crate) fn leave(&'static self, call: &mut Call) {
+        if call.favours == 0 && call.ended {
+            return;
+        }
+        self.leave_unfinished(call);
+    }
+
+    /// The same where the call has not ended yet, or has helped others.
+    fn leave_unfinished(&'static self, call: &mut Call) {
         if call.favours > 0 {
-            self.see_to_what_is_left(&call);
+            self.see_to_what_is_left(call);
         }
         if call.ended || !call.owns_job {
             return;
         }
         if call.waits {
             call.favours = 0;
-            self.wait_for_job(&mut call, true);
+            self.wait_for_job(call, true);
             if call.favours > 0 {
-                self.see_to_what_is_left(&call);
+                self.see_to_what_is_left(call);
             }
         } else if let Some(running) = self.lock().running_in(call.epoch) {
             running.delivery.end_job(call.job);
