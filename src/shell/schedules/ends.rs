@@ -1,4 +1,4 @@
-//! Calls inside the host's functions, and the end of a run while these and clients are at work.
+//! Calls inside the host's functions; the ends of clients, and of a run, while others are at work.
 
 use crate::error::Error;
 use crate::log::{Level, Line};
@@ -7,7 +7,7 @@ use crate::shell::schedules::client::Client;
 use crate::shell::schedules::{G1, G2, Stage, explore, group, interface, join_all};
 use crate::shell::settings::{LogSink, Settings};
 use crate::shell::tally::CallbackKind;
-use crate::types::{ClientId, Millis};
+use crate::types::{ClientId, Millis, SourceGroup};
 use shuttle::thread;
 // The tests' own notes must be no points at which the scheduler may change threads.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -178,5 +178,97 @@ fn a6_registering_while_stopping() {
         a.unload();
         join_all([adds]);
         assert!(stage.mgm.stop().is_err(), "begun anew");
+    });
+}
+
+/// A client is deregistered while other threads have alerts for it.
+#[test]
+fn a8_deregistering_while_alerts_are_on_their_way() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, a_id), (_, c_id)) = (stage.client(1, &[1]), stage.client(3, &[3]));
+        let ((b, b_id), (d, _)) = (stage.client(2, &[]), stage.client(4, &[]));
+        let changes = [(a_id, G1, 1), (c_id, G2, 3)].map(|(id, of, index)| {
+            thread::spawn(move || {
+                stage.add(id, of, index).unwrap();
+                stage.delete(id, of, index).unwrap();
+            })
+        });
+        stage.mgm.deregister(b_id).unwrap();
+        b.unload();
+        assert!(stage.mgm.deregister(b_id).is_err());
+        // The slot may be used again at once.
+        let (e, _) = stage.client(5, &[]);
+        join_all(changes);
+        assert!(!d.believes(G1) && !d.believes(G2));
+        assert!(e.count(CallbackKind::Prune, G1) <= 1 && e.count(CallbackKind::Prune, G2) <= 1);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// Two clients deregister each other inside their callbacks, on two threads.
+#[test]
+fn a8_deregistering_each_other() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, c_id), (_, d_id)) = (stage.client(3, &[3]), stage.client(4, &[4]));
+        let ((a, a_id), (b, b_id)) = (stage.client(1, &[]), stage.client(2, &[]));
+        let end = move |at: SourceGroup, other: Client, id: ClientId| {
+            move |kind, of| {
+                if (kind, of) == (CallbackKind::Join, at) {
+                    match stage.mgm.deregister(id) {
+                        Ok(()) => other.unload(),
+                        Err(Error::WouldDeadlock | Error::NotAClient(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        };
+        a.on_callback(end(G1, b.clone(), b_id));
+        b.on_callback(end(G2, a.clone(), a_id));
+        let threads = [(c_id, G1, 3), (d_id, G2, 4)]
+            .map(|(id, of, index)| thread::spawn(move || stage.add(id, of, index).unwrap()));
+        join_all(threads);
+        assert!(a.is_unloaded() || b.is_unloaded(), "one of them came first");
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The library is stopped while alerts are on their way.
+#[test]
+fn a8_stopping_while_alerts_are_on_their_way() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((a, a_id), (b, _)) = (stage.client(1, &[1]), stage.client(2, &[]));
+        let changes = thread::spawn(move || {
+            for result in [stage.add(a_id, G1, 1), stage.delete(a_id, G1, 1)] {
+                assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
+            }
+        });
+        stage.mgm.stop().unwrap();
+        a.unload();
+        b.unload();
+        join_all([changes]);
+        assert!(stage.mgm.stop().is_err());
+    });
+}
+
+/// A client is deregistered while its callback may be running and the library is stopped.
+#[test]
+fn a8_deregistering_while_stopping() {
+    explore(|| {
+        let stage = Stage::new();
+        let ((_, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[]));
+        let adds = thread::spawn(move || {
+            let result = stage.add(a_id, G1, 1);
+            assert!(matches!(result, Ok(()) | Err(Error::NotRunning | Error::NotAClient(_))));
+        });
+        let leaves = thread::spawn(move || {
+            if stage.mgm.deregister(b_id).is_ok() {
+                b.unload();
+            }
+        });
+        stage.mgm.stop().unwrap();
+        join_all([adds, leaves]);
     });
 }
