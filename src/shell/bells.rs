@@ -14,7 +14,8 @@ use std::time::Duration;
 /// What a thread may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Everything that a job caused has been performed, or something of it is left to its own thread.
+    /// Everything that a job caused has been performed, or all but [`CROWD`](super::deliver::CROWD), or
+    /// something of it is left to its own thread.
     Job(u32),
     /// No thread calls the client in this slot any more.
     Lane(u32),

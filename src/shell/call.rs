@@ -47,4 +47,10 @@ impl Call {
     pub const fn is_outermost(&self) -> bool {
         self.here.around.is_none() && !self.here.inside_forwarder
     }
+
+    /// Whether it may wait until others have delivered some of what it caused. A thread that dispatches a
+    /// client's callbacks is waited for itself.
+    pub const fn may_wait_for_room(&self) -> bool {
+        self.is_outermost() && self.dispatches.is_none()
+    }
 }

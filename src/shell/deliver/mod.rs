@@ -39,6 +39,7 @@ use crate::forwarder::Bringer;
 use crate::shell::bells::{Event, Events};
 use crate::sys::sync::Instant;
 use crate::types::{Millis, SourceGroup};
+pub use jobs::CROWD;
 use jobs::Jobs;
 pub use own::OwnLane;
 

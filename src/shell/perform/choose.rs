@@ -201,7 +201,8 @@ impl<C: Callbacks> Running<C> {
             }
         }
         if let Some(id) = begun.or_else(|| self.to_carry_on(call, true)) {
-            return Work::Portion(id);
+            let waits = self.is_crowded(call) && call.may_wait_for_room();
+            return if waits { Work::Room(id) } else { Work::Portion(id) };
         }
         if call.last && call.owns_job && self.delivery.open_actions(call.job) == 0 {
             self.delivery.end_job(call.job);

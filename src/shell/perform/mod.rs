@@ -42,6 +42,8 @@ pub(crate) enum Work {
     Note(Note),
     Program(PlaneAccess),
     Portion(u64),
+    /// A portion, once others have delivered some of what waits.
+    Room(u64),
     Look(Due),
     /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
     /// large.
@@ -134,6 +136,7 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Note(note) => self.tell(&note),
                 Work::Program(plane) => self.program(call, &plane),
                 Work::Portion(id) => self.portion(call, id),
+                Work::Room(id) => self.portion_when_there_is_room(call, id),
                 Work::Look(due) => self.look(call, due),
                 Work::Ask => {
                     if let Some(ask) = next {

@@ -1,19 +1,18 @@
 //! Changes of many entries, carried out a portion at a time with the lock free in between.
 //!
 //! The thread whose call began such a change carries it on until it is finished, before it calls
-//! any client, unless very many alerts wait. Others that need the interface help. If memory runs out
-//! twice, the rest is left to the timer.
+//! any client, unless very many alerts wait ([`CROWD`]): then it delivers some first, or waits until others
+//! have. Others that need the interface help. If memory runs out twice, the rest is left to the timer.
 
 #![forbid(unsafe_code)]
 
 use crate::core::Carrier;
+use crate::forwarder::calling;
+use crate::log::Level;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
+use crate::shell::deliver::CROWD;
 use crate::shell::manager::{Mgm, Running};
-
-/// Where so many alerts of a call wait, some are delivered before it goes on: alerts of others to the
-/// same clients come behind them.
-const CROWD: u32 = 256;
 
 impl<C: Callbacks> Mgm<C> {
     /// Carries out a portion of a change.
@@ -24,6 +23,16 @@ impl<C: Callbacks> Mgm<C> {
         }
         // The next one comes at once, and others are to have their turn.
         state.give_way();
+    }
+
+    /// The same once others have delivered some of the alerts that wait. A thread that went on would put
+    /// more and more of them before those of other calls.
+    pub(super) fn portion_when_there_is_room(&'static self, call: &mut Call, id: u64) {
+        // The library's own threads may have other things to do.
+        let short = |why| self.log(Level::Error, format_args!("{why}"));
+        if calling(short, || self.wait_for_room(call, id)) {
+            self.portion(call, id);
+        }
     }
 
     /// Carries on what the call has begun, as far as there is memory.

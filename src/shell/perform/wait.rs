@@ -6,7 +6,8 @@ use crate::log::Level;
 use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::manager::Mgm;
+use crate::shell::deliver::CROWD;
+use crate::shell::manager::{Mgm, Running};
 use crate::sys::sync::Instant;
 use crate::types::{PATIENCE, SourceGroup};
 
@@ -14,38 +15,7 @@ impl<C: Callbacks> Mgm<C> {
     /// Waits until everything that a job caused has been performed (rule A7), except for what goes
     /// to clients that hang. `end`: the call that began the job returns then.
     pub(crate) fn wait_for_job(&'static self, call: &mut Call, end: bool) {
-        let (mut last, mut since) = (u32::MAX, Instant::now());
-        loop {
-            let mut left_to_us = false;
-            self.wait_until(Event::Job(call.job), |state| {
-                let Some(running) = state.running_in(call.epoch) else { return true };
-                let (delivery, outbox) = (&mut running.delivery, &running.core.outbox);
-                let open = delivery.open_actions(call.job);
-                if open != last {
-                    (last, since) = (open, Instant::now());
-                }
-                // Another thread may have left a lane in which our action is the next, or comes
-                // later. Once none of our actions is open the call has ended, and its job's number may
-                // be another's.
-                let seeker = (call.job, call.here.token);
-                left_to_us = open > 0 && delivery.claim_behind(outbox, seeker);
-                // No client's lane has it. It is with a thread that does not return from the host's
-                // code.
-                let lost = open > 0
-                    && !left_to_us
-                    && since.elapsed() > PATIENCE
-                    && !delivery.holds(call.job, outbox);
-                let over = open == 0 || lost;
-                if end && over {
-                    delivery.end_job(call.job);
-                } else {
-                    delivery.await_job(call.job, !over && !left_to_us);
-                }
-                over || left_to_us
-            });
-            if !left_to_us {
-                return;
-            }
+        while self.wait_unless_left(call, end, |_, _, open| open == 0) {
             // What stands before its own actions is waited for in any case.
             call.favours = 0;
             self.settle(call);
@@ -53,6 +23,60 @@ impl<C: Callbacks> Mgm<C> {
                 return;
             }
         }
+    }
+
+    /// Waits until others have delivered so much of what a job caused that a change that it carries out
+    /// may go on. False: there is something for this thread to deliver, or to do otherwise.
+    pub(super) fn wait_for_room(&'static self, call: &mut Call, change: u64) -> bool {
+        let carries = |running: &Running<C>, call: &Call| {
+            let its = |failed| running.to_carry_on(call, failed) == Some(change);
+            its(false) || its(true)
+        };
+        let left_to_us = self.wait_unless_left(call, false, |running, call, open| {
+            open <= CROWD || !carries(running, call)
+        });
+        call.favours = 0;
+        !left_to_us && self.with_in(call.epoch, |running| carries(running, call)) == Ok(true)
+    }
+
+    /// Waits until a condition holds, which gets the number of the job's actions that are on their way.
+    /// True: before that, a lane is left to this thread in which something of the job stands.
+    fn wait_unless_left(
+        &'static self,
+        call: &Call,
+        end: bool,
+        is_over: impl Fn(&Running<C>, &Call, u32) -> bool,
+    ) -> bool {
+        let (mut last, mut since) = (u32::MAX, Instant::now());
+        let mut left_to_us = false;
+        self.wait_until(Event::Job(call.job), |state| {
+            let Some(running) = state.running_in(call.epoch) else { return true };
+            let open = running.delivery.open_actions(call.job);
+            if open != last {
+                (last, since) = (open, Instant::now());
+            }
+            let is_over = is_over(running, call, open);
+            let (delivery, outbox) = (&mut running.delivery, &running.core.outbox);
+            // Another thread may have left a lane in which our action is the next, or comes
+            // later. Once none of our actions is open the call has ended, and its job's number may
+            // be another's.
+            let seeker = (call.job, call.here.token);
+            left_to_us = !is_over && delivery.claim_behind(outbox, seeker);
+            // No client's lane has it. It is with a thread that does not return from the host's
+            // code.
+            let lost = !is_over
+                && !left_to_us
+                && since.elapsed() > PATIENCE
+                && !delivery.holds(call.job, outbox);
+            let over = is_over || lost;
+            if end && over {
+                delivery.end_job(call.job);
+            } else {
+                delivery.await_job(call.job, !over && !left_to_us);
+            }
+            over || left_to_us
+        });
+        left_to_us
     }
 
     /// Waits until no client is asked about a flow any more, except for clients that hang. Other

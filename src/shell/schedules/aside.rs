@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::{Level, Line};
+use crate::shell::deliver::CROWD;
 use crate::shell::schedules::{
     FLOW, G1, G2, IGMP, SOURCE, Stage, explore_some, group, interface, join_all,
 };
@@ -17,7 +18,7 @@ use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 use std::sync::Arc;
 // No point at which the scheduler may change threads.
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// Where a thread waits inside one of the host's functions: the log, once it has programmed some entry,
 /// or another.
@@ -182,6 +183,40 @@ fn a7_whoever_waits_is_woken_before_a_route_is_looked_at() {
         assert!(a.believes(group(7)), "A7: the call returned before its alert");
         gate.open();
         join_all([comes]);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// Many memberships end with an interface. Others call the clients that are to hear of them, so its
+/// thread cannot deliver; then it does not go on for long (decision 88).
+#[test]
+fn a7_no_more_alerts_of_a_release_wait_than_others_may_come_behind() {
+    const MANY: u8 = 12;
+    explore_some(200, || {
+        let stage = Stage::with(|settings| settings.portion = 1);
+        let ((a, a_id), (b, _), (_, c_id)) =
+            (stage.client(1, &[1]), stage.client(2, &[2]), stage.client(3, &[3]));
+        for last in 1..=MANY {
+            stage.add(a_id, group(last), 1).unwrap();
+        }
+        let most = Arc::new(AtomicUsize::new(0));
+        for client in [&a, &b] {
+            let most = most.clone();
+            client.on_callback(move |_, _| {
+                let waiting = stage.mgm.with(|running| running.core.outbox.queued());
+                most.fetch_max(waiting.unwrap_or(0), SeqCst);
+            });
+        }
+        let releases =
+            thread::spawn(move || stage.mgm.release_interface(a_id, interface(1)).unwrap());
+        for _ in 0..2 {
+            stage.add(c_id, group(20), 3).unwrap();
+            stage.delete(c_id, group(20), 3).unwrap();
+        }
+        join_all([releases]);
+        assert!((1..=MANY).all(|last| !b.believes(group(last))));
+        // Those of the release that may wait, the two of its last portion, and the two of the other call.
+        assert!(most.load(SeqCst) <= CROWD as usize + 4, "{most:?} alerts waited");
         stage.mgm.stop().unwrap();
     });
 }
