@@ -180,10 +180,12 @@ void dense_prune_due(struct oif *o)
     entry_update(o->entry);
 }
 
+/* A graft may be about a flow that this router does not know: after a restart the group manager may hold its forwarding entry as it
+ * was, pruned. */
 void dense_graft(struct link *l, uint32_t from, const struct pim_record *record, uint16_t hold)
 {
-    struct entry *e = entry_find(l->pim, record->source, record->group);
-    struct oif *o = e ? oif_find(e, l) : NULL;
+    struct entry *e = entry_get(l->pim, record->source, record->group);
+    struct oif *o = e ? oif_get(e, l) : NULL;
     message_record(l, PIM_GRAFT_ACK, from, from, record->source, record->group, false, hold);
     if (o == NULL || l == e->rpf)
         return;

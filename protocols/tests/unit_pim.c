@@ -1022,6 +1022,20 @@ static void a_route_that_moves_takes_the_prune_along(void)
     CHECK(down(0, 1) == PRUNED && copies(0, 1) == 0);
 }
 
+/* The group manager holds what was pruned before this router was started anew. */
+static void a_graft_for_a_flow_that_is_not_known(void)
+{
+    const struct pim_record record = {.source = S, .group = G};
+    sim_flow *held;
+    chain(MODE_DENSE, &default_settings);
+    held = sim_flow_of(&sim_routers[1], S, G, true);
+    held->iif = 2;
+    dense_graft(link_of(1, 2), sim_address(2, 2), &record, 210);
+    CHECK(held->oifs == 1u << 2);
+    sim_run(10);
+    CHECK(sim_sent[2][PIM_GRAFT_ACK] == 1);
+}
+
 static void other_protocols_keep_a_flow(void)
 {
     chain(MODE_DENSE, &default_settings);
@@ -1129,6 +1143,7 @@ int main(void)
     RUN(a_neighbour_that_appears_is_pruned_at_once);
     RUN(a_neighbour_that_restarts_is_pruned_at_once);
     RUN(a_route_that_moves_takes_the_prune_along);
+    RUN(a_graft_for_a_flow_that_is_not_known);
     RUN(other_protocols_keep_a_flow);
     RUN(both_modes_on_one_router);
     sim_reset();
