@@ -9,7 +9,9 @@ use super::types::{
 };
 use crate::error::Error;
 use crate::remote::server::Proxy;
-use crate::shell::callbacks::{CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{
+    CallbackKind, CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer,
+};
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
 use smallvec::SmallVec;
 use std::ptr::null_mut;
@@ -99,6 +101,21 @@ fn words(of: SourceGroup) -> (DWORD, DWORD, DWORD, DWORD) {
 impl Callbacks for CClient {
     fn has_local_join(&self) -> bool {
         self.functions.pfnLocalJoinCallback.is_some()
+    }
+
+    fn has(&self, kind: CallbackKind) -> bool {
+        let functions = &self.functions;
+        match kind {
+            CallbackKind::Rpf => functions.pfnRpfCallback.is_some(),
+            CallbackKind::Creation => functions.pfnCreationAlertCallback.is_some(),
+            CallbackKind::Prune => functions.pfnPruneAlertCallback.is_some(),
+            CallbackKind::Join => functions.pfnJoinAlertCallback.is_some(),
+            CallbackKind::WrongInterface => functions.pfnWrongIfCallback.is_some(),
+            CallbackKind::LocalJoin => functions.pfnLocalJoinCallback.is_some(),
+            CallbackKind::LocalLeave => functions.pfnLocalLeaveCallback.is_some(),
+            CallbackKind::DisableIgmp => functions.pfnDisableIgmpCallback.is_some(),
+            CallbackKind::EnableIgmp => functions.pfnEnableIgmpCallback.is_some(),
+        }
     }
 
     fn callback_thread(&self) -> CallbackThread {
@@ -263,6 +280,10 @@ impl Callbacks for AnyClient {
         either!(self, to => to.has_local_join())
     }
 
+    fn has(&self, kind: CallbackKind) -> bool {
+        either!(self, to => to.has(kind))
+    }
+
     fn takes_routeless(&self) -> bool {
         either!(self, to => to.takes_routeless())
     }
@@ -328,6 +349,37 @@ impl Callbacks for AnyClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rule A9, decision 91.
+    #[test]
+    fn a9_each_callback_that_is_missing_is_known_to_be() {
+        unsafe extern "C-unwind" fn some() {}
+        // SAFETY: null functions are a value, and the others are not called.
+        let mut functions: _ROUTING_PROTOCOL_CONFIG = unsafe { std::mem::zeroed() };
+        let has = |functions: _ROUTING_PROTOCOL_CONFIG| {
+            let client = CClient::new(functions);
+            CallbackKind::ALL.map(|(kind, _)| client.has(kind))
+        };
+        assert_eq!(has(functions), [false; 9]);
+        macro_rules! gets {
+            ($at:expr, $name:ident) => {
+                // SAFETY: it is never called.
+                functions.$name =
+                    Some(unsafe { std::mem::transmute::<*const (), _>(some as *const ()) });
+                let expected: [bool; 9] = std::array::from_fn(|at| at <= $at);
+                assert_eq!(has(functions), expected);
+            };
+        }
+        gets!(0, pfnRpfCallback);
+        gets!(1, pfnCreationAlertCallback);
+        gets!(2, pfnPruneAlertCallback);
+        gets!(3, pfnJoinAlertCallback);
+        gets!(4, pfnWrongIfCallback);
+        gets!(5, pfnLocalJoinCallback);
+        gets!(6, pfnLocalLeaveCallback);
+        gets!(7, pfnDisableIgmpCallback);
+        gets!(8, pfnEnableIgmpCallback);
+    }
 
     #[test]
     fn flags_count_where_the_upper_half_is_ours() {

@@ -6,7 +6,7 @@
 
 use crate::core::state::record::Rest;
 use crate::log::Level;
-use crate::shell::callbacks::RpfAnswer;
+use crate::shell::callbacks::{CallbackKind, CallbackSet, RpfAnswer};
 use crate::types::{ClientId, EnumId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 pub const MAGIC: u32 = 0x6d67_6d31;
 
 /// The versions of these messages that this library speaks, from the oldest to the newest.
-pub const VERSIONS: (u16, u16) = (2, 2);
+pub const VERSIONS: (u16, u16) = (3, 3);
 
 /// The most octets of one message. A packet of 65,535 octets fits with everything around it.
 pub const MAX_MESSAGE: usize = 80 * 1024;
@@ -84,6 +84,8 @@ pub enum Request {
         component: u32,
         /// What the host must know of the callbacks.
         kind: ClientKind,
+        /// Those that there are: of the others the host asks nothing.
+        callbacks: CallbackSet,
     },
     /// MgmDeRegisterMProtocol.
     Deregister(ClientId),
@@ -184,6 +186,23 @@ pub enum Callback<'a> {
     DisableIgmp(IfKey),
     /// The enable-IGMP callback.
     EnableIgmp(IfKey),
+}
+
+impl Callback<'_> {
+    /// Which of the client's callbacks it is.
+    pub const fn kind(&self) -> CallbackKind {
+        match self {
+            Self::Rpf(..) => CallbackKind::Rpf,
+            Self::Creation(..) => CallbackKind::Creation,
+            Self::Prune(..) => CallbackKind::Prune,
+            Self::Join(..) => CallbackKind::Join,
+            Self::WrongInterface(..) => CallbackKind::WrongInterface,
+            Self::LocalJoin(..) => CallbackKind::LocalJoin,
+            Self::LocalLeave(..) => CallbackKind::LocalLeave,
+            Self::DisableIgmp(..) => CallbackKind::DisableIgmp,
+            Self::EnableIgmp(..) => CallbackKind::EnableIgmp,
+        }
+    }
 }
 
 /// What a client answers when its callback has returned.

@@ -3,7 +3,9 @@
 pub use crate::types::{OutInterface, RpfAnswer};
 
 use crate::error::Error;
+pub use crate::shell::tally::CallbackKind;
 use crate::types::{IfKey, Route, Seconds, SourceGroup};
+use serde::{Deserialize, Serialize};
 
 /// Which threads a client's callbacks run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,39 @@ pub enum CallbackThread {
     OwnThread,
     /// Inside its own dispatch alone, which the client's program makes. No call waits for it (rules H).
     Dispatched,
+}
+
+/// Which callbacks a client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackSet(u16);
+
+impl CallbackSet {
+    /// All of them.
+    pub const ALL: Self = Self(u16::MAX);
+
+    /// Those of a client.
+    pub fn of(client: &impl Callbacks) -> Self {
+        let bits = CallbackKind::ALL.map(|(kind, _)| match client.has(kind) {
+            true => Self::bit(kind),
+            false => 0,
+        });
+        Self(bits.into_iter().fold(0, |all, bit| all | bit))
+    }
+
+    /// The same without one.
+    #[must_use]
+    pub const fn without(self, kind: CallbackKind) -> Self {
+        Self(self.0 & !Self::bit(kind))
+    }
+
+    /// Whether it has this one.
+    pub const fn has(self, kind: CallbackKind) -> bool {
+        self.0 & Self::bit(kind) != 0
+    }
+
+    const fn bit(kind: CallbackKind) -> u16 {
+        1 << kind as u16
+    }
 }
 
 /// A callback that will be called, with what that is about; the methods of [`Callbacks`] explain it.
@@ -41,6 +76,11 @@ pub trait Callbacks: Clone + Send + Sync + 'static {
     /// Whether the client has a local-join callback; without one, IGMP's memberships on the
     /// client's interfaces count as any client's (rule D9).
     fn has_local_join(&self) -> bool;
+
+    /// Whether the client has a callback. One that it has not need not be called.
+    fn has(&self, _kind: CallbackKind) -> bool {
+        true
+    }
 
     /// Which threads its callbacks run on.
     fn callback_thread(&self) -> CallbackThread {

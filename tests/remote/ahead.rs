@@ -7,6 +7,7 @@ use crate::stage::{Puppet, path, until};
 use mgm::remote::wire::{
     Answer, Callback, MAX_MESSAGE, Reply, Request, ToClient, ToHost, Unpacker,
 };
+use mgm::shell::callbacks::{CallbackKind, CallbackSet};
 use mgm::types::{ClientId, IfKey, MembershipFlags, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -313,6 +314,58 @@ fn p1_h8_what_came_ahead_merges_with_nothing() {
     assert_eq!(of.group(), Ipv4Addr::new(239, 5, 5, 2));
     played.callbacks.send(&ToHost::Answer(Answer::Prune(Seconds(900))));
     is_done(&played.callbacks);
+}
+
+/// Of the callbacks that a client has not, its process hears nothing, neither when their turn comes nor
+/// ahead (rule A9, decision 91).
+#[test]
+fn p1_a9_a_process_is_not_asked_for_callbacks_that_it_has_not() {
+    for dispatched in [false, true] {
+        let path = path();
+        let host = Puppet::host(&path, 0);
+        let client = Puppet::client(&path);
+        client.ask(&format!("register {A}"));
+        assert_eq!(client.ask("take 0 1"), "0");
+        let changes = |what: &str, group: u8| {
+            client.tell(&format!("{what} 0 0.0.0.0 239.5.5.{group} 1"));
+        };
+        for group in [2, 4] {
+            changes("add", group);
+            assert_eq!(client.answer(), "0");
+        }
+        let peer = Peer::greeted(&path);
+        let without_join = CallbackSet::ALL.without(CallbackKind::Join);
+        let (id, callbacks) = peer.channel().register_with(77, dispatched, without_join);
+        let is_prune = |callback: Callback<'_>, group: u8| {
+            let Callback::Prune(of, _, true, _) = callback else { panic!("{callback:?}") };
+            assert_eq!(of.group(), Ipv4Addr::new(239, 5, 5, group));
+            callbacks.send(&ToHost::Answer(Answer::Prune(Seconds(900))));
+        };
+        let mut room = vec![0; MAX_MESSAGE];
+        let told = |room: &mut [u8], groups: &[u8]| {
+            let (message, list) = callbacks.receive_with_list::<ToClient<'_>>(room).unwrap();
+            assert!(matches!(message, ToClient::Callbacks(_)), "{message:?}");
+            let mut list = Unpacker::new(list);
+            groups.iter().for_each(|group| is_prune(list.take().unwrap(), *group));
+            assert!(list.is_at_end());
+        };
+        // The alerts of the first and the third are nobody's to be told of.
+        for (what, group) in [("add", 1), ("delete", 2), ("add", 3), ("delete", 4)] {
+            changes(what, group);
+            if !dispatched && what == "delete" {
+                told(&mut room, &[group]);
+            }
+            assert_eq!(client.answer(), "0");
+            assert!(dispatched || !callbacks.is_readable(), "{what} {group}");
+        }
+        if dispatched {
+            callbacks.request(Request::Dispatch(id));
+            told(&mut room, &[2, 4]);
+            is_done(&callbacks);
+        }
+        drop((peer, callbacks));
+        goes_on(&host, &client);
+    }
 }
 
 /// Two callbacks, each of which would wait for the other one to end: the second call is refused, as it

@@ -4,6 +4,7 @@ use mgm::remote::wire::{
     ClientKind, Hello, MAGIC, MAX_MESSAGE, RecordSizes, Reply, Request, ToClient, ToHost, VERSIONS,
     Welcome,
 };
+use mgm::shell::callbacks::CallbackSet;
 use mgm::types::ClientId;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -183,8 +184,18 @@ impl Peer {
 
     /// The same, with MGM_DISPATCHED if wanted.
     pub fn register_as(&self, protocol: u32, dispatched: bool) -> (ClientId, Self) {
+        self.register_with(protocol, dispatched, CallbackSet::ALL)
+    }
+
+    /// The same, with these callbacks.
+    pub fn register_with(
+        &self,
+        protocol: u32,
+        dispatched: bool,
+        callbacks: CallbackSet,
+    ) -> (ClientId, Self) {
         let kind = ClientKind { has_local_join: true, dispatched, takes_routeless: false };
-        self.request(Request::Register { protocol, component: 1, kind });
+        self.request(Request::Register { protocol, component: 1, kind, callbacks });
         let mut room = vec![0; MAX_MESSAGE];
         let (reply, channel) = self.receive_attached::<ToClient<'_>>(&mut room).unwrap();
         let ToClient::Reply(Reply::Client(id)) = reply else { panic!("{reply:?}") };

@@ -6,6 +6,7 @@ use crate::stage::{Puppet, path, until};
 use mgm::remote::wire::{
     Answer, ClientKind, Hello, MAGIC, MAX_MESSAGE, Request, ToClient, ToHost, VERSIONS,
 };
+use mgm::shell::callbacks::CallbackSet;
 use mgm::types::{ClientId, EnumId, IfKey};
 use std::net::Ipv4Addr;
 
@@ -129,7 +130,15 @@ fn p6_each_connection_has_its_bounds() {
     let channel = channels.pop().unwrap();
     let clients: Vec<_> = (0..64).map(|n| channel.register(1000 + n)).collect();
     let kind = ClientKind { has_local_join: true, dispatched: false, takes_routeless: false };
-    assert_eq!(channel.code(Request::Register { protocol: 99, component: 1, kind }), Some(8));
+    assert_eq!(
+        channel.code(Request::Register {
+            protocol: 99,
+            component: 1,
+            kind,
+            callbacks: CallbackSet::ALL
+        }),
+        Some(8)
+    );
     let (id, _) = clients[0];
     for _ in 0..1024 {
         assert_eq!(channel.code(Request::StartEnumeration(id, true)), Some(0));

@@ -19,7 +19,7 @@ use crate::log::Level;
 use crate::remote::channel::Ended;
 use crate::remote::records::{Reader, rows};
 use crate::remote::wire::{ClientKind, RecordSizes, Reply, Request};
-use crate::shell::callbacks::{CallbackThread, Callbacks};
+use crate::shell::callbacks::{CallbackSet, CallbackThread, Callbacks};
 use crate::shell::group_manager::GroupManager;
 use crate::sys::sync::unscheduled::Mutex;
 use crate::types::{ClientId, ClientName, EnumId, IfKey, MembershipFlags, SourceGroup};
@@ -170,7 +170,8 @@ impl<C: Callbacks> GroupManager<C> for RemoteManager<C> {
             takes_routeless: callbacks.takes_routeless(),
         };
         let (protocol, component) = pair;
-        let request = Request::Register { protocol, component, kind };
+        let called = CallbackSet::of(&callbacks);
+        let request = Request::Register { protocol, component, kind, callbacks: called };
         let ask = |session: Arc<Session>| {
             let registered = session.call(request, |reply, attached| match (reply, attached) {
                 (Reply::Client(id), Some(channel)) => Some(Ok((id, channel))),

@@ -9,7 +9,7 @@ use crate::remote::channel::{Buffer, Ended, GREETING_WAIT, ReplyRoom, patience, 
 use crate::remote::wire::{
     ClientKind, Hello, MAGIC, Reply, Request, ToClient, ToHost, VERSIONS, Welcome, common_version,
 };
-use crate::shell::callbacks::Callbacks;
+use crate::shell::callbacks::{CallbackSet, Callbacks};
 use crate::sys::sync::unscheduled::Mutex;
 use crate::sys::{Errno, seqpacket, wait_readable};
 use crate::types::{ClientId, EnumId};
@@ -200,11 +200,12 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         self: &Arc<Self>,
         pair: (u32, u32),
         kind: ClientKind,
+        callbacks: CallbackSet,
     ) -> Result<(ClientId, OwnedFd), Error> {
         let (ours, theirs) = seqpacket::pair().map_err(|_| Error::OutOfMemory)?;
         let performer = Arc::new(Peer(Arc::clone(self)));
         let process = u32::try_from(self.pid).ok().filter(|pid| *pid > 0);
-        let line = Arc::new(ProcessLine::new(ours, process, performer)?);
+        let line = Arc::new(ProcessLine::new(ours, process, performer, callbacks)?);
         {
             let mut state = self.state.lock();
             if state.clients.len() >= MAX_CLIENTS {

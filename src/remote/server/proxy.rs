@@ -10,7 +10,9 @@ use crate::remote::records;
 use crate::remote::wire::{
     Answer, Callback, ClientKind, MAX_PACKET, Packer, Request, ToClient, ToHost,
 };
-use crate::shell::callbacks::{CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer};
+use crate::shell::callbacks::{
+    CallbackKind, CallbackSet, CallbackThread, Callbacks, Coming, OutInterface, RpfAnswer,
+};
 use crate::shell::context;
 use crate::shell::deliver::{NOBODY, Token};
 use crate::sys::sync::unscheduled::Mutex;
@@ -56,6 +58,8 @@ pub(super) struct ProcessLine {
     pub socket: OwnedFd,
     process: Option<u32>,
     performer: Arc<dyn Performer>,
+    /// The callbacks that the client has.
+    callbacks: CallbackSet,
     memory: Mutex<Memory>,
     /// The thread that waits for the answer to a callback; [`NOBODY`]: none is open.
     asked_by: AtomicU64,
@@ -81,6 +85,7 @@ impl ProcessLine {
         socket: OwnedFd,
         process: Option<u32>,
         performer: Arc<dyn Performer>,
+        callbacks: CallbackSet,
     ) -> Result<Self, Error> {
         let work = ReplyRoom { output: Buffer::new()?, list: Buffer::EMPTY };
         let memory = Mutex::new(Memory {
@@ -93,7 +98,7 @@ impl ProcessLine {
             known: 0,
         });
         let asked_by = AtomicU64::new(NOBODY.0);
-        Ok(Self { socket, process, performer, memory, asked_by })
+        Ok(Self { socket, process, performer, callbacks, memory, asked_by })
     }
 
     /// Asks, does what the process asks before it answers, and takes the answer. None: there is none.
@@ -333,12 +338,17 @@ impl Proxy {
         self.line().is_some_and(|line| line.is_on(socket))
     }
 
+    /// The way to its process, for a callback that the client has.
+    fn line_for(&self, kind: CallbackKind) -> Option<Arc<ProcessLine>> {
+        self.line().filter(|line| line.callbacks.has(kind))
+    }
+
     fn ask<R>(
         &self,
         callback: Callback<'_>,
         mut take: impl FnMut(Answer<'_>) -> Option<R>,
     ) -> Option<R> {
-        self.line()?.ask(callback, &mut take)
+        self.line_for(callback.kind())?.ask(callback, &mut take)
     }
 
     fn tell(&self, callback: Callback<'_>) {
@@ -353,6 +363,10 @@ impl Callbacks for Proxy {
 
     fn takes_routeless(&self) -> bool {
         self.0.kind.takes_routeless
+    }
+
+    fn has(&self, kind: CallbackKind) -> bool {
+        self.line_for(kind).is_some()
     }
 
     fn callback_thread(&self) -> CallbackThread {
@@ -403,7 +417,7 @@ impl Callbacks for Proxy {
         iif: IfKey,
         out: &mut [OutInterface],
     ) -> Result<(), Error> {
-        let Some(line) = self.line() else { return Ok(()) };
+        let Some(line) = self.line_for(CallbackKind::Creation) else { return Ok(()) };
         // The answer to what it was told ahead comes first: it is there whether or not there is memory, and
         // though none of the interfaces is the client's any more.
         let told = line.told(&mut |answer| veto(out, answer));

@@ -42,8 +42,8 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         request: Request,
     ) -> Result<(), Ended> {
         let done = match request {
-            Request::Register { protocol, component, kind } => {
-                match self.register((protocol, component), kind) {
+            Request::Register { protocol, component, kind, callbacks } => {
+                match self.register((protocol, component), kind, callbacks) {
                     Ok((id, channel)) => {
                         let reply = ToClient::Reply(Reply::Client(id));
                         return send(on, work.output.room()?, &reply, Some(channel.as_fd()));

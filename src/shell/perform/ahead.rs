@@ -5,7 +5,7 @@
 use super::invocation::{Invocation, TIMEOUT};
 use crate::core::Core;
 use crate::core::state::outbox::Action;
-use crate::shell::callbacks::{Callbacks, Coming};
+use crate::shell::callbacks::{CallbackKind, Callbacks, Coming};
 use crate::shell::manager::Running;
 use smallvec::SmallVec;
 
@@ -17,7 +17,7 @@ impl<C: Callbacks> Running<C> {
     /// Tells the client of a lane of some of what stands in it, behind what the thread is about to ask.
     /// `most`: so many of them it is sure to come to.
     pub(super) fn tell_ahead(&mut self, asked: &Invocation, client: &C, slot: u32, most: u32) {
-        if !asked.calls() || client.known_ahead() != Some(0) {
+        if !asked.calls() || !client.has(asked.kind()) || client.known_ahead() != Some(0) {
             return;
         }
         let mut next = self.delivery.first(slot);
@@ -36,6 +36,13 @@ impl<C: Callbacks> Running<C> {
 /// Tells the client of an action that waits for it, if that may be.
 fn tell<C: Callbacks>(core: &mut Core, client: &C, slot: u32, action: Action) -> bool {
     match action {
+        // Nobody is called.
+        Action::Rpf { .. } if !client.has(CallbackKind::Rpf) => true,
+        Action::Creation { .. } if !client.has(CallbackKind::Creation) => true,
+        Action::Prune { .. } if !client.has(CallbackKind::Prune) => true,
+        Action::Join { .. } if !client.has(CallbackKind::Join) => true,
+        Action::LocalJoin { .. } if !client.has(CallbackKind::LocalJoin) => true,
+        Action::LocalLeave { .. } if !client.has(CallbackKind::LocalLeave) => true,
         Action::Rpf { flow } => core.rpf_ahead(flow, |of, answer, head, route| {
             client.ahead(Coming::Rpf(of, answer, head.as_bytes(), route))
         }),

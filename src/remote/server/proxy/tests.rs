@@ -43,7 +43,7 @@ fn p1_what_was_answered_ahead_is_taken_though_nothing_can_be_asked() {
     let (host, process) = seqpacket::pair().unwrap();
     let kind = ClientKind { has_local_join: false, dispatched: false, takes_routeless: false };
     let proxy = Proxy::new(kind).unwrap();
-    proxy.come(Arc::new(ProcessLine::new(host, None, Arc::new(Nobody)).unwrap()));
+    proxy.come(Arc::new(ProcessLine::new(host, None, Arc::new(Nobody), CallbackSet::ALL).unwrap()));
     let iif = IfKey::new(1, Ipv4Addr::UNSPECIFIED);
     assert_eq!(proxy.known_ahead(), Some(0));
     for n in 2..5 {
