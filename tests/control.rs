@@ -134,10 +134,22 @@ fn other_requests_are_told_what_is_allowed() {
     let path = directory.socket();
     let mgm = started(serving(&path));
     let refusal = "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"summary\",\"mfes\",\
-                   \"groups\",\"interfaces\",\"clients\",\"counters\"]}\n";
+                   \"groups\",\"interfaces\",\"clients\",\"counters\",\"events\"]}\n";
     let long = [b'x'; 64];
-    let unknown: [&[u8]; 7] =
-        [b"\n", b"help\n", b"State\n", b" state\n", b"state mfes\n", b"\xff\xfe\n", &long];
+    let unknown: [&[u8]; 12] = [
+        b"\n",
+        b"help\n",
+        b"State\n",
+        b" state\n",
+        b"state mfes\n",
+        b"\xff\xfe\n",
+        b"events \n",
+        b"events -1\n",
+        b"events +1\n",
+        b"events 1 2\n",
+        b"events 18446744073709551616\n",
+        &long,
+    ];
     for request in unknown {
         assert_eq!(send(&path, request), refusal, "{request:?}");
     }

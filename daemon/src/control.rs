@@ -3,7 +3,7 @@
 //! An answer is read piece by piece, so that a million entries need no more memory than the rows that
 //! are kept. Nothing in it is trusted: it may be cut off, be no JSON, or never end.
 
-use crate::state::Summary;
+use crate::state::{Changes, Summary};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 };
@@ -196,6 +196,12 @@ pub fn list<T: DeserializeOwned>(
 /// Asks for the host, and how much there is of everything.
 pub fn summary(path: &Path) -> Result<Summary, AskError> {
     ask(path, "summary", &Cell::new(LONGEST_ROW), Whole(PhantomData))
+}
+
+/// Asks for the changes from one with this number on; without a number, for the number to begin with.
+pub fn changes(path: &Path, from: Option<u64>) -> Result<Changes, AskError> {
+    let request = from.map_or("events".into(), |number| format!("events {number}"));
+    ask(path, &request, &Cell::new(LONGEST_ROW), Whole(PhantomData))
 }
 
 /// The answer to a request as it came.

@@ -178,6 +178,41 @@ pub struct Mfe {
     pub oifs: Box<[Oif]>,
 }
 
+/// What has changed since somebody asked before.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Changes {
+    /// The host's process.
+    pub process: u32,
+    /// Tells the host's runs apart.
+    pub run: u64,
+    /// How many changes, at least, were not kept.
+    pub missed: u64,
+    /// The others, in order.
+    pub events: Vec<Event>,
+    /// The number to ask with next.
+    pub next: u64,
+}
+
+/// A change. What it does not concern is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// The kind of thing that changed.
+    pub of: Name,
+    /// What became of it.
+    pub what: Name,
+    /// The group.
+    pub group: Option<Ipv4Addr>,
+    /// The source.
+    pub source: Option<Ipv4Addr>,
+    /// The interface.
+    pub interface: Option<Interface>,
+    /// The client.
+    pub client: Option<Owner>,
+    /// False: there is no route or no owner toward the source.
+    pub resolved: Option<bool>,
+}
+
 /// The host, and how much there is of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Summary {

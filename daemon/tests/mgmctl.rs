@@ -1,7 +1,8 @@
 //! mgmctl as a process, against a host with packets and against what only looks like one.
 
 use mgm::ffi::entry::{
-    MgmAddGroupMembershipEntry, MgmRegisterMProtocol, MgmTakeInterfaceOwnership,
+    MgmAddGroupMembershipEntry, MgmRegisterMProtocol, MgmReleaseInterfaceOwnership,
+    MgmTakeInterfaceOwnership,
 };
 use mgm::ffi::host::{MgmHostReceive, MgmHostStart, MgmHostStop};
 use mgm::ffi::types::{_MGM_HOST_CONFIG, _ROUTING_PROTOCOL_CONFIG, HANDLE};
@@ -248,13 +249,17 @@ fn events(control: &Path, protocol: HANDLE) {
         }
     });
     let line = lines.next().unwrap().unwrap();
-    assert!(line.contains("entry     came    (10.0.0.") && line.ends_with("1 -> 2, 3"), "{line}");
+    assert!(line.contains("entry     came     (10.0.0.") && line.ends_with("1 -> 2, 3"), "{line}");
     send.send(()).unwrap();
     sender.join().unwrap();
     assert_eq!(MgmTakeInterfaceOwnership(protocol, 4, 0), 0);
+    assert_eq!(MgmReleaseInterfaceOwnership(protocol, 4, 0), 0);
     let owner = lines.find(|line| line.as_ref().unwrap().contains("interface"));
     let owner = owner.unwrap().unwrap();
-    assert!(owner.ends_with("interface came    4  up: 0x7fff0007/1"), "{owner}");
+    assert!(owner.ends_with("interface taken    4  by 0x7fff0007/1"), "{owner}");
+    // It had been released before anybody could look.
+    let owner = lines.next().unwrap().unwrap();
+    assert!(owner.ends_with("interface released 4  by 0x7fff0007/1"), "{owner}");
     let killed = Command::new("kill").arg(following.id().to_string()).status().unwrap();
     assert!(killed.success() && following.wait().unwrap().success());
 }
@@ -331,7 +336,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["summary"],
     &["graph"],
     &["watch", "--looks", "1"],
-    &["events", "--looks", "1"],
+    &["events", "-n", "0.1", "--looks", "2"],
 ];
 
 #[test]
@@ -391,6 +396,18 @@ fn what_a_host_says_does_nothing_to_the_terminal() {
             "clients" => format!(
                 r#"{{"protocol_number":7,"component":1,"igmp":true,"interfaces":1,"uptime":{most},"process":1}}"#
             ),
+            changes if changes.starts_with("events") => {
+                return format!(
+                    r#"{{"process":1,"run":{most},"missed":{most},"next":{most},"later":[{{}}],"events":[
+                    {{"of":"entry","what":"came","group":"239.1.1.1","source":"10.0.0.1",
+                    "interface":{interface},"resolved":false,"later":{{}}}},
+                    {{"of":"member","what":"went"}},{{"of":"client","what":"came"}},{{}},
+                    {{"of":"client","what":"came","client":{owner}}},
+                    {{"of":"interface","what":"taken","interface":{interface},"client":{owner}}},
+                    {{"of":"\u001b[2J","what":"\n","interface":{interface},"client":{owner}}}]}}"#
+                )
+                .into_bytes();
+            }
             _ => {
                 return format!(
                     r#"{{"version":"\u001b[2J","forwarder":"\n","uptime":{most},
@@ -407,6 +424,9 @@ fn what_a_host_says_does_nothing_to_the_terminal() {
         let shown = printed(&path, command);
         assert!(shown.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()), "{shown:?}");
     }
+    let events = printed(&path, &["events", "-n", "0.1", "--looks", "2"]);
+    assert!(events.contains("missed   18446744073709551615 changes"), "{events}");
+    assert!(events.contains("taken    e?[2J?"), "{events}");
     assert!(printed(&path, &["graph"]).contains("\"in e?[2J?\\\"\\\\?\""), "the text is quoted");
 }
 

@@ -19,15 +19,21 @@ pub enum Part {
     Clients,
     /// How much there is of everything.
     Counters,
+    /// The changes from one with this number on; None: those that come from now on.
+    Events(Option<u64>),
 }
 
 impl Part {
     /// The names of all parts, as the control socket knows them.
-    pub const NAMES: [&'static str; 7] =
-        ["state", "summary", "mfes", "groups", "interfaces", "clients", "counters"];
+    pub const NAMES: [&'static str; 8] =
+        ["state", "summary", "mfes", "groups", "interfaces", "clients", "counters", "events"];
 
-    /// The part with this name.
+    /// The part with this name, which for changes may have a number behind it.
     pub fn from_name(name: &str) -> Option<Self> {
+        if let Some(number) = name.strip_prefix("events ") {
+            let digits = number.bytes().all(|digit| digit.is_ascii_digit());
+            return Some(Self::Events(Some(number.parse().ok().filter(|_| digits)?)));
+        }
         Some(match name {
             "state" => Self::State,
             "summary" => Self::Summary,
@@ -36,6 +42,7 @@ impl Part {
             "interfaces" => Self::Interfaces,
             "clients" => Self::Clients,
             "counters" => Self::Counters,
+            "events" => Self::Events(None),
             _ => return None,
         })
     }

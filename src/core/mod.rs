@@ -34,6 +34,7 @@ pub use rules::read::{
 };
 pub use state::client::ClientInfo;
 pub use state::flow::Reason;
+pub use state::history::Happening;
 pub use state::limits::Limits;
 pub use state::packet::PacketHead;
 pub use state::route_changes::{Looked, RoutesAsOf};

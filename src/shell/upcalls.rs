@@ -61,7 +61,7 @@ impl<C: Callbacks> Mgm<C> {
             // With the host's clock it is the host's call that does it.
             let waits = turn.is_none() && call.is_outermost();
             self.take_unfinished_over(call, &goes_on);
-            self.retry(call, turn.is_some(), &goes_on);
+            self.retry(call, now, turn.is_some(), &goes_on);
             if turn.is_some() {
                 self.take_walks_over(call);
             }
@@ -87,7 +87,7 @@ impl<C: Callbacks> Mgm<C> {
         turn.is_some_and(Turn::is_long)
     }
 
-    fn retry(&'static self, call: &mut Call, pool: bool, goes_on: &impl Fn() -> bool) {
+    fn retry(&'static self, call: &mut Call, now: Millis, pool: bool, goes_on: &impl Fn() -> bool) {
         if self.with_in(call.epoch, |running| std::mem::take(&mut running.look_all)) == Ok(true) {
             let (network, len) = (Ipv4Addr::UNSPECIFIED, 0);
             if !pool {
@@ -106,6 +106,7 @@ impl<C: Callbacks> Mgm<C> {
             if std::mem::take(&mut running.retry_all) {
                 running.retrying = Some(SourceGroup::ALL);
             }
+            running.core.history.rest(now)
         });
         while goes_on()
             && let Ok(Some(flow)) = self.with_in(call.epoch, Running::next_to_retry)

@@ -1,7 +1,7 @@
 //! Which rows are wanted.
 
 use crate::options::Filter;
-use mgm_daemon::state::{Interface, Member, Mfe};
+use mgm_daemon::state::{Event, Interface, Member, Mfe};
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
@@ -79,6 +79,13 @@ impl Filter {
     pub fn has_mfe(&self, mfe: &Mfe) -> bool {
         let oifs = mfe.oifs.iter().map(|oif| oif.interface);
         self.has(mfe.group, mfe.source) && self.on(std::iter::once(mfe.iif).chain(oifs))
+    }
+
+    /// Whether changes of an entry or a membership are wanted, which all concern the same one.
+    pub fn has_events(&self, events: &[Event]) -> bool {
+        let any = Ipv4Addr::UNSPECIFIED;
+        let of = |event: &Event| self.has(event.group.unwrap_or(any), event.source.unwrap_or(any));
+        events.first().is_some_and(of) && self.on(events.iter().filter_map(|event| event.interface))
     }
 
     /// Whether a membership is wanted.

@@ -167,7 +167,7 @@ pub struct Events {
     /// Which entries and memberships
     #[command(flatten)]
     pub filter: Filter,
-    /// Seconds between two looks; what comes and goes between them is not seen
+    /// Seconds between two looks
     #[arg(short = 'n', long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub interval: f64,
     /// One JSON object on each line

@@ -95,15 +95,20 @@ impl Names {
     /// a name.
     pub fn of(clients: &[Client]) -> Self {
         let mut names = Self::default();
+        names.learn(clients);
+        names
+    }
+
+    /// Adds the names of these clients.
+    pub fn learn(&mut self, clients: &[Client]) {
         for client in clients {
             let process = client.process.and_then(process_name);
             let igmp = client.igmp.then(|| Name::new("igmp"));
             if let Some(name) = process.or(igmp) {
-                names.clients.insert(client.id, name);
-                names.protocols.insert(client.id.protocol_number, name);
+                self.clients.insert(client.id, name);
+                self.protocols.insert(client.id.protocol_number, name);
             }
         }
-        names
     }
 
     /// A client by its process's name, or by its ids.

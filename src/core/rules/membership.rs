@@ -3,6 +3,7 @@
 use crate::core::containers::slab::NONE;
 use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
+use crate::core::state::history::Happening;
 use crate::core::state::members::{CountedClient, MemberSet, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
@@ -310,6 +311,7 @@ impl Core {
         let counts = self.counts_for_d7(interface, role);
         self.interfaces[interface].memberships.of_mut(role).insert(of, ());
         self.memberships += 1;
+        self.member_happened(slot, role, of, interface, true);
         let entry = &mut self.groups[id];
         entry.add(interface, role);
         if counts && entry.count(slot) {
@@ -339,6 +341,7 @@ impl Core {
         self.memberships -= 1;
         let last = counts && entry.count_off(slot);
         let nobody = entry.holders.is_empty();
+        self.member_happened(slot, role, of, interface, false);
         if last {
             let (interface, asks) = (self.interfaces[interface].key, LifetimeAsk::NONE);
             let audience = self.audience(of, Some(id), slot);
@@ -350,6 +353,21 @@ impl Core {
         if tell_local {
             self.tell_local(interface, role, |interface| Action::LocalLeave { of, interface });
         }
+    }
+
+    fn member_happened(
+        &mut self,
+        slot: u32,
+        role: Role,
+        of: SourceGroup,
+        interface: u32,
+        came: bool,
+    ) {
+        self.happened(|core| {
+            let who = core.client_info(slot).map(|info| info.name());
+            let (interface, igmp) = (core.interfaces[interface].key, role == Role::Igmp);
+            Happening::Member { of, interface, who, igmp, came }
+        });
     }
 
     /// Adds an entry that nobody holds yet. Room must have been reserved.

@@ -1,6 +1,7 @@
 //! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
 //! non-empty (rules E4, E6).
 
+use crate::core::state::history::Happening;
 use crate::core::state::members::Holder;
 use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif, set_active};
 use crate::core::state::outbox::{Action, LifetimeAsk};
@@ -55,16 +56,29 @@ impl Core {
             }
             return;
         }
-        let mfe = &mut self.mfes[id];
-        let was_negative = mfe.is_negative();
-        set_active(mfe, interface, wanted);
-        let is_negative = mfe.is_negative();
-        self.plane.push(Stale::entry_at(mfe.flow(), id));
+        let was_negative = self.mfes[id].is_negative();
+        self.set_oif(id, interface, wanted);
+        let is_negative = self.mfes[id].is_negative();
+        self.plane.push(Stale::entry_at(self.mfes[id].flow(), id));
         match (was_negative, is_negative) {
             (true, false) => self.turn_positive(now, id, cause),
             (false, true) => self.turn_negative(now, id, cause, self.interfaces[interface].key),
             _ => {}
         }
+    }
+
+    /// Puts an interface into an entry's list or takes it out, if it is not so already. Room must have
+    /// been reserved.
+    pub(in crate::core) fn set_oif(&mut self, id: u32, interface: u32, active: bool) {
+        let mfe = &mut self.mfes[id];
+        if mfe.has_mark(interface, Oif::ACTIVE) == active {
+            return;
+        }
+        set_active(mfe, interface, active);
+        self.happened(|core| {
+            let (flow, oif) = (core.mfes[id].flow(), core.interfaces[interface].key);
+            Happening::Oif { flow, oif, came: active }
+        });
     }
 
     /// Whether an interface belongs into an entry's list (rule D6; rule D1 for link-local groups).

@@ -1,6 +1,7 @@
 //! Who is on which interface (rules C1 to C4).
 
 use crate::core::state::Core;
+use crate::core::state::history::Happening;
 use crate::core::state::interfaces::{Change, ChangeKind};
 use crate::core::state::members::{Holder, Role};
 use crate::core::state::outbox::Action;
@@ -65,6 +66,7 @@ impl Core {
             }
             let alone = !self.interfaces[id].in_use();
             self.interfaces[id].igmp = Some(slot);
+            self.owner_happened(slot, id, true);
             // Another IGMP client may have been told of a change and left. Then this one gets
             // ENABLE_IGMP.
             self.interfaces[id].igmp_disabled = self.interfaces[id].change.is_some();
@@ -263,12 +265,14 @@ impl Core {
         let slot = match kind {
             ChangeKind::Take(slot) => {
                 self.interfaces[id].protocol = Some(slot);
+                self.owner_happened(slot, id, true);
                 self.enter_interface(slot, self.interfaces[id].key);
                 self.owner_came(id);
                 slot
             }
             ChangeKind::Release(slot) => {
                 self.interfaces[id].protocol = None;
+                self.owner_happened(slot, id, false);
                 if igmp.is_some() {
                     self.owner_came(id);
                 }
@@ -293,9 +297,17 @@ impl Core {
         };
         self.prepare_leave(id, &leave)?;
         self.interfaces[id].igmp = None;
+        self.owner_happened(slot, id, false);
         self.interfaces[id].igmp_disabled = false;
         self.begin_leave(now, id, slot, leave);
         Ok(())
+    }
+
+    fn owner_happened(&mut self, slot: u32, id: u32, came: bool) {
+        if let Some(who) = self.client_info(slot).map(|info| info.name()) {
+            let interface = self.interfaces[id].key;
+            self.happened(|_| Happening::Interface { interface, who, came });
+        }
     }
 
     /// Makes room for a change of ownership and for the first portion of its consequences.
@@ -357,7 +369,11 @@ impl Core {
         self.interfaces[id].ending = 0;
         match leave.kind {
             // This changes no entry's list: memberships and marks on the interface have ended.
-            ChangeKind::Take(_) => self.interfaces[id].up = true,
+            ChangeKind::Take(_) if !self.interfaces[id].up => {
+                self.interfaces[id].up = true;
+                self.up_happened(id);
+            }
+            ChangeKind::Take(_) => {}
             ChangeKind::Release(slot) => self.leave_interface(slot, self.interfaces[id].key),
         }
         if leave.change.is_some() {

@@ -2,6 +2,7 @@
 
 use crate::core::state::Core;
 use crate::core::state::client::{Client, ClientInfo, MAX_SLOTS};
+use crate::core::state::history::Happening;
 use crate::error::Error;
 use crate::types::{ClientId, ClientName, IfKey};
 
@@ -16,6 +17,7 @@ impl Core {
         self.client_slots.try_reserve(1)?;
         let (slot, generation) = self.clients.insert(Client { info, interfaces: 0, questions: 0 });
         self.client_slots.insert(pair, slot);
+        self.happened(|_| Happening::Client { who: info.name(), came: true });
         Ok(ClientId { slot, generation })
     }
 
@@ -40,6 +42,7 @@ impl Core {
         self.may_deregister(id)?;
         if let Some(client) = self.clients.remove(id.slot, id.generation) {
             self.client_slots.remove(&(client.info.protocol, client.info.component));
+            self.happened(|_| Happening::Client { who: client.info.name(), came: false });
         }
         self.end_enumerations_of(id);
         Ok(())

@@ -14,11 +14,13 @@
 //! | `route_changes` | whether the answer to a look-up still holds |
 //! | `unfinished` | changes of which not everything is carried out |
 //! | `record` | what readers see |
+//! | `history` | the last changes, while somebody follows them |
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod client;
 pub(crate) mod flow;
+pub mod history;
 pub(crate) mod interfaces;
 pub(crate) mod limits;
 pub(crate) mod members;
@@ -39,6 +41,7 @@ use crate::core::containers::table::Table;
 use crate::types::{ClientName, IfKey, Millis, SourceGroup};
 use client::{Client, Enumeration};
 use flow::{Flow, Noted, Reason};
+use history::{Happening, History};
 use interfaces::{Change, Interfaces};
 use limits::{Admissions, Limits};
 use members::MemberSet;
@@ -186,6 +189,8 @@ pub struct Core {
     pub(in crate::core) unfinished: AllUnfinished,
     /// How much of them is carried out at a time.
     pub(in crate::core) portion: usize,
+    /// The last changes.
+    pub history: History,
     /// A list of numbers that is empty between calls; it is kept so that its memory is reused.
     pub(in crate::core) scratch: Vec<u32>,
 }
@@ -229,6 +234,7 @@ impl Core {
             notes: smallvec::SmallVec::new(),
             unfinished: AllUnfinished::new(),
             portion: PORTION,
+            history: History::new(),
             scratch: Vec::new(),
         }
     }
@@ -243,6 +249,15 @@ impl Core {
     /// have been reserved.
     pub(in crate::core) fn look_later(&mut self, relook: Relook) {
         self.relook.push_back(Due { relook, job: self.outbox.job(), counted: false });
+    }
+
+    /// Keeps a change for whoever follows them.
+    #[inline]
+    pub(in crate::core) fn happened(&mut self, what: impl FnOnce(&Self) -> Happening) {
+        if self.history.is_followed() {
+            let happening = what(self);
+            self.history.push(happening);
+        }
     }
 
     /// Remembers something for the log; only the first few until they are taken.

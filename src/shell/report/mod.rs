@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod happenings;
 mod json;
 mod rows;
 
@@ -43,6 +44,9 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Writes a part of the state as one JSON object, without a line end.
     pub fn write_part(&self, part: Part, out: &mut dyn Write) -> Result<(), Error> {
+        if let Part::Events(number) = part {
+            return self.write_events(number, out);
+        }
         let moment = self.moment();
         let (epoch, forwarder, uptime, totals, limits) = {
             let state = self.state.read();
@@ -93,6 +97,44 @@ impl<C: Callbacks> Mgm<C> {
         if part.wants(Part::Mfes) {
             self.list_mfes(&mut json, epoch, &names)?;
         }
+        json.end()
+    }
+
+    /// Writes the changes from one on, and the number to go on with.
+    fn write_events(&self, number: Option<u64>, out: &mut dyn Write) -> Result<(), Error> {
+        let moment = self.moment();
+        let (epoch, forwarder, first, oldest) = {
+            let mut state = self.lock();
+            state.shared_at(moment).ok_or(Error::NotRunning)?;
+            let running = state.running().ok_or(Error::NotRunning)?;
+            let history = &mut running.core.history;
+            let next = history.follow(moment.now)?;
+            let (first, oldest) =
+                (number.map_or(next, |number| number.min(next)), history.oldest());
+            (running.epoch, running.forwarder.clone(), first, oldest)
+        };
+        let names =
+            if forwarder.has_devices() { DeviceNames::read() } else { DeviceNames::default() };
+        let mut json = Json::new(out);
+        json.member("process", &std::process::id())?;
+        json.member("run", &epoch)?;
+        json.member("missed", &oldest.saturating_sub(first))?;
+        let mut at = first.max(oldest);
+        self.list(&mut json, epoch, "events", |running, json, _| {
+            let history = &running.core.history;
+            // Where more have come meanwhile than are kept, the next answer tells that some are missing.
+            let is_whole = history.oldest() <= at;
+            let rest = history.since(at).filter(|_| is_whole);
+            for (number, happening) in rest {
+                json.row(&happenings::row(&happening, &names))?;
+                at = number + 1;
+                if json.is_full() {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
+        })?;
+        json.member("next", &at)?;
         json.end()
     }
 

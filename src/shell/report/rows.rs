@@ -137,13 +137,13 @@ impl Serialize for ForwarderCounters<'_> {
 
 /// Who registered.
 #[derive(Serialize)]
-struct Owner {
+pub(super) struct Owner {
     protocol: Hex,
     protocol_number: u32,
     component: u32,
 }
 
-fn owner((protocol, component): (u32, u32)) -> Owner {
+pub(super) fn owner((protocol, component): (u32, u32)) -> Owner {
     Owner { protocol: Hex(protocol), protocol_number: protocol, component }
 }
 
@@ -173,14 +173,14 @@ pub const fn client_row(row: &ClientRow, uptime: u64, process: Option<u32>) -> C
 }
 
 #[derive(Serialize)]
-struct InterfaceName<'a> {
+pub(super) struct InterfaceName<'a> {
     index: u32,
     next_hop: Ipv4Addr,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
 }
 
-fn interface(key: IfKey, names: &DeviceNames) -> InterfaceName<'_> {
+pub(super) fn interface(key: IfKey, names: &DeviceNames) -> InterfaceName<'_> {
     InterfaceName { index: key.index, next_hop: key.next_hop, name: names.of(key.index) }
 }
 

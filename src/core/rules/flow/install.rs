@@ -124,6 +124,7 @@ impl Core {
                 set_active(mfe, *id, true);
             }
         }
+        self.oifs_happened(id, true);
         self.plane.push(Stale::entry_at(pending.flow, id));
         self.begin_lifetime(now, id, LIFETIME);
         self.announce_new(now, id);
@@ -199,9 +200,7 @@ impl Core {
 
     fn recompute(&mut self, id: u32, interface: u32) {
         let wanted = self.is_wanted(id, interface);
-        if wanted != self.mfes[id].has_mark(interface, Oif::ACTIVE) {
-            set_active(&mut self.mfes[id], interface, wanted);
-        }
+        self.set_oif(id, interface, wanted);
     }
 
     /// Visits the interfaces that an entry has marks for; the visit may clear them.

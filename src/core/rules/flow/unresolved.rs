@@ -2,7 +2,6 @@
 //! source (rule E5), or a client refused them (rule E2).
 
 use crate::core::state::flow::Reason;
-use crate::core::state::mfe::set_active;
 use crate::core::state::mfe::set_route;
 use crate::core::state::mfe::{Mfe, UNRESOLVED_LIFETIME};
 use crate::core::state::outbox::LifetimeAsk;
@@ -120,7 +119,7 @@ impl Core {
         }
         self.set_iif(id, iif, true);
         self.mfes[id].set_asked(LifetimeAsk::NONE);
-        self.for_each_oif(id, |core, interface| set_active(&mut core.mfes[id], interface, false));
+        self.for_each_oif(id, |core, interface| core.set_oif(id, interface, false));
     }
 
     /// Whether an entry of this kind stays as it is though routes or owners have changed: whoever
