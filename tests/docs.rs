@@ -266,13 +266,24 @@ fn pages() -> Vec<(String, String)> {
 
 #[test]
 fn mandoc_finds_nothing_wrong_with_the_manual() {
+    // Whether other pages are installed, and the conventions of systems that mandoc is part of.
+    let elsewhere = [
+        "referenced manual not found",
+        "outdated mandoc.db",
+        "operating system explicitly specified",
+    ];
     let mut mandoc = Command::new("mandoc");
-    mandoc.args(["-Tlint", "-W", "warning"]);
+    mandoc.arg("-Tlint");
     mandoc.args(pages().iter().map(|(name, _)| root().join("docs/man").join(name)));
-    match mandoc.output() {
-        Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
-        Err(error) => running::skipped("the manual's form", &format!("mandoc: {error}")),
-    }
+    let done = match mandoc.output() {
+        Ok(done) => done,
+        Err(error) => return running::skipped("the manual's form", &format!("mandoc: {error}")),
+    };
+    assert!(done.status.code().is_some_and(|code| code < 3), "{done:?}");
+    let found = String::from_utf8_lossy(&done.stdout);
+    let wrong: Vec<_> =
+        found.lines().filter(|line| !elsewhere.iter().any(|other| line.contains(other))).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A C text without comments and with single blanks, `( ` and ` )` closed up.

@@ -14,7 +14,7 @@ step "$CARGO" clippy --workspace --all-targets --all-features -- -D warnings
 step "$CARGO" test --quiet --test header --test exports
 RUSTDOCFLAGS="-D warnings" step "$CARGO" doc --no-deps --document-private-items
 if command -v mandoc >/dev/null; then
-    step mandoc -Tlint -W warning docs/man/*
+    step "$CARGO" test --quiet --test docs mandoc_finds
 else
     echo "mandoc is not installed: the manual was not looked at"
     [ "${CI:-}" != true ] || exit 1

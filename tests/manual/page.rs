@@ -68,6 +68,10 @@ impl<'a> Page<'a> {
         if self.function.parameters.iter().any(|parameter| parameter.name == name) {
             return format!("{before}\\fI{name}\\fP{after}");
         }
+        // A function of the C library.
+        if !name.is_empty() && after.starts_with("()") {
+            return format!("{before}\\fB{name}\\fP{after}");
+        }
         word.to_owned()
     }
 
