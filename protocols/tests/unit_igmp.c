@@ -276,6 +276,63 @@ static void a_listener_leaves_the_asking_to_the_querier(void)
     l->querier = true;
 }
 
+/* Lets the repetition run that is due later. */
+static void repeat(void)
+{
+    igmp_group *g = group_find(l, group);
+    CHECK(g->ask_again.set);
+    timer_clear(&g->ask_again);
+    g->ask_again.run(g);
+}
+
+static void queries_are_repeated_as_often_as_is_set(void)
+{
+    exclude(), record(TO_IN, ""), QUERIES(2); /* for the group and for its sources */
+    repeat(), QUERIES(2);
+    CHECK(!group_find(l, group)->ask_again.set);
+    l->settings.last_member_count = 3;
+    include(), record(TO_IN, ""), QUERIES(1);
+    repeat(), QUERIES(1);
+    record(IS_IN, "1"); /* who has answered is asked about with the S flag, and so apart */
+    repeat(), QUERIES(2);
+    CHECK(!group_find(l, group)->ask_again.set);
+    l->settings.last_member_count = 0;
+}
+
+/* Another router's query never gives more time, and none to a source that is blocked. */
+static void a_query_of_another_router_only_lowers(void)
+{
+    igmp_message m = {.type = IGMP_QUERY, .version = 3, .group = group, .max_response_ms = 1000};
+    uint8_t source[4];
+    exclude();
+    timer_set(&group_find(l, group)->excluding, 500);
+    group_lower(l, &m, LMQT);
+    CHECK(timer_left(&group_find(l, group)->excluding) <= 500);
+    put_address(source, ip("10.0.0.3"));
+    m.sources = source;
+    m.count = 1;
+    group_lower(l, &m, LMQT);
+    CHECK(!source_find(group_find(l, group), ip("10.0.0.3"))->wanted.set);
+}
+
+static void many_groups_are_found_again(void)
+{
+    unsigned found = 0;
+    groups_drop(l);
+    for (uint8_t turn = 0; turn < 2; turn++)
+        for (uint8_t n = 0; n < 100; n++) {
+            uint8_t octets[4] = {239, 2, 0, n};
+            group = get_address(octets);
+            if (turn == 0)
+                record(IS_EX, "");
+            else
+                found += group_find(l, group) != NULL;
+        }
+    CHECK(found == 100 && l->group_count == 100);
+    groups_drop(l);
+    group = ip("239.1.1.1");
+}
+
 static void limits_and_the_access_list(void)
 {
     groups_drop(l);
@@ -403,6 +460,9 @@ int main(void)
     RUN(hosts_of_older_versions);
     RUN(fast_leave);
     RUN(a_listener_leaves_the_asking_to_the_querier);
+    RUN(queries_are_repeated_as_often_as_is_set);
+    RUN(a_query_of_another_router_only_lowers);
+    RUN(many_groups_are_found_again);
     RUN(limits_and_the_access_list);
     RUN(what_the_group_manager_is_told);
     RUN(a_routing_protocol_comes_and_goes);

@@ -844,6 +844,40 @@ static void a_state_refresh_of_another_router_counts_for_nothing(void)
     CHECK(timer_left(&e->prune_limit) == 210000 && sim_sent[2][PIM_STATE_REFRESH] == 2);
 }
 
+/* It goes to links in dense mode on which this router forwards, and keeps prunes where all neighbours know it. */
+static void a_state_refresh_on_its_way_down(void)
+{
+    struct pim_refresh r = {{G, S, false, 1, 0}, sim_address(0, 0), 24, 10, 60, true, false, false};
+    const struct metric best = {false, 0, 0, sim_address(2, 2)};
+    struct settings quiet = default_settings;
+    uint8_t bytes[PIM_MESSAGE_SIZE];
+    struct oif *o;
+    size_t size;
+    quiet.refresh_interval = 0;
+    chain(MODE_DENSE, &quiet);
+    copies(0, 1);
+    sim_run(100000);
+    o = oif_find(entry_find(&sim_routers[1].pim, S, G), link_of(1, 2));
+    CHECK(o->down == PRUNED && timer_left(&o->expiry) < 110000);
+    size = pim_build_refresh(bytes, &r);
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, size);
+    CHECK(timer_left(&o->expiry) == 210000 && sim_sent[2][PIM_STATE_REFRESH] == 1);
+    sim_run(60000);
+    link_of(1, 2)->neighbours->hello.has_state_refresh = false;
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, size);
+    CHECK(timer_left(&o->expiry) == 150000 && sim_sent[2][PIM_STATE_REFRESH] == 2);
+    sim_run(60000);
+    assert_receive(o, &best, 180000);
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, size);
+    CHECK(o->assert == LOSER && sim_sent[2][PIM_STATE_REFRESH] == 2); /* the winner sends it there */
+    sim_run(60000);
+    assert_forget(o);
+    link_of(1, 2)->mode = MODE_SPARSE;
+    pim_receive(link_of(1, 1), sim_address(0, 1), htonl(0xe000000d), bytes, size);
+    CHECK(sim_sent[2][PIM_STATE_REFRESH] == 2);
+    link_of(1, 2)->mode = MODE_DENSE;
+}
+
 static void a_lan_prune_is_overridden(void)
 {
     siblings(MODE_DENSE);
@@ -1136,6 +1170,7 @@ int main(void)
     RUN(state_refresh_keeps_prunes);
     RUN(state_refreshes_are_limited_and_put_prunes_off);
     RUN(a_state_refresh_of_another_router_counts_for_nothing);
+    RUN(a_state_refresh_on_its_way_down);
     RUN(a_lan_prune_is_overridden);
     RUN(a_dense_assert_leaves_one_forwarder);
     RUN(a_diamond_and_a_link_that_fails);
