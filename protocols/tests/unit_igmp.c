@@ -299,6 +299,19 @@ static void queries_are_repeated_as_often_as_is_set(void)
     l->settings.last_member_count = 0;
 }
 
+/* A router that is set to an older version asks nothing that hosts of that version do not know. */
+static void older_versions_ask_less(void)
+{
+    l->settings.version = 2;
+    exclude(), record(TO_IN, ""), IS("EXCLUDE lmqt 1:gmi 2:gmi 3:0 4:0"), QUERIES(1);
+    l->settings.version = 1;
+    exclude(), record(TO_IN, ""), IS("EXCLUDE t 1:gmi 2:gmi 3:0 4:0"), QUERIES(0);
+    l->settings.version = 3;
+    l->querier = false;
+    exclude(), record(TO_IN, ""), IS("EXCLUDE t 1:gmi 2:gmi 3:0 4:0"), QUERIES(0);
+    l->querier = true;
+}
+
 /* Another router's query never gives more time, and none to a source that is blocked. */
 static void a_query_of_another_router_only_lowers(void)
 {
@@ -461,6 +474,7 @@ int main(void)
     RUN(fast_leave);
     RUN(a_listener_leaves_the_asking_to_the_querier);
     RUN(queries_are_repeated_as_often_as_is_set);
+    RUN(older_versions_ask_less);
     RUN(a_query_of_another_router_only_lowers);
     RUN(many_groups_are_found_again);
     RUN(limits_and_the_access_list);

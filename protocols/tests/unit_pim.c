@@ -878,6 +878,33 @@ static void a_state_refresh_on_its_way_down(void)
     link_of(1, 2)->mode = MODE_DENSE;
 }
 
+static unsigned asked_for_prunes, said_override, refreshes_seen;
+static bool look_at_refreshes(unsigned lan, uint32_t from, const uint8_t *bytes, size_t size)
+{
+    struct pim_message m;
+    (void)from;
+    if (lan == 1 && pim_parse(bytes, size, &m) == NULL && m.type == PIM_STATE_REFRESH) {
+        refreshes_seen++;
+        asked_for_prunes += m.u.refresh.prune_now;
+        said_override += m.u.refresh.override;
+    }
+    return false;
+}
+
+/* Each third refresh has the prunes of a link said again; where nobody has asserted, the override bit says so. */
+static void what_state_refreshes_say(void)
+{
+    asked_for_prunes = said_override = refreshes_seen = 0;
+    chain(MODE_DENSE, &default_settings);
+    copies(0, 1);
+    sim_drops = look_at_refreshes;
+    for (int n = 0; n < 37; n++) {
+        sim_packet(0, S, G);
+        sim_run(10000);
+    }
+    CHECK(refreshes_seen == 6 && asked_for_prunes == 2 && said_override == 6);
+}
+
 static void a_lan_prune_is_overridden(void)
 {
     siblings(MODE_DENSE);
@@ -1171,6 +1198,7 @@ int main(void)
     RUN(state_refreshes_are_limited_and_put_prunes_off);
     RUN(a_state_refresh_of_another_router_counts_for_nothing);
     RUN(a_state_refresh_on_its_way_down);
+    RUN(what_state_refreshes_say);
     RUN(a_lan_prune_is_overridden);
     RUN(a_dense_assert_leaves_one_forwarder);
     RUN(a_diamond_and_a_link_that_fails);
