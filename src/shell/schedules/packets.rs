@@ -21,18 +21,20 @@ fn stage() -> Stage {
 
 const OTHER_FLOW: SourceGroup = SourceGroup::new(SOURCE, group(3).group());
 
-/// A packet comes in where the route does not lead. Another thread alerts the client that is asked about
-/// the flow, and may ask it in passing.
+/// A packet comes in where the route does not lead. One other thread alerts the client that is asked about
+/// the flow, and may ask it in passing; another one alerts the client that is to be told of the packet, which
+/// is told when it comes out of that.
 #[test]
 fn a7_a_packet_on_the_wrong_interface_has_been_told_of() {
     explore(|| {
         let stage = stage();
-        let ((_, _), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
-        let meanwhile = thread::spawn(move || stage.add(b_id, G2, 2).unwrap());
+        let ((_, a_id), (b, b_id)) = (stage.client(1, &[1]), stage.client(2, &[2]));
+        let alerts = [(b_id, G2, 2), (a_id, G1, 1)]
+            .map(|(id, of, index)| thread::spawn(move || stage.add(id, of, index).unwrap()));
         stage.packet(FLOW, 2).unwrap();
         let told = b.count(CallbackKind::WrongInterface, FLOW);
         assert_eq!(told, 1, "A7: the call returned before its alert");
-        join_all([meanwhile]);
+        join_all(alerts);
         stage.mgm.stop().unwrap();
     });
 }
