@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::PORTION;
+use crate::core::state::unfinished::ALERT;
 
 /// A portion's steps are at the most this many for each of the things in it.
 const EACH: u64 = 60;
@@ -105,4 +106,24 @@ fn a_membership_of_everything_goes_in_portions() {
     };
     stays_within_portions("delete", joined, |world| delete(world, JOIN));
     stays_within_portions("prune", joined, |world| delete(world, FORWARD));
+}
+
+/// What a portion causes is delivered before others' alerts to the same clients (decision 88).
+#[test]
+fn a_portion_of_a_release_causes_few_alerts() {
+    let mut world = World::new();
+    world.own_sources(world.members, 3, MANY);
+    release(&mut world).unwrap();
+    let carrier = world.core.new_carrier();
+    assert!(world.core.take_begun(carrier).is_some());
+    // The first one comes with the release itself.
+    let mut before = world.core.outbox.queued();
+    let mut most = before;
+    while let Some(id) = world.core.carried_by(carrier, false) {
+        world.core.portion(id).unwrap();
+        let queued = world.core.outbox.queued();
+        (before, most) = (queued, most.max(queued - before));
+    }
+    assert_eq!(before, MANY as usize, "each membership has an alert");
+    assert!(most <= PORTION / ALERT, "{most} alerts at a time");
 }

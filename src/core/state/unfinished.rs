@@ -11,6 +11,8 @@ use crate::types::{Millis, SourceGroup};
 /// The most consequences that are carried out at a time, counted in entries, memberships and
 /// alerts.
 pub const PORTION: usize = 256;
+/// What an alert counts for: those that a portion causes are delivered before others to the same clients.
+pub(in crate::core) const ALERT: usize = 8;
 
 /// What a change does to the entries that it covers, on one interface.
 #[derive(Clone, Copy, Debug)]

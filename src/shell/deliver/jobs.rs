@@ -8,7 +8,7 @@ use crate::error::Error;
 /// The thread that carries a large change out goes on only while no more than so many alerts of its job are on
 /// their way: alerts of others to the same clients come behind them. (The scheduler's tests are to come
 /// to it.)
-pub const CROWD: u32 = if cfg!(all(test, feature = "shuttle")) { 3 } else { 256 };
+pub const CROWD: u32 = if cfg!(all(test, feature = "shuttle")) { 3 } else { 32 };
 
 /// A job, named by its place in the table.
 pub(super) struct Jobs {
@@ -134,6 +134,11 @@ impl Jobs {
     /// Whether any thread waits for a job.
     pub(super) const fn any_awaited(&self) -> bool {
         self.awaited > 0
+    }
+
+    /// Whether the call that began a job has not returned.
+    pub(super) fn is_under_way(&self, job: u32) -> bool {
+        self.jobs.get(job as usize).is_some_and(|job| job.used && job.alive)
     }
 
     pub(super) fn is_awaited(&self, job: u32) -> bool {

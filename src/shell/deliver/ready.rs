@@ -57,6 +57,22 @@ impl<C: Clone> Delivery<C> {
         self.find_ready(outbox, by).is_some()
     }
 
+    /// Whether there is a ready lane that no thread will come to: nobody is responsible for it, and the
+    /// call whose action is the first there has returned.
+    pub fn has_abandoned(&self, outbox: &Outbox) -> bool {
+        let mut at = self.ready.0;
+        while let Some(lane) = self.lanes.get(at as usize) {
+            let alive = |job| self.jobs.is_under_way(job);
+            if lane.ready_by == NOBODY
+                && !outbox.first(&lane.queue).is_some_and(|node| alive(node.job))
+            {
+                return true;
+            }
+            at = lane.next_ready;
+        }
+        false
+    }
+
     /// A ready lane, and the one before it in the list.
     fn find_ready(&self, outbox: &Outbox, by: Option<Seeker>) -> Option<(u32, Option<u32>)> {
         let (mut at, mut before) = (self.ready.0, None);

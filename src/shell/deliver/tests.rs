@@ -316,3 +316,24 @@ fn an_action_alone_goes_to_an_idle_client_without_the_queue() {
     send(&mut outbox, job, 0);
     assert_eq!(take(&mut delivery, &mut outbox), None, "the client has gone");
 }
+
+/// Only what nobody comes to is the timer's: the thread of a call that goes on takes what it left itself.
+#[test]
+fn a_lane_is_abandoned_when_the_call_of_its_first_action_has_returned() {
+    let (mut delivery, mut outbox) = setup(2);
+    let (goes_on, returns) = (delivery.begin_job().unwrap(), delivery.begin_job().unwrap());
+    send(&mut outbox, goes_on, 0);
+    send(&mut outbox, returns, 1);
+    delivery.post(&mut outbox, THIRD);
+    delivery.end_job(returns);
+    assert!(!delivery.has_abandoned(&outbox), "the thread that made them ready comes to them");
+    for slot in [0, 1] {
+        assert_eq!(delivery.run_next(&outbox, None, ME), Some(slot));
+    }
+    delivery.offer(0, NOBODY, &outbox);
+    assert!(!delivery.has_abandoned(&outbox));
+    delivery.offer(1, NOBODY, &outbox);
+    assert!(delivery.has_abandoned(&outbox));
+    assert_eq!(delivery.run_next(&outbox, None, ME), Some(1));
+    assert!(!delivery.has_abandoned(&outbox));
+}

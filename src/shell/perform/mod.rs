@@ -167,6 +167,10 @@ impl<C: Callbacks> Mgm<C> {
         };
         loop {
             let mut state = self.lock();
+            if call.carries.is_some() {
+                // It comes again and again, and would have the lock before whoever is woken for it.
+                state.give_way();
+            }
             let Some(running) = state.running_in(call.epoch) else {
                 // MgmHostStop waits until this thread calls no client any more.
                 if let Some(slot) = call.lane.take() {
@@ -225,15 +229,17 @@ impl<C: Callbacks> Mgm<C> {
             if call.favours > 0 {
                 self.see_to_what_is_left(call);
             }
-        } else if let Some(running) = self.lock().running_in(call.epoch) {
-            running.delivery.end_job(call.job);
+            return;
         }
+        let _ = self.with_in(call.epoch, |running| running.delivery.end_job(call.job));
+        // Others may have left something of it while it was under way.
+        self.see_to_what_is_left(call);
     }
 
     /// Wakes the timer where a call that helped other jobs leaves lanes that no thread will take.
     fn see_to_what_is_left(&'static self, call: &Call) {
         let left = self
-            .with_in(call.epoch, |running| running.delivery.has_ready(&running.core.outbox, None));
+            .with_in(call.epoch, |running| running.delivery.has_abandoned(&running.core.outbox));
         if left == Ok(true) {
             self.pool.wake(TICKING);
         }

@@ -3,7 +3,7 @@
 use crate::core::rules::portions::catch_up::fill;
 use crate::core::state::Core;
 use crate::core::state::members::Role;
-use crate::core::state::unfinished::{Leave, Stage, Unfinished, What};
+use crate::core::state::unfinished::{ALERT, Leave, Stage, Unfinished, What};
 use crate::error::Error;
 use crate::types::SourceGroup;
 
@@ -70,7 +70,7 @@ impl Core {
             let its = self.interfaces[one.interface].memberships.of(Role::ALL[role]);
             let Some((of, ())) = its.next_from(from) else { return Ok(next) };
             let alerts = self.end_membership(one.interface, &leave, role, of)?;
-            *budget = budget.saturating_sub(1 + alerts);
+            *budget = budget.saturating_sub(1 + ALERT * alerts);
             match of.next() {
                 Some(after) => from = after,
                 None => return Ok(next),
