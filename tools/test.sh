@@ -171,8 +171,9 @@ else
     finish_beside
     suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
     suite "Fuzzing the protocols: 10 seconds for each" protocols/tests/fuzz.sh 10
-    # What needs packages from the network is for a person who runs it.
+    # What needs packages from the network, or another machine's compiler, is for a person who runs it.
     if [ "${CI:-}" != true ]; then
+        suite "A 32-bit machine" tools/test-cross.sh i686
         for program in protocols/tests/peers_*.sh; do
             suite "Beside others: ${program##*/}" "$program"
         done
