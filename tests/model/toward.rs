@@ -99,8 +99,10 @@ impl Model {
             _ => return,
         };
         self.told.insert((id, of), held);
-        // It may have waited while another came to own the interface toward the source.
-        let late = held && of.has_source() && self.owner_toward(of.source()) != Some(id);
+        // It may have waited while another came to own the interface toward the source, or the client
+        // itself did.
+        let owns = || self.owner_toward(of.source()) == Some(id);
+        let late = of.has_source() && held != (owns() && self.others_hold(id, of));
         if !late {
             self.untold.remove(&(id, of));
         }

@@ -338,5 +338,22 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 vec![route(IF3), Op::Take(h(2), IF4), Op::Take(h(0), IF3), join(0, any(G1), IF3)],
             ),
         ),
+        (
+            "D10: a prune waits for IGMP while IGMP comes to own the interface toward the source",
+            nested(
+                3,
+                Kind::Disable,
+                route(IF4_HOP),
+                vec![
+                    route(IF1),
+                    Op::Take(h(0), IF5),
+                    Op::Take(h(0), IF4_HOP),
+                    Op::Take(h(3), IF1),
+                    Op::Take(h(3), IF4_HOP),
+                    join(0, FLOW, IF5),
+                    Op::Release(h(0), IF4_HOP),
+                ],
+            ),
+        ),
     ]
 }
