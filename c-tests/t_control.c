@@ -107,7 +107,7 @@ static void control_answers(void)
     CHECK_TEXT(strstr(answer, "\"limits\""), strstr(state, "\"limits\""));
     free(answer);
     check_answer("quit\n", "{\"error\":\"unknown request\",\"allowed\":[\"state\",\"summary\",\"mfes\",\"groups\","
-                           "\"interfaces\",\"clients\",\"counters\"]}");
+                           "\"interfaces\",\"clients\",\"counters\",\"events\"]}");
     CHECK_CODE(MgmHostStop(), NO_ERROR);
     CHECK(lstat(path, &file) != 0 && errno == ENOENT);
 }

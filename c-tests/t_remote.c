@@ -286,8 +286,8 @@ static void p7_a_host_tells_which_versions_it_speaks(void)
     CHECK_EQ(send(fd, hello, sizeof hello, MSG_NOSIGNAL), (long long)sizeof hello);
     CHECK(recv(fd, welcome, sizeof welcome, 0) >= 8);
     CHECK(memcmp(welcome, magic, sizeof magic) == 0);
-    CHECK_EQ(welcome[5], 2);
-    CHECK_EQ(welcome[6], 2);
+    CHECK_EQ(welcome[5], 3);
+    CHECK_EQ(welcome[6], 3);
     CHECK_EQ(welcome[7], 0); /* none of those */
     CHECK(recv(fd, welcome, sizeof welcome, 0) <= 0);
     close(fd);
