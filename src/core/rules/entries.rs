@@ -1,7 +1,6 @@
 //! Forwarding entries: their tables, and how they are to be programmed.
 
 use crate::core::state::Core;
-use crate::core::state::history::Happening;
 use crate::core::state::mfe::{Mfe, Oif};
 use crate::core::state::plane::{PlaneEntry, Stale};
 use crate::error::Error;
@@ -21,25 +20,8 @@ impl Core {
         self.mfes.beside_mut(id).known = self.unfinished.latest();
         self.by_source.insert(self.mfes[id].source_place(), ());
         self.list_on_iif(id);
-        self.happened(|core| core.entry_happening(id, true));
+        self.entry_happened(id, true);
         id
-    }
-
-    fn entry_happening(&self, id: u32, came: bool) -> Happening {
-        let mfe = &self.mfes[id];
-        let iif = self.interfaces[mfe.iif].key;
-        Happening::Entry { flow: mfe.flow(), iif, resolved: !mfe.is(Mfe::UNRESOLVED), came }
-    }
-
-    /// Keeps that all oifs of an entry, which has come or goes, came or go with it.
-    pub(in crate::core) fn oifs_happened(&mut self, id: u32, came: bool) {
-        if self.history.is_followed() {
-            let mfe = &self.mfes[id];
-            for oif in mfe.active() {
-                let oif = self.interfaces[oif.interface()].key;
-                self.history.push(Happening::Oif { flow: mfe.flow(), oif, came });
-            }
-        }
     }
 
     fn list_on_iif(&mut self, id: u32) {
@@ -113,17 +95,14 @@ impl Core {
         self.interfaces.forget_unused(old);
         self.list_on_iif(id);
         if !same {
-            self.happened(|core| {
-                let (flow, iif) = (core.mfes[id].flow(), core.interfaces[iif].key);
-                Happening::Iif { flow, iif, resolved: !unresolved }
-            });
+            self.iif_happened(id);
         }
     }
 
     /// Deletes an entry. Room for one change of the plane must have been reserved.
     pub(in crate::core) fn delete_mfe(&mut self, id: u32) {
         self.oifs_happened(id, false);
-        self.happened(|core| core.entry_happening(id, false));
+        self.entry_happened(id, false);
         self.lifetimes.clear(&mut self.mfes, id);
         self.negatives.remove(&mut self.mfes, id);
         self.wrong_ifs.remove(&id);

@@ -1,6 +1,5 @@
 //! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
 
-use crate::core::state::history::Happening;
 use crate::core::state::mfe::set_route;
 use crate::core::state::mfe::{LIFETIME, Mfe};
 use crate::core::state::outbox::Action;
@@ -320,16 +319,5 @@ impl Core {
         // If memory runs out, the rest is done later.
         let _ = self.portion(begun);
         Ok(())
-    }
-
-    /// Keeps that an interface which somebody is on is up or down now.
-    pub(in crate::core) fn up_happened(&mut self, id: u32) {
-        if !self.interfaces[id].in_use() {
-            return;
-        }
-        self.happened(|core| {
-            let interface = &core.interfaces[id];
-            Happening::Up { interface: interface.key, up: interface.up }
-        });
     }
 }

@@ -3,7 +3,6 @@
 use crate::core::containers::slab::NONE;
 use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
-use crate::core::state::history::Happening;
 use crate::core::state::members::{CountedClient, MemberSet, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::route_changes::Looked;
@@ -353,21 +352,6 @@ impl Core {
         if tell_local {
             self.tell_local(interface, role, |interface| Action::LocalLeave { of, interface });
         }
-    }
-
-    fn member_happened(
-        &mut self,
-        slot: u32,
-        role: Role,
-        of: SourceGroup,
-        interface: u32,
-        came: bool,
-    ) {
-        self.happened(|core| {
-            let who = core.client_info(slot).map(|info| info.name());
-            let (interface, igmp) = (core.interfaces[interface].key, role == Role::Igmp);
-            Happening::Member { of, interface, who, igmp, came }
-        });
     }
 
     /// Adds an entry that nobody holds yet. Room must have been reserved.

@@ -15,6 +15,7 @@
 //! | `read` | what readers see (rules E11 to E13) |
 //! | `portions` | changes of many entries, a portion at a time |
 //! | `enumerate` | group enumerations (rules F) |
+//! | `happened` | what those who follow the events hear of |
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub(crate) mod alerts;
 pub(crate) mod entries;
 pub(crate) mod enumerate;
 pub(crate) mod flow;
+pub(crate) mod happened;
 pub(crate) mod lifetime;
 pub(crate) mod membership;
 pub(crate) mod oifs;

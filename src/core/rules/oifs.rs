@@ -1,7 +1,6 @@
 //! The oif lists of forwarding entries (rule D6), and what happens when a list becomes empty or
 //! non-empty (rules E4, E6).
 
-use crate::core::state::history::Happening;
 use crate::core::state::members::Holder;
 use crate::core::state::mfe::{LIFETIME, MAX_LIFETIME, Mfe, Oif, set_active};
 use crate::core::state::outbox::{Action, LifetimeAsk};
@@ -75,10 +74,7 @@ impl Core {
             return;
         }
         set_active(mfe, interface, active);
-        self.happened(|core| {
-            let (flow, oif) = (core.mfes[id].flow(), core.interfaces[interface].key);
-            Happening::Oif { flow, oif, came: active }
-        });
+        self.oif_happened(id, interface, active);
     }
 
     /// Whether an interface belongs into an entry's list (rule D6; rule D1 for link-local groups).

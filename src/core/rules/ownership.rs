@@ -1,7 +1,6 @@
 //! Who is on which interface (rules C1 to C4).
 
 use crate::core::state::Core;
-use crate::core::state::history::Happening;
 use crate::core::state::interfaces::{Change, ChangeKind};
 use crate::core::state::members::{Holder, Role};
 use crate::core::state::outbox::Action;
@@ -301,13 +300,6 @@ impl Core {
         self.interfaces[id].igmp_disabled = false;
         self.begin_leave(now, id, slot, leave);
         Ok(())
-    }
-
-    fn owner_happened(&mut self, slot: u32, id: u32, came: bool) {
-        if let Some(who) = self.client_info(slot).map(|info| info.name()) {
-            let interface = self.interfaces[id].key;
-            self.happened(|_| Happening::Interface { interface, who, came });
-        }
     }
 
     /// Makes room for a change of ownership and for the first portion of its consequences.

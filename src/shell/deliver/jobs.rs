@@ -75,11 +75,6 @@ impl Jobs {
         self.jobs[job as usize].serial
     }
 
-    /// Whether the call goes on that began the job.
-    pub(super) fn is_alive(&self, job: u32, serial: u32) -> bool {
-        self.jobs.get(job as usize).is_some_and(|job| job.alive && job.serial == serial)
-    }
-
     pub(super) fn open(&self, job: u32) -> u32 {
         self.jobs[job as usize].open
     }
@@ -138,7 +133,12 @@ impl Jobs {
 
     /// Whether the call that began a job has not returned.
     pub(super) fn is_under_way(&self, job: u32) -> bool {
-        self.jobs.get(job as usize).is_some_and(|job| job.used && job.alive)
+        self.jobs.get(job as usize).is_some_and(|job| job.alive)
+    }
+
+    /// The same of a job that others may have had the number of since.
+    pub(super) fn is_still_under_way(&self, job: u32, serial: u32) -> bool {
+        self.is_under_way(job) && self.serial(job) == serial
     }
 
     pub(super) fn is_awaited(&self, job: u32) -> bool {

@@ -191,7 +191,7 @@ impl<C: Clone> Delivery<C> {
     /// If the call goes on that brought a packet, its job waits for one thing more, as with
     /// [`Self::count`].
     pub fn count_for(&mut self, by: Bringer) -> bool {
-        let counts = self.jobs.is_alive(by.job, by.serial);
+        let counts = self.jobs.is_still_under_way(by.job, by.serial);
         if counts {
             self.jobs.count(by.job);
         }
