@@ -144,6 +144,14 @@ pub fn receive_attached(
     }
 }
 
+/// Whether a connection has ended: the other side has closed it, or either has shut it down.
+pub fn has_hung_up(fd: &OwnedFd) -> bool {
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one structure.
+    let found = retry(|| unsafe { libc::poll(&raw mut polled, 1, 0) } as isize);
+    found.is_ok() && polled.revents & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
 /// Ends a connection for both sides; threads that wait for messages on it come out.
 pub fn shut_down(fd: &OwnedFd) {
     // SAFETY: takes no pointers. The other side may have ended it already.

@@ -1,6 +1,9 @@
 //! What a process leaves behind goes on for a while (rule P3).
 
+use crate::running::amount;
 use crate::stage::{Puppet, path, until};
+use mgm::types::PATIENCE;
+use std::time::Instant;
 
 const A: &str = "2147418113 1";
 const B: &str = "2147418114 1";
@@ -111,6 +114,43 @@ fn p3_killed_again_within_the_time() {
     assert_eq!(host.ask("receive 1 10.0.0.1 239.1.1.1"), "0");
     host.wait_for("sent 2");
     assert_eq!(a.ask("owner 2"), "0 2147418114 1");
+}
+
+/// The new process is there before the old one is killed, and registers before the host has noticed.
+#[test]
+fn p2_p3_registered_again_at_once_after_the_kill() {
+    for hold in [0, 30] {
+        let (path, _host, a, mut b) = two(hold);
+        for n in 0..amount(50, 10) {
+            let number = u32::from(n > 0); // of the client among those of its process
+            assert_eq!(b.ask(&format!("many {number} 300 2")), "0");
+            let next = Puppet::client(&path);
+            assert_eq!(next.ask(&format!("register {} 1", 500 + n)), "0 0", "another pair");
+            b.kill();
+            let again = next.ask(&format!("register {B}"));
+            assert_eq!(again, "0 1", "time {n} with a hold of {hold} s");
+            assert_eq!(next.ask("deregister 0"), "0");
+            assert_eq!(next.ask("take 1 2"), "0");
+            b = next;
+            a.callbacks();
+        }
+    }
+}
+
+/// What a process that lives has registered is its own.
+#[test]
+fn p2_a_process_that_lives_is_not_waited_for() {
+    let (path, _host, a, b) = two(0);
+    let begun = Instant::now();
+    let register = |who: &Puppet| who.ask(&format!("register {B}"));
+    assert!(register(&a).starts_with("183 "));
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    // Nor is one that stands still.
+    b.stop();
+    let other = Puppet::client(&path);
+    assert!(register(&other).starts_with("183 "));
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    b.signal(libc::SIGCONT);
 }
 
 #[test]

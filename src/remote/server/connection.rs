@@ -49,6 +49,8 @@ pub(super) struct ProcessState {
     ended: Option<Ended>,
     channels: Vec<Arc<OwnedFd>>,
     pub clients: Vec<Registered>,
+    /// The client that is taken away now, as its process has ended.
+    leaving: Option<(u32, u32)>,
     pub enumerations: Vec<(EnumId, ClientId)>,
 }
 
@@ -61,6 +63,7 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             ended: None,
             channels: Vec::new(),
             clients: Vec::new(),
+            leaving: None,
             enumerations: Vec::new(),
         };
         let shared = Arc::clone(shared);
@@ -78,9 +81,22 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
         self.state.lock().clients.iter().any(|client| client.proxy.asked_by().is_some())
     }
 
+    /// Whether its process has gone, and the client of this pair goes with it.
+    pub(super) fn goes_with(&self, pair: (u32, u32)) -> bool {
+        let state = self.state.lock();
+        let has_it = state.clients.iter().any(|client| client.pair == pair);
+        state.leaving == Some(pair) || has_it && (state.ended.is_some() || self.process_has_gone())
+    }
+
+    fn process_has_gone(&self) -> bool {
+        let is_over = |process| wait_readable([process], Some(0)) == Ok([true]);
+        self.process.as_ref().is_some_and(is_over) || seqpacket::has_hung_up(&self.main)
+    }
+
     /// It is none of the server's any more.
     pub(super) fn forget(self: &Arc<Self>) {
         self.shared.now.lock().connections.retain(|other| !Arc::ptr_eq(self, other));
+        self.shared.changed.notify_all();
     }
 
     /// Ends all its sockets; the threads that wait on them come out.
@@ -174,11 +190,10 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
     /// The end: what its clients have goes, or is held for a while (rules P2, P3).
     fn finish(self: &Arc<Self>, reason: Ended) {
         self.shut_down(reason);
-        let (reason, clients, enumerations) = {
+        let (reason, enumerations) = {
             let mut state = self.state.lock();
             state.channels.clear();
-            let clients = std::mem::take(&mut state.clients);
-            (state.ended.unwrap_or(reason), clients, std::mem::take(&mut state.enumerations))
+            (state.ended.unwrap_or(reason), std::mem::take(&mut state.enumerations))
         };
         if reason == Ended::Gone {
             self.log(Level::Info, format_args!("it has gone"));
@@ -189,10 +204,45 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             // It may have ended with its client.
             let _ = self.shared.mgm.end_enumeration(id);
         }
-        for client in clients {
+        while let Some(client) = self.next_that_leaves() {
             self.shared.leave_or_hold(client);
         }
         self.forget();
+    }
+
+    fn next_that_leaves(&self) -> Option<Registered> {
+        let mut state = self.state.lock();
+        let client = (!state.clients.is_empty()).then(|| state.clients.remove(0));
+        state.leaving = client.as_ref().map(|client| client.pair);
+        client
+    }
+
+    /// Puts a client in its place: a new one, or that of a client that is held.
+    fn put(
+        self: &Arc<Self>,
+        pair: (u32, u32),
+        kind: ClientKind,
+        line: &Arc<ProcessLine>,
+    ) -> Result<Registered, Error> {
+        if let Some(held) = self.shared.take_up(pair, kind) {
+            held.proxy.come(Arc::clone(line));
+            return Ok(Registered {
+                id: held.id,
+                pair,
+                proxy: held.proxy.clone(),
+                held: Some(held),
+            });
+        }
+        let proxy = Proxy::new(kind)?;
+        // Before its thread runs, which would take the process to be away.
+        proxy.come(Arc::clone(line));
+        let id = self.shared.mgm.register(C::from(proxy.clone()), pair.0, pair.1)?;
+        let client = Registered { id, pair, proxy, held: None };
+        if let Err(error) = self.shared.deliver_to(&client) {
+            self.shared.leave(id, pair, &client.proxy);
+            return Err(error);
+        }
+        Ok(client)
     }
 
     /// Registers a client and gives the other end of its callback channel.
@@ -213,24 +263,14 @@ impl<C: Callbacks + From<Proxy>> Connection<C> {
             }
             state.clients.try_reserve(1)?;
         }
-        let client = match self.shared.take_up(pair, kind) {
-            Some(held) => {
-                held.proxy.come(line);
-                Registered { id: held.id, pair, proxy: held.proxy.clone(), held: Some(held) }
-            }
-            None => {
-                let proxy = Proxy::new(kind)?;
-                // Before its thread runs, which would take the process to be away.
-                proxy.come(line);
-                let id = self.shared.mgm.register(C::from(proxy.clone()), pair.0, pair.1)?;
-                let client = Registered { id, pair, proxy, held: None };
-                if let Err(error) = self.shared.deliver_to(&client) {
-                    self.shared.leave(id, pair, &client.proxy);
-                    return Err(error);
-                }
-                client
-            }
-        };
+        let mut client = self.put(pair, kind, &line);
+        // The process that had the pair may have been killed a moment ago, and its client may have gone
+        // since.
+        if matches!(client, Err(Error::AlreadyRegistered(_))) {
+            self.shared.await_end_of(pair);
+            client = self.put(pair, kind, &line);
+        }
+        let client = client?;
         let id = client.id;
         let mut state = self.state.lock();
         if state.ended.is_some() {

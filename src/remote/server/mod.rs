@@ -244,6 +244,15 @@ impl<C: Callbacks + From<Proxy>> Accepting<C> {
     }
 }
 
+impl<C: Callbacks + From<Proxy>> Shared<C> {
+    /// Waits until what a process that has gone had as this pair has gone too, or is held.
+    fn await_end_of(&self, pair: (u32, u32)) {
+        let mut now = self.now.lock();
+        let ends = |now: &mut Now<C>| now.connections.iter().any(|one| one.goes_with(pair));
+        self.changed.wait_while_for(&mut now, ends, PATIENCE);
+    }
+}
+
 impl<C: Callbacks> Shared<C> {
     /// Waits for some time, unless the server ends. True: it ends.
     fn stopping_within(&self, time: Duration) -> bool {
