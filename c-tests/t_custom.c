@@ -4,6 +4,7 @@
 #include <mgm_host.h>
 
 #include "check.h"
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +19,7 @@ static DWORD refusal = REFUSED;    /* with this code */
 static DWORD refuse_entries;       /* what pfnSetMfe gives */
 static DWORD in_packets = 5;       /* what pfnGetMfeCounters tells */
 static BOOL joins_meanwhile;       /* a joins 4 while pfnSetMfe runs next, and packets come */
+static int watched = -1;           /* pfnSetMfe notes whether this descriptor is readable */
 static DWORD inside_take, inside_read; /* what calls from inside pfnSetMfe gave */
 static HANDLE a, b;                /* two routing protocols: a owns 1 and 3, b owns 2 */
 static HANDLE leaves;              /* a third one, which goes while pfnAddInterface runs next */
@@ -115,6 +117,14 @@ static BOOL comes_to(DWORD count)
     return FALSE;
 }
 
+static BOOL is_readable(int fd)
+{
+    struct pollfd polled;
+    polled.fd = fd;
+    polled.events = POLLIN;
+    return poll(&polled, 1, 0) == 1;
+}
+
 static DWORD set_mfe(PVOID pv, DWORD source, DWORD group, DWORD in, DWORD in_hop, DWORD count,
                      const MIB_IPMCAST_OIF *out)
 {
@@ -128,6 +138,8 @@ static DWORD set_mfe(PVOID pv, DWORD source, DWORD group, DWORD in, DWORD in_hop
         snprintf(line + used, sizeof line - used, " %u", (unsigned)out[i].dwOutIfIndex);
     }
     note(strcat(line, "\n"));
+    if (watched >= 0)
+        note(is_readable(watched) ? "readable\n" : "not readable\n");
     inside_take = MgmTakeInterfaceOwnership(a, 9, 0);
     inside_read = MgmGetFirstMfe(&size, NULL, &entries);
     if (joins_meanwhile) {
@@ -353,6 +365,66 @@ static void entries(void)
     CHECK_CODE(MgmHostStop(), NO_ERROR);
 }
 
+static DWORD on_join(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask, BOOL member)
+{
+    char line[64];
+    (void)source_mask, (void)group_mask;
+    snprintf(line, sizeof line, "join %s %s %d\n", text(source), text(group), (int)member);
+    note(line);
+    return NO_ERROR;
+}
+
+static DWORD on_local_join(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
+                           DWORD index, DWORD next_hop)
+{
+    char line[64];
+    (void)source, (void)source_mask, (void)group_mask, (void)next_hop;
+    snprintf(line, sizeof line, "local join %s %u\n", text(group), (unsigned)index);
+    note(line);
+    return NO_ERROR;
+}
+
+/* A loop, which may be another process, is woken when the plane has the entry, and not before. */
+static void h2_a_loop_is_woken_when_the_plane_has_the_entry(void)
+{
+    MGM_HOST_FORWARDER table = whole_table();
+    ROUTING_PROTOCOL_CONFIG callbacks;
+    HANDLE loop, igmp;
+    start(&table, NULL);
+    CHECK_CODE(MgmReleaseInterfaceOwnership(a, 1, 0), NO_ERROR);
+    memset(&callbacks, 0, sizeof callbacks);
+    CHECK_CODE(MgmRegisterMProtocol(&callbacks, MS_IP_IGMP, 1, &igmp), NO_ERROR);
+    callbacks.dwCallbackFlags = MGM_DISPATCHED;
+    callbacks.pfnJoinAlertCallback = on_join;
+    callbacks.pfnLocalJoinCallback = on_local_join;
+    CHECK_CODE(MgmRegisterMProtocol(&callbacks, 3, 1, &loop), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(loop, 1, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(loop, 3, 0), NO_ERROR);
+    CHECK_CODE(MgmTakeInterfaceOwnership(igmp, 3, 0), NO_ERROR);
+    CHECK_CODE(packet_on(1), NO_ERROR);
+    CHECK_CODE(MgmHostDispatch(loop), NO_ERROR);
+    CHECK_CODE(MgmHostGetClientFd(loop, &watched), NO_ERROR);
+    CHECK(!is_readable(watched));
+    calls[0] = 0;
+    /* A member: the alert and the entry. */
+    CHECK_CODE(join(igmp, 3), NO_ERROR);
+    CHECK(is_readable(watched));
+    CHECK_CODE(MgmHostDispatch(loop), NO_ERROR);
+    EXPECT_CALLS("set 10.0.0.9 239.1.1.1 in 1 out 3\nnot readable\nlocal join 239.1.1.1 3\n"
+                 "join 10.0.0.9 239.1.1.1 0\n");
+    CHECK_CODE(leave(igmp, 3), NO_ERROR);
+    CHECK_CODE(MgmHostDispatch(loop), NO_ERROR);
+    calls[0] = 0;
+    /* The entry has its first outgoing interface. */
+    CHECK_CODE(join(b, 2), NO_ERROR);
+    CHECK(is_readable(watched));
+    CHECK_CODE(MgmHostDispatch(loop), NO_ERROR);
+    EXPECT_CALLS("set 10.0.0.9 239.1.1.1 in 1 out 2\nnot readable\njoin 0.0.0.0 239.1.1.1 1\n"
+                 "join 10.0.0.9 239.1.1.1 0\n");
+    watched = -1;
+    CHECK_CODE(MgmHostStop(), NO_ERROR);
+}
+
 static void statistics(void)
 {
     MGM_HOST_FORWARDER table = whole_table();
@@ -515,6 +587,7 @@ int main(void)
     RUN(a4_a_plane_without_memory);
     RUN(c5_a_client_that_goes_while_it_takes_an_interface);
     RUN(entries);
+    RUN(h2_a_loop_is_woken_when_the_plane_has_the_entry);
     RUN(statistics);
     RUN(e13_an_interface_that_joins_while_another_is_added);
     RUN(e8_up_to_four_packets_may_have_waited);

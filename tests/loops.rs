@@ -1,12 +1,15 @@
 //! Event loops (rules H) through the safe Rust API: clients whose callbacks run inside their own dispatch
 //! alone.
 
-use mgm::error::Error;
+use mgm::error::{Error, ForwarderError};
+use mgm::forwarder::memory::{MemoryConfig, MemoryForwarder};
+use mgm::forwarder::{Bringer, EntryChange, Forwarder, Received, Upcalls};
 use mgm::log::Level;
 use mgm::shell::callbacks::{CallbackThread, Callbacks, OutInterface, RpfAnswer};
-use mgm::shell::manager::{Mgm, Settings};
-use mgm::types::{ClientId, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
+use mgm::shell::manager::{ForwarderChoice, Mgm, Settings};
+use mgm::types::{ClientId, Counters, IfKey, MembershipFlags, Route, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 const JOIN: MembershipFlags = MembershipFlags::JOIN;
@@ -64,8 +67,12 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::on(ForwarderChoice::Memory(MemoryConfig::default()))
+    }
+
+    fn on(forwarder: ForwarderChoice) -> Self {
         let mgm: &'static Mgm<Client> = Box::leak(Box::new(Mgm::new()));
-        mgm.start(Settings { log_level: Level::Off, ..Settings::default() }).unwrap();
+        mgm.start(Settings { forwarder, log_level: Level::Off, ..Settings::default() }).unwrap();
         Self { mgm, told: Arc::default() }
     }
 
@@ -97,7 +104,10 @@ impl Drop for Stage {
 }
 
 fn is_waiting(mgm: &'static Mgm<Client>, client: ClientId) -> bool {
-    let fd = mgm.client_descriptor(client).unwrap();
+    is_readable(mgm.client_descriptor(client).unwrap())
+}
+
+fn is_readable(fd: i32) -> bool {
     let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure.
     unsafe { libc::poll(&raw mut polled, 1, 0) == 1 }
@@ -227,4 +237,85 @@ fn h3_a_dispatch_calls_what_it_causes_and_other_clients_do_not_count() {
     stage.mgm.dispatch(looping).unwrap();
     stage.mgm.dispatch(looping).unwrap();
     assert!(!is_waiting(stage.mgm, looping));
+}
+
+/// A plane that looks at a loop's descriptor when it is programmed.
+struct Looking {
+    plane: MemoryForwarder,
+    fd: AtomicI32,
+    readable: Mutex<Vec<bool>>,
+}
+
+impl Forwarder for Looking {
+    fn start(&self, upcalls: &'static dyn Upcalls) -> Result<(), ForwarderError> {
+        self.plane.start(upcalls)
+    }
+    fn stop(&self) {
+        self.plane.stop();
+    }
+    fn add_interface(&self, interface: IfKey) -> Result<(), ForwarderError> {
+        self.plane.add_interface(interface)
+    }
+    fn remove_interface(&self, interface: IfKey) {
+        self.plane.remove_interface(interface);
+    }
+    fn program(&self, changes: &[EntryChange<'_>], failed: &mut dyn FnMut(usize, ForwarderError)) {
+        let fd = self.fd.load(SeqCst);
+        if fd >= 0 {
+            self.readable.lock().unwrap().push(is_readable(fd));
+        }
+        self.plane.program(changes, failed);
+    }
+    fn flush(&self) {
+        self.plane.flush();
+    }
+    fn receive<'a>(
+        &self,
+        arrival: IfKey,
+        bytes: &'a [u8],
+        by: Bringer,
+    ) -> Result<Received<'a>, Error> {
+        self.plane.receive(arrival, bytes, by)
+    }
+    fn counters(&self, flow: SourceGroup) -> Option<Counters> {
+        self.plane.counters(flow)
+    }
+    fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Option<Route> {
+        self.plane.route(source, arrival)
+    }
+}
+
+/// Another process would come between, and the first packets would wait for it.
+#[test]
+fn h2_a_loop_is_woken_when_the_plane_has_the_entry() {
+    for lane in [CallbackThread::Dispatched, CallbackThread::OwnThread] {
+        let plane = MemoryForwarder::new(MemoryConfig::default());
+        let plane = Looking { plane, fd: AtomicI32::new(-1), readable: Mutex::default() };
+        let plane = Arc::new(plane);
+        let stage = Stage::on(ForwarderChoice::Custom(Arc::clone(&plane) as Arc<dyn Forwarder>));
+        let _upstream = stage.client("upstream", 1, 1, CallbackThread::Anywhere);
+        let owner = stage.client("owner", 2, 2, lane);
+        let igmp = Client {
+            name: "igmp",
+            lane: CallbackThread::Dispatched,
+            told: Arc::clone(&stage.told),
+        };
+        let igmp = stage.mgm.register(igmp, 0x4137_000a, 1).unwrap();
+        stage.mgm.take_interface(igmp, interface(2)).unwrap();
+        stage.mgm.dispatch(owner).unwrap();
+        stage.receive(9, group(1));
+        assert!(!is_waiting(stage.mgm, owner));
+        plane.fd.store(stage.mgm.client_descriptor(owner).unwrap(), SeqCst);
+        // No thread dispatches the owner's own lane, for which a call would wait.
+        let mgm = stage.mgm;
+        let join = move || mgm.add_membership(igmp, group(1), interface(2), JOIN).unwrap();
+        let joining = std::thread::spawn(join);
+        while !is_waiting(mgm, owner) {
+            std::thread::yield_now();
+        }
+        assert_eq!(*plane.readable.lock().unwrap(), [false]);
+        mgm.dispatch(owner).unwrap();
+        joining.join().unwrap();
+        assert!(!is_waiting(mgm, owner));
+    }
 }

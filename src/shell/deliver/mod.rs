@@ -104,6 +104,10 @@ pub struct Delivery<C> {
     flows_awaited: Vec<(SourceGroup, Token)>,
     /// When the lanes were last looked at for clients that hang.
     looked: Option<Instant>,
+    /// What is posted now wakes nobody who dispatches until [`Self::ring`].
+    rings_later: bool,
+    /// The lanes that are to be rung then.
+    unrung: Vec<u32>,
     /// What threads may be waiting for has come about.
     pub(in crate::shell) events: Events,
 }
@@ -112,8 +116,9 @@ impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
     pub fn new() -> Self {
         let (lanes, ready, jobs) = (Vec::new(), (NONE, NONE), Jobs::new());
-        let flows_awaited = Vec::new();
-        Self { lanes, ready, jobs, flows_awaited, looked: None, events: Events::new() }
+        let (flows_awaited, unrung) = (Vec::new(), Vec::new());
+        let (looked, rings_later, events) = (None, false, Events::new());
+        Self { lanes, ready, jobs, flows_awaited, looked, rings_later, unrung, events }
     }
 
     /// Makes room for a lane in this slot.

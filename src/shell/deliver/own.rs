@@ -14,6 +14,8 @@ pub struct OwnLane {
     pub(super) waiting: Readiness,
     /// No call waits for it (rule H4).
     pub(super) is_loop: bool,
+    /// It is among those that are to be rung.
+    pub(super) unrung: bool,
     /// Whose dispatch is under way, also while it is inside another client's callback (rule H7).
     pub(super) dispatching: Option<Token>,
     /// The alert that waits about each topic, in a lane that no call waits for: a later one may merge
@@ -29,7 +31,13 @@ impl OwnLane {
         }
         let waiting = Readiness::new().map_err(|_| Error::OutOfMemory)?;
         let is_loop = thread == CallbackThread::Dispatched;
-        Ok(Some(Self { waiting, is_loop, dispatching: None, topics: HashMap::new() }))
+        Ok(Some(Self {
+            waiting,
+            is_loop,
+            unrung: false,
+            dispatching: None,
+            topics: HashMap::new(),
+        }))
     }
 }
 
@@ -71,6 +79,45 @@ impl<C: Clone> Delivery<C> {
     /// What is readable while actions wait in a lane that its own dispatch runs.
     pub fn own(&self, slot: u32) -> Option<&Readiness> {
         Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
+    }
+
+    /// Whether what is posted from now on waits for [`Self::ring`] before those are woken who dispatch it:
+    /// the thread has something to do that must not come behind theirs.
+    pub fn rings_later(&mut self, later: bool) {
+        self.rings_later = later;
+    }
+
+    /// Something waits in a lane that its own dispatch runs.
+    pub(super) fn something_waits(&mut self, slot: u32) {
+        let Some(own) = &mut self.lanes[slot as usize].own else { return };
+        if !self.rings_later || self.unrung.try_reserve(1).is_err() {
+            own.waiting.set(true);
+        } else if !std::mem::replace(&mut own.unrung, true) {
+            self.unrung.push(slot);
+        }
+    }
+
+    /// Wakes those who dispatch what was posted meanwhile.
+    #[inline]
+    pub fn ring(&mut self) {
+        if !self.unrung.is_empty() {
+            self.ring_all();
+        }
+    }
+
+    #[cold]
+    fn ring_all(&mut self) {
+        while let Some(slot) = self.unrung.pop() {
+            // By now the lane may be another client's.
+            let lane = &mut self.lanes[slot as usize];
+            let is_held = lane.is_held();
+            let Some(own) = &mut lane.own else { continue };
+            own.unrung = false;
+            // Whoever holds it sees to it when it leaves.
+            if !is_held {
+                own.waiting.set(!lane.queue.is_empty());
+            }
+        }
     }
 
     /// A dispatch begins, with the thread as the lane's runner. False: nothing waits there, and nothing

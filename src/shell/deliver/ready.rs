@@ -10,8 +10,8 @@ use crate::shell::deliver::{Delivery, Lane, NOBODY, Seeker, Token};
 impl<C: Clone> Delivery<C> {
     pub(super) fn make_ready(&mut self, slot: u32, by: Token) {
         let lane = &mut self.lanes[slot as usize];
-        if let Some(own) = &mut lane.own {
-            own.waiting.set(true);
+        if lane.own.is_some() {
+            self.something_waits(slot);
             return;
         }
         if std::mem::replace(&mut lane.ready, true) {

@@ -71,7 +71,7 @@ impl<C: Callbacks> Running<C> {
         let answered = ask.invocation.answer(&mut self.core, now, ask.slot);
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("answer");
-        self.post(call);
+        self.post_before_choosing(call);
         answered?;
         // The packets that waited for the answer go when the plane has their entry.
         if ask.job != call.job
@@ -128,8 +128,17 @@ impl<C: Callbacks> Running<C> {
         if let Some((node, client)) = self.take_only_action(call) {
             return self.prepare(call, node, client, next);
         }
-        self.post(call);
+        self.post_before_choosing(call);
         self.choose(call, next)
+    }
+
+    /// Posts what the core has decided. If the thread is to program the plane, it does so first, and
+    /// wakes those who dispatch their clients' callbacks afterwards: they would come between.
+    fn post_before_choosing(&mut self, call: &mut Call) {
+        let programs = self.core.plane.added() > call.added_before || self.must_program(call);
+        self.delivery.rings_later(programs && !call.here.inside_forwarder);
+        self.post(call);
+        self.delivery.rings_later(false);
     }
 
     /// Most often a call causes one action and nothing else, and nobody else is at its client or waits for
@@ -175,6 +184,7 @@ impl<C: Callbacks> Running<C> {
                 programming: self.programming.clone(),
             });
         }
+        self.delivery.ring();
         let begun = self.to_carry_on(call, false);
         if let Some(id) = begun
             && !self.is_crowded(call)

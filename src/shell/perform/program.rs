@@ -68,9 +68,12 @@ impl<C: Callbacks> Mgm<C> {
             let waits = call.kept.is_some();
             some && if waits { running.is_behind(call) } else { running.must_program(call) }
         };
-        // What follows can cause upcalls, whose callbacks may call the library.
-        if !more && let Some(slot) = call.kept.take() {
-            running.delivery.offer(slot, call.here.token, &running.core.outbox);
+        if !more {
+            // What follows can cause upcalls, whose callbacks may call the library.
+            if let Some(slot) = call.kept.take() {
+                running.delivery.offer(slot, call.here.token, &running.core.outbox);
+            }
+            running.delivery.ring();
         }
         more
     }
