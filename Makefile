@@ -81,7 +81,6 @@ HEADERS := $(wildcard include/*.h c-tests/*.h)
 
 # The protocols on mgm.h: protocols/NAME/*.c and what protocols/common/ has for all of them become mgm-NAME.
 PROTOCOLS := igmp proxy static pim
-RELOADED := static # reads its configuration anew on SIGHUP
 protocol-names:
 	@echo $(PROTOCOLS)
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
@@ -187,8 +186,7 @@ install: install-lib $(if $(wildcard $(BUILD)/bin/mgmctl),,daemon) $(if $(wildca
 	    > $(DESTDIR)$(UNITDIR)/mgmd.service
 	for name in $(PROTOCOLS); do \
 	    $(INSTALL) -m 755 $(BUILD)/bin/mgm-$$name $(DESTDIR)$(SBINDIR)/mgm-$$name && \
-	    case $$name in $(RELOADED)) reload='s|@RELOAD@|/bin/kill -HUP $$MAINPID|' ;; *) reload=/@RELOAD@/d ;; esac; \
-	    sed -e "s|@NAME@|mgm-$$name|" -e "s|@SHORT@|$$name|" -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' -e "$$reload" \
+	    sed -e "s|@NAME@|mgm-$$name|" -e "s|@SHORT@|$$name|" -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' \
 	        protocols/units/mgm-protocol@.service.in > "$(DESTDIR)$(UNITDIR)/mgm-$$name@.service" || exit 1; \
 	done
 	$(INSTALL) -d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)

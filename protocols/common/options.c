@@ -111,6 +111,14 @@ void options_end(options *o)
     memset(o, 0, sizeof *o);
 }
 
+void options_told(const options *o)
+{
+    if (o->mistake[0] == 0)
+        log_info("the configuration was read anew");
+    else
+        log_error("everything stays as it is: %s", o->mistake);
+}
+
 bool options_next(options *o)
 {
     static char name[64];
@@ -205,17 +213,47 @@ bool parse_prefix(const char *text, uint32_t *network, uint32_t *mask)
     return (*network & ~*mask) == 0;
 }
 
-void prefix_add(prefix_rule **list, const char *text, bool permit)
+bool prefix_add(prefix_rule **list, const char *text, bool permit)
 {
-    prefix_rule *rule = calloc(1, sizeof *rule);
-    if (rule == NULL)
+    prefix_rule rule = {.permit = permit}, *more;
+    if (!parse_prefix(text, &rule.network, &rule.mask))
+        return false;
+    if ((more = malloc(sizeof *more)) == NULL)
         die("out of memory");
-    if (!parse_prefix(text, &rule->network, &rule->mask))
-        usage_error("%s: not an address, nor a prefix such as 239.0.0.0/8", text);
-    rule->permit = permit;
+    *more = rule;
     while (*list != NULL)
         list = &(*list)->next;
-    *list = rule;
+    *list = more;
+    return true;
+}
+
+prefix_rule *prefix_copy(const prefix_rule *list)
+{
+    prefix_rule *first = NULL, **end = &first;
+    for (; list != NULL; list = list->next) {
+        if ((*end = malloc(sizeof **end)) == NULL)
+            die("out of memory");
+        **end = *list;
+        (*end)->next = NULL;
+        end = &(*end)->next;
+    }
+    return first;
+}
+
+void prefix_free(prefix_rule *list)
+{
+    while (list != NULL) {
+        prefix_rule *gone = list;
+        list = gone->next;
+        free(gone);
+    }
+}
+
+bool prefix_same(const prefix_rule *a, const prefix_rule *b)
+{
+    while (a != NULL && b != NULL && a->network == b->network && a->mask == b->mask && a->permit == b->permit)
+        a = a->next, b = b->next;
+    return a == b; /* both at their end */
 }
 
 bool prefix_permits(const prefix_rule *list, uint32_t address, bool otherwise)

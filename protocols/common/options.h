@@ -24,6 +24,8 @@ void options_again(options *o, int argc, char **argv);
 void options_end(options *o);                /* frees the words */
 /* What was read makes no sense: ends the program, or is the mistake. */
 void options_wrong(options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says in the log what came of reading them again. */
+void options_told(const options *o);
 bool options_next(options *o);               /* false: that was all */
 const char *options_value(options *o);       /* the option's value; without one it is a mistake, and "" */
 unsigned options_number(options *o, unsigned least, unsigned most);
@@ -42,7 +44,11 @@ typedef struct prefix_rule {
     bool permit;
 } prefix_rule;
 bool parse_prefix(const char *text, uint32_t *network, uint32_t *mask);
-void prefix_add(prefix_rule **list, const char *text, bool permit); /* at the end; a bad prefix ends the program */
+bool prefix_add(prefix_rule **list, const char *text, bool permit); /* at the end; false: no prefix */
+#define PREFIX_WRONG "%s: not an address, nor a prefix such as 239.0.0.0/8"
+prefix_rule *prefix_copy(const prefix_rule *list);
+void prefix_free(prefix_rule *list);
+bool prefix_same(const prefix_rule *a, const prefix_rule *b);
 bool prefix_permits(const prefix_rule *list, uint32_t address, bool otherwise);
 
 #endif

@@ -347,6 +347,16 @@ static bool permitted(const igmp_link *l, uint32_t group)
     return prefix_permits(l->settings.groups, group, otherwise);
 }
 
+void groups_permitted(igmp_link *l)
+{
+    for (unsigned n = 0; n < l->bucket_count; n++)
+        for (igmp_group *g = l->buckets[n], *next; g != NULL; g = next) {
+            next = g->next;
+            if (!permitted(l, g->address))
+                group_remove(g);
+        }
+}
+
 void group_record(igmp_link *l, const igmp_record *given)
 {
     igmp_record record = *given;

@@ -166,21 +166,67 @@ static void device_changed(iface *i)
         querier_update(l);
 }
 
+/* The settings are others from now on. */
+static void set(igmp_link *l, const igmp_settings *settings)
+{
+    prefix_rule *old = l->settings.groups;
+    l->settings = *settings;
+    l->settings.groups = prefix_copy(settings->groups);
+    prefix_free(old);
+    groups_permitted(l);
+    querier_set(l);
+    tell_all(l, false);
+}
+
 void igmp_use(iface *i, const igmp_settings *settings)
 {
     igmp_link *l = link_of(i), **end = &igmp_links;
-    if (l != NULL)
-        usage_error("%s: named twice", i->name);
+    if (l != NULL) {
+        set(l, settings);
+        return;
+    }
     if ((l = calloc(1, sizeof *l)) == NULL)
         die("out of memory");
     l->on = i;
     l->settings = *settings;
+    l->settings.groups = prefix_copy(settings->groups);
     l->robustness = settings->robustness;
     l->query_interval_ms = settings->query_interval_ms;
     while (*end != NULL)
         end = &(*end)->next;
     *end = l;
     client_use(&igmp_client, i);
+}
+
+void igmp_do_without(const iface *i)
+{
+    igmp_link *l = link_of(i), **at = &igmp_links;
+    if (l == NULL)
+        return;
+    client_do_without(&igmp_client, i);
+    groups_drop(l);
+    querier_update(l); /* ends its timers */
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    prefix_free(l->settings.groups);
+    free(l->buckets);
+    free(l);
+}
+
+void igmp_use_all(const igmp_named *list, unsigned count)
+{
+    igmp_link *next;
+    for (igmp_link *l = igmp_links; l != NULL; l = next) {
+        unsigned n = 0;
+        next = l->next;
+        while (n < count && list[n].on != l->on)
+            n++;
+        if (n == count)
+            igmp_do_without(l->on);
+    }
+    for (unsigned n = 0; n < count; n++)
+        igmp_use(list[n].on, &list[n].settings);
 }
 
 void igmp_start(DWORD component)

@@ -27,17 +27,34 @@ typedef struct igmp_settings {
 
 extern const igmp_settings igmp_defaults;
 
-/* Sets one of them: "version", "robustness", "query-interval" … False: there is no such setting. A value that makes no sense
- * ends the program. */
-bool igmp_set(igmp_settings *settings, const char *name, const char *value);
-/* Is `name` a setting that needs a value ("fast-leave" may do without)? */
-bool igmp_setting_needs_value(const char *name);
-/* "eth1", or "eth1,fast-leave,max-groups=100": the interface, with settings of its own on top of those given. */
-iface *igmp_parse_interface(const char *text, igmp_settings *settings);
+/* Takes the option at hand, where it is one of them: "--igmp-version 2", "--fast-leave" … False: it is not. */
+bool igmp_option(igmp_settings *settings, options *o);
 extern const char igmp_settings_help[];
 
-/* IGMP is to run on this interface, whenever it exists. */
+/* The interfaces that the command line names, with the settings of each. All zero at first. */
+typedef struct igmp_named {
+    iface *on;
+    igmp_settings settings;
+    int mode; /* whoever has IGMP in its program may keep something here */
+} igmp_named;
+typedef struct igmp_names {
+    igmp_named *list;
+    unsigned count;
+} igmp_names;
+
+/* "eth1", or "eth1,fast-leave,max-groups=100": one more, with settings of its own on top of those given. NULL: what was read
+ * makes no sense. */
+igmp_named *igmp_name(igmp_names *names, options *o, const char *text, const igmp_settings *settings);
+const igmp_named *igmp_named_as(const igmp_names *names, const iface *i); /* NULL: it is not among them */
+void igmp_names_free(igmp_names *names);
+
+/* IGMP is to run on this interface, whenever it exists, and from now on with these settings. What hosts have asked for stays,
+ * as far as it is still allowed. */
 void igmp_use(iface *i, const igmp_settings *settings);
+/* It is not any more. */
+void igmp_do_without(const iface *i);
+/* It is to run on these interfaces and no others. */
+void igmp_use_all(const igmp_named *list, unsigned count);
 void igmp_start(DWORD component);
 void igmp_stop(void);
 void igmp_print(void); /* the groups, to the log */

@@ -60,6 +60,7 @@ igmp_source *source_find(const igmp_group *g, uint32_t address);
 /* Another router's specific query with a clear S flag: timers go down to `ms`. */
 void group_lower(igmp_link *l, const igmp_message *query, unsigned ms);
 void groups_drop(igmp_link *l);   /* all of them, with their memberships */
+void groups_permitted(igmp_link *l); /* those that the access list does not permit go */
 /* ---- tell.c ---- */
 void tell_group(igmp_group *g);   /* brings the group manager to what the group wants now */
 void tell_source_gone(igmp_source *s);
@@ -67,6 +68,7 @@ void tell_group_gone(igmp_group *g);
 void tell_all(igmp_link *l, bool forgotten); /* anew, where the group manager has forgotten what it was told */
 /* ---- querier.c ---- */
 void querier_update(igmp_link *l); /* the interface came, went, or is not as it was */
+void querier_set(igmp_link *l);    /* the settings are others now */
 void querier_heard(igmp_link *l, uint32_t from, const igmp_message *query);
 /* Sends a query; group 0: a general one. */
 void querier_ask(igmp_link *l, uint32_t group, bool suppress, const uint32_t *sources, unsigned count);

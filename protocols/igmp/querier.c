@@ -105,6 +105,14 @@ void querier_update(igmp_link *l)
     l->active = active;
 }
 
+void querier_set(igmp_link *l)
+{
+    const igmp_settings *s = &l->settings;
+    bool same = l->robustness == s->robustness && l->query_interval_ms == s->query_interval_ms;
+    if (l->querier && l->active && !same) /* as after a start: the other routers and the hosts are to know soon */
+        become_querier(l, true);
+}
+
 /* ---- other routers' queries ------------------------------------------------------------------------------ */
 
 void querier_heard(igmp_link *l, uint32_t from, const igmp_message *query)

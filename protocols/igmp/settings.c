@@ -1,5 +1,6 @@
 #include "igmp.h"
 #include "../common/log.h"
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,98 +30,128 @@ const char igmp_settings_help[] =
     "  --permit PREFIX             the access list for groups: the first entry that fits counts;\n"
     "  --deny PREFIX               where none fits, a list with a permit denies\n";
 
-/* Seconds, with a fraction perhaps, in milliseconds. */
-static unsigned seconds(const char *name, const char *text, double least, double most)
+static const struct setting {
+    const char *name;
+    enum { NUMBER, SECONDS, SWITCH, RULE } kind;
+    size_t offset;      /* in igmp_settings */
+    double least, most;
+} all[] = {
+#define FIELD(field) offsetof(igmp_settings, field)
+    {"igmp-version", NUMBER, FIELD(version), 1, 3},
+    {"robustness", NUMBER, FIELD(robustness), 1, 7},
+    {"query-interval", SECONDS, FIELD(query_interval_ms), 1, 31744},
+    {"response-interval", SECONDS, FIELD(response_interval_ms), 0.1, 3174.4},
+    {"last-member-interval", SECONDS, FIELD(last_member_interval_ms), 0.1, 3174.4},
+    {"last-member-count", NUMBER, FIELD(last_member_count), 1, 255},
+    {"startup-interval", SECONDS, FIELD(startup_interval_ms), 0.1, 31744},
+    {"startup-count", NUMBER, FIELD(startup_count), 1, 255},
+    {"fast-leave", SWITCH, FIELD(fast_leave), 0, 0},
+    {"querier-only", SWITCH, FIELD(querier_only), 0, 0},
+    {"max-groups", NUMBER, FIELD(max_groups), 0, 16777216},
+    {"max-sources", NUMBER, FIELD(max_sources), 0, 65535},
+    {"permit", RULE, FIELD(groups), 0, 0},
+    {"deny", RULE, FIELD(groups), 0, 0},
+};
+
+static const struct setting *setting_named(const char *name)
 {
+    for (size_t n = 0; n < sizeof all / sizeof *all; n++)
+        if (strcmp(all[n].name, name) == 0)
+            return &all[n];
+    return NULL;
+}
+
+static void set(igmp_settings *settings, const struct setting *s, options *o, const char *value)
+{
+    void *field = (char *)settings + s->offset;
+    unsigned number = 0;
     char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end != 0 || !(value >= least && value <= most))
-        usage_error("%s %s: seconds from %g to %g are allowed", name, text, least, most);
-    return (unsigned)(value * 1000 + 0.5);
-}
-
-static unsigned number(const char *name, const char *text, unsigned least, unsigned most)
-{
-    unsigned value;
-    if (!parse_number(text, least, most, &value))
-        usage_error("%s %s: a number from %u to %u is allowed", name, text, least, most);
-    return value;
-}
-
-static bool is_switch(const char *name) { return strcmp(name, "fast-leave") == 0 || strcmp(name, "querier-only") == 0; }
-
-bool igmp_setting_needs_value(const char *name) { return !is_switch(name); }
-
-bool igmp_set(igmp_settings *s, const char *name, const char *value)
-{
-    if (is_switch(name)) {
-        if (value != NULL && strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-            usage_error("%s %s: yes and no are allowed", name, value);
-        *(name[0] == 'f' ? &s->fast_leave : &s->querier_only) = value == NULL || value[0] == 'y';
-        return true;
+    double time;
+    bool on;
+    switch (s->kind) {
+    case NUMBER:
+        if (value == NULL || !parse_number(value, (unsigned)s->least, (unsigned)s->most, &number))
+            options_wrong(o, "%s %s: a number from %.0f to %.0f is allowed", s->name, value ? value : "", s->least, s->most);
+        memcpy(field, &number, sizeof number);
+        break;
+    case SECONDS: /* with a fraction perhaps */
+        time = value ? strtod(value, &end) : 0;
+        if (value == NULL || end == value || *end != 0 || !(time >= s->least && time <= s->most))
+            options_wrong(o, "%s %s: seconds from %g to %g are allowed", s->name, value ? value : "", s->least, s->most);
+        else
+            number = (unsigned)(time * 1000 + 0.5);
+        memcpy(field, &number, sizeof number);
+        break;
+    case SWITCH:
+        on = value == NULL || strcmp(value, "yes") == 0;
+        if (!on && strcmp(value, "no") != 0)
+            options_wrong(o, "%s %s: yes and no are allowed", s->name, value);
+        memcpy(field, &on, sizeof on);
+        break;
+    case RULE:
+        if (!prefix_add(&settings->groups, value ? value : "", s->name[0] == 'p'))
+            options_wrong(o, PREFIX_WRONG, value ? value : "");
     }
-    if (value == NULL)
-        value = "";
-    if (strcmp(name, "igmp-version") == 0)
-        s->version = number(name, value, 1, 3);
-    else if (strcmp(name, "robustness") == 0)
-        s->robustness = number(name, value, 1, 7);
-    else if (strcmp(name, "query-interval") == 0)
-        s->query_interval_ms = seconds(name, value, 1, 31744);
-    else if (strcmp(name, "response-interval") == 0)
-        s->response_interval_ms = seconds(name, value, 0.1, 3174.4);
-    else if (strcmp(name, "last-member-interval") == 0)
-        s->last_member_interval_ms = seconds(name, value, 0.1, 3174.4);
-    else if (strcmp(name, "last-member-count") == 0)
-        s->last_member_count = number(name, value, 1, 255);
-    else if (strcmp(name, "startup-interval") == 0)
-        s->startup_interval_ms = seconds(name, value, 0.1, 31744);
-    else if (strcmp(name, "startup-count") == 0)
-        s->startup_count = number(name, value, 1, 255);
-    else if (strcmp(name, "max-groups") == 0)
-        s->max_groups = number(name, value, 0, 16777216);
-    else if (strcmp(name, "max-sources") == 0)
-        s->max_sources = number(name, value, 0, 65535);
-    else if (strcmp(name, "permit") == 0 || strcmp(name, "deny") == 0)
-        prefix_add(&s->groups, value, name[0] == 'p');
-    else
+}
+
+bool igmp_option(igmp_settings *settings, options *o)
+{
+    const struct setting *s = setting_named(o->name);
+    if (s == NULL)
         return false;
+    set(settings, s, o, s->kind == SWITCH ? o->value : options_value(o));
     return true;
 }
 
-/* The list of an interface goes on after what was given for all; it must not grow theirs. */
-static prefix_rule *copy_rules(const prefix_rule *from)
-{
-    prefix_rule *first = NULL, **end = &first;
-    for (; from != NULL; from = from->next) {
-        if ((*end = malloc(sizeof **end)) == NULL)
-            die("out of memory");
-        **end = *from;
-        (*end)->next = NULL;
-        end = &(*end)->next;
-    }
-    return first;
-}
+/* ---- the interfaces that were named ---------------------------------------------------------------------------- */
 
-iface *igmp_parse_interface(const char *text, igmp_settings *settings)
+igmp_named *igmp_name(igmp_names *names, options *o, const char *text, const igmp_settings *settings)
 {
     char *copy = strdup(text), *rest = copy, *word;
-    iface *i;
-    if (copy == NULL)
+    igmp_named *more = realloc(names->list, (names->count + 1) * sizeof *more), *named;
+    if (copy == NULL || more == NULL)
         die("out of memory");
-    settings->groups = copy_rules(settings->groups);
+    names->list = more;
+    named = &more[names->count];
+    *named = (igmp_named){.settings = *settings};
+    /* Its list goes on after what was given for all; it must not grow theirs. */
+    named->settings.groups = prefix_copy(settings->groups);
     word = strsep(&rest, ",");
-    if ((i = iface_named(word)) == NULL)
-        usage_error("%s: no name of an interface", word);
+    if ((named->on = iface_named(word)) == NULL)
+        options_wrong(o, "%s: no name of an interface", word);
+    for (unsigned n = 0; n < names->count; n++)
+        if (more[n].on == named->on)
+            options_wrong(o, "%s: named twice", word);
+    names->count++;
     while ((word = strsep(&rest, ",")) != NULL) {
+        const struct setting *s;
         char *value = strchr(word, '=');
         if (value != NULL)
             *value++ = 0;
-        if (!igmp_set(settings, word, value))
-            usage_error("%s: there is no setting \"%s\"", text, word);
+        if ((s = setting_named(word)) == NULL)
+            options_wrong(o, "%s: there is no setting \"%s\"", text, word);
+        else
+            set(&named->settings, s, o, value);
     }
-    if (settings->response_interval_ms >= settings->query_interval_ms)
-        usage_error("%s: the response interval must be shorter than the query interval", i->name);
+    if (named->settings.response_interval_ms >= named->settings.query_interval_ms)
+        options_wrong(o, "%s: the response interval must be shorter than the query interval",
+                      named->on ? named->on->name : text);
     free(copy);
-    return i;
+    return o->mistake[0] == 0 ? named : NULL;
+}
+
+const igmp_named *igmp_named_as(const igmp_names *names, const iface *i)
+{
+    for (unsigned n = 0; n < names->count; n++)
+        if (names->list[n].on == i)
+            return &names->list[n];
+    return NULL;
+}
+
+void igmp_names_free(igmp_names *names)
+{
+    for (unsigned n = 0; n < names->count; n++)
+        prefix_free(names->list[n].settings.groups);
+    free(names->list);
+    *names = (igmp_names){0};
 }

@@ -267,3 +267,23 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
     if (is_new || restarted || other_addresses || other_router)
         entries_update(l->pim);
 }
+
+/* ---- other settings ---------------------------------------------------------------------------------------- */
+
+/* Timers that run go on; the next one of each kind is as the settings say. The neighbours are told at once. */
+void pim_set(struct pim *p, const struct settings *settings)
+{
+    bool other_router = false;
+    if (memcmp(&p->settings, settings, sizeof *settings) == 0)
+        return;
+    p->settings = *settings;
+    for (struct link *l = p->links; l != NULL; l = l->next) {
+        if (l->greeted) {
+            timer_set(&l->hello, p->settings.hello_period);
+            hello_now(l, false);
+        }
+        other_router |= elect(l);
+    }
+    if (other_router)
+        entries_update(p);
+}

@@ -40,7 +40,7 @@ static void help(void)
     printf("  --igmp yes|no               IGMP is part of this program (yes; no with MGM_HOST, where mgm-igmp runs beside it)\n"
            "%s"
            "  --component N               the component id to register with (1)\n"
-           "  --config FILE               reads words from a file, as they would stand here\n"
+           "  --config FILE               reads words from a file, as they would stand here; SIGHUP: anew\n"
            "  --log LEVEL                 off, error, warn, info or debug (info)\n"
            "  --help, --version\n",
            igmp_settings_help);
@@ -54,10 +54,11 @@ static bool time_option(options *o, struct settings *settings)
             const char *text = options_value(o);
             char *end;
             double value = strtod(text, &end);
-            unsigned ms;
+            unsigned ms = 0;
             if (end == text || *end != 0 || !(value >= times[n].least && value <= times[n].most))
-                usage_error("--%s %s: seconds from %g to %g are allowed", o->name, text, times[n].least, times[n].most);
-            ms = (unsigned)(value * 1000 + 0.5);
+                options_wrong(o, "--%s %s: seconds from %g to %g are allowed", o->name, text, times[n].least, times[n].most);
+            else
+                ms = (unsigned)(value * 1000 + 0.5);
             memcpy((char *)settings + times[n].offset, &ms, sizeof ms);
             return true;
         }
@@ -65,75 +66,116 @@ static bool time_option(options *o, struct settings *settings)
 }
 
 /* "eth1", "eth1,dense" or "eth1,dense,fast-leave": what is not ours is a setting of IGMP. */
-static iface *read_interface(const char *word, enum mode *mode, igmp_settings *igmp)
+static void read_interface(igmp_names *names, options *o, enum mode mode, const igmp_settings *settings)
 {
-    char *copy = strdup(word), *rest = copy, *part, *kept = calloc(1, strlen(word) + 1);
-    iface *i;
+    char *copy = strdup(o->word), *rest = copy, *part, *kept = calloc(1, strlen(o->word) + 1);
+    igmp_named *named;
     if (copy == NULL || kept == NULL)
         die("out of memory");
     while ((part = strsep(&rest, ",")) != NULL) {
         if (*kept != 0 && strcmp(part, "dense") == 0) {
-            *mode = MODE_DENSE;
+            mode = MODE_DENSE;
         } else if (*kept != 0 && strcmp(part, "ssm") == 0) {
-            *mode = MODE_SPARSE;
+            mode = MODE_SPARSE;
         } else {
             if (*kept != 0)
                 strcat(kept, ",");
             strcat(kept, part);
         }
     }
-    i = igmp_parse_interface(kept, igmp);
+    if ((named = igmp_name(names, o, kept, settings)) != NULL)
+        named->mode = (int)mode;
     free(kept);
     free(copy);
-    return i;
+}
+
+/* What the words say. */
+typedef struct configuration {
+    struct settings settings;
+    igmp_names names;
+    bool igmp;
+    DWORD component;
+} configuration;
+
+static int arguments;
+static char **words;
+static bool with_igmp;
+
+static configuration read_words(options *o)
+{
+    configuration c = {.settings = default_settings, .igmp = getenv("MGM_HOST") == NULL, .component = 1};
+    igmp_settings igmp = igmp_defaults;
+    enum mode mode = MODE_SPARSE;
+    while (options_next(o)) {
+        if (o->name == NULL) {
+            read_interface(&c.names, o, mode, &igmp);
+        } else if (strcmp(o->name, "help") == 0 && !o->again) {
+            help();
+        } else if (strcmp(o->name, "dense") == 0 || strcmp(o->name, "ssm") == 0) {
+            mode = o->name[0] == 'd' ? MODE_DENSE : MODE_SPARSE;
+        } else if (strcmp(o->name, "priority") == 0) {
+            c.settings.priority = options_number(o, 0, 0xffffffff);
+        } else if (strcmp(o->name, "max-entries") == 0) {
+            c.settings.max_entries = options_number(o, 1, 1u << 24);
+        } else if (strcmp(o->name, "igmp") == 0) {
+            const char *value = options_value(o);
+            c.igmp = strcmp(value, "yes") == 0;
+            if (!c.igmp && strcmp(value, "no") != 0)
+                options_wrong(o, "--igmp %s: yes and no are allowed", value);
+        } else if (!options_common(o, &c.component) && !time_option(o, &c.settings) && !igmp_option(&igmp, o)) {
+            options_wrong(o, "there is no option --%s", o->name);
+        }
+    }
+    prefix_free(igmp.groups);
+    if (o->mistake[0] == 0 && c.names.count == 0)
+        options_wrong(o, "which interfaces?");
+    return c;
+}
+
+static void read_again(void)
+{
+    configuration c;
+    options o;
+    options_again(&o, arguments, words);
+    c = read_words(&o);
+    if (o.mistake[0] == 0 && c.igmp != with_igmp)
+        options_wrong(&o, "--igmp needs a restart");
+    if (o.mistake[0] == 0) {
+        router_set(&c.settings);
+        if (with_igmp)
+            igmp_use_all(c.names.list, c.names.count);
+        router_use_all(c.names.list, c.names.count);
+    }
+    igmp_names_free(&c.names);
+    options_told(&o);
+    options_end(&o);
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings = default_settings;
-    igmp_settings igmp = igmp_defaults;
-    enum mode mode = MODE_SPARSE;
-    bool with_igmp = getenv("MGM_HOST") == NULL, any = false;
-    DWORD component = 1;
+    configuration c;
     options o;
     int status;
 
     log_program = "mgm-pim";
+    arguments = argc;
+    words = argv;
     loop_init();
     options_begin(&o, argc, argv);
-    while (options_next(&o)) {
-        if (o.name == NULL) {
-            igmp_settings own = igmp;
-            enum mode this_mode = mode;
-            iface *i = read_interface(o.word, &this_mode, &own);
-            router_use(i, this_mode);
-            igmp_use(i, &own);
-            any = true;
-        } else if (strcmp(o.name, "help") == 0) {
-            help();
-        } else if (strcmp(o.name, "dense") == 0 || strcmp(o.name, "ssm") == 0) {
-            mode = o.name[0] == 'd' ? MODE_DENSE : MODE_SPARSE;
-        } else if (strcmp(o.name, "priority") == 0) {
-            settings.priority = options_number(&o, 0, 0xffffffff);
-        } else if (strcmp(o.name, "max-entries") == 0) {
-            settings.max_entries = options_number(&o, 1, 1u << 24);
-        } else if (strcmp(o.name, "igmp") == 0) {
-            with_igmp = strcmp(options_value(&o), "yes") == 0;
-            if (!with_igmp && strcmp(o.value, "no") != 0)
-                usage_error("--igmp %s: yes and no are allowed", o.value);
-        } else if (!options_common(&o, &component) && !time_option(&o, &settings) &&
-                   !igmp_set(&igmp, o.name, igmp_setting_needs_value(o.name) ? options_value(&o) : o.value)) {
-            usage_error("there is no option --%s", o.name);
-        }
-    }
-    if (!any)
-        usage_error("which interfaces?");
+    c = read_words(&o);
+    options_end(&o);
+    with_igmp = c.igmp;
+    router_use_all(c.names.list, c.names.count);
+    if (with_igmp)
+        igmp_use_all(c.names.list, c.names.count);
+    igmp_names_free(&c.names);
     manager_environment();
     iface_start();
     loop_on_signal(SIGUSR1, router_print);
-    router_start(&settings, component);
+    loop_on_signal(SIGHUP, read_again);
+    router_start(&c.settings, c.component);
     if (with_igmp)
-        igmp_start(component);
+        igmp_start(c.component);
     log_info("ready");
     status = loop_run();
     if (with_igmp)

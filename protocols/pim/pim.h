@@ -164,6 +164,7 @@ struct pim {
 /* ---- for the host --------------------------------------------------------------------------------------- */
 
 void pim_init(struct pim *p, const struct settings *settings, const struct pim_host *host);
+void pim_set(struct pim *p, const struct settings *settings); /* other settings from now on */
 void pim_end_all(struct pim *p); /* says goodbye on all links and forgets everything */
 
 struct link *pim_link_add(struct pim *p, unsigned index, const char *name, enum mode mode, uint32_t address, void *with);

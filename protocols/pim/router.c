@@ -277,17 +277,47 @@ static struct use *use_of(const iface *i)
     return u;
 }
 
-void router_use(iface *i, enum mode mode)
+static void use(iface *i, enum mode mode)
 {
     struct use *u = use_of(i), **end = &uses;
-    if (u == NULL && (u = calloc(1, sizeof *u)) == NULL)
+    if (u != NULL) {
+        if (u->mode != mode) {
+            u->mode = mode;
+            client_retake(&me, i); /* a link anew */
+        }
+        return;
+    }
+    if ((u = calloc(1, sizeof *u)) == NULL)
         die("out of memory");
     u->on = i;
     u->mode = mode;
-    while (*end != NULL && *end != u)
+    while (*end != NULL)
         end = &(*end)->next;
     *end = u;
+    client_use(&me, i);
 }
+
+void router_use_all(const igmp_named *list, unsigned count)
+{
+    struct use **at = &uses;
+    while (*at != NULL) {
+        struct use *u = *at;
+        unsigned n = 0;
+        while (n < count && list[n].on != u->on)
+            n++;
+        if (n < count) {
+            at = &u->next;
+            continue;
+        }
+        client_do_without(&me, u->on);
+        *at = u->next;
+        free(u);
+    }
+    for (unsigned n = 0; n < count; n++)
+        use(list[n].on, (enum mode)list[n].mode);
+}
+
+void router_set(const struct settings *settings) { pim_set(&pim, settings); }
 
 static void set_secondary(struct link *l, const iface *i)
 {
@@ -397,8 +427,6 @@ void router_start(const struct settings *settings, DWORD component)
     route_start(routes_changed);
     me.component = component;
     igmp_on_blocked = blocked_changed;
-    for (struct use *u = uses; u != NULL; u = u->next)
-        client_use(&me, u->on);
     client_start(&me);
     iface_listen(&listener);
 }

@@ -291,6 +291,14 @@ static void old_querier_is_gone(void *with)
     log_info("%s: reporting in IGMPv%u", upstream->name, version());
 }
 
+void host_set(const host_settings *settings)
+{
+    unsigned before = version();
+    host_settings_used = *settings;
+    if (upstream != NULL)
+        other_version(before);
+}
+
 void host_heard(const igmp_message *m)
 {
     unsigned before = version(), delay = random_below(m->max_response_ms) + 1;

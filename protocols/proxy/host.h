@@ -15,6 +15,7 @@ typedef struct host_settings {
 } host_settings;
 
 extern host_settings host_settings_used;
+void host_set(const host_settings *settings); /* from now on; before the start as well */
 
 /* The interface is `on`; it reports whenever that is up and has an address. Reports go through `send` (raw_send of
  * common/net.h, or a test's own) to the socket `fd`. */

@@ -13,18 +13,17 @@
 
 enum { HOLD_MS = 20000, HOLD_AFTER_MS = 5000, CHECK_MS = 60000, SOON_MS = 200, SWEEP_MS = 30000, MAX_SENT_UP = 65536 };
 
-prefix_rule *proxy_sources;
-static iface *upstream, *downstream[MAX_SLOTS];
-static unsigned downstream_count;
+static const prefix_rule *sources;
+static iface *upstream, *downstream[MAX_SLOTS]; /* NULL: a slot that is free */
 static int heard = -1;
 static timer hold_over, check, sweep;
 static client me;
 
 static int slot_of(DWORD index)
 {
-    for (unsigned n = 0; n < downstream_count; n++)
-        if (downstream[n]->index == index && index != 0)
-            return (int)n;
+    for (int n = 0; n < MAX_SLOTS; n++)
+        if (downstream[n] != NULL && downstream[n]->index == index && index != 0)
+            return n;
     return -1;
 }
 
@@ -97,7 +96,7 @@ static DWORD rpf(DWORD source, DWORD source_mask, DWORD group, DWORD group_mask,
 {
     bool from_upstream = *index == upstream->index;
     (void)source_mask, (void)group_mask, (void)next_hop, (void)neighbour, (void)header_size, (void)header;
-    if (unicast == NULL && !prefix_permits(proxy_sources, source, proxy_sources == NULL && from_upstream)) {
+    if (unicast == NULL && !prefix_permits(sources, source, sources == NULL && from_upstream)) {
         static log_limit refused;
         log_limited(&refused, LEVEL_WARN, "%s is refused: no route to the source over the proxy's interfaces, and it is not among those allowed",
                     entry_text(source, group));
@@ -369,17 +368,36 @@ void proxy_upstream(iface *i)
     client_use(&me, i);
 }
 
-void proxy_downstream(iface *i)
+void proxy_use_downstream(const igmp_named *list, unsigned count)
 {
-    if (i == upstream)
-        usage_error("%s: both upstream and downstream", i->name);
-    for (unsigned n = 0; n < downstream_count; n++)
-        if (downstream[n] == i)
-            usage_error("%s: named twice", i->name);
-    if (downstream_count == MAX_SLOTS)
-        usage_error("more than %d downstream interfaces", MAX_SLOTS);
-    downstream[downstream_count++] = i;
-    client_use(&me, i);
+    for (int slot = 0; slot < MAX_SLOTS; slot++) {
+        const iface *i = downstream[slot];
+        unsigned n = 0;
+        while (n < count && list[n].on != i)
+            n++;
+        if (i == NULL || n < count)
+            continue;
+        client_do_without(&me, i); /* what its hosts wanted goes with it */
+        downstream[slot] = NULL;
+    }
+    for (unsigned n = 0; n < count; n++) {
+        int slot = 0, unused = -1;
+        for (; slot < MAX_SLOTS && downstream[slot] != list[n].on; slot++)
+            if (unused < 0 && downstream[slot] == NULL)
+                unused = slot;
+        if (slot < MAX_SLOTS || unused < 0)
+            continue;
+        downstream[unused] = list[n].on;
+        client_use(&me, list[n].on);
+    }
+}
+
+void proxy_set_sources(const prefix_rule *list)
+{
+    bool same = prefix_same(sources, list);
+    sources = list;
+    if (!same) /* flows from there are asked about anew */
+        client_retake(&me, upstream);
 }
 
 void proxy_start(DWORD component)

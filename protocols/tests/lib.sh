@@ -40,6 +40,19 @@ protocol() {
     start "$name" "$ns" env MGM_LOG="${MGM_LOG:-warn}" "$BIN/$program" --log debug "$@"
     wait_for 20 log_has "$name" "info: ready" || wrong "$program starts"
 }
+# words NAME WORD...: what the program's file says from now on. read_anew NAME: it is read.
+words() { printf '%s\n' "# words" "${@:2}" >"$LOGS/$1.conf"; }
+read_anew() {
+    local before
+    before=$(lines "$1" "the configuration was read anew")
+    kill -HUP "$(pid_of "$1")"
+    must "$1: its file is read anew" more_lines "$1" "the configuration was read anew" "$before"
+}
+# no_sense NAME WHY: its file makes no sense, which is told, and nothing changes.
+no_sense() {
+    kill -HUP "$(pid_of "$1")"
+    must "$1: $2" log_has "$1" "error: everything stays as it is: $2"
+}
 # start_mgmd NAMESPACE [SECONDS]: serving at $LOGS/mgm.sock, with a hold of ten seconds or so many.
 start_mgmd() {
     local ns=$1

@@ -77,6 +77,45 @@ hosts_of_version_1() {
     ends igmp
 }
 
+# Interfaces and groups come and go with the file; those that stay lose no packet.
+the_file_is_read_anew() {
+    words igmp "$TIMES" to-src to-rcv1 to-rcv2
+    protocol igmp rtr mgm-igmp --config "$LOGS/igmp.conf"
+    receivers rcv1 rcv2
+    join rcv1 239.1.1.1
+    join rcv1 239.1.2.1
+    join rcv2 239.1.1.1
+    packet 10.1.0.2 239.1.2.1
+    must "a group" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv1
+    must "heard on the other link" log_has igmp "to-rcv2: 239.1.1.1 is wanted"
+    packet 10.1.0.2 239.1.1.1
+    start sender src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 2 1500 300
+    must "under traffic" more_lines rcv1 "link 239.1.1.1" 20
+    now "to both" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
+    words igmp "$TIMES --deny 239.1.2.0/24" to-src to-rcv1
+    read_anew igmp
+    must "a group that is denied now" kernel_oifs_are 10.1.0.2 239.1.2.1 -
+    must "an interface less" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    now "which it does without" log_has igmp "does without to-rcv2"
+    words igmp "$TIMES" to-src to-rcv1 to-rcv2,deny=239.1.1.1
+    read_anew igmp
+    must "the group is permitted again" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv1
+    must "the interface is taken again" lines_are igmp "IGMP: is on to-rcv2" 2
+    now "where the group is not permitted" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    words igmp "$TIMES" to-src to-rcv1,query-interval=0
+    no_sense igmp "query-interval 0: seconds from 1 to 31744 are allowed"
+    words igmp "$TIMES" to-src to-rcv1 to-src
+    no_sense igmp "to-src: named twice"
+    rm "$LOGS/igmp.conf"
+    no_sense igmp "$LOGS/igmp.conf: No such file"
+    now "the interface stays" lines_are igmp "does without" 1
+    finish sender
+    must "no packet is lost" wait_for 1 link_numbers_are rcv1 239.1.1.1 10.1.0.2 "$(seq_line 1 1501)"
+    ends igmp
+    now "nothing is left in the kernel" kernel_is_empty
+}
+link_numbers_are() { [ "$(numbers "$1" link "$2" "$3")" = "$4" ]; }
+
 # Hosts of all three versions on one link: whoever stays keeps the group.
 versions_on_one_link() {
     all_three --robustness 1
@@ -343,6 +382,6 @@ with_checksum() {
 }
 
 TESTS="hosts_of_version_3 hosts_of_version_2 hosts_of_version_1 versions_on_one_link excluded_sources reports_of_all_kinds limits
-    election interfaces_come_and_go killed_alone killed_under_mgmd
+    election interfaces_come_and_go the_file_is_read_anew killed_alone killed_under_mgmd
     queries_on_the_wire queries_of_older_versions a_querier_elsewhere"
 run_tests "mgm-igmp's topologies" "$TESTS" "$@"

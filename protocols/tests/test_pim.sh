@@ -315,6 +315,43 @@ an_interface_comes_and_goes() {
     done
 }
 
+# Interfaces, their modes and times come and go with the file.
+the_file_is_read_anew() {
+    local count
+    chain
+    pim r1 above below
+    pim r3 above below
+    words r2 "$FAST" above
+    protocol r2 r2 mgm-pim --config "$LOGS/r2.conf"
+    stream stream source eth0 $S $G 100
+    tell member join $G $S
+    must "one interface" neighbours r2 1
+    words r2 "$FAST" above below
+    read_anew r2
+    must "another one" gets_more member $G 20
+    words r2 "$FAST --hello-interval 3 --priority 7" above below
+    read_anew r2
+    must "other times: past the holdtime of before" gets_more member $G $(($(got member $G) + 300))
+    now "nobody is missed" lines_are r3 "has not been heard of" 0
+    words r2 "$FAST" above below,dense
+    read_anew r2
+    must "another mode" log_has r2 "below: PIM runs in dense mode"
+    words r2 "$FAST" above below
+    read_anew r2
+    count=$(got member $G)
+    must "and the first one again" gets_more member $G $((count + 20))
+    words r2 "$FAST" above below,loud
+    no_sense r2 'below,loud: there is no setting "loud"'
+    words r2 "$FAST --igmp no" above below
+    no_sense r2 "--igmp needs a restart"
+    words r2 "$FAST" above
+    read_anew r2
+    must "an interface less" oifs_are r1 $S $G -
+    now "it says goodbye" log_has r3 "neighbour 10.3.0.2 says goodbye"
+    for r in r1 r2 r3; do ends $r; done
+    now "nothing is left in the kernel" test -z "$(ip -n r2 mroute show)"
+}
+
 taken_times() { [ "$(grep -c 'PIM: is on below' "$LOGS/r3")" = "$1" ]; }
 
 
@@ -676,7 +713,7 @@ a_border_of_proxy_and_dense_mode() {
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
     members_are_served_by_the_designated_router a_route_moves what_is_not_heard members_of_the_ssm_range_without_a_source
-    an_interface_comes_and_goes dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
+    an_interface_comes_and_goes the_file_is_read_anew dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
     a_dense_router_killed_and_restarted a_dense_router_restarted_under_mgmd excluded_sources sources_excluded_by_a_new_member
     a_new_member_where_an_assert_was_lost a_link_comes_under_traffic a_border_router a_border_router_of_two_programs
     a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"

@@ -203,7 +203,12 @@ foreign_sources() {
     must "any source upstream by default" hears rcv1 172.16.0.5 239.1.1.1
     must "behind a foreign route as well" hears rcv1 172.17.0.5 239.1.1.1
     ends proxy
-    proxy --permit-source 172.17.0.0/16
+    words proxy uplink to-rcv1
+    # shellcheck disable=SC2086
+    protocol proxy rtr mgm-proxy $TIMES --config "$LOGS/proxy.conf"
+    must "asked for" hears rcv1 172.16.0.5 239.1.1.1
+    words proxy uplink to-rcv1 "--permit-source 172.17.0.0/16"
+    read_anew proxy
     must "asked for" wait_for 1 upstream_oifs_are 172.17.0.5 239.1.1.1 to-rtr
     packet 172.16.0.5 239.1.1.1
     must "what is not on the list is refused" log_has proxy "(172.16.0.5,239.1.1.1) is refused"
@@ -212,6 +217,65 @@ foreign_sources() {
     now "refused" kernel_oifs_are 172.16.0.5 239.1.1.1 -
     ends proxy
     ends r1
+}
+
+# Links downstream come and go with the file, as one process and as two.
+the_file_is_read_anew() {
+    local host
+    router_upstream 3
+    for host in alone mgmd; do
+        if [ $host = mgmd ]; then
+            start_mgmd rtr
+            # shellcheck disable=SC2086
+            protocol igmp rtr mgm-igmp $TIMES to-rcv1 to-rcv2 to-rcv3
+        fi
+        words proxy uplink "to-rcv1 to-rcv2"
+        # shellcheck disable=SC2086
+        protocol proxy rtr mgm-proxy $TIMES --config "$LOGS/proxy.conf"
+        receivers rcv1 rcv2 rcv3
+        join rcv1 239.1.1.1
+        join rcv2 239.1.1.2
+        join rcv3 239.1.1.3
+        must "asked for" upstream_gets 239.1.1.1 to-rtr
+        must "asked for" upstream_gets 239.1.1.2 to-rtr
+        must "forwarded" hears rcv1 10.1.0.2 239.1.1.1
+        start sender src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 2 800 200
+        must "under traffic" more_lines rcv1 "link 239.1.1.1" 20
+        words proxy uplink "to-rcv1 to-rcv3" "--upstream-robustness 3"
+        read_anew proxy
+        must "a link more" upstream_gets 239.1.1.3 to-rtr
+        must "with its packets" hears rcv3 10.1.0.2 239.1.1.3
+        must "a link less" log_has proxy "does without to-rcv2"
+        if [ $host = alone ]; then
+            must "its groups are given up" upstream_gets 239.1.1.2 ""
+        else # mgm-igmp still has members there
+            must "its groups are another client's" upstream_gets 239.1.1.2 to-rtr
+        fi
+        words proxy to-rcv2 "to-rcv1 to-rcv3"
+        no_sense proxy "another upstream interface, and --igmp, need a restart"
+        words proxy uplink "--deny-source 10.1/8 to-rcv1"
+        no_sense proxy "10.1/8: not an address, nor a prefix such as 239.0.0.0/8"
+        finish sender
+        must "no packet is lost" none_is_missing rcv1
+        words proxy uplink to-rcv1 "--upstream-version 2"
+        read_anew proxy
+        must "another version" log_has proxy "uplink: reporting in IGMPv2"
+        ends proxy
+        ! [ $host = mgmd ] || ends igmp
+        finish rcv1 KILL || true
+        finish rcv2 KILL || true
+        finish rcv3 KILL || true
+        must "all is given up" upstream_gets 239.1.1.3 ""
+    done
+    ends r1
+}
+# A packet each look.
+upstream_gets() { packet 10.1.0.2 "$1" && upstream_oifs_are 10.1.0.2 "$1" "$2"; }
+none_is_missing() { # from the first to the last
+    local all last
+    all=$(numbers "$1" link 239.1.1.1 10.1.0.2 | tr ' ' '\n' | sort -nu | tr '\n' ' ')
+    last=${all% } last=${last##* }
+    [ "$last" = 801 ] && [ "$all" = "$(seq_line 1 "$last") " ]
 }
 
 excluded_sources() {
@@ -367,6 +431,6 @@ upstream_comes_and_goes() {
 }
 
 TESTS="members_of_three_versions several_sources old_queriers_upstream zapping sources_downstream foreign_sources excluded_sources
-    not_the_querier killed_alone killed_under_mgmd upstream_comes_and_goes
+    not_the_querier killed_alone killed_under_mgmd upstream_comes_and_goes the_file_is_read_anew
     group_manager_restarted"
 run_tests "mgm-proxy's topologies" "$TESTS" "$@"

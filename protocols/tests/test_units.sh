@@ -83,10 +83,16 @@ under_systemd() {
     done
     must "all are connected again" groups_have "239.9.9.1 * dummy1 mgm-static"
     config static-a "dummy0: 239.9.9.2 > dummy1"
-    pid=$(main_pid mgm-static@a)
-    sd systemctl reload mgm-static@a || wrong "a reload"
+    config igmp-a "--query-interval 3 --response-interval 0.5" to-rcv1
+    config proxy-a --upstream-robustness 3 to-src to-rcv1
+    config pim-a --hello-interval 2 to-rcv2
+    for unit in igmp proxy pim static; do
+        pid=$(main_pid mgm-$unit@a)
+        sd systemctl reload mgm-$unit@a || wrong "a reload"
+        must "mgm-$unit goes on" is_active mgm-$unit@a
+        now "as the same process" [ "$(main_pid mgm-$unit@a)" = "$pid" ]
+    done
     must "other routes" groups_have "239.9.9.2 * dummy1 mgm-static"
-    now "by the same process" [ "$(main_pid mgm-static@a)" = "$pid" ]
     finish sender KILL || true
     must "no packet is lost" none_is_missing rcv1
     # shellcheck disable=SC2086
