@@ -17,6 +17,7 @@ struct use { /* an interface that was named */
     struct use *next;
     iface *on;
     enum mode mode;
+    bool over; /* it is still the client's, but PIM has ended there */
 };
 
 static struct pim pim;
@@ -333,16 +334,24 @@ static void set_secondary(struct link *l, const iface *i)
 /* A link needs the interface, an address on it and the device up. */
 static void look(iface *i)
 {
-    const struct use *u = use_of(i);
+    struct use *u = use_of(i);
     struct link *l = i->index != 0 ? pim_link(&pim, i->index) : NULL;
     bool wanted = u != NULL && client_has(&me, i) && i->up && i->address != 0;
     if (l != NULL && (!wanted || l->address != i->address)) {
         if (l->address != i->address)
             log_info("%s: the address is not %s any more", i->name, ip_text(l->address));
+        log_info("%s: PIM runs no more", i->name);
         if (u != NULL && u->mode == MODE_DENSE)
             client_delete(&me, 0, 0, i->index, MGM_JOIN_STATE_FLAG);
         pim_link_remove(l);
         l = NULL;
+        if (u != NULL)
+            u->over = true;
+    }
+    if (wanted && l == NULL && u->over) { /* what IGMP has there is told to a client that takes it */
+        u->over = false;
+        client_retake(&me, i);
+        return;
     }
     if (wanted && l == NULL) {
         if (u->mode == MODE_DENSE) /* at first: a membership that is new lets out all flows, whatever has been said of them */
@@ -361,8 +370,11 @@ static void taken(iface *i) { look(i); }
 static void left(iface *i)
 {
     struct link *l = pim_link(&pim, i->index);
+    struct use *u = use_of(i);
     if (l != NULL)
         pim_link_remove(l);
+    if (u != NULL)
+        u->over = false; /* whoever takes it anew is told everything */
 }
 
 /* The host has gone, and with it what others told. */

@@ -315,6 +315,27 @@ an_interface_comes_and_goes() {
     done
 }
 
+# The link's members and neighbours are known again when it has been down, or has another address.
+a_link_that_flaps() {
+    local count
+    chain
+    for r in r1 r2 r3; do pim $r above below; done
+    must "the routers know each other" neighbours r2 2
+    stream stream source eth0 $S $G 100
+    tell member join $G $S
+    must "the member gets it" gets_more member $G 20
+    ip -n r3 link set below down
+    must "the link is down" log_has r3 "below: PIM runs no more"
+    ip -n r3 link set below up
+    count=$(got member $G)
+    must "and up again" gets_more member $G $((count + 20))
+    ip -n r3 address add 10.4.0.5/25 dev below # not a second one of the same prefix, which would go with the first
+    ip -n r3 address del 10.4.0.3/24 dev below
+    must "another address" log_has r3 "the address is not 10.4.0.3 any more"
+    count=$(got member $G)
+    must "it still comes" gets_more member $G $((count + 200))
+}
+
 # Interfaces, their modes and times come and go with the file.
 the_file_is_read_anew() {
     local count
@@ -713,7 +734,7 @@ a_border_of_proxy_and_dense_mode() {
 
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
     members_are_served_by_the_designated_router a_route_moves what_is_not_heard members_of_the_ssm_range_without_a_source
-    an_interface_comes_and_goes the_file_is_read_anew dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
+    an_interface_comes_and_goes a_link_that_flaps the_file_is_read_anew dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
     a_dense_router_killed_and_restarted a_dense_router_restarted_under_mgmd excluded_sources sources_excluded_by_a_new_member
     a_new_member_where_an_assert_was_lost a_link_comes_under_traffic a_border_router a_border_router_of_two_programs
     a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"
