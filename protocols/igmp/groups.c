@@ -177,12 +177,22 @@ static void source_timer_ran(void *with)
 
 /* ---- queries to last members (section 6.6.3) ------------------------------------------------------------- */
 
+enum { MOST_ASKED = 512 }; /* sources at a time */
+
+/* Sources that are being collected for a query. Where Q(G) goes out as well, those that somebody has answered for are left out. */
+static void ask_for(igmp_group *g, bool answered, const uint32_t *sources, unsigned *count, bool group_asked)
+{
+    if (*count > 0 && !(answered && group_asked))
+        querier_ask(g->on, g->address, answered, sources, *count);
+    *count = 0;
+}
+
 /* Sends what is left to ask: Q(G), and Q(G,S) twice, for sources that somebody has answered for meanwhile with the S flag. */
 static void ask_again(void *with)
 {
     igmp_group *g = with;
     igmp_link *l = g->on;
-    uint32_t sources[2][512];
+    uint32_t sources[2][MOST_ASKED];
     unsigned counts[2] = {0, 0}, last = link_last_member_ms(l);
     bool group_asked = g->queries_left > 0, more = false;
     if (!l->querier)
@@ -192,19 +202,16 @@ static void ask_again(void *with)
         more = --g->queries_left > 0;
     }
     for (igmp_source *s = g->sources; s != NULL; s = s->next) {
-        unsigned suppressed = timer_left(&s->wanted) > last;
+        unsigned answered = timer_left(&s->wanted) > last;
         if (s->queries_left == 0)
             continue;
-        if (counts[suppressed] < 512) {
-            sources[suppressed][counts[suppressed]++] = s->address;
-            s->queries_left--;
-        }
-        more |= s->queries_left > 0;
+        if (counts[answered] == MOST_ASKED)
+            ask_for(g, answered, sources[answered], &counts[answered], group_asked);
+        sources[answered][counts[answered]++] = s->address;
+        more |= --s->queries_left > 0;
     }
-    if (counts[0] > 0)
-        querier_ask(l, g->address, false, sources[0], counts[0]);
-    if (counts[1] > 0 && !group_asked)
-        querier_ask(l, g->address, true, sources[1], counts[1]);
+    ask_for(g, false, sources[0], &counts[0], group_asked);
+    ask_for(g, true, sources[1], &counts[1], group_asked);
     if (more)
         timer_set(&g->ask_again, l->settings.last_member_interval_ms);
 }
@@ -223,6 +230,7 @@ static void ask_for_group(igmp_group *g)
     } else if (g->on->querier && g->on->settings.version > 1) {
         lower(&g->excluding, link_last_member_ms(g->on));
         g->queries_left = link_last_member_count(g->on);
+        g->asks = true;
     }
 }
 
@@ -237,17 +245,17 @@ static void ask_for_source(igmp_source *s)
     } else if (l->querier && l->settings.version > 2 && timer_left(&s->wanted) > link_last_member_ms(l)) {
         timer_set(&s->wanted, link_last_member_ms(l));
         s->queries_left = link_last_member_count(l);
+        s->of->asks = true;
     }
 }
 
-/* Sends what the last record made necessary, at once. */
+/* Sends what the last record made necessary, at once. (Hosts send a record more than once: one that says nothing new leaves what
+ * is still to be asked to its time.) */
 static void ask_now(igmp_group *g)
 {
-    bool needed = g->queries_left > 0;
-    for (igmp_source *s = g->sources; s != NULL && !needed; s = s->next)
-        needed = s->queries_left > 0;
-    if (needed)
+    if (g->asks)
         ask_again(g);
+    g->asks = false;
 }
 
 void group_lower(igmp_link *l, const igmp_message *query, unsigned ms)

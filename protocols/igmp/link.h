@@ -28,6 +28,7 @@ typedef struct igmp_group {
     timer v1_host, v2_host; /* run while hosts of these versions are there */
     timer ask_again;      /* the last-member queries that are left */
     unsigned queries_left;
+    bool asks;            /* the record at hand makes a query necessary */
     unsigned source_count;
     igmp_source *sources;
 } igmp_group;

@@ -255,7 +255,7 @@ static void an_assert_comes_behind_what_was_said_before(void)
 
 static struct pim_refresh from_above(unsigned interval)
 {
-    return (struct pim_refresh){{G, S, false, 1, 0}, htonl(0x0a630001), 24, 10, (uint8_t)interval, true, false, false};
+    return (struct pim_refresh){{G, S, false, 0, 0}, htonl(0x0a630001), 16, 10, (uint8_t)interval, true, false, false};
 }
 
 static void refresh_from(unsigned router, unsigned neighbour, const struct pim_refresh *r)
@@ -345,10 +345,23 @@ static void refreshes_assert_and_are_counted(void)
     sim_run(1);
     refresh_from(1, 0, &r);
     CHECK(seen_count == 3);
-    /* One for a flow that nobody here knows of makes it known. */
+    /* One for a flow that nobody here knows of makes it known, if there is a way to its source. */
     r.metric.group = htonl(0xe8010102);
     refresh_from(1, 0, &r);
     CHECK(entry_find(&sim_routers[1].pim, S, r.metric.group) != NULL);
+    r.metric.source = htonl(0x0a630003);
+    refresh_from(1, 0, &r);
+    CHECK(seen_count == 4);
+    /* Where this router forwards it is compared with the own route. */
+    facing(MODE_DENSE);
+    r = from_above(20);
+    r.metric.preference = 1;
+    refresh_receive(link_of(0, 1), sim_address(1, 1), &r);
+    CHECK(lost_to(1, 60000));
+    facing(MODE_DENSE);
+    r.metric.metric = 11;
+    refresh_receive(link_of(0, 1), sim_address(1, 1), &r);
+    CHECK(won(180000));
 }
 
 static void sends_for(unsigned ms) /* the source */
