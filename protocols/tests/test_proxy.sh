@@ -51,7 +51,7 @@ router_upstream() {
 }
 proxy() {
     # shellcheck disable=SC2086
-    protocol proxy rtr mgm-proxy $TIMES "$@" uplink to-rcv1 to-rcv2 to-rcv3
+    protocol proxy rtr mgm-proxy $TIMES uplink to-rcv1 to-rcv2 to-rcv3
 }
 asked() { log_has r1 "to-rtr: $1 is wanted"; }
 given_up() { log_has r1 "to-rtr: nobody wants $1 any more"; }
