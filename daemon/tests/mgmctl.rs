@@ -6,7 +6,9 @@ use mgm::ffi::entry::{
 };
 use mgm::ffi::host::{MgmHostReceive, MgmHostStart, MgmHostStop};
 use mgm::ffi::types::{_MGM_HOST_CONFIG, _ROUTING_PROTOCOL_CONFIG, HANDLE};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
@@ -125,6 +127,35 @@ fn join(client: HANDLE, interface: u32) {
     assert_eq!(MgmAddGroupMembershipEntry(client, 0, 0, group, u32::MAX, interface, 0, 1), 0);
 }
 
+/// A key sorts what was seen. It causes no look, whose rates would be those of a moment: the packet that
+/// has come since is not shown.
+fn a_key_causes_no_look(control: &Path) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut command = mgmctl(control, &["watch", "-n", "600"]);
+    let mut watch =
+        command.stdin(slave.try_clone().unwrap()).stdout(slave).spawn().expect("mgmctl");
+    let mut screen = File::from(master);
+    let mut frame = |has: &str| {
+        let (mut text, mut octets) = (String::new(), [0; 4096]);
+        while !(text.contains(has) && text.ends_with("\x1b[J")) {
+            let count = screen.read(&mut octets).unwrap();
+            text.push_str(std::str::from_utf8(&octets[..count]).unwrap());
+        }
+        screen.write_all(b"p").unwrap();
+        text.lines().find(|line| line.starts_with("239.9.9.9")).expect(has).to_owned()
+    };
+    let first = frame("[r:rate]");
+    receive(1, [10, 0, 0, 2], [239, 9, 9, 9]);
+    let second = frame("[p:packets]");
+    screen.write_all(b"q").unwrap();
+    assert!(watch.wait().unwrap().success());
+    assert_eq!(second, first);
+}
+
 #[test]
 fn what_it_shows_of_a_host() {
     let place = Directory::new("shows");
@@ -219,6 +250,7 @@ fn what_it_shows_of_a_host() {
     assert!(
         printed(&control, &["graph", "--limit", "1"]).contains("1 quieter groups are left out")
     );
+    a_key_causes_no_look(&control);
     for shell in ["bash", "zsh", "fish"] {
         assert!(printed(&control, &["completion", shell]).contains("interfaces"), "{shell}");
     }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io::{Write, stdout};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A change.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -209,7 +209,7 @@ pub fn events(host: &Path, options: &Events) -> Result<(), ViewError> {
         if options.looks.is_some_and(|most| looks >= most) {
             return Ok(());
         }
-        if waiter.wait(Duration::from_secs_f64(options.interval))? == Key::End {
+        if waiter.wait(Instant::now() + Duration::from_secs_f64(options.interval))? == Key::End {
             return Ok(());
         }
         let mut out = stdout().lock();

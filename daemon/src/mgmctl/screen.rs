@@ -6,7 +6,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, IsTerminal, Write, stdin, stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Columns and lines of the terminal. Elsewhere COLUMNS and LINES say, else there are 80 columns.
 pub fn size() -> (usize, usize) {
@@ -86,9 +86,8 @@ impl Screen {
         out.flush()
     }
 
-    /// Waits for a key or for the time to pass.
-    pub fn wait(&self, time: Duration) -> io::Result<Event> {
-        let deadline = Instant::now() + time;
+    /// Waits for a key or for the time to come.
+    pub fn wait(&self, deadline: Instant) -> io::Result<Event> {
         loop {
             if self.ended.load(Relaxed) {
                 return Ok(Event::End);

@@ -1,6 +1,6 @@
 //! The busiest entries, as top shows processes.
 
-use crate::options::{Sort, Watch};
+use crate::options::{Filter, Sort, Watch};
 use crate::screen::{self, Event, Screen};
 use crate::show::{MFES, MfeRow, mfe_cells};
 use crate::text;
@@ -69,98 +69,122 @@ fn order(sort: Sort, a: &MfeRow, b: &MfeRow) -> Ordering {
     first.then_with(|| flow(a).cmp(&flow(b)))
 }
 
-/// Watches until the user ends it.
+/// The lines of [`Sight::head`].
+const HEAD_LINES: usize = 4;
+
+/// Watches until the user ends it. A key changes the order of what was seen; it causes no look, since rates
+/// over a moment say nothing.
 pub fn watch(host: &Path, options: &Watch) -> Result<(), ViewError> {
+    let interval = Duration::from_secs_f64(options.interval);
     let (mut sort, mut look, mut looks) = (options.sort, Look::default(), 0);
     // A first one that fails is told as any other command's.
-    let mut frame = frame(host, options, sort, &mut look)?;
+    let mut seen = Ok(Sight::read(host, &options.filter, &mut look)?);
     let screen = Screen::open()?;
     loop {
-        screen.show(&frame)?;
         looks += 1;
-        if options.looks.is_some_and(|most| looks >= most) {
-            return Ok(());
+        let next = Instant::now() + interval;
+        loop {
+            screen.show(&match &seen {
+                Ok(sight) => sight.text(host, sort)?,
+                Err(told) => String::clone(told),
+            })?;
+            if options.looks.is_some_and(|most| looks >= most) {
+                return Ok(());
+            }
+            match screen.wait(next)? {
+                Event::Time => break,
+                Event::End | Event::Key(b'q' | b'Q') => return Ok(()),
+                Event::Key(b'r') => sort = Sort::Rate,
+                Event::Key(b'p') => sort = Sort::Packets,
+                Event::Key(b'u') => sort = Sort::Uptime,
+                Event::Key(b'g') => sort = Sort::Group,
+                Event::Key(b's') => sort = Sort::Source,
+                Event::Key(_) => {}
+            }
         }
-        match screen.wait(Duration::from_secs_f64(options.interval))? {
-            Event::Time => {}
-            Event::End | Event::Key(b'q' | b'Q') => return Ok(()),
-            Event::Key(b'r') => sort = Sort::Rate,
-            Event::Key(b'p') => sort = Sort::Packets,
-            Event::Key(b'u') => sort = Sort::Uptime,
-            Event::Key(b'g') => sort = Sort::Group,
-            Event::Key(b's') => sort = Sort::Source,
-            Event::Key(_) => {}
-        }
-        frame = match self::frame(host, options, sort, &mut look) {
-            Ok(frame) => frame,
+        seen = match Sight::read(host, &options.filter, &mut look) {
+            Ok(sight) => Ok(sight),
             // A host that is started again is found again.
-            Err(ViewError::Ask(error)) => format!("{}  {error}", text::now()),
+            Err(ViewError::Ask(error)) => Err(format!("{}  {error}", text::now())),
             Err(error) => return Err(error),
         };
     }
 }
 
-fn frame(host: &Path, options: &Watch, sort: Sort, look: &mut Look) -> Result<String, ViewError> {
-    let (columns, lines) = screen::size();
-    let summary = control::summary(host)?;
-    let names = Names::read(host)?;
-    let mut rows = look.rates(view::mfes(host, &options.filter)?, Instant::now());
-    let (packets, bits) = rows.iter().fold((0.0, 0.0), |(p, b), row| (p + row.rate, b + row.bits));
-    let shown = lines.saturating_sub(HEAD_LINES + 1).min(rows.len());
-    if shown < rows.len() && shown > 0 {
-        rows.select_nth_unstable_by(shown - 1, |a, b| order(sort, a, b));
-        rows.truncate(shown);
-    }
-    rows.sort_unstable_by(|a, b| order(sort, a, b));
-    let mut text = head(host, &summary, packets, bits, sort);
-    let mut table = Vec::new();
-    MFES.write(&mut table, columns, &rows, &|row| mfe_cells(row, &names))?;
-    text.push_str(&String::from_utf8_lossy(&table));
-    Ok(text)
+/// What was seen at one look.
+struct Sight {
+    at: String,
+    summary: Summary,
+    names: Names,
+    rows: Vec<MfeRow>,
 }
 
-/// The lines of [`head`].
-const HEAD_LINES: usize = 4;
+impl Sight {
+    fn read(host: &Path, filter: &Filter, look: &mut Look) -> Result<Self, ViewError> {
+        let (summary, names) = (control::summary(host)?, Names::read(host)?);
+        let rows = look.rates(view::mfes(host, filter)?, Instant::now());
+        Ok(Self { at: text::now(), summary, names, rows })
+    }
 
-fn head(host: &Path, summary: &Summary, packets: f64, bits: f64, sort: Sort) -> String {
-    let Summary { version, forwarder, uptime, counters: c, .. } = summary;
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "{}  {}  libmgm {} {}, up {}",
-        text::now(),
-        host.display(),
-        version.as_str(),
-        forwarder.as_str(),
-        text::duration(*uptime)
-    );
-    let _ = writeln!(
-        text,
-        "{} entries, {} negative, {} asked about; {} members, {} clients, {} alerts wait",
-        c.mfes, c.negative_mfes, c.pending_flows, c.memberships, c.clients, c.queued_alerts
-    );
-    let _ = writeln!(
-        text,
-        "{} packets/s, {} bit/s; so far {} flows, {} refused, {} wrong interface",
-        text::rate(packets),
-        text::rate(bits),
-        c.new_flows,
-        c.refused_flows,
-        c.wrong_interface
-    );
-    let mark =
-        |wanted, name: &str| if sort == wanted { format!("[{name}]") } else { name.to_owned() };
-    let _ = writeln!(
-        text,
-        "Sort: {} {} {} {} {}   q ends",
-        mark(Sort::Rate, "r:rate"),
-        mark(Sort::Packets, "p:packets"),
-        mark(Sort::Uptime, "u:uptime"),
-        mark(Sort::Group, "g:group"),
-        mark(Sort::Source, "s:source")
-    );
-    text
+    /// As many entries as the terminal has lines for.
+    fn text(&self, host: &Path, sort: Sort) -> Result<String, ViewError> {
+        let (columns, lines) = screen::size();
+        let mut rows: Vec<&MfeRow> = self.rows.iter().collect();
+        let shown = lines.saturating_sub(HEAD_LINES + 1).min(rows.len());
+        if shown < rows.len() && shown > 0 {
+            rows.select_nth_unstable_by(shown - 1, |a, b| order(sort, a, b));
+            rows.truncate(shown);
+        }
+        rows.sort_unstable_by(|a, b| order(sort, a, b));
+        let mut text = self.head(host, sort);
+        let mut table = Vec::new();
+        MFES.write(&mut table, columns, &rows, &|row| mfe_cells(row, &self.names))?;
+        text.push_str(&String::from_utf8_lossy(&table));
+        Ok(text)
+    }
+
+    fn head(&self, host: &Path, sort: Sort) -> String {
+        let Summary { version, forwarder, uptime, counters: c, .. } = &self.summary;
+        let sum = |(p, b), row: &MfeRow| (p + row.rate, b + row.bits);
+        let (packets, bits) = self.rows.iter().fold((0.0, 0.0), sum);
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{}  {}  libmgm {} {}, up {}",
+            self.at,
+            host.display(),
+            version.as_str(),
+            forwarder.as_str(),
+            text::duration(*uptime)
+        );
+        let _ = writeln!(
+            text,
+            "{} entries, {} negative, {} asked about; {} members, {} clients, {} alerts wait",
+            c.mfes, c.negative_mfes, c.pending_flows, c.memberships, c.clients, c.queued_alerts
+        );
+        let _ = writeln!(
+            text,
+            "{} packets/s, {} bit/s; so far {} flows, {} refused, {} wrong interface",
+            text::rate(packets),
+            text::rate(bits),
+            c.new_flows,
+            c.refused_flows,
+            c.wrong_interface
+        );
+        let mark =
+            |wanted, name: &str| if sort == wanted { format!("[{name}]") } else { name.to_owned() };
+        let _ = writeln!(
+            text,
+            "Sort: {} {} {} {} {}   q ends",
+            mark(Sort::Rate, "r:rate"),
+            mark(Sort::Packets, "p:packets"),
+            mark(Sort::Uptime, "u:uptime"),
+            mark(Sort::Group, "g:group"),
+            mark(Sort::Source, "s:source")
+        );
+        text
+    }
 }
 
 #[cfg(test)]
