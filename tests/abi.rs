@@ -2,7 +2,12 @@
 //! Windows SDK: its structures must have our layout, its constants our values, and its declarations
 //! of the functions must link to ours and work. And mingw-w64's headers, where they are installed.
 
-#![cfg(target_os = "linux")]
+// windows-sys has the types of machines that Windows runs on. On others the sizes that src/ffi/types.rs states, which
+// are checked while it is compiled, and c-tests/abi.c have to do.
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")
+))]
 
 #[path = "common/run.rs"]
 mod running;
