@@ -343,6 +343,9 @@ static void many_groups_are_found_again(void)
         }
     CHECK(found == 100 && l->group_count == 100);
     groups_drop(l);
+    CHECK(l->group_count == 0);
+    for (unsigned n = 0; n < l->bucket_count; n++)
+        CHECK(l->buckets[n] == NULL);
     group = ip("239.1.1.1");
 }
 
@@ -351,6 +354,10 @@ static void limits_and_the_access_list(void)
     groups_drop(l);
     l->settings.max_sources = 2;
     record(IS_IN, "123"), IS("INCLUDE 1:gmi 2:gmi");
+    for (int n = 0; n < 10; n++) /* what goes makes room */
+        record(IS_EX, ""), record(ALLOW, "34"), IS("EXCLUDE gmi 3:gmi 4:gmi");
+    groups_drop(l);
+    record(IS_IN, "12");
     l->settings.max_sources = 256;
     l->settings.max_groups = 1;
     group = ip("239.1.1.2");

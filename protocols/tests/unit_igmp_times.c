@@ -155,6 +155,36 @@ static void another_querier(void)
     TIMES(begun, "380000");
 }
 
+/* The link goes down, and comes back; it gets another address. */
+static void a_link_that_changes(void)
+{
+    uint64_t begun;
+    begin();
+    lan->up = false;
+    querier_update(l);
+    CHECK(!l->querier && !l->active);
+    query_from("10.0.0.1", (igmp_message){0}); /* comes to nothing */
+    sim_run(1000000);
+    CHECK(count == 0);
+    begun = sim_now;
+    lan->up = true;
+    querier_update(l);
+    sim_run(40000);
+    TIMES(begun, "0 31250");
+    querier_update(l); /* nothing has changed */
+    CHECK(count == 0);
+    begun = sim_now;
+    lan->address = ip("10.0.0.3");
+    querier_update(l);
+    CHECK(l->querier_address == lan->address);
+    sim_run(40000);
+    TIMES(begun, "0 31250");
+    query_from("10.0.0.2", (igmp_message){0});
+    lan->address = ip("10.0.0.2");
+    querier_update(l); /* the one that asks is another router as before */
+    CHECK(!l->querier && count == 0);
+}
+
 /* A specific query lowers what it asks for to the last member query time: its response time as often as it is asked. */
 static void specific_queries_of_another_router(void)
 {
@@ -320,6 +350,24 @@ static void hosts_of_older_versions_are_remembered(void)
 
 /* ---- settings that change ---- */
 
+/* Members count only while this router is the querier: for a proxy. */
+static unsigned memberships(void);
+static void members_of_the_querier_alone(void)
+{
+    begin();
+    settings.querier_only = true;
+    igmp_use(lan, &settings);
+    record_of(IS_EX, 0, 0);
+    CHECK(memberships() == 1);
+    query_from("10.0.0.1", (igmp_message){0});
+    CHECK(!l->querier && there() && memberships() == 0);
+    sim_run(100000);
+    record_of(IS_EX, 0, 0);
+    CHECK(memberships() == 0);
+    sim_run(155000);
+    CHECK(l->querier && memberships() == 1);
+}
+
 static unsigned memberships(void)
 {
     SOURCE_GROUP_ENTRY rows[64];
@@ -461,6 +509,7 @@ int main(void)
     client_start(&igmp_client);
     RUN(general_queries);
     RUN(another_querier);
+    RUN(a_link_that_changes);
     RUN(specific_queries_of_another_router);
     RUN(members_are_remembered);
     RUN(a_last_member_leaves);
@@ -468,6 +517,7 @@ int main(void)
     RUN(many_sources_leave);
     RUN(fast_leave_asks_nobody);
     RUN(hosts_of_older_versions_are_remembered);
+    RUN(members_of_the_querier_alone);
     RUN(other_settings);
     RUN(interfaces_that_are_named_no_more);
     RUN(what_the_words_say);

@@ -469,6 +469,70 @@ static void an_entry_that_leaves_forgets_whom_it_joined(void)
     CHECK(sim_sent[2][PIM_JOIN_PRUNE] == before);
 }
 
+/* RFC 7761 section 4.5.5: RPF'(S,G) changes by an assert, and otherwise. Router 2 of two_upstream has routers 0 and 1 above it. */
+static unsigned said_join[4], said_prune[4]; /* by router 2, to which router */
+static bool watch_router_2(unsigned lan, uint32_t from, const uint8_t *bytes, size_t size)
+{
+    struct pim_message m;
+    struct pim_record r;
+    if (lan == 1 && from == sim_address(2, 1) && pim_parse(bytes, size, &m) == NULL && m.type == PIM_JOIN_PRUNE)
+        while (pim_next_record(&m.u.join_prune, &r))
+            for (unsigned n = 0; n < 4; n++)
+                if (m.u.join_prune.upstream == sim_address(n, 1))
+                    (r.prune ? said_prune : said_join)[n]++;
+    return false;
+}
+static bool said(unsigned join0, unsigned join1, unsigned prune0, unsigned prune1)
+{
+    bool same;
+    message_flush(&sim_routers[2].pim);
+    same = said_join[0] == join0 && said_join[1] == join1 && said_prune[0] == prune0 && said_prune[1] == prune1;
+    memset(said_join, 0, sizeof said_join);
+    memset(said_prune, 0, sizeof said_prune);
+    return same;
+}
+
+static void another_neighbour_upstream(void)
+{
+    const struct pim_hello goodbye = {.has_holdtime = true};
+    two_upstream(MODE_SPARSE);
+    sim_drops = watch_router_2;
+    self = 2;
+    pim_local(link_of(2, 2), S, G, true);
+    CHECK(said(1, 0, 0, 0));
+    sim_run(10);
+    /* Another route: joined and pruned at once. */
+    sim_set_route(2, S, 1, 1, 20);
+    CHECK(said(0, 1, 1, 0));
+    /* An assert: joined soon, and the loser is not told. */
+    e = entry_find(&sim_routers[2].pim, S, G);
+    o = oif_get(e, link_of(2, 1));
+    timer_set(&e->join, 50000);
+    heard(false, 1, 1, 0);
+    CHECK(said(0, 0, 0, 0) && e->up_neighbour == sim_address(0, 1) && timer_left(&e->join) < 2500);
+    timer_set(&e->join, 0);
+    heard(false, 1, 0, 1); /* and never later */
+    CHECK(e->up_neighbour == sim_address(1, 1) && timer_left(&e->join) == 0);
+    sim_run(0);
+    CHECK(said(0, 1, 0, 0));
+    timer_set(&e->join, 50000);
+    heard(true, INFINITE_PREFERENCE, 0xffffffff, 1); /* the end of it is no reason to hurry either */
+    CHECK(e->up_neighbour == sim_address(1, 1) && said(0, 0, 0, 0));
+    heard(false, 1, 1, 0);
+    heard(true, INFINITE_PREFERENCE, 0xffffffff, 0);
+    CHECK(e->up_neighbour == sim_address(1, 1) && said(0, 0, 0, 0) && timer_left(&e->join) < 2500);
+    /* One that has gone is not pruned, nor is nobody. */
+    hello_receive(link_of(2, 1), sim_address(1, 1), &goodbye);
+    CHECK(e->up_neighbour == 0 && said(0, 0, 0, 0));
+    sim_set_route(2, S, 1, 0, 20);
+    CHECK(said(1, 0, 0, 0));
+    hello_receive(link_of(2, 1), sim_address(0, 1), &goodbye);
+    CHECK(said(0, 0, 0, 0));
+    pim_local(link_of(2, 2), S, G, false);
+    CHECK(said(0, 0, 0, 0) && sim_routers[2].pim.entry_count == 0);
+    sim_drops = NULL;
+}
+
 /* RFC 7761 section 4.5.5: t_override, and t_suppressed, which is 1.1 to 1.4 times the period. */
 static void what_is_overheard(void)
 {
@@ -580,6 +644,7 @@ int main(void)
     RUN(refreshes_are_made);
     RUN(joins_are_sent_in_time);
     RUN(an_entry_that_leaves_forgets_whom_it_joined);
+    RUN(another_neighbour_upstream);
     RUN(what_is_overheard);
     RUN(joins_from_below);
     RUN(settings_that_change);
