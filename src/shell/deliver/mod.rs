@@ -104,6 +104,8 @@ pub struct Delivery<C> {
     flows_awaited: Vec<(SourceGroup, Token)>,
     /// When the lanes were last looked at for clients that hang.
     looked: Option<Instant>,
+    /// How many lanes their clients' own dispatches run.
+    own_lanes: u32,
     /// What is posted now wakes nobody who dispatches until [`Self::ring`].
     rings_later: bool,
     /// The lanes that are to be rung then.
@@ -117,8 +119,8 @@ impl<C: Clone> Delivery<C> {
     pub fn new() -> Self {
         let (lanes, ready, jobs) = (Vec::new(), (NONE, NONE), Jobs::new());
         let (flows_awaited, unrung) = (Vec::new(), Vec::new());
-        let (looked, rings_later, events) = (None, false, Events::new());
-        Self { lanes, ready, jobs, flows_awaited, looked, rings_later, unrung, events }
+        let (looked, own_lanes, rings_later, events) = (None, 0, false, Events::new());
+        Self { lanes, ready, jobs, flows_awaited, looked, own_lanes, rings_later, unrung, events }
     }
 
     /// Makes room for a lane in this slot.
@@ -152,6 +154,7 @@ impl<C: Clone> Delivery<C> {
         let lane = &mut self.lanes[slot as usize];
         // Nobody ever waits for a loop: it counts as a client that hangs, for ever.
         lane.hangs = own.as_ref().is_some_and(|own| own.is_loop);
+        self.own_lanes += u32::from(own.is_some());
         (lane.callbacks, lane.own) = (Some(callbacks), own);
         lane.in_use = true;
     }
@@ -380,6 +383,7 @@ impl<C: Clone> Delivery<C> {
         // A thread that waits for its actions sees that it has gone.
         if let Some(mut own) = lane.own.take() {
             own.waiting.set(true);
+            self.own_lanes -= 1;
         }
     }
 

@@ -81,9 +81,15 @@ impl<C: Clone> Delivery<C> {
         Some(&self.lanes.get(slot as usize)?.own.as_ref()?.waiting)
     }
 
+    /// Whether there are any.
+    #[inline]
+    pub const fn has_own_lanes(&self) -> bool {
+        self.own_lanes > 0
+    }
+
     /// Whether what is posted from now on waits for [`Self::ring`] before those are woken who dispatch it:
     /// the thread has something to do that must not come behind theirs.
-    pub fn rings_later(&mut self, later: bool) {
+    pub const fn rings_later(&mut self, later: bool) {
         self.rings_later = later;
     }
 

@@ -134,7 +134,17 @@ impl<C: Callbacks> Running<C> {
 
     /// Posts what the core has decided. If the thread is to program the plane, it does so first, and
     /// wakes those who dispatch their clients' callbacks afterwards: they would come between.
+    #[inline]
     fn post_before_choosing(&mut self, call: &mut Call) {
+        if self.delivery.has_own_lanes() {
+            self.post_and_ring_later(call);
+        } else {
+            self.post(call);
+        }
+    }
+
+    #[inline(never)]
+    fn post_and_ring_later(&mut self, call: &mut Call) {
         let programs = self.core.plane.added() > call.added_before || self.must_program(call);
         self.delivery.rings_later(programs && !call.here.inside_forwarder);
         self.post(call);
