@@ -86,22 +86,25 @@ protocol-names:
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
 PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
 # These units have a clock of their own in place of common/loop.c.
+CLOCKED_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,igmp_times proxy)
 PIM_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,pim pim_dense pim_rows)
 PIM_MACHINES := $(addprefix protocols/pim/,assert.c dense.c entry.c hello.c message.c packet.c refresh.c sparse.c)
-PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(filter-out %/unit_igmp_times.c %/unit_pim.c %/unit_pim_dense.c %/unit_pim_rows.c,$(wildcard protocols/tests/unit_*.c)))
+PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(filter-out %/unit_igmp_times.c %/unit_proxy.c %/unit_pim.c %/unit_pim_dense.c %/unit_pim_rows.c,$(wildcard protocols/tests/unit_*.c)))
 IGMP_WITHOUT_MAIN := $(filter-out %/main.c,$(wildcard protocols/igmp/*.c))
-protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(BUILD)/bin/protocol_unit_igmp_times $(PIM_UNITS) $(BUILD)/bin/capture
+protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(CLOCKED_UNITS) $(PIM_UNITS) $(BUILD)/bin/capture
 $(BUILD)/bin/capture: protocols/tests/capture.c | lib
 	$(CC) $(HOST_CFLAGS) $< -o $@
 $(BUILD)/bin/mgm-igmp: $(wildcard protocols/igmp/*.c)
 $(BUILD)/bin/mgm-static: $(wildcard protocols/static/*.c)
 $(BUILD)/bin/mgm-proxy: $(wildcard protocols/proxy/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_igmp: $(IGMP_WITHOUT_MAIN)
-$(BUILD)/bin/protocol_unit_proxy: protocols/proxy/host.c protocols/proxy/wants.c protocols/igmp/packet.c
 $(BUILD)/bin/mgm-pim: $(wildcard protocols/pim/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c
-$(BUILD)/bin/protocol_unit_igmp_times: protocols/tests/unit_igmp_times.c $(wildcard protocols/tests/*.h) $(IGMP_WITHOUT_MAIN) $(filter-out %/loop.c,$(wildcard protocols/common/*.c)) $(PROTOCOL_HEADERS) | lib
-	$(CC) $(PROTOCOL_CFLAGS) -Wl,--wrap=raw_send $(filter %.c,$^) -o $@ $(MGM)
+$(BUILD)/bin/protocol_unit_igmp_times: $(IGMP_WITHOUT_MAIN)
+$(BUILD)/bin/protocol_unit_igmp_times: WRAP = -Wl,--wrap=raw_send
+$(BUILD)/bin/protocol_unit_proxy: protocols/proxy/host.c protocols/proxy/wants.c protocols/igmp/packet.c
+$(CLOCKED_UNITS): $(BUILD)/bin/protocol_%: protocols/tests/%.c $(wildcard protocols/tests/*.h) $(filter-out %/loop.c,$(wildcard protocols/common/*.c)) $(PROTOCOL_HEADERS) | lib
+	$(CC) $(PROTOCOL_CFLAGS) $(WRAP) $(filter %.c,$^) -o $@ $(MGM)
 $(PIM_UNITS): $(BUILD)/bin/protocol_%: protocols/tests/%.c $(wildcard protocols/tests/*.h) $(PIM_MACHINES) protocols/common/net.c protocols/common/log.c $(PROTOCOL_HEADERS) | lib
 	$(CC) $(PROTOCOL_CFLAGS) $(filter %.c,$^) -o $@
 $(foreach unit,$(PROTOCOL_UNITS),$(eval $(unit): protocols/tests/$(patsubst protocol_%,%,$(notdir $(unit))).c))

@@ -1,13 +1,16 @@
 /* The proxy without a network: what the host side reports (RFC 3376 sections 5 and 7.2), and how wants are merged (RFC 4605).
  * Ends with "N passed, N failed". */
 #include "../common/log.h"
-#include "../common/loop.h"
 #include "../common/net.h"
 #include "../common/options.h"
 #include "../proxy/host.h"
 #include "../proxy/wants.h"
+#include "sim_clock.h"
 #include "unit.h"
 #include <arpa/inet.h>
+
+void loop_watch(int fd, void (*ready)(void *with, short events), void *with) { (void)fd, (void)ready, (void)with; }
+void loop_unwatch(int fd) { (void)fd; }
 
 static char said[8192]; /* the records and messages that were sent: "TO_EX G" and so on, with a space behind each */
 static unsigned packets, longest, sources_sent;
@@ -53,29 +56,14 @@ static bool sent(int fd, const iface *i, uint32_t source, uint32_t to, const uin
     return true;
 }
 
-static void ends(void *with)
-{
-    (void)with;
-    loop_end(0);
-}
-
-/* Lets the time pass that changes and answers take. */
-static void pass(unsigned ms)
-{
-    static timer t;
-    timer_init(&t, ends, NULL);
-    timer_set(&t, ms);
-    loop_run();
-}
-
-/* Until nothing more is said, however slow the machine is. */
+/* Until nothing more is said. */
 static void quiet(void)
 {
     size_t length;
     unsigned before;
     do {
         length = strlen(said), before = packets;
-        pass(60);
+        sim_run(60);
     } while (strlen(said) != length || packets != before);
 }
 
@@ -227,6 +215,43 @@ static void older_queriers(void)
     want("239.1.1.1", false, ""), SAID("");
 }
 
+/* The time of an older querier runs out: robustness times 125 s and its response time (RFC 3376 section 8.12). */
+static void older_queriers_are_forgotten(void)
+{
+    want("239.1.1.1", true, ""), quiet();
+    query(1, "0.0.0.0", ""), quiet(), said[0] = 0;
+    sim_run(100000);
+    query(2, "239.1.1.9", ""), said[0] = 0; /* of version 1 until 250 s after the first one */
+    sim_run(149000);
+    query(3, "0.0.0.0", ""), SAID("V1 1 ");
+    sim_run(1000);
+    query(3, "0.0.0.0", ""), SAID("V2 1 ");
+    sim_run(99000);
+    query(3, "0.0.0.0", ""), SAID("V2 1 ");
+    sim_run(1000);
+    query(3, "0.0.0.0", ""), SAID("IS_EX 1 ");
+    want("239.1.1.1", false, ""), quiet(), said[0] = 0;
+}
+
+/* Settings that change while it runs. */
+static void other_settings(void)
+{
+    host_settings before = host_settings_used, now = before;
+    now.robustness = 3;
+    host_set(&now);
+    want("239.1.1.1", true, ""), SAID("TO_EX 1 TO_EX 1 TO_EX 1 ");
+    now.version = 2;
+    host_set(&now);
+    query(3, "0.0.0.0", ""), SAID("V2 1 ");
+    want("239.1.1.2", true, "");
+    now.version = 3;
+    host_set(&now); /* what waits to be sent is sent in the new version */
+    SAID("TO_EX 2 TO_EX 2 TO_EX 2 ");
+    host_set(&before);
+    want("239.1.1.2", false, ""), SAID("TO_IN 2 TO_IN 2 ");
+    want("239.1.1.1", false, ""), quiet(), said[0] = 0;
+}
+
 static void another_host_s_answer_is_enough_in_version_2(void)
 {
     igmp_message report = {.type = IGMP_V2_REPORT, .group = ip("239.1.1.1")};
@@ -297,7 +322,10 @@ int main(void)
     RUN(a_link_that_comes_back);
     RUN(wants_are_merged);
     RUN(what_was_read_from_the_list_is_looked_at_again);
-    RUN(older_queriers); /* last: an older querier is remembered for minutes */
+    RUN(other_settings);
+    RUN(older_queriers);
     RUN(another_host_s_answer_is_enough_in_version_2);
+    sim_run(1000000);
+    RUN(older_queriers_are_forgotten);
     return unit_end();
 }
