@@ -86,10 +86,10 @@ protocol-names:
 PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
 PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
 # These units have a clock of their own in place of common/loop.c.
-CLOCKED_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,igmp_times proxy)
+CLOCKED_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,igmp_times proxy proxy_client)
 PIM_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,pim pim_dense pim_rows)
 PIM_MACHINES := $(addprefix protocols/pim/,assert.c dense.c entry.c hello.c message.c packet.c refresh.c sparse.c)
-PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(filter-out %/unit_igmp_times.c %/unit_proxy.c %/unit_pim.c %/unit_pim_dense.c %/unit_pim_rows.c,$(wildcard protocols/tests/unit_*.c)))
+PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(filter-out %/unit_igmp_times.c %/unit_proxy.c %/unit_proxy_client.c %/unit_pim.c %/unit_pim_dense.c %/unit_pim_rows.c,$(wildcard protocols/tests/unit_*.c)))
 IGMP_WITHOUT_MAIN := $(filter-out %/main.c,$(wildcard protocols/igmp/*.c))
 protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(CLOCKED_UNITS) $(PIM_UNITS) $(BUILD)/bin/capture
 $(BUILD)/bin/capture: protocols/tests/capture.c | lib
@@ -102,6 +102,8 @@ $(BUILD)/bin/mgm-pim: $(wildcard protocols/pim/*.c) $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c
 $(BUILD)/bin/protocol_unit_igmp_times: $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_igmp_times: WRAP = -Wl,--wrap=raw_send
+$(BUILD)/bin/protocol_unit_proxy_client: $(filter-out %/main.c,$(wildcard protocols/proxy/*.c)) $(IGMP_WITHOUT_MAIN)
+$(BUILD)/bin/protocol_unit_proxy_client: WRAP = -Wl,--wrap=raw_send,--wrap=raw_socket,--wrap=packet_socket,--wrap=packet_hear_only
 $(BUILD)/bin/protocol_unit_proxy: protocols/proxy/host.c protocols/proxy/wants.c protocols/igmp/packet.c
 $(CLOCKED_UNITS): $(BUILD)/bin/protocol_%: protocols/tests/%.c $(wildcard protocols/tests/*.h) $(filter-out %/loop.c,$(wildcard protocols/common/*.c)) $(PROTOCOL_HEADERS) | lib
 	$(CC) $(PROTOCOL_CFLAGS) $(WRAP) $(filter %.c,$^) -o $@ $(MGM)
