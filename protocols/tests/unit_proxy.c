@@ -13,7 +13,7 @@ void loop_watch(int fd, void (*ready)(void *with, short events), void *with) { (
 void loop_unwatch(int fd) { (void)fd; }
 
 static char said[8192]; /* the records and messages that were sent: "TO_EX G" and so on, with a space behind each */
-static unsigned packets, longest, sources_sent;
+static unsigned packets, longest, sources_sent, records;
 
 static uint32_t ip(const char *text)
 {
@@ -48,6 +48,7 @@ static bool sent(int fd, const iface *i, uint32_t source, uint32_t to, const uin
         while (igmp_next_record(&m, &r)) {
             say(types[r.type], r.group, r.sources, r.count);
             sources_sent += r.count;
+            records++;
         }
     } else {
         CHECK(to == (m.type == IGMP_V2_LEAVE ? ip("224.0.0.2") : m.group));
@@ -263,6 +264,38 @@ static void another_host_s_answer_is_enough_in_version_2(void)
 
 /* ---- wants ---- */
 
+/* So many that all tables grow, and each is found again. */
+static void many_wants(void)
+{
+    enum { GROUPS = 300, SOURCES = 200 };
+    uint32_t g = ip("239.1.1.1");
+    quiet(), records = 0;
+    for (unsigned turn = 0; turn < 4; turn++) {
+        for (unsigned n = 0; n < GROUPS; n++)
+            wants_local(turn % 2, 0, htonl(0xef030000u + n), turn < 2);
+        quiet();
+        CHECK(records == (turn == 0 ? 2 * GROUPS : 0)); /* the last of the two slots gives them up */
+        if (turn == 2)
+            break;
+        records = 0;
+    }
+    wants_no_slot(1), quiet();
+    CHECK(records == 2 * GROUPS);
+    for (unsigned n = 0; n < SOURCES; n++)
+        wants_local(0, htonl(0x0a020000u + n), g, true);
+    quiet(), sources_sent = 0;
+    query(3, "239.1.1.1", ""), quiet();
+    CHECK(sources_sent == SOURCES);
+    for (unsigned n = 0; n < SOURCES - 1; n++)
+        wants_local(0, htonl(0x0a020000u + n), g, false);
+    quiet(), sources_sent = 0;
+    query(3, "239.1.1.1", ""), quiet();
+    CHECK(sources_sent == 1);
+    wants_local(0, htonl(0x0a020000u + SOURCES - 1), g, false);
+    quiet(), said[0] = 0;
+    query(3, "0.0.0.0", ""), SAID("");
+}
+
 static bool nothing_is_listed(uint32_t source, uint32_t group)
 {
     (void)source, (void)group;
@@ -321,6 +354,7 @@ int main(void)
     RUN(a_long_list_is_divided);
     RUN(a_link_that_comes_back);
     RUN(wants_are_merged);
+    RUN(many_wants);
     RUN(what_was_read_from_the_list_is_looked_at_again);
     RUN(other_settings);
     RUN(older_queriers);
