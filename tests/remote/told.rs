@@ -3,15 +3,32 @@
 
 use crate::peer::{Peer, SIZES, accept, listen};
 use crate::stage::{Puppet, path};
-use mgm::core::state::record::Rest;
+use mgm::core::state::record::{MfeRecord, Rest};
+use mgm::remote::records::Writer;
 use mgm::remote::wire::{
     Answer, Callback, Hello, ListPart, MAGIC, MAX_MESSAGE, Reply, Request, ToClient, ToHost,
     Welcome,
 };
-use mgm::types::{ClientId, SourceGroup};
+use mgm::types::{ClientId, Counters, IfKey, Seconds, SourceGroup};
 use std::net::Ipv4Addr;
 
 const ID: ClientId = ClientId { slot: 4, generation: 7 };
+
+const ENTRY: MfeRecord<'static> = MfeRecord {
+    flow: SourceGroup::ALL,
+    iif: IfKey::new(1, Ipv4Addr::UNSPECIFIED),
+    iif_protocol: 11,
+    upstream: Ipv4Addr::UNSPECIFIED,
+    route_protocol: 13,
+    route_network: Ipv4Addr::UNSPECIFIED,
+    route_prefix_len: 0,
+    up_time_ms: 1,
+    expiry_ms: 2,
+    lifetime: Seconds(900),
+    counters: Counters { packets: 0, octets: 0, wrong_interface: 0, waited: None },
+    resolved: true,
+    oifs: &[],
+};
 
 /// A process with one client.
 struct Told {
@@ -77,6 +94,21 @@ impl Told {
                 other => panic!("no answer but {other:?}"),
             }
         })
+    }
+
+    /// Replies with entries of these sources.
+    fn records(&self, sources: &[u8], rest: Rest) {
+        let mut room = vec![0; 1024];
+        let reply = ToClient::Reply(Reply::List(ListPart::Last(rest)));
+        let head = postcard::to_slice(&reply, &mut room).unwrap().len();
+        let mut list = Writer::new(&mut room[head..]);
+        for source in sources {
+            let source = Ipv4Addr::new(10, 0, 0, *source);
+            let flow = SourceGroup::new(source, Ipv4Addr::new(239, 1, 1, 1));
+            assert!(list.add_mfe(&MfeRecord { flow, ..ENTRY }, false));
+        }
+        let used = head + list.used();
+        assert!(self.channel.send_octets(&room[..used]));
     }
 
     fn reply(&self, on: &Peer, reply: Reply<'_>) {
@@ -155,4 +187,24 @@ fn p6_records_that_make_no_sense() {
     assert!(told.channel.send_octets(&room));
     assert_eq!(told.client.answer(), "1003 0 0");
     told.client.says_once("records that make no sense");
+}
+
+/// A read is one request, though the host says that there is more.
+#[test]
+fn p1_e11_a_read_is_one_request() {
+    let told = told();
+    told.client.tell("call MgmGetFirstMfe");
+    assert!(matches!(request(&told.channel), Request::ReadMfes(SourceGroup::ALL, false, 1024)));
+    told.records(&[1, 2], Rest::More);
+    assert_eq!(told.client.answer(), "234");
+    told.client.tell("call MgmGetNextMfe");
+    assert!(matches!(request(&told.channel), Request::ReadMfes(..)));
+    told.records(&[], Rest::End);
+    assert_eq!(told.client.answer(), "259");
+    // More of nothing would never come to an end.
+    told.client.tell("call MgmGetFirstMfe");
+    assert!(matches!(request(&told.channel), Request::ReadMfes(..)));
+    told.records(&[], Rest::More);
+    assert_eq!(told.client.answer(), "1003");
+    told.client.says_once("nothing instead of more entries");
 }

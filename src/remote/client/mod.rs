@@ -370,38 +370,37 @@ impl<C: Callbacks> GroupManager<C> for RemoteManager<C> {
     ) -> Result<Rest, Error> {
         let session = self.for_reading()?;
         let room = room.try_into().unwrap_or(u32::MAX);
-        let mut next = after.map_or(Some(SourceGroup::ALL), SourceGroup::next);
-        let mut oifs = Vec::new();
-        while let Some(from) = next {
-            let (mut full, mut failed) = (false, None);
-            let rest = session.call_list(Request::ReadMfes(from, stats, room), |octets| {
-                let mut records = Reader::new(octets, stats);
-                // What comes after the end is read all the same, so that the channel is free again.
-                while !full && failed.is_none() {
-                    match records.next(&mut oifs) {
-                        Ok(None) => break,
-                        // Whatever the host sends, a read goes on and comes to an end.
-                        Ok(Some(Ok(record))) if next.is_some_and(|least| record.flow >= least) => {
-                            next = record.flow.next();
-                            full = give(&record).is_break();
-                        }
-                        Ok(Some(_)) => return None,
-                        Err(error) => failed = Some(error),
+        let Some(from) = after.map_or(Some(SourceGroup::ALL), SourceGroup::next) else {
+            return Ok(Rest::End);
+        };
+        let (mut next, mut oifs) = (Some(from), Vec::new());
+        let (mut full, mut failed) = (false, None);
+        let rest = session.call_list(Request::ReadMfes(from, stats, room), |octets| {
+            let mut records = Reader::new(octets, stats);
+            // What comes after the end is read all the same, so that the channel is free again.
+            while !full && failed.is_none() {
+                match records.next(&mut oifs) {
+                    Ok(None) => break,
+                    // Whatever the host sends, a sweep goes on and comes to an end.
+                    Ok(Some(Ok(record))) if next.is_some_and(|least| record.flow >= least) => {
+                        next = record.flow.next();
+                        full = give(&record).is_break();
                     }
+                    Ok(Some(_)) => return None,
+                    Err(error) => failed = Some(error),
                 }
-                Some(())
-            })?;
-            match failed {
-                Some(error) => return Err(error),
-                None if full => return Ok(Rest::More),
-                None if rest == Rest::End => return Ok(rest),
-                None if next == Some(from) => {
-                    return Err(session.end(Ended::OutOfTurn("nothing instead of more entries")));
-                }
-                None => {}
             }
+            Some(())
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if full => Ok(Rest::More),
+            None if rest == Rest::More && next == Some(from) => {
+                Err(session.end(Ended::OutOfTurn("nothing instead of more entries")))
+            }
+            // The host has sent all that there is room for.
+            None => Ok(rest),
         }
-        Ok(Rest::End)
     }
 
     fn write_state(&self, out: &mut dyn Write) -> Result<(), Error> {
