@@ -3,13 +3,21 @@
 use crate::sys::unix::{self, SocketKind};
 use crate::sys::{Errno, owned, retry, set_option};
 use std::ffi::c_int;
+use std::hint::spin_loop;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// How many octets of messages one side may have sent that the other has not read.
 const BUFFER: u32 = 256 * 1024;
+
+/// How long a thread stays awake for a message that is likely to come soon: as long as a wake-up on another
+/// processor and one back take (docs/PERFORMANCE.md). So a thread that sleeps in the end has waited in
+/// vain for no longer than its sleep costs.
+const AWAKE: Duration = Duration::from_micros(50);
 
 /// The control data of one descriptor.
 #[repr(C, align(8))]
@@ -111,6 +119,35 @@ pub fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     if size > buffer.len() { Err(libc::EMSGSIZE) } else { Ok(size) }
 }
 
+/// Waits for a message without sleeping, for [`AWAKE`] at the most: whoever then receives is there at
+/// once. It does nothing where the process has one processor, since the message comes from another thread.
+pub fn stay_awake(fd: &OwnedFd) {
+    if !has_processors() {
+        return;
+    }
+    let begun = Instant::now();
+    // SAFETY: the kernel writes nothing.
+    let look = || unsafe {
+        libc::recv(fd.as_raw_fd(), null_mut(), 0, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+    };
+    while retry(look) == Err(libc::EAGAIN) && begun.elapsed() < AWAKE {
+        spin_loop();
+    }
+}
+
+/// Whether the process may use more than one processor.
+fn has_processors() -> bool {
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    *SEVERAL.get_or_init(|| {
+        // SAFETY: all zeros is the empty set; the kernel writes at most that many octets to it.
+        unsafe {
+            let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+            libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed);
+            libc::CPU_COUNT(&allowed) > 1
+        }
+    })
+}
+
 /// Receives one message and the descriptor that is attached to it, if there is one.
 pub fn receive_attached(
     fd: &OwnedFd,
@@ -209,6 +246,20 @@ mod tests {
         drop(one);
         assert_eq!(receive(&other, &mut buffer), Ok(0));
         assert_eq!(send(&other, b"x", None), Err(libc::EPIPE));
+    }
+
+    #[test]
+    fn a_thread_stays_awake_until_a_message_comes_and_not_for_ever() {
+        let (one, other) = pair().unwrap();
+        let begun = Instant::now();
+        stay_awake(&other);
+        assert!(begun.elapsed() >= AWAKE || !has_processors());
+        send(&one, b"first", None).unwrap();
+        stay_awake(&other);
+        assert_eq!(receive(&other, &mut [0; 16]), Ok(5), "it is still there");
+        drop(one);
+        stay_awake(&other);
+        assert_eq!(receive(&other, &mut [0; 16]), Ok(0));
     }
 
     #[test]

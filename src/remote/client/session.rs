@@ -152,6 +152,8 @@ impl Session {
             let (input, output) = (channel.input.room()?, channel.output.room()?);
             send(&channel.socket, output, &ToHost::Request(request), None)?;
             loop {
+                // The host makes the message now.
+                seqpacket::stay_awake(&channel.socket);
                 let reply = receive_with_list(&channel.socket, input)?;
                 let last = match reply {
                     (ToClient::Reply(Reply::List(last)), list) => {

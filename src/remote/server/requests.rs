@@ -11,6 +11,7 @@ use crate::remote::records::{self, Writer};
 use crate::remote::wire::{ListPart, Reply, Request, ToClient};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context;
+use crate::sys::seqpacket;
 use crate::types::{ClientId, EnumId, SourceGroup};
 use std::fmt::Arguments;
 use std::io;
@@ -338,7 +339,12 @@ const fn least(oifs: usize) -> usize {
 }
 
 fn send_list(on: &OwnedFd, output: &mut [u8], part: ListPart, used: usize) -> Result<(), Ended> {
-    send_with_list(on, output, &ToClient::Reply(Reply::List(part)), used)
+    send_with_list(on, output, &ToClient::Reply(Reply::List(part)), used)?;
+    if part == ListPart::Last(Rest::More) {
+        // The process asks for the rest as soon as it has read this.
+        seqpacket::stay_awake(on);
+    }
+    Ok(())
 }
 
 /// The state's text in pieces.
