@@ -40,7 +40,7 @@ help:
 	@echo "make test     runs the tests that need no special tools, some of them shortened: a few minutes"
 	@echo "make test-all runs all tests in full, with sanitizers, fuzzing and valgrind, as root and as an ordinary user"
 	@echo "make build    builds the library into $(BUILD)/lib and the programs into $(BUILD)/bin"
-	@echo "make nightly  100,000 random programs on each interface against the model (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED), floods of a minute"
+	@echo "make nightly  100,000 random programs against the model, in Rust, in C and across processes (MGM_MODEL_PROGRAMS, MGM_MODEL_SEED), floods of a minute"
 	@echo "make soak     everything at random on the kernel, ten minutes as each user (MGM_SOAK_SECONDS, MGM_SOAK_SEED)"
 	@echo "make fuzz     every fuzz target for half an hour (FUZZ_SECONDS)"
 	@echo "make check    formatting, lints, headers, exports, documentation, scripts"

@@ -1,6 +1,7 @@
 //! The rules of docs/RULES.md as scenarios: given, when, then. Each is played on the model of the
 //! rules, through the Rust API, through the C ABI of libmgm.so, and with clients whose host is another process.
 
+#[allow(dead_code, reason = "some of it is for the random programs alone")]
 #[path = "model/mod.rs"]
 mod model;
 #[path = "scenarios/stage.rs"]

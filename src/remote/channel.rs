@@ -33,6 +33,10 @@ pub(super) enum Ended {
 /// How long either side may take to make the connection and to send its first message.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(5);
 
+/// What memory for a message is made of.
+static ZEROS: [u8; 4096] = [0; 4096];
+const _: () = assert!(MAX_MESSAGE.is_multiple_of(ZEROS.len()));
+
 /// Memory for one message.
 pub(super) struct Buffer(Vec<u8>);
 
@@ -51,7 +55,8 @@ impl Buffer {
     pub fn room(&mut self) -> Result<&mut [u8], NoMemory> {
         if self.0.is_empty() {
             self.0.try_reserve_exact(MAX_MESSAGE).map_err(|_| NoMemory)?;
-            self.0.resize(MAX_MESSAGE, 0);
+            // `resize` goes octet by octet where nothing is optimised, as in the tests: a millisecond.
+            (0..MAX_MESSAGE / ZEROS.len()).for_each(|_| self.0.extend_from_slice(&ZEROS));
         }
         Ok(&mut self.0)
     }

@@ -31,14 +31,12 @@ struct Step {
 /// it chooses where the rules leave something open, and all before it.
 pub fn compare(subject: Arc<dyn Subject>, program: &Program) -> Result<Effort, String> {
     let mut library = Driver::start(subject, &program.world);
-    let steps: Vec<Step> = program
-        .ops
-        .iter()
-        .map(|op| {
-            let got = library.run(op);
-            Step { got, is: library.look() }
-        })
-        .collect();
+    let last = program.ops.len().saturating_sub(1);
+    let step = |(n, op)| {
+        let got = library.run(op);
+        Step { got, is: if n == last { library.look() } else { library.look_again() } }
+    };
+    let steps: Vec<Step> = program.ops.iter().enumerate().map(step).collect();
     drop(library);
     let call = |e: &&Event| matches!(e, Event::Call(_));
     let calls = steps.iter().map(|step| step.got.events.iter().filter(call).count()).sum();

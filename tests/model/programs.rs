@@ -118,12 +118,6 @@ fn packet() -> impl Strategy<Value = Packet> {
     })
 }
 
-/// Whether a host does it, and not a client.
-pub fn is_the_hosts(op: &Op) -> bool {
-    let routes = matches!(op, Op::Route { .. } | Op::RouteChanged { .. });
-    routes || matches!(op, Op::Packet(..) | Op::Down(_) | Op::Advance(_))
-}
-
 /// Whatever a client may do from inside a callback too.
 fn inside(level: Level) -> BoxedStrategy<Op> {
     if level == Level::Remote { call(level) } else { anybodys(level) }
@@ -232,7 +226,7 @@ pub fn every_call(level: Level) -> Vec<Op> {
         Op::Down(IF1),
     ]);
     if level == Level::Remote {
-        ops.retain(|op| !is_the_hosts(op));
+        ops.retain(|op| !op.is_the_hosts());
     }
     ops
 }

@@ -157,9 +157,13 @@ pub trait Hosting: Send + Sync {
     fn settle(&self) -> Vec<Sent> {
         Vec::new()
     }
-    /// The owners of all interfaces with one question, where each is a message.
+    /// The owners of all interfaces as of then, where each is a message.
     fn owners(&self) -> Option<Vec<Owner>> {
         None
+    }
+    /// Where it is another process: see [`Subject`].
+    fn entries_changed(&self) -> bool {
+        true
     }
     fn set_route(&self, _network: Ipv4Addr, _len: u8, _to: Option<IfKey>) {}
     fn set_clock(&self, _now: u64) {}
@@ -426,8 +430,16 @@ impl Subject for RustApi {
         self.host.route_changed(Ipv4Addr::BROADCAST, 32)
     }
 
+    fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
     fn settle(&self) -> Vec<Sent> {
         self.host.settle()
+    }
+
+    fn entries_changed(&self) -> bool {
+        self.host.entries_changed()
     }
 
     fn set_route(&self, network: Ipv4Addr, len: u8, to: Option<IfKey>) {

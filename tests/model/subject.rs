@@ -50,10 +50,18 @@ pub trait Subject: Send + Sync {
     fn waits(&self, handle: Word) -> Option<bool>;
     /// Lets the library see that the clock has moved.
     fn tick(&self) -> u32;
-    /// Waits for what an operation has caused beside it, where the host is another process. The
-    /// packets that it has sent since it was asked last.
+    /// Whether the host is another process. Then looking takes messages, and what an operation causes may
+    /// come after it.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+    /// Waits there for what an operation has caused. The packets that it has sent since it was asked last.
     fn settle(&self) -> Vec<Sent> {
         Vec::new()
+    }
+    /// Whether that has changed the entries since this was asked last, as the host sees them.
+    fn entries_changed(&self) -> bool {
+        true
     }
     /// Tells a host in another process of a route.
     fn set_route(&self, _network: Ipv4Addr, _len: u8, _to: Option<IfKey>) {}
@@ -258,7 +266,13 @@ fn owner_reply(got: Owner) -> Reply {
 }
 
 /// Runs a subject from start to stop. One at a time on a thread.
-pub struct Driver(Arc<Session>);
+pub struct Driver {
+    session: Arc<Session>,
+    /// What was to be seen when somebody looked last.
+    last: Option<Snapshot>,
+    /// Since the host was idle there was nothing but calls that cannot have changed anything.
+    nothing_new: bool,
+}
 
 impl Driver {
     pub fn start(subject: Arc<dyn Subject>, world: &World) -> Self {
@@ -275,33 +289,61 @@ impl Driver {
         });
         SESSION.with(|s| *s.borrow_mut() = Some(session.clone()));
         subject.start(world);
-        Self(session)
+        Self { session, last: None, nothing_new: false }
+    }
+
+    /// What is to be seen. Where looking takes messages, it is as at the last look if nothing can have
+    /// changed since, and the entries are if the host says so.
+    pub fn look_again(&mut self) -> Snapshot {
+        let now = match self.last.take() {
+            Some(last) if self.nothing_new => Snapshot { waiting: self.session.waiting(), ..last },
+            Some(last) if !self.session.subject.entries_changed() => self.snapshot(Some(last.mfes)),
+            _ => self.snapshot(None),
+        };
+        self.last = Some(now.clone());
+        now
+    }
+
+    fn snapshot(&self, mfes: Option<Vec<Mfe>>) -> Snapshot {
+        let s = &self.session.subject;
+        Snapshot {
+            mfes: mfes.unwrap_or_else(|| s.read_all()),
+            owners: INTERFACES.into_iter().zip(s.owners().into_iter().map(owner_reply)).collect(),
+            waiting: self.session.waiting(),
+        }
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.subject.stop();
+        self.session.subject.stop();
         SESSION.with(|s| *s.borrow_mut() = None);
     }
 }
 
 impl Drive for Driver {
     fn run(&mut self, op: &Op) -> Outcome {
-        let reply = self.0.call(op);
-        let mut sent = if op.only_reads() { Vec::new() } else { self.0.subject.settle() };
-        sent.append(&mut self.0.sent.borrow_mut());
+        let Session { subject, events, sent, .. } = &*self.session;
+        let reply = self.session.call(op);
+        // A client's call that fails or reads changes nothing and alerts nobody. If one does nevertheless,
+        // that shows with the next step.
+        self.nothing_new = subject.is_elsewhere()
+            && !op.is_the_hosts()
+            && (op.only_reads() || reply.is_failure())
+            && events.borrow().is_empty();
+        if !self.nothing_new {
+            sent.borrow_mut().extend(subject.settle());
+        }
+        let mut sent = sent.take();
         sent.sort();
-        Outcome { reply, events: self.0.events.take(), sent }
+        Outcome { reply, events: events.take(), sent }
     }
 
     fn look(&mut self) -> Snapshot {
-        let s = &self.0.subject;
-        Snapshot {
-            mfes: s.read_all(),
-            owners: INTERFACES.into_iter().zip(s.owners().into_iter().map(owner_reply)).collect(),
-            waiting: self.0.waiting(),
+        if std::mem::take(&mut self.nothing_new) {
+            self.session.sent.borrow_mut().extend(self.session.subject.settle());
         }
+        self.snapshot(None)
     }
 }
 

@@ -85,6 +85,12 @@ impl Op {
         let groups = matches!(self, Self::StartEnum(..) | Self::NextGroups(..) | Self::EndEnum(_));
         mfes || groups || matches!(self, Self::Owner(_))
     }
+
+    /// Whether a host does it, and not a client.
+    pub fn is_the_hosts(&self) -> bool {
+        let routes = matches!(self, Self::Route { .. } | Self::RouteChanged { .. });
+        routes || matches!(self, Self::Packet(..) | Self::Down(_) | Self::Advance(_))
+    }
 }
 
 /// The forms in which mgm.h gives an entry: MIB_IPMCAST_MFE, _STATS and _STATS_EX.
@@ -312,6 +318,10 @@ pub struct Reply {
 impl Reply {
     pub fn code(code: u32) -> Self {
         Self { code, data: Data::Nothing }
+    }
+
+    pub fn is_failure(&self) -> bool {
+        self.code != code::NO_ERROR
     }
 }
 

@@ -2,6 +2,7 @@
 //! words for given, when and then.
 
 use crate::model::net::*;
+use crate::model::remote::{self, Room};
 use crate::model::state::Model;
 use crate::model::subject::Driver;
 use crate::model::words::*;
@@ -72,7 +73,7 @@ impl Stage {
             On::Model => Box::new(Model::new(&world)),
             On::Rust => Box::new(Driver::start(crate::model::rust_api::subject(), &world)),
             On::C => Box::new(Driver::start(crate::model::c_abi::subject(), &world)),
-            On::Remote => Box::new(Driver::start(crate::model::remote::subject(), &world)),
+            On::Remote => Box::new(Driver::start(remote::subject(Room::Everywhere), &world)),
         };
         Self { drive, on, enumerations: 0 }
     }

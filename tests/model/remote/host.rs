@@ -1,17 +1,22 @@
-//! The host's process: this program again, told by lines on its standard input what to do. Each line is
-//! answered by one on standard output that begins with "= ".
+//! The host's process: this program again, told by lines on its standard input what to do. Those that
+//! change the world around it have no answer. Each other one is answered by a line on standard output that
+//! begins with "= ", once the host is idle: the code; the packets that it has sent since the answer
+//! before; who is on the interfaces now; and whether its entries are others than at the answer before.
 
 use super::{SIZES, VARIABLE};
-use crate::model::net::Routes;
+use crate::model::net::{INTERFACES, Routes};
 use crate::model::words::Sent;
+use mgm::core::state::record::Rest;
 use mgm::forwarder::memory::MemoryConfig;
 use mgm::remote::server::{Proxy, Server};
 use mgm::shell::manager::Mgm;
 use mgm::shell::service::Service;
 use mgm::shell::settings::{ForwarderChoice, Settings};
 use mgm::types::{IfKey, Millis, Route, SourceGroup};
+use std::fmt::Write as _;
 use std::io::BufRead;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -22,6 +27,8 @@ struct Around {
     /// Milliseconds.
     now: AtomicU64,
     sent: Mutex<Vec<Sent>>,
+    /// Its entries at the answer before.
+    entries: Mutex<String>,
 }
 
 /// Where this is the host's process, it is one until its input ends.
@@ -36,15 +43,34 @@ pub fn run_if_asked() {
     println!(); // after what the test runner has begun to say
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        println!("= {}", answer(mgm, &around, &words));
+        if !around.is_changed_by(&words) {
+            println!("= {}", answer(mgm, &around, &words));
+        }
     }
     std::process::exit(0);
+}
+
+impl Around {
+    /// Where a line says so, the world is another one now.
+    fn is_changed_by(&self, words: &[&str]) -> bool {
+        match words {
+            ["route", network, len, to @ ..] => {
+                let to = (!to.is_empty()).then(|| interface(to));
+                let (network, len) = (network.parse().unwrap(), len.parse().unwrap());
+                self.routes.lock().unwrap().set(network, len, to);
+            }
+            ["clock", now] => self.now.store(now.parse().unwrap(), SeqCst),
+            _ => return false,
+        }
+        true
+    }
 }
 
 fn interface(words: &[&str]) -> IfKey {
     IfKey::new(words[0].parse().unwrap(), words[1].parse().unwrap())
 }
 
+/// Does what a line says, waits until all that was caused is done, and says what is to be seen then.
 fn answer(mgm: &'static Mgm<Proxy>, around: &Arc<Around>, words: &[&str]) -> String {
     let number = |at: usize| words[at].parse::<u32>().unwrap();
     let address = |at: usize| words[at].parse::<Ipv4Addr>().unwrap();
@@ -64,40 +90,46 @@ fn answer(mgm: &'static Mgm<Proxy>, around: &Arc<Around>, words: &[&str]) -> Str
             let packet: Vec<u8> = octets.map(|two| u8::from_str_radix(two, 16).unwrap()).collect();
             mgm.receive(interface(&words[1..]), &packet)
         }
-        "route" => {
-            let to = (words.len() > 3).then(|| interface(&words[3..]));
-            around.routes.lock().unwrap().set(address(1), number(2) as u8, to);
-            Ok(())
-        }
         "changed" => mgm.routes_changed(address(1), number(2) as u8),
         "down" => mgm.interface_down(interface(&words[1..])),
-        "clock" => {
-            around.now.store(words[1].parse().unwrap(), SeqCst);
-            Ok(())
-        }
-        "owners" => {
-            let owner = |on: &[&str]| match mgm.protocol_on_interface(interface(on)) {
-                Ok((protocol, component)) => format!("{protocol} {component}"),
-                Err(error) => error.code().to_string(),
-            };
-            return words[1..].chunks(2).map(owner).collect::<Vec<_>>().join(",");
-        }
-        "settle" => {
-            // What nobody waits for (a dispatch, the time) may still be on its way to others.
-            while !mgm.is_idle() {
-                std::thread::yield_now();
-            }
-            let sent = std::mem::take(&mut *around.sent.lock().unwrap());
-            let line = |s: &Sent| {
-                let (on, flow) = (s.on, s.flow);
-                let (index, hop) = (on.index, on.next_hop);
-                format!("{index} {hop} {} {} {}", flow.source(), flow.group(), s.ttl)
-            };
-            return sent.iter().map(line).collect::<Vec<_>>().join(",");
-        }
+        "settle" => Ok(()),
         other => panic!("{other}?"),
     };
-    code.map_or_else(|error| error.code(), |()| 0).to_string()
+    let code = code.map_or_else(|error| error.code(), |()| 0);
+    // What nobody waits for (a dispatch, the time) may still be on its way to others.
+    while !mgm.is_idle() {
+        std::thread::yield_now();
+    }
+    let sent = std::mem::take(&mut *around.sent.lock().unwrap());
+    let line = |s: &Sent| {
+        let (on, flow) = (s.on, s.flow);
+        let (index, hop) = (on.index, on.next_hop);
+        format!("{index} {hop} {} {} {}", flow.source(), flow.group(), s.ttl)
+    };
+    let sent = sent.iter().map(line).collect::<Vec<_>>().join(",");
+    let entries = entries(mgm);
+    let before = std::mem::replace(&mut *around.entries.lock().unwrap(), entries.clone());
+    format!("{code};{sent};{};{}", owners(mgm), entries != before)
+}
+
+/// All that is to be known of its entries.
+fn entries(mgm: &'static Mgm<Proxy>) -> String {
+    let mut text = String::new();
+    let read = mgm.read_mfes(None, true, &mut |_| true, &mut |record| {
+        write!(text, "{record:?}").unwrap();
+        ControlFlow::Continue(())
+    });
+    assert_eq!(read.unwrap(), Rest::End);
+    text
+}
+
+/// Who is on each of the tests' interfaces.
+fn owners(mgm: &'static Mgm<Proxy>) -> String {
+    let owner = |on: &IfKey| match mgm.protocol_on_interface(*on) {
+        Ok((protocol, component)) => format!("{protocol} {component}"),
+        Err(error) => error.code().to_string(),
+    };
+    INTERFACES.iter().map(owner).collect::<Vec<_>>().join(",")
 }
 
 fn settings(
