@@ -1,5 +1,5 @@
 //! A process that uses the C functions as lines on its standard input say. Each line is answered with
-//! one that begins with `=`; each callback writes a line of its own.
+//! one that begins with `=`; each callback writes a line of its own. What takes long says `busy` meanwhile.
 //!
 //! | line | answer |
 //! |---|---|
@@ -27,6 +27,7 @@
 //! | `fork` | what MgmRegisterMProtocol gives in a child of this process; the child stays |
 //! | `descriptors`, `threads` | how many this process has |
 
+use crate::stage::BUSY;
 use ::mgm::ffi::entry::*;
 use ::mgm::ffi::host::*;
 use ::mgm::ffi::reads::*;
@@ -51,6 +52,13 @@ fn say(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     // The test may have gone.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Says of the n-th of many things that it has come.
+fn count(n: u32) {
+    if n % 200 == 199 {
+        say(format_args!("{BUSY}"));
+    }
 }
 
 fn text(address: DWORD) -> Ipv4Addr {
@@ -233,6 +241,7 @@ fn perform(line: &str) -> String {
             for n in 0..number(2) {
                 let g = DWORD::from_ne_bytes((0xe100_0000 + n).to_be_bytes());
                 code = MgmAddGroupMembershipEntry(client, 0, 0, g, DWORD::MAX, interface, 0, 1);
+                count(n);
             }
             code.to_string()
         }
@@ -250,6 +259,7 @@ fn perform(line: &str) -> String {
             for n in 1..=number(1) {
                 let source = Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
                 code = receive(1, &source, "239.1.1.1");
+                count(n);
             }
             code.to_string()
         }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long to wait for what must come.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// The line of one that is at work on what it was asked to do.
+pub const BUSY: &str = "busy";
+
 /// A process that does what it is told.
 pub struct Puppet {
     pub child: Child,
@@ -102,11 +105,12 @@ impl Puppet {
 
     /// The next answer.
     pub fn answer(&self) -> String {
-        let deadline = Instant::now() + DEADLINE;
+        let mut deadline = Instant::now() + DEADLINE;
         loop {
             let line = self.next(deadline).expect("an answer");
             match line.strip_prefix("= ") {
                 Some(answer) => return answer.to_string(),
+                None if line == BUSY => deadline = Instant::now() + DEADLINE,
                 None => self.told.borrow_mut().push(line),
             }
         }
