@@ -6,6 +6,8 @@ mod netns;
 
 #[path = "kernel_router/apart.rs"]
 mod apart;
+#[path = "kernel_router/scheduled.rs"]
+mod scheduled;
 #[path = "kernel_router/stage.rs"]
 mod stage;
 

@@ -2,7 +2,7 @@
 
 use crate::netns::meddler::Meddler;
 use crate::netns::recorder::{flow, send, send_until_received};
-use crate::netns::{Cable, limit_descriptors, run, wait_for};
+use crate::netns::{Cable, limit_descriptors, run, wait_for, wait_for_all};
 use crate::netns_tests;
 use crate::stage::{
     JOIN, KernelEntry, Protocol, Router, SetOnDrop, Told, any, kernel_entries, three_cables,
@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const RUN: &str = "MGM_TEST_RUN";
@@ -45,11 +45,16 @@ netns_tests! {
 
         let over = AtomicBool::new(false);
         let sending = Cable::existing("a");
-        let (sent, mut received) = std::thread::scope(|scope| {
+        // A thousand a second, but not more at once than all queues on their way hold, should the reader wait
+        // for a processor.
+        const ON_THEIR_WAY: u64 = 100;
+        let received = AtomicU64::new(0);
+        let sent = std::thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                let (begun, mut sent) = (Instant::now(), 0u64);
+                let (begun, mut sent) = (Instant::now(), 0);
                 while !over.load(SeqCst) {
-                    if begun.elapsed() >= Duration::from_millis(sent) {
+                    let due = begun.elapsed() >= Duration::from_millis(sent);
+                    if due && sent < received.load(SeqCst) + ON_THEIR_WAY {
                         send(&sending, kept, b"kept");
                         sent += 1;
                     } else {
@@ -58,13 +63,11 @@ netns_tests! {
                 }
                 sent
             });
-            let receiver = scope.spawn(|| {
-                let mut received = 0u64;
+            scope.spawn(|| {
                 while !over.load(SeqCst) {
-                    received += drain(&b);
+                    received.fetch_add(drain(&b), SeqCst);
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                received
             });
             let ended = SetOnDrop(&over);
             let before = packets(kept);
@@ -91,9 +94,13 @@ netns_tests! {
             second.kill().unwrap();
             second.wait().unwrap();
             drop(ended);
-            (sender.join().unwrap(), receiver.join().unwrap())
+            sender.join().unwrap()
         });
-        received += drain(&b);
+        let mut received = received.into_inner();
+        wait_for_all("packets of the flow that both want", sent as usize, || {
+            received += drain(&b);
+            received as usize
+        });
         assert!(sent > 1000);
         assert_eq!(received, sent, "packets of the flow that both want");
         // With the last copy of the socket everything goes.
@@ -181,7 +188,7 @@ netns_tests! {
         router.mgm.add_membership(other, any(flow(2, 9)), d.key(), JOIN).unwrap();
         has_reached_all(group);
         // All the others come by themselves.
-        wait_for("all flows", || (router.total_entries() == 3000).then_some(()));
+        wait_for_all("all flows", 3000, || router.total_entries());
     }
 
     fn nothing_that_is_in_use_is_deleted_when_the_takeover_ends() {
@@ -219,7 +226,7 @@ netns_tests! {
         router.mgm.take_interface(id, c.key()).unwrap();
         router.take(&[a, b]);
         router.join(any(of(0)), b.key());
-        wait_for("the takeover", || (router.total_entries() == usize::from(FLOWS)).then_some(()));
+        wait_for_all("the takeover", usize::from(FLOWS), || router.total_entries());
         let over = Instant::now() + Duration::from_secs(60);
         while !router.logged("the takeover is over") {
             assert!(Instant::now() < over, "{:?}", router.lines());

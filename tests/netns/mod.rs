@@ -205,6 +205,20 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits until a count, which only grows, has come to `all`: as long as it takes, but not as long as anything
+/// awaited may take with no progress at all.
+pub fn wait_for_all(what: &str, all: usize, mut count: impl FnMut() -> usize) {
+    let (mut most, mut grown) = (count(), Instant::now());
+    while most < all {
+        assert!(grown.elapsed() < DEADLINE, "waited in vain: {what}: {most} of {all}");
+        std::thread::sleep(Duration::from_millis(20));
+        let now = count();
+        if now > most {
+            (most, grown) = (now, Instant::now());
+        }
+    }
+}
+
 /// A device of the router with the other end of its cable.
 pub struct Cable {
     /// The router's interface index.
