@@ -6,6 +6,7 @@ use mgm::ffi::entry::{
 };
 use mgm::ffi::host::{MgmHostReceive, MgmHostStart, MgmHostStop};
 use mgm::ffi::types::{_MGM_HOST_CONFIG, _ROUTING_PROTOCOL_CONFIG, HANDLE};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::ffi::CString;
 use std::fs::File;
@@ -292,8 +293,8 @@ fn events(control: &Path, protocol: HANDLE) {
     // It had been released before anybody could look.
     let owner = lines.next().unwrap().unwrap();
     assert!(owner.ends_with("interface released 4  by 0x7fff0007/1"), "{owner}");
-    let killed = Command::new("kill").arg(following.id().to_string()).status().unwrap();
-    assert!(killed.success() && following.wait().unwrap().success());
+    kill_process(Pid::from_child(&following), Signal::TERM).unwrap();
+    assert!(following.wait().unwrap().success());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the tests of mgmd share: directories of their own, mgmd as a process, its end.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,8 +31,7 @@ pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Ends it as systemd does. Whether its status was 0, and its log.
 pub fn terminate(mut child: Child) -> (bool, String) {
-    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(sent.success());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = child.wait().unwrap();
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
