@@ -150,8 +150,8 @@ pub enum Error {
     SocketNotServed {
         /// Where it was to be served.
         path: PathBuf,
-        /// Why not.
-        reason: StartError,
+        /// Why not. (In a box, so that other errors take no more than 48 octets.)
+        reason: Box<StartError>,
     },
     /// A call failed with this code, and the log has a line for it already.
     #[error("the log says why")]
@@ -298,6 +298,17 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether memory ran out.
+    const fn is_memory(&self) -> bool {
+        match self {
+            Self::Forwarder(reason) => is_memory(reason),
+            Self::Os { errno, .. } | Self::SocketOs { errno, .. } => is_memory_errno(*errno),
+            Self::BadSetting { .. } | Self::Socket { .. } => false,
+        }
+    }
+}
+
 impl Error {
     /// Nobody is registered under this id.
     pub fn no_client(id: ClientId) -> Self {
@@ -328,16 +339,11 @@ impl Error {
             E::AlreadyRegistered(_) | E::AlreadyOwned(..) | E::AlreadyRunning => {
                 code::ERROR_ALREADY_EXISTS
             }
-            E::Forwarder { reason, .. } | E::Start(StartError::Forwarder(reason))
-                if is_memory(reason) =>
-            {
+            E::Forwarder { reason, .. } if is_memory(reason) => code::ERROR_NOT_ENOUGH_MEMORY,
+            E::Start(reason) if reason.is_memory() => code::ERROR_NOT_ENOUGH_MEMORY,
+            E::SocketNotServed { reason, .. } if reason.is_memory() => {
                 code::ERROR_NOT_ENOUGH_MEMORY
             }
-            E::Start(StartError::Os { errno, .. } | StartError::SocketOs { errno, .. })
-            | E::SocketNotServed {
-                reason: StartError::Os { errno, .. } | StartError::SocketOs { errno, .. },
-                ..
-            } if is_memory_errno(*errno) => code::ERROR_NOT_ENOUGH_MEMORY,
             E::Told(code) => *code,
             E::StillOwns(_)
             | E::WouldDeadlock
@@ -468,6 +474,12 @@ fn errno_text(errno: i32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every result is moved several times on its way to the caller.
+    #[test]
+    fn an_error_is_small() {
+        assert!(size_of::<Error>() <= 48);
+    }
 
     #[test]
     fn a4_a_plane_without_memory_did_not_refuse() {

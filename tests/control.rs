@@ -197,6 +197,7 @@ fn a_live_one_is_left_alone() {
     let second = leak();
     let error = second.start(serving(&path)).unwrap_err();
     let reason = StartError::Socket { name: "control socket", reason: "another process serves it" };
+    let reason = Box::new(reason);
     assert_eq!(error, Error::SocketNotServed { path: path.clone(), reason });
     assert_eq!(error.code(), 1003);
     assert_eq!(second.write_state(&mut Vec::new()), Err(Error::NotRunning));
@@ -217,7 +218,7 @@ fn files_that_are_no_sockets_stay() {
     let refused = |what: &str| {
         let error = mgm.start(serving(&path)).unwrap_err();
         let reason = "there is a file at its path that is no socket";
-        let reason = StartError::Socket { name: "control socket", reason };
+        let reason = Box::new(StartError::Socket { name: "control socket", reason });
         assert_eq!(error, Error::SocketNotServed { path: path.clone(), reason }, "{what}");
         assert_eq!(directory.names(), ["mgm"], "{what}");
     };

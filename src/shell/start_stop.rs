@@ -185,7 +185,8 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     fn bind_control(path: PathBuf) -> Result<Bound, Error> {
-        Control::bind(path.clone()).map_err(|reason| Error::SocketNotServed { path, reason })
+        Control::bind(path.clone())
+            .map_err(|reason| Error::SocketNotServed { path, reason: Box::new(reason) })
     }
 
     fn start_threads_and_control(

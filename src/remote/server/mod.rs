@@ -108,9 +108,9 @@ impl<C: Callbacks + From<Proxy>> Server<C> {
         in_turns: bool,
     ) -> Result<Self, Error> {
         let wanted = Wanted { name: "clients' socket", kind: SocketKind::Seqpacket, mode: MODE };
-        let (listener, file) = wanted
-            .bind(&settings.path)
-            .map_err(|reason| Error::SocketNotServed { path: settings.path.clone(), reason })?;
+        let (listener, file) = wanted.bind(&settings.path).map_err(|reason| {
+            Error::SocketNotServed { path: settings.path.clone(), reason: Box::new(reason) }
+        })?;
         let now = Now { stopping: false, connections: Vec::new(), threads: 0, held: Vec::new() };
         let shared = Arc::new(Shared {
             mgm,
