@@ -11,8 +11,8 @@ use crate::error::code;
 use crate::forwarder::EntryState;
 use crate::forwarder::custom::HostPlane;
 use crate::log::{Level, Line, to_stderr};
-use crate::shell::context::inside_plane;
 use crate::shell::host_calls::HostCalls;
+use crate::sys::border::InPlane;
 use crate::types::{Counters, IfKey, Millis, PATIENCE, Route, SourceGroup};
 use smallvec::SmallVec;
 use std::net::Ipv4Addr;
@@ -133,7 +133,8 @@ impl CPlane {
 
     /// Calls a function of the table's, inside which a program may only read. None: the run is over.
     fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
-        inside_plane(|| self.calls.call(|| must_return(function)))
+        let _in_plane = InPlane::enter();
+        self.calls.call(|| must_return(function))
     }
 }
 
@@ -210,7 +211,10 @@ impl HostPlane for CPlane {
 
     fn route(&self, source: Ipv4Addr, arrival: Option<IfKey>) -> Result<Route, u32> {
         match &self.route {
-            Some(route) => inside_plane(|| route.route(source)),
+            Some(route) => {
+                let _in_plane = InPlane::enter();
+                route.route(source)
+            }
             None => arrival
                 .map(|interface| arrival_route(source, interface))
                 .ok_or(code::ERROR_NOT_FOUND),
@@ -221,8 +225,9 @@ impl HostPlane for CPlane {
         // pfnStop is the last: all other functions have returned, and none will be called again.
         let all_are_out = self.calls.close(PATIENCE);
         if let Some(function) = self.table.pfnStop {
+            let _in_plane = InPlane::enter();
             // SAFETY: see `HostFn`; MgmHostStop, which waits for it, has not returned.
-            inside_plane(|| must_return(|| unsafe { function(self.table.pvContext) }));
+            must_return(|| unsafe { function(self.table.pvContext) });
         }
         all_are_out
     }

@@ -7,8 +7,7 @@ use super::{MGM, fork};
 use crate::core::state::record::Rest;
 use crate::error::{Error, code};
 use crate::handle;
-use crate::shell::context;
-use crate::sys::cancel::in_library;
+use crate::sys::border::in_library;
 use crate::types::ClientName;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -47,26 +46,29 @@ pub(super) fn call_of<T: Outcome>(
     run(name, Some(client), outside_plane(body))
 }
 
-fn outside_plane<T>(body: impl FnOnce() -> Result<T, Error>) -> impl FnOnce() -> Result<T, Error> {
-    || if context::is_inside_plane() { Err(Error::InsideForwarder) } else { body() }
+fn outside_plane<T>(
+    body: impl FnOnce() -> Result<T, Error>,
+) -> impl FnOnce(bool) -> Result<T, Error> {
+    |inside_plane| if inside_plane { Err(Error::InsideForwarder) } else { body() }
 }
 
 /// The same for a function that only reads.
 pub(super) fn read<T: Outcome>(name: &'static str, body: impl FnOnce() -> Result<T, Error>) -> u32 {
-    run(name, None, body)
+    run(name, None, |_| body())
 }
 
-/// A panic closes the library: the state can no longer be trusted (rule A5).
+/// The body is told whether the call is made inside a function of a custom forwarder. A panic closes the
+/// library: the state can no longer be trusted (rule A5).
 fn run<T: Outcome>(
     name: &'static str,
     client: Option<HANDLE>,
-    body: impl FnOnce() -> Result<T, Error>,
+    body: impl FnOnce(bool) -> Result<T, Error>,
 ) -> u32 {
     if fork::is_child() {
         // Not logged: whatever the log needs may be locked for ever.
         return Error::Forked.code();
     }
-    in_library(|| guarded(name, client, body))
+    in_library(|inside_plane| guarded(name, client, || body(inside_plane)))
 }
 
 /// Runs a body and gives its code, also where it panics.

@@ -1,7 +1,7 @@
 //! The program's own functions must return. One that is left in another way ends the process.
 
 use crate::log::{Level, to_stderr};
-use crate::sys::cancel::InProgram;
+use crate::sys::border::InProgram;
 
 /// Calls a function of the program's. Inside it its thread can be cancelled as it can outside of the
 /// library. Where something unwinds out of the function (a C++ exception, or the end of its thread),

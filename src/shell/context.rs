@@ -66,8 +66,6 @@ struct Context {
     frame: Cell<Frame>,
     token: Cell<u64>,
     programming: Cell<bool>,
-    /// A function of a custom forwarder of the host's is on the stack.
-    plane: Cell<bool>,
     host: Cell<HostFrame>,
     /// A call inside the forwarder's functions has left something to do to the calls around it.
     left_over: Cell<bool>,
@@ -79,7 +77,6 @@ thread_local! {
             frame: Cell::new(Frame { manager: 0, job: JobOf { epoch: 0, job: 0 }, depth: 0 }),
             token: Cell::new(0),
             programming: Cell::new(false),
-            plane: Cell::new(false),
             host: Cell::new(HostFrame::none()),
             left_over: Cell::new(false),
         }
@@ -161,20 +158,6 @@ pub fn inside_forwarder<R>(program: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside the forwarder's programming functions.
 pub fn is_inside_forwarder() -> bool {
     HERE.with(|here| here.programming.get())
-}
-
-/// Runs a function of a custom forwarder of the host's, which may only read.
-pub fn inside_plane<R>(function: impl FnOnce() -> R) -> R {
-    HERE.with(|here| {
-        let outer = here.plane.replace(true);
-        let _restore = Restore(|| here.plane.set(outer));
-        function()
-    })
-}
-
-/// Whether this thread is inside a function of a custom forwarder of the host's.
-pub fn is_inside_plane() -> bool {
-    HERE.with(|here| here.plane.get())
 }
 
 /// Notes that a function that the host gave for a run begins on this thread. Gives the state before

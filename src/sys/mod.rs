@@ -5,7 +5,7 @@
 //! waiting; `mroute` has the options of the multicast routing socket, `thread` the threads, `lock`
 //! the lock.
 
-pub(crate) mod cancel;
+pub(crate) mod border;
 mod devices;
 #[cfg(not(all(test, feature = "shuttle")))]
 mod lock;
