@@ -63,12 +63,12 @@ pub(super) fn membership(
 ) -> Result<SourceGroup, Error> {
     let (source, group) = (address(source), address(group));
     // A zero address takes mask 0, any other address all ones; anything else is a range.
-    for (name, address_, mask) in
-        [("dwSourceMask", source, source_mask), ("dwGroupMask", group, group_mask)]
-    {
-        if mask != mask_with(address_) {
-            return Err(Error::BadMask { name, mask: address(mask) });
-        }
+    let bad = |name, mask| Err(Error::BadMask { name, mask: address(mask) });
+    if source_mask != mask_with(source) {
+        return bad("dwSourceMask", source_mask);
+    }
+    if group_mask != mask_with(group) {
+        return bad("dwGroupMask", group_mask);
     }
     Ok(SourceGroup::new(source, group))
 }

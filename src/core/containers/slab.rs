@@ -84,11 +84,13 @@ impl<T, B: Default> Slab<T, B> {
         let reused = self.free_head != NONE;
         let id = if reused { self.free_head } else { self.used as u32 };
         let (slot, beside) = self.place_mut(id).expect("room was reserved before an insert");
-        let free = std::mem::replace(slot, SlabPlace::Used(value));
+        let SlabPlace::Free { next } = *slot else { unreachable!("the place is free") };
+        *slot = SlabPlace::Used(value);
         *beside = B::default();
-        match free {
-            SlabPlace::Free { next } if reused => self.free_head = next,
-            _ => self.used += 1,
+        if reused {
+            self.free_head = next;
+        } else {
+            self.used += 1;
         }
         id
     }

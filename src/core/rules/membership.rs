@@ -202,11 +202,7 @@ impl Core {
         part: &CoveredEntries,
     ) {
         if part.is_large {
-            let (what, stage) = (What::Update(*update), Stage::Entries(update.of));
-            let id = self.begin_unfinished(now, interface, Some(slot), what, stage);
-            // If memory runs out, the rest is done later.
-            let _ = self.portion(id);
-            return;
+            return self.begin_update(now, slot, interface, update);
         }
         for id in &part.entries {
             // An entry before it in the list may have pushed it out.
@@ -217,6 +213,15 @@ impl Core {
         if update.changes_marks() && self.flows.len() > 0 {
             self.update_all_pending(interface, slot, update);
         }
+    }
+
+    /// Begins to bring many entries up to date.
+    #[cold]
+    fn begin_update(&mut self, now: Millis, slot: u32, interface: u32, update: &Update) {
+        let (what, stage) = (What::Update(*update), Stage::Entries(update.of));
+        let id = self.begin_unfinished(now, interface, Some(slot), what, stage);
+        // If memory runs out, the rest is done later.
+        let _ = self.portion(id);
     }
 
     fn reserve_add(

@@ -28,12 +28,15 @@ impl Core {
         interface: u32,
         alerts: usize,
     ) -> Result<(), Error> {
+        self.outbox.reserve(alerts + entries.len())?;
+        if entries.is_empty() {
+            return Ok(());
+        }
         for id in entries {
             if self.mfes[*id].place_of(interface).is_err() {
                 self.mfes[*id].oifs.try_reserve(1)?;
             }
         }
-        self.outbox.reserve(alerts + entries.len())?;
         // An entry that turns negative may push out an older one.
         self.plane.reserve(2 * entries.len())
     }

@@ -188,10 +188,19 @@ impl Interface {
     }
 }
 
+const GUESSES: usize = 64;
+
+/// Where the number of an interface is looked for first.
+const fn guess(key: IfKey) -> usize {
+    (key.index ^ key.next_hop.to_bits()) as usize % GUESSES
+}
+
 /// All interfaces, by number and by name.
 pub struct Interfaces {
     rows: Slab<Interface>,
     by_key: OrderedMap<IfKey, u32>,
+    /// For each [`guess`] the last interface that had it, which may have gone.
+    guesses: [u32; GUESSES],
     /// The last [`Interface::tenure`] that was given.
     last_tenure: u64,
 }
@@ -199,12 +208,21 @@ pub struct Interfaces {
 impl Interfaces {
     /// No interfaces.
     pub const fn new() -> Self {
-        Self { rows: Slab::new(), by_key: OrderedMap::new(), last_tenure: 0 }
+        Self {
+            rows: Slab::new(),
+            by_key: OrderedMap::new(),
+            guesses: [NONE; GUESSES],
+            last_tenure: 0,
+        }
     }
 
     /// The number of an interface.
+    #[inline]
     pub fn find(&self, key: IfKey) -> Option<u32> {
-        self.by_key.get(key)
+        // Few interfaces share a guess, and each call needs one.
+        let guess = self.guesses[guess(key)];
+        let is_it = self.rows.get(guess).is_some_and(|interface| interface.key == key);
+        if is_it { Some(guess) } else { self.by_key.get(key) }
     }
 
     /// The number of an interface that somebody is on.
@@ -270,6 +288,7 @@ impl Interfaces {
             iif_users: 0,
         });
         self.by_key.insert(key, id);
+        self.guesses[guess(key)] = id;
         Ok(id)
     }
 
@@ -333,6 +352,25 @@ mod tests {
         all[plain].igmp = Some(1);
         assert_eq!(all.resolve(IfKey::new(3, hop(9))), Some(plain));
         assert_eq!(all.resolve(IfKey::new(4, hop(1))), None);
+    }
+
+    #[test]
+    fn names_that_share_a_guess_are_told_apart() {
+        let mut all = Interfaces::new();
+        let keys = [1, 1 + GUESSES as u32, 1 + 2 * GUESSES as u32]
+            .map(|index| IfKey::new(index, Ipv4Addr::UNSPECIFIED));
+        let ids = keys.map(|key| all.intern(key).unwrap());
+        let found = |all: &Interfaces| keys.map(|key| all.find(key));
+        assert_eq!(found(&all), ids.map(Some));
+        // What stands in the place goes, and another interface gets its number.
+        all.forget_unused(ids[2]);
+        assert_eq!(found(&all), [Some(ids[0]), Some(ids[1]), None]);
+        let other = IfKey::new(2, Ipv4Addr::UNSPECIFIED);
+        assert_eq!(all.intern(other), Ok(ids[2]));
+        assert_eq!(
+            (found(&all), all.find(other)),
+            ([Some(ids[0]), Some(ids[1]), None], Some(ids[2]))
+        );
     }
 
     #[test]

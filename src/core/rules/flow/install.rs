@@ -12,7 +12,7 @@ use crate::core::state::mfe::{LIFETIME, Mfe, Oif, set_route};
 use crate::core::state::outbox::{Action, LifetimeAsk};
 use crate::core::state::plane::Stale;
 use crate::error::Error;
-use crate::types::{Millis, SourceGroup};
+use crate::types::{IfKey, Millis, SourceGroup};
 use smallvec::SmallVec;
 
 impl Core {
@@ -227,8 +227,13 @@ impl Core {
 /// The number of an interface, if its owner vetoed it and is still the owner (rule D6).
 #[inline]
 fn vetoed(interfaces: &Interfaces, asked: &Asked) -> Option<u32> {
-    let tenure = asked.vetoed?;
-    let interface = interfaces.find(asked.interface)?;
+    asked.vetoed.and_then(|tenure| in_tenure(interfaces, asked.interface, tenure))
+}
+
+/// The number of an interface whose owner is the one of this tenure.
+#[cold]
+fn in_tenure(interfaces: &Interfaces, key: IfKey, tenure: u64) -> Option<u32> {
+    let interface = interfaces.find(key)?;
     (interfaces[interface].tenure == tenure).then_some(interface)
 }
 
