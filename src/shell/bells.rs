@@ -122,14 +122,17 @@ pub(crate) struct Events {
     few: SmallVec<[Event; 4]>,
     /// There were more than there was memory for.
     more: bool,
+    /// There are any.
+    any: bool,
 }
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self { few: SmallVec::new(), more: false }
+        Self { few: SmallVec::new(), more: false, any: false }
     }
 
     pub(crate) fn note(&mut self, event: Event) {
+        self.any = true;
         if self.few.try_reserve(1).is_ok() {
             self.few.push(event);
         } else {
@@ -137,8 +140,9 @@ impl Events {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.few.is_empty() && !self.more
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        !self.any
     }
 
     /// Takes them all.

@@ -42,7 +42,36 @@ pub(crate) struct Call {
     pub ended: bool,
 }
 
+/// What a call that begins works for; see the fields of the same names of [`Call`].
+pub(crate) struct Begun {
+    pub job: u32,
+    pub epoch: u64,
+    pub owns_job: bool,
+}
+
 impl Call {
+    /// A call that is made here.
+    pub fn new(here: Here, Begun { job, epoch, owns_job }: Begun) -> Self {
+        Self {
+            job,
+            epoch,
+            owns_job,
+            here,
+            waits: here.around.is_none() && !here.inside_forwarder,
+            last: false,
+            sees_to_all: false,
+            until: 0,
+            added_before: 0,
+            lane: None,
+            kept: None,
+            carries: None,
+            favours: 0,
+            dispatches: None,
+            programs_for: None,
+            ended: false,
+        }
+    }
+
     /// Whether it was made outside of any callback and of any function that must not wait.
     pub const fn is_outermost(&self) -> bool {
         self.here.around.is_none() && !self.here.inside_forwarder

@@ -248,13 +248,10 @@ impl<C: Callbacks> Mgm<C> {
             self.claim(of);
         }
         loop {
-            // Before the call, which performs whatever is to be done by then.
-            let needed =
-                of.has_source()
-                    && self.state.read().shared().is_some_and(|running| {
-                        running.core.needs_route(client, of, interface, flags)
-                    });
-            let looked = if needed { Some(self.look_toward(client, of.source())?) } else { None };
+            let looked = match of.has_source() {
+                true => self.look_if_needed(client, of, interface, flags)?,
+                false => None,
+            };
             let add = |core: &mut Core, now| {
                 core.add_membership(now, client, of, interface, flags, looked)
             };
@@ -269,6 +266,21 @@ impl<C: Callbacks> Mgm<C> {
             self.claim(of);
         }
         Ok(())
+    }
+
+    /// The route toward the source of a membership, if adding that needs it. It is looked up before the
+    /// call, which performs whatever is to be done by then.
+    #[inline(never)]
+    fn look_if_needed(
+        &self,
+        client: ClientId,
+        of: SourceGroup,
+        interface: IfKey,
+        flags: MembershipFlags,
+    ) -> Result<Option<Looked>, Error> {
+        let needs = |running: &Running<C>| running.core.needs_route(client, of, interface, flags);
+        let needed = self.state.read().shared().is_some_and(needs);
+        needed.then(|| self.look_toward(client, of.source())).transpose()
     }
 
     /// The owner of an interface hears of IGMP's memberships there again (rule P3).

@@ -40,6 +40,7 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
+    #[cold]
     fn claim_found(&'static self, of: SourceGroup) {
         let Ok(mut call) = self.enter() else { return };
         let epoch = call.epoch;

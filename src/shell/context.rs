@@ -32,7 +32,7 @@ pub struct JobOf {
 /// how many. They are of two runs at the most: inside a function of one run, a start of another may
 /// be tried, whose clock is asked.
 #[derive(Clone, Copy)]
-pub struct HostFrame {
+struct HostFrame {
     inner: InRun,
     outer: InRun,
 }
@@ -126,23 +126,29 @@ pub fn token() -> Token {
     HERE.with(Context::token)
 }
 
-/// Runs a callback that belongs to a job.
-pub fn inside_callback(manager: usize, job: JobOf, callback: impl FnOnce()) {
-    inside(|outer| Frame { manager, job, depth: outer.depth + 1 }, callback);
+/// This thread while it performs what a job caused.
+pub struct Performing<'a>(&'a Context);
+
+impl Performing<'_> {
+    /// Runs a callback that belongs to a job of the same manager.
+    pub fn callback(&self, job: JobOf, callback: impl FnOnce()) {
+        self.inside(|outer| Frame { job, depth: outer.depth + 1, ..outer }, callback);
+    }
+
+    fn inside(&self, frame: impl FnOnce(Frame) -> Frame, run: impl FnOnce()) {
+        let outer = self.0.frame.get();
+        let _restore = Restore(|| self.0.frame.set(outer));
+        self.0.frame.set(frame(outer));
+        run();
+    }
 }
 
 /// Performs what a job caused. It calls the host's functions too, and this thread may be the one
 /// that calls some client; so calls that these functions make may not wait either.
-pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce()) {
-    inside(|outer| Frame { manager, job, depth: outer.depth }, perform);
-}
-
-fn inside(frame: impl FnOnce(Frame) -> Frame, run: impl FnOnce()) {
+pub fn performing(manager: usize, job: JobOf, perform: impl FnOnce(&Performing<'_>)) {
     HERE.with(|here| {
-        let outer = here.frame.get();
-        let _restore = Restore(|| here.frame.set(outer));
-        here.frame.set(frame(outer));
-        run();
+        let this = Performing(here);
+        this.inside(|outer| Frame { manager, job, ..outer }, || perform(&this));
     });
 }
 
@@ -160,15 +166,14 @@ pub fn is_inside_forwarder() -> bool {
     HERE.with(|here| here.programming.get())
 }
 
-/// Notes that a function that the host gave for a run begins on this thread. Gives the state before
-/// it, for [`leave_host`].
-pub fn enter_host(run: usize) -> HostFrame {
-    HERE.with(|here| here.host.replace(here.host.get().entering(run)))
-}
-
-/// Notes that the function has returned.
-pub fn leave_host(outer: HostFrame) {
-    HERE.with(|here| here.host.set(outer));
+/// Runs a function that the host gave for a run.
+pub fn inside_host<R>(run: usize, function: impl FnOnce() -> R) -> R {
+    HERE.with(|here| {
+        let outer = here.host.get();
+        let _restore = Restore(|| here.host.set(outer));
+        here.host.set(outer.entering(run));
+        function()
+    })
 }
 
 /// How many functions of a run's host are on this thread's stack.
@@ -208,13 +213,15 @@ mod tests {
     fn callbacks_nest_and_unwind() {
         let job = |job| JobOf { epoch: 1, job };
         assert_eq!(here(1).around, None);
-        inside_callback(1, job(7), || {
-            assert_eq!((here(1).around, here(2).around), (Some(job(7)), None));
-            let panicked =
-                std::panic::catch_unwind(|| inside_callback(1, job(8), || panic!("on purpose")));
-            assert!(panicked.is_err());
-            performing(1, job(9), || assert_eq!(here(1).around, Some(job(9))));
-            assert_eq!(here(1).around, Some(job(7)));
+        performing(1, job(6), |this| {
+            this.callback(job(7), || {
+                assert_eq!((here(1).around, here(2).around), (Some(job(7)), None));
+                let panics = || performing(1, job(8), |_| panic!("on purpose"));
+                assert!(std::panic::catch_unwind(panics).is_err());
+                performing(1, job(9), |_| assert_eq!(here(1).around, Some(job(9))));
+                assert_eq!(here(1).around, Some(job(7)));
+            });
+            assert_eq!(here(1).around, Some(job(6)));
         });
         assert_eq!(here(1).around, None);
         assert_eq!(token(), token());

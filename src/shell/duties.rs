@@ -5,9 +5,8 @@
 
 use crate::forwarder::{Duty, Forwarder, Next, Turn, calling};
 use crate::log::Level;
-use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::context::{self, JobOf};
+use crate::shell::context::{JobOf, Performing};
 use crate::shell::manager::Mgm;
 use crate::sys::Errno;
 use crate::sys::sync::Instant;
@@ -76,9 +75,8 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Calls a client; another thread takes over what only this one would see to if the client does
     /// not return.
-    pub(crate) fn call_client(&'static self, call: &Call, job: u32, put: impl FnOnce()) {
-        let job = JobOf { epoch: call.epoch, job };
+    pub(crate) fn call_client(&self, this: &Performing<'_>, job: JobOf, put: impl FnOnce()) {
         let short = |why| self.log(Level::Error, format_args!("{why}"));
-        calling(short, || context::inside_callback(self.address(), job, put));
+        calling(short, || this.callback(job, put));
     }
 }

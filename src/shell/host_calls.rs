@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::shell::context::{self, HostFrame};
+use crate::shell::context;
 use crate::sys::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crate::sys::sync::{Condvar, Instant, Mutex};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl HostCalls {
     #[inline]
     pub fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
         let _inside = self.enter()?;
-        Some(function())
+        Some(context::inside_host(self.address(), function))
     }
 
     /// Whether the run is over.
@@ -51,7 +51,7 @@ impl HostCalls {
             self.leave();
             return None;
         }
-        Some(Inside { calls: self, outer: context::enter_host(self.address()) })
+        Some(Inside(self))
     }
 
     #[inline(never)]
@@ -88,15 +88,11 @@ impl HostCalls {
 }
 
 /// This thread is inside.
-struct Inside<'a> {
-    calls: &'a HostCalls,
-    outer: HostFrame,
-}
+struct Inside<'a>(&'a HostCalls);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        context::leave_host(self.outer);
-        self.calls.leave();
+        self.0.leave();
     }
 }
 

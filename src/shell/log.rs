@@ -111,6 +111,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// Logs a note of the core. Lines that senders of packets can cause come at a limited rate.
+    #[cold]
     pub(crate) fn tell(&'static self, note: &Note) {
         let message = format_args!("{note}");
         match note {

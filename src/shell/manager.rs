@@ -3,14 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use crate::core::Core;
 use crate::error::Error;
 use crate::forwarder::{Forwarder, Pool};
 use crate::log::Level;
 use crate::shell::bells::{Bells, Event};
-use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::context;
 use crate::shell::run::{FlowLines, KeptLine, Locked};
 pub(crate) use crate::shell::run::{Moment, Running, State};
 use crate::shell::service::{ServeSettings, Service};
@@ -18,7 +15,7 @@ pub use crate::shell::settings::{ForwarderChoice, LogSink, Settings};
 use crate::shell::tally::Tally;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Mutex, RwLock, coarse_time};
-use crate::types::{ClientId, Millis};
+use crate::types::Millis;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -96,57 +93,6 @@ impl<C: Callbacks> Mgm<C> {
         }
     }
 
-    /// One call of a client: ask the core, perform, wait for the alerts. The call begins, asks the
-    /// core and chooses what to do under one lock.
-    pub(super) fn call<R>(
-        &'static self,
-        client: ClientId,
-        mut ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let here = context::here(self.address());
-        let (now, mut next) = (self.now(), None);
-        let mut state = self.lock();
-        let running = state.running().ok_or_else(|| Error::no_client(client))?;
-        let mut call = running.begin(here)?;
-        call.last = true;
-        let result = running.ask(&mut call, now, &mut ask);
-        if matches!(result, Err(Error::Again)) {
-            running.post(&mut call);
-            drop(state);
-            return self.call_again(call, now, ask);
-        }
-        let work = running.post_and_choose(&mut call, &mut next);
-        drop(state);
-        self.carry_on(&mut call, work, &mut next);
-        self.leave(&mut call);
-        result
-    }
-
-    /// The rest of a call that something else must be finished for first.
-    #[cold]
-    fn call_again<R>(
-        &'static self,
-        mut call: Call,
-        now: Millis,
-        ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let mut next = None;
-        let choose =
-            |running: &mut Running<C>, call: &mut Call| running.post_and_choose(call, &mut next);
-        let (result, work) = self.ask_with(&mut call, now, ask, choose)?;
-        self.carry_on(&mut call, work, &mut next);
-        self.leave(&mut call);
-        result
-    }
-
-    /// Begins a call of a client. When nothing runs, its handle is stale.
-    pub(super) fn enter_client(&'static self, client: ClientId) -> Result<Call, Error> {
-        self.enter().map_err(|error| match error {
-            Error::NotRunning => Error::no_client(client),
-            other => other,
-        })
-    }
-
     /// For tests: whether no call goes on and nothing is on its way, except to clients that hang or have
     /// loops.
     #[doc(hidden)]
@@ -206,7 +152,8 @@ impl<C: Callbacks> Mgm<C> {
 
     /// The time. It must be read with nothing locked, because the clock may be the host's code.
     pub(crate) fn now(&self) -> Millis {
-        self.moment().now
+        // Most often it is the system's.
+        if self.host_clock.load(Ordering::Relaxed) { self.moment().now } else { system_now() }
     }
 
     /// The same, where the system's clock has just given `time`.

@@ -201,19 +201,35 @@ impl<C> DerefMut for Locked<'_, C> {
 }
 
 impl<C> Drop for Locked<'_, C> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(running) = &mut self.state.running
             && !running.delivery.events.is_empty()
         {
-            self.news.events = Some(running.delivery.events.take());
+            self.news.keep(&mut running.delivery.events);
+        }
+    }
+}
+
+impl EventsToRing<'_> {
+    #[cold]
+    fn keep(&mut self, events: &mut Events) {
+        self.events = Some(events.take());
+    }
+
+    #[cold]
+    fn ring(&mut self) {
+        if let Some(events) = self.events.take() {
+            events.ring(self.bells);
         }
     }
 }
 
 impl Drop for EventsToRing<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(events) = &self.events {
-            events.ring(self.bells);
+        if self.events.is_some() {
+            self.ring();
         }
     }
 }

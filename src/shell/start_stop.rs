@@ -375,7 +375,7 @@ impl<C: Callbacks> Mgm<C> {
             }
             // What others are passing on at this moment has been counted for the calls that brought it.
             let job = JobOf { epoch: call.epoch, job: call.job };
-            context::performing(self.address(), job, || forwarder.flush());
+            context::performing(self.address(), job, |_| forwarder.flush());
         }
         if lost { Err(Error::OutOfMemory) } else { Ok(()) }
     }

@@ -135,7 +135,9 @@ impl<C: Callbacks> Mgm<C> {
         arrival: IfKey,
         packet: &[u8],
     ) -> Result<(Admission, u64), Error> {
-        self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
+        if self.logs(Level::Trace) {
+            self.log(Level::Trace, format_args!("new flow {flow} on {arrival}"));
+        }
         Tally::count(&self.tally.new_flows);
         let admitted = self.admit(call, flow, arrival, |core, now, looked| {
             core.packet(now, flow, arrival, packet, looked)
@@ -260,7 +262,7 @@ impl<C: Callbacks> Upcalls for &'static Mgm<C> {
         if self.with_in(epoch, |running| running.delivery.count_for(of)) != Ok(true) {
             return pass();
         }
-        context::performing(self.address(), its, pass);
+        context::performing(self.address(), its, |_| pass());
         let _ = self.with_in(epoch, |running| running.delivery.done(job));
     }
 

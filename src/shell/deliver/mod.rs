@@ -261,6 +261,7 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// An action that was taken out of a lane has been performed.
+    #[inline]
     pub fn performed(&mut self, slot: u32, job: u32) {
         if self.lanes.get(slot as usize).is_some_and(Lane::is_loop) {
             self.jobs.set_apart(job, false);
@@ -314,36 +315,42 @@ impl<C: Clone> Delivery<C> {
         }
     }
 
-    /// The next action of a lane, for its runner, with the callbacks to call.
-    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<(Node, C)> {
+    /// The next action of a lane, for its runner.
+    pub fn next_action(&mut self, slot: u32, outbox: &mut Outbox) -> Option<Node> {
         self.moves(slot, outbox);
         let lane = &mut self.lanes[slot as usize];
-        let (id, client) = (lane.queue.first()?, lane.callbacks.clone()?);
+        let id = lane.queue.first().filter(|_| lane.callbacks.is_some())?;
         let node = outbox.pop(&mut lane.queue)?;
         lane.performed = node.job;
         if lane.own.is_some() {
             self.told(slot, id, &node.action);
         }
-        Some((node, client))
+        Some(node)
+    }
+
+    /// The callbacks of a lane's client.
+    #[inline]
+    pub fn callbacks(&self, slot: u32) -> Option<C> {
+        self.lanes[slot as usize].callbacks.clone()
     }
 
     /// Takes the core's new action where it is the only one, where no thread is at its client, and where
     /// no lane waits for a thread: it need not go through a queue. The thread runs the lane from then on.
     #[inline]
-    pub fn take_only(&mut self, outbox: &mut Outbox, me: Token) -> Option<(Node, C)> {
+    pub fn take_only(&mut self, outbox: &mut Outbox, me: Token) -> Option<Node> {
         if self.has_ready_lanes() {
             return None;
         }
         let slot = outbox.only_fresh()?.client;
         let lane = &mut self.lanes[slot as usize];
-        if lane.is_held() || lane.own.is_some() || !lane.queue.is_empty() {
+        let is_gone = lane.callbacks.is_none();
+        if is_gone || lane.is_held() || lane.own.is_some() || !lane.queue.is_empty() {
             return None;
         }
-        let client = lane.callbacks.clone()?;
         let node = outbox.take_only_fresh()?;
         (lane.runner, lane.performed) = (Some(me), node.job);
         self.count(node.job);
-        Some((node, client))
+        Some(node)
     }
 
     /// The runner leaves a lane that has nothing left to do. True: the client is gone and its

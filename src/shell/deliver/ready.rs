@@ -26,7 +26,7 @@ impl<C: Clone> Delivery<C> {
     }
 
     /// Whether any lane is ready.
-    pub(super) const fn has_ready_lanes(&self) -> bool {
+    pub const fn has_ready_lanes(&self) -> bool {
         self.ready.0 != NONE
     }
 

@@ -43,7 +43,7 @@ fn a_lane_has_one_runner_and_a_job_counts_its_actions() {
     assert_eq!(delivery.run_next(&outbox, Some((second, OTHER)), OTHER), None);
 
     let mut jobs = Vec::new();
-    while let Some((node, _)) = delivery.next_action(0, &mut outbox) {
+    while let Some(node) = delivery.next_action(0, &mut outbox) {
         jobs.push(node.job);
         delivery.done(node.job);
     }
@@ -171,7 +171,7 @@ fn nobody_waits_for_a_client_that_hangs() {
     delivery.moves(0, &outbox);
     delivery.done(mine);
     assert_eq!((delivery.open_actions(mine), delivery.open_actions(theirs)), (1, 3));
-    while let Some((node, _)) = delivery.next_action(0, &mut outbox) {
+    while let Some(node) = delivery.next_action(0, &mut outbox) {
         delivery.done(node.job);
     }
     assert_eq!((delivery.open_actions(mine), delivery.open_actions(theirs)), (0, 1));
@@ -285,7 +285,7 @@ fn an_action_alone_goes_to_an_idle_client_without_the_queue() {
     let (mut delivery, mut outbox) = setup(3);
     let job = delivery.begin_job().unwrap();
     let take = |delivery: &mut Delivery<char>, outbox: &mut Outbox| {
-        delivery.take_only(outbox, ME).map(|(node, _)| node.client)
+        delivery.take_only(outbox, ME).map(|node| node.client)
     };
     assert_eq!(take(&mut delivery, &mut outbox), None, "there is none");
     send(&mut outbox, job, 1);
@@ -307,7 +307,7 @@ fn an_action_alone_goes_to_an_idle_client_without_the_queue() {
     assert_eq!(take(&mut delivery, &mut outbox), None, "its client is being called");
     delivery.post(&mut outbox, OTHER);
     delivery.performed(0, job);
-    assert_eq!(delivery.next_action(0, &mut outbox).map(|(node, _)| node.job), Some(job));
+    assert_eq!(delivery.next_action(0, &mut outbox).map(|node| node.job), Some(job));
     delivery.performed(0, job);
     assert!(!delivery.stop_running(0, &outbox));
     assert_eq!((delivery.runner(0), delivery.open_actions(job)), (None, 2));

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::core::state::outbox::Node;
 use crate::error::Error;
 use crate::shell::batch::PlaneAccess;
-use crate::shell::call::Call;
+use crate::shell::call::{Begun, Call};
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, Here};
 use crate::shell::deliver::NOBODY;
@@ -20,30 +20,14 @@ use crate::types::Millis;
 const FAVOURS: u32 = if cfg!(all(test, feature = "shuttle")) { 1 } else { 32 };
 
 impl<C: Callbacks> Running<C> {
-    /// Begins a call. Inside a callback it belongs to that callback's job.
-    pub(crate) fn begin(&mut self, here: Here) -> Result<Call, Error> {
-        let (job, owns_job) = match here.around {
-            Some(around) if around.epoch == self.epoch => (around.job, false),
-            _ => (self.delivery.begin_job()?, true),
+    /// The job of a call that begins. Inside a callback it is that callback's.
+    pub(crate) fn begin(&mut self, here: Here) -> Result<Begun, Error> {
+        let around = here.around.filter(|around| around.epoch == self.epoch);
+        let job = match around {
+            Some(around) => around.job,
+            None => self.delivery.begin_job()?,
         };
-        Ok(Call {
-            job,
-            epoch: self.epoch,
-            owns_job,
-            here,
-            waits: here.around.is_none() && !here.inside_forwarder,
-            last: false,
-            sees_to_all: false,
-            until: 0,
-            added_before: 0,
-            lane: None,
-            kept: None,
-            carries: None,
-            favours: 0,
-            dispatches: None,
-            programs_for: None,
-            ended: false,
-        })
+        Ok(Begun { job, epoch: self.epoch, owns_job: around.is_none() })
     }
 
     /// Asks the core once, for a call. What it decides is to be posted under the same lock.
@@ -64,23 +48,24 @@ impl<C: Callbacks> Running<C> {
     pub(super) fn take_answer(
         &mut self,
         call: &mut Call,
-        ask: &mut Ask<C>,
+        invocation: &mut Invocation,
+        (slot, job): (u32, u32),
         now: Millis,
     ) -> Result<(), Error> {
-        self.begin_asking(call, ask.job);
-        let answered = ask.invocation.answer(&mut self.core, now, ask.slot);
+        self.begin_asking(call, job);
+        let answered = invocation.answer(&mut self.core, now, slot);
         #[cfg(feature = "fault-injection")]
         crate::shell::fault::point("answer");
         self.post_before_choosing(call);
         answered?;
         // The packets that waited for the answer go when the plane has their entry.
-        if ask.job != call.job
+        if job != call.job
             && call.programs_for.is_none()
             && !call.here.inside_forwarder
             && self.must_program(call)
         {
-            self.delivery.count(ask.job);
-            call.programs_for = Some(ask.job);
+            self.delivery.count(job);
+            call.programs_for = Some(job);
         }
         Ok(())
     }
@@ -124,9 +109,9 @@ impl<C: Callbacks> Running<C> {
     }
 
     /// Posts what the core has decided, and chooses what the thread does next.
-    pub(crate) fn post_and_choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
-        if let Some((node, client)) = self.take_only_action(call) {
-            return self.prepare(call, node, client, next);
+    pub(crate) fn post_and_choose(&mut self, call: &mut Call, next: &mut Ask<C>) -> Work {
+        if let Some(node) = self.take_only_action(call) {
+            return self.prepare(call, &node, next);
         }
         self.post_before_choosing(call);
         self.choose(call, next)
@@ -154,7 +139,7 @@ impl<C: Callbacks> Running<C> {
     /// Most often a call causes one action and nothing else, and nobody else is at its client or waits for
     /// it: the thread takes the action without a way through the queue. It runs the client's lane then.
     #[inline]
-    fn take_only_action(&mut self, call: &mut Call) -> Option<(Node, C)> {
+    fn take_only_action(&mut self, call: &mut Call) -> Option<Node> {
         let core = &mut self.core;
         let is_only = !core.has_notes()
             && core.plane.is_done(call.until)
@@ -169,14 +154,14 @@ impl<C: Callbacks> Running<C> {
         if !is_only || !is_free {
             return None;
         }
-        let (node, client) = self.delivery.take_only(&mut core.outbox, call.here.token)?;
+        let node = self.delivery.take_only(&mut core.outbox, call.here.token)?;
         call.lane = Some(node.client);
-        Some((node, client))
+        Some(node)
     }
 
     /// What the thread is to do next: first what needs no client, then the rest of the lane that
     /// it runs, then the lanes whose first action it is responsible for.
-    pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Option<Ask<C>>) -> Work {
+    pub(crate) fn choose(&mut self, call: &mut Call, next: &mut Ask<C>) -> Work {
         if let Some(note) = self.core.take_note() {
             return Work::Note(note);
         }
@@ -211,13 +196,16 @@ impl<C: Callbacks> Running<C> {
             let begun = begun.or_else(|| self.to_carry_on(call, true));
             return begun.map_or(Work::Nothing, Work::Portion);
         }
-        while let Some(slot) = self.lane_for(call) {
-            if let Some((node, client)) = self.delivery.next_action(slot, &mut self.core.outbox) {
-                return self.prepare(call, node, client, next);
-            }
-            call.lane = None;
-            if self.delivery.stop_running(slot, &self.core.outbox) {
-                self.core.free_client_slot(slot);
+        if let Some(slot) = call.lane.filter(|slot| self.delivery.first(*slot).is_none()) {
+            self.leave_lane(call, slot);
+        }
+        let has_lane = call.lane.is_some() || self.delivery.has_ready_lanes();
+        if has_lane || call.dispatches.is_some() {
+            while let Some(slot) = self.lane_for(call) {
+                if let Some(node) = self.delivery.next_action(slot, &mut self.core.outbox) {
+                    return self.prepare(call, &node, next);
+                }
+                self.leave_lane(call, slot);
             }
         }
         if let Some(id) = begun.or_else(|| self.to_carry_on(call, true)) {
@@ -231,28 +219,33 @@ impl<C: Callbacks> Running<C> {
         Work::Nothing
     }
 
+    /// The thread leaves a lane that has nothing left to do.
+    #[inline]
+    fn leave_lane(&mut self, call: &mut Call, slot: u32) {
+        call.lane = None;
+        if self.delivery.stop_running(slot, &self.core.outbox) {
+            self.core.free_client_slot(slot);
+        }
+    }
+
     /// Prepares the call of a client, whose lane the thread runs.
     #[inline]
-    fn prepare(
-        &mut self,
-        call: &mut Call,
-        node: Node,
-        client: C,
-        next: &mut Option<Ask<C>>,
-    ) -> Work {
-        let Node { client: slot, job, action, .. } = node;
+    fn prepare(&mut self, call: &mut Call, node: &Node, next: &mut Ask<C>) -> Work {
+        let Node { client: slot, job, action, .. } = *node;
         match &mut call.dispatches {
             Some((own, left)) if *own == slot => *left -= 1,
             _ => call.favours += u32::from(job != call.job),
         }
-        let invocation = Invocation::prepare(&mut self.core, slot, action);
+        Invocation::prepare(&mut next.invocation, &mut self.core, slot, action);
+        next.client = self.delivery.callbacks(slot);
+        (next.slot, next.job) = (slot, job);
         if let Some((own, left)) = call.dispatches
             && own == slot
             && !call.here.too_deep
+            && let (Some(invocation), Some(client)) = (&next.invocation, &next.client)
         {
-            self.tell_ahead(&invocation, &client, slot, left);
+            self.tell_ahead(invocation, client, slot, left);
         }
-        *next = Some(Ask { invocation, client, slot, job });
         Work::Ask
     }
 

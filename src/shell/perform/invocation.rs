@@ -33,34 +33,38 @@ pub(super) const TIMEOUT: Seconds = Seconds(900);
 type OutInterfaces = SmallVec<[OutInterface; 8]>;
 
 impl Invocation {
-    /// Gets from the core what an action is about.
-    pub(super) fn prepare(core: &mut Core, client: u32, action: Action) -> Self {
+    /// Puts into `place` what an action is about, which it gets from the core.
+    pub(super) fn prepare(place: &mut Option<Self>, core: &mut Core, client: u32, action: Action) {
+        // Each is written where it stays: most of them are much smaller than the largest.
         match action {
             Action::Rpf { flow } => {
                 let (of, answer, head, route) = core.rpf_question(flow);
-                Self::Rpf { id: flow, of, answer, head, route }
+                *place = Some(Self::Rpf { id: flow, of, answer, head, route });
             }
             Action::Creation { flow } => {
                 let mut out = SmallVec::new();
                 let (of, iif) = core.creation_question(flow, client, &mut out);
-                Self::Creation { id: flow, of, iif, out, starved: false }
+                *place = Some(Self::Creation { id: flow, of, iif, out, starved: false });
             }
             Action::Prune { of, interface, member, asks } => {
-                Self::Prune { of, interface, member, asks, timeout: TIMEOUT }
+                *place = Some(Self::Prune { of, interface, member, asks, timeout: TIMEOUT });
             }
-            Action::Join { of, member } => Self::Join { of, member },
+            Action::Join { of, member } => *place = Some(Self::Join { of, member }),
             Action::WrongIf { flow, arrival, header } => {
-                Self::WrongIf { of: flow, arrival, head: core.take_header(header) }
+                let head = core.take_header(header);
+                *place = Some(Self::WrongIf { of: flow, arrival, head });
             }
-            Action::LocalJoin { of, interface } => Self::LocalJoin { of, interface },
-            Action::LocalLeave { of, interface } => Self::LocalLeave { of, interface },
+            Action::LocalJoin { of, interface } => *place = Some(Self::LocalJoin { of, interface }),
+            Action::LocalLeave { of, interface } => {
+                *place = Some(Self::LocalLeave { of, interface });
+            }
             Action::DisableIgmp { interface, change } => {
                 core.igmp_disabling(client, interface, change);
-                Self::DisableIgmp { interface, change }
+                *place = Some(Self::DisableIgmp { interface, change });
             }
             Action::EnableIgmp { interface } => {
                 core.igmp_enabling(client, interface);
-                Self::EnableIgmp { interface }
+                *place = Some(Self::EnableIgmp { interface });
             }
         }
     }

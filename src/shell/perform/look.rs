@@ -12,6 +12,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 impl<C: Callbacks> Mgm<C> {
+    // Out of line, as few calls have a route to look up.
+    #[cold]
     pub(super) fn look(&'static self, call: &mut Call, Due { relook, job, .. }: Due) {
         match relook {
             Relook::Flow { flow, rebuild } => self.look_again(call, job, flow, rebuild),

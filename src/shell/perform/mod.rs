@@ -22,18 +22,19 @@ mod portions;
 mod program;
 mod wait;
 
-use crate::core::{Core, Due, Note};
+use crate::core::{Core, Due, NONE, Note};
 use crate::error::Error;
 use crate::log::Level;
 use crate::shell::batch::PlaneAccess;
 use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
-use crate::shell::context::{self, JobOf};
+use crate::shell::context::{self, JobOf, Performing};
 use crate::shell::duties::TICKING;
 use crate::shell::manager::{Mgm, Running};
+use crate::shell::run::Locked;
 use crate::sys::sync::coarse_time;
-use crate::types::Millis;
+use crate::types::{ClientId, Millis};
 use invocation::Invocation;
 use std::time::Duration;
 
@@ -45,21 +46,84 @@ pub(crate) enum Work {
     /// A portion, once others have delivered some of what waits.
     Room(u64),
     Look(Due),
-    /// A client is to be called. It is in the [`Ask`] beside this, which is not moved because it is
-    /// large.
+    /// A client is to be called: the one in the [`Ask`] beside this.
     Ask,
     Nothing,
 }
 
-/// A client to be called.
+/// The client that is to be called, if any, and for what. It is large, so it is filled where it is and
+/// never moved.
 pub(crate) struct Ask<C> {
-    invocation: Invocation,
-    client: C,
+    invocation: Option<Invocation>,
+    client: Option<C>,
     slot: u32,
     job: u32,
 }
 
+impl<C> Ask<C> {
+    /// Nobody is to be called.
+    const fn nobody() -> Self {
+        Self { invocation: None, client: None, slot: NONE, job: NONE }
+    }
+
+    /// The client was called.
+    fn clear(&mut self) {
+        (self.invocation, self.client) = (None, None);
+    }
+}
+
 impl<C: Callbacks> Mgm<C> {
+    /// One call of a client: ask the core, perform, wait for the alerts. The call begins, asks the
+    /// core and chooses what to do under one lock.
+    pub(crate) fn call<R>(
+        &'static self,
+        client: ClientId,
+        mut ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let here = context::here(self.address());
+        let (now, mut next) = (self.now(), Ask::nobody());
+        let mut state = self.lock();
+        let running = state.running().ok_or_else(|| Error::no_client(client))?;
+        let mut call = Call::new(here, running.begin(here)?);
+        call.last = true;
+        let result = running.ask(&mut call, now, &mut ask);
+        if matches!(result, Err(Error::Again)) {
+            running.post(&mut call);
+            drop(state);
+            return self.call_again(call, now, ask);
+        }
+        let work = running.post_and_choose(&mut call, &mut next);
+        drop(state);
+        self.carry_on(&mut call, work, &mut next);
+        self.leave(&mut call);
+        result
+    }
+
+    /// The rest of a call that something else must be finished for first.
+    #[cold]
+    fn call_again<R>(
+        &'static self,
+        mut call: Call,
+        now: Millis,
+        ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut next = Ask::nobody();
+        let choose =
+            |running: &mut Running<C>, call: &mut Call| running.post_and_choose(call, &mut next);
+        let (result, work) = self.ask_with(&mut call, now, ask, choose)?;
+        self.carry_on(&mut call, work, &mut next);
+        self.leave(&mut call);
+        result
+    }
+
+    /// Begins a call of a client. When nothing runs, its handle is stale.
+    pub(crate) fn enter_client(&'static self, client: ClientId) -> Result<Call, Error> {
+        self.enter().map_err(|error| match error {
+            Error::NotRunning => Error::no_client(client),
+            other => other,
+        })
+    }
+
     /// Begins a call.
     pub(crate) fn enter(&'static self) -> Result<Call, Error> {
         Ok(self.enter_and(|_, _| ())?.0)
@@ -73,7 +137,7 @@ impl<C: Callbacks> Mgm<C> {
         let here = context::here(self.address());
         let mut state = self.lock();
         let running = state.running().ok_or(Error::NotRunning)?;
-        let call = running.begin(here)?;
+        let call = Call::new(here, running.begin(here)?);
         let looked = look(running, &call);
         Ok((call, looked))
     }
@@ -84,7 +148,7 @@ impl<C: Callbacks> Mgm<C> {
         call: &mut Call,
         ask: impl FnMut(&mut Core, Millis) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (now, mut next) = (self.now(), None);
+        let (now, mut next) = (self.now(), Ask::nobody());
         let (result, work) = self
             .ask_with(call, now, ask, |running, call| running.post_and_choose(call, &mut next))?;
         self.carry_on(call, work, &mut next);
@@ -113,7 +177,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Does what is to be done, as far as this thread is responsible for it.
     pub(crate) fn settle(&'static self, call: &mut Call) {
-        let mut next = None;
+        let mut next = Ask::nobody();
         let work = match self.lock().running_in(call.epoch) {
             Some(running) => running.choose(call, &mut next),
             None => return,
@@ -121,14 +185,20 @@ impl<C: Callbacks> Mgm<C> {
         self.carry_on(call, work, &mut next);
     }
 
-    pub(crate) fn carry_on(&'static self, call: &mut Call, work: Work, next: &mut Option<Ask<C>>) {
+    pub(crate) fn carry_on(&'static self, call: &mut Call, work: Work, next: &mut Ask<C>) {
         if !matches!(work, Work::Nothing) {
             let job = JobOf { epoch: call.epoch, job: call.job };
-            context::performing(self.address(), job, || self.perform(call, work, next));
+            context::performing(self.address(), job, |this| self.perform(this, call, work, next));
         }
     }
 
-    fn perform(&'static self, call: &mut Call, mut work: Work, next: &mut Option<Ask<C>>) {
+    fn perform(
+        &'static self,
+        this: &Performing<'_>,
+        call: &mut Call,
+        mut work: Work,
+        next: &mut Ask<C>,
+    ) {
         let mut time = Duration::ZERO;
         loop {
             match work {
@@ -139,18 +209,21 @@ impl<C: Callbacks> Mgm<C> {
                 Work::Room(id) => self.portion_when_there_is_room(call, id),
                 Work::Look(due) => self.look(call, due),
                 Work::Ask => {
-                    if let Some(ask) = next {
-                        let who = self.named(ask.slot);
-                        self.log(Level::Trace, format_args!("{who}: {}", ask.invocation));
-                        let call_it = || ask.invocation.put(&ask.client);
+                    let Ask { invocation, client, slot, job } = &mut *next;
+                    if let (Some(invocation), Some(client)) = (invocation, client) {
+                        if self.logs(Level::Trace) {
+                            let who = self.named(*slot);
+                            self.log(Level::Trace, format_args!("{who}: {invocation}"));
+                        }
+                        let job = JobOf { epoch: call.epoch, job: *job };
                         let begun = coarse_time();
-                        self.call_client(call, ask.job, call_it);
+                        self.call_client(this, job, || invocation.put(client));
                         time = coarse_time();
-                        self.tally.took(ask.invocation.kind(), begun, time);
+                        self.tally.took(invocation.kind(), begun, time);
                     }
                 }
             }
-            let about = next.as_ref().and_then(|ask| ask.invocation.flow());
+            let about = next.invocation.as_ref().and_then(Invocation::flow);
             work = self.after(call, next, time);
             if let Some(flow) = about {
                 self.bells.ring(Event::Flow(flow));
@@ -160,11 +233,9 @@ impl<C: Callbacks> Mgm<C> {
 
     /// Takes an answer, if there is one, and chooses what comes next. `time` is the system's when the
     /// client returned.
-    fn after(&'static self, call: &mut Call, asked: &mut Option<Ask<C>>, time: Duration) -> Work {
-        let now = match asked {
-            Some(ask) if ask.invocation.wants_answer() => self.now_at(time),
-            _ => Millis::default(),
-        };
+    fn after(&'static self, call: &mut Call, asked: &mut Ask<C>, time: Duration) -> Work {
+        let wants_answer = asked.invocation.as_ref().is_some_and(Invocation::wants_answer);
+        let now = if wants_answer { self.now_at(time) } else { Millis::default() };
         loop {
             let mut state = self.lock();
             if call.carries.is_some() {
@@ -172,17 +243,7 @@ impl<C: Callbacks> Mgm<C> {
                 state.give_way();
             }
             let Some(running) = state.running_in(call.epoch) else {
-                // MgmHostStop waits until this thread calls no client any more.
-                if let Some(slot) = call.lane.take() {
-                    match state.whole() {
-                        Some(run) if run.epoch == call.epoch => {
-                            run.delivery.stop_running(slot, &run.core.outbox);
-                        }
-                        _ => state.waits.returned(call.epoch, slot),
-                    }
-                    drop(state);
-                    self.wake_all();
-                }
+                self.out_of_the_client(call, state);
                 return Work::Nothing;
             };
             if let Some(job) = call.programs_for
@@ -191,19 +252,36 @@ impl<C: Callbacks> Mgm<C> {
                 call.programs_for = None;
                 running.delivery.done(job);
             }
-            if let Some(ask) = asked {
-                if !ask.invocation.wants_answer() {
+            if let Some(invocation) = &mut asked.invocation {
+                if !wants_answer {
                     running.moves(call);
                     #[cfg(feature = "fault-injection")]
                     crate::shell::fault::point("answer");
-                } else if running.take_answer(call, ask, now).is_err() {
+                } else if running
+                    .take_answer(call, invocation, (asked.slot, asked.job), now)
+                    .is_err()
+                {
                     continue;
                 }
-                running.delivery.performed(ask.slot, ask.job);
-                *asked = None;
+                running.delivery.performed(asked.slot, asked.job);
+                asked.clear();
             }
             return running.choose(call, asked);
         }
+    }
+
+    /// The run has ended: MgmHostStop waits until this thread calls no client any more.
+    #[cold]
+    fn out_of_the_client(&self, call: &mut Call, mut state: Locked<'_, C>) {
+        let Some(slot) = call.lane.take() else { return };
+        match state.whole() {
+            Some(run) if run.epoch == call.epoch => {
+                run.delivery.stop_running(slot, &run.core.outbox);
+            }
+            _ => state.waits.returned(call.epoch, slot),
+        }
+        drop(state);
+        self.wake_all();
     }
 
     /// Ends a call. A call from outside any callback waits for what it caused (rule A7).
@@ -216,6 +294,7 @@ impl<C: Callbacks> Mgm<C> {
     }
 
     /// The same where the call has not ended yet, or has helped others.
+    #[cold]
     fn leave_unfinished(&'static self, call: &mut Call) {
         if call.favours > 0 {
             self.see_to_what_is_left(call);

@@ -16,6 +16,7 @@ use crate::shell::manager::{Mgm, Running};
 
 impl<C: Callbacks> Mgm<C> {
     /// Carries out a portion of a change.
+    #[cold]
     pub(super) fn portion(&'static self, call: &mut Call, id: u64) {
         let mut state = self.lock();
         if let Some(running) = state.running_in(call.epoch) {
@@ -27,6 +28,7 @@ impl<C: Callbacks> Mgm<C> {
 
     /// The same once others have delivered some of the alerts that wait. A thread that went on would put
     /// more and more of them before those of other calls.
+    #[cold]
     pub(super) fn portion_when_there_is_room(&'static self, call: &mut Call, id: u64) {
         // The library's own threads may have other things to do.
         let short = |why| self.log(Level::Error, format_args!("{why}"));

@@ -153,14 +153,8 @@ impl<C: Callbacks> Mgm<C> {
         for entry in entries.iter().filter(|entry| entry.refused && entry.now.is_none()) {
             forwarder.refuse(entry.flow);
         }
-        for EntryChange { flow, state } in &changes {
-            match state {
-                Some(EntryState { iif, oifs }) => self.log(
-                    Level::Debug,
-                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
-                ),
-                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
-            }
+        if self.logs(Level::Debug) {
+            self.tell_changes(&changes);
         }
         for (at, error) in &failures {
             Tally::count(&self.tally.refused_changes);
@@ -172,6 +166,19 @@ impl<C: Callbacks> Mgm<C> {
             }
         }
         failures
+    }
+
+    #[cold]
+    fn tell_changes(&self, changes: &[EntryChange<'_>]) {
+        for EntryChange { flow, state } in changes {
+            match state {
+                Some(EntryState { iif, oifs }) => self.log(
+                    Level::Debug,
+                    format_args!("entry {flow}: from {iif} to {} interfaces", oifs.len()),
+                ),
+                None => self.log(Level::Debug, format_args!("entry {flow}: removed")),
+            }
+        }
     }
 }
 
