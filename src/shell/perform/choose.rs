@@ -199,6 +199,7 @@ impl<C: Callbacks> Running<C> {
         if let Some(slot) = call.lane.filter(|slot| self.delivery.first(*slot).is_none()) {
             self.leave_lane(call, slot);
         }
+        // Most often there is nobody else to call.
         let has_lane = call.lane.is_some() || self.delivery.has_ready_lanes();
         if has_lane || call.dispatches.is_some() {
             while let Some(slot) = self.lane_for(call) {
