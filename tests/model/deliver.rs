@@ -11,7 +11,21 @@ use std::net::Ipv4Addr;
 pub struct Queued {
     pub cause: usize,
     pub what: Item,
+    pub ahead: Ahead,
 }
+
+/// Whether the process of a client with a loop was sent an alert together with the callback before it
+/// (decision 91).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    No,
+    /// It may have been.
+    Maybe,
+    Yes,
+}
+
+/// How many callbacks behind the one whose turn it is a process is sent.
+const MOST_AHEAD: usize = 32;
 
 /// What happens when a callback returns, besides the call itself.
 #[derive(Clone)]
@@ -76,7 +90,7 @@ impl Model {
             return; // rule A9; nothing comes of it
         }
         let cause = self.cause;
-        self.clients[id].queue.push_back(Queued { cause, what });
+        self.clients[id].queue.push_back(Queued { cause, what, ahead: Ahead::No });
     }
 
     /// What waits for a client.
@@ -186,7 +200,9 @@ impl Model {
     }
 
     pub fn deliver_one(&mut self, id: Id) {
-        let Some(Queued { mut cause, what }) = self.clients[id].queue.pop_front() else { return };
+        let Some(Queued { mut cause, what, .. }) = self.clients[id].queue.pop_front() else {
+            return;
+        };
         if let Some(dispatching) = &mut self.clients[id].dispatching {
             // What comes of it is the dispatch's doing.
             cause = dispatching.call;
@@ -227,6 +243,7 @@ impl Model {
         let client = self.clients[id].client;
         let kind = callback.kind();
         self.clients[id].busy = true;
+        self.send_ahead(id);
         self.note_told(id, &callback);
         self.events.push(Event::Begin(client, callback));
         if let Some(op) = self.scripts[client].take_nested(kind) {
@@ -240,6 +257,24 @@ impl Model {
         self.events.push(Event::End(client));
         self.clients[id].busy = false;
         answer
+    }
+
+    /// What stands behind the callback whose turn it is goes to the client's process with it, up to what
+    /// does not go ahead.
+    fn send_ahead(&mut self, id: Id) {
+        if !self.world.remote {
+            return;
+        }
+        let igmp = self.is_igmp(id);
+        let goes = |q: &Queued| match &q.what {
+            Item::Creation { .. } => !igmp,
+            Item::Alert(callback) => callback.kind() != Kind::WrongIf,
+            Item::Disable { .. } | Item::Enable { .. } => false,
+            Item::Prune { .. } | Item::Rpf { .. } => true,
+        };
+        let behind = self.clients[id].queue.iter_mut().take(MOST_AHEAD);
+        let sent = behind.take_while(|q| goes(q)).filter(|q| q.ahead == Ahead::No);
+        sent.for_each(|q| q.ahead = Ahead::Maybe);
     }
 
     /// The MgmHost* functions begin with what is due: what earlier calls left, and lifetimes.
@@ -259,7 +294,7 @@ impl Model {
 
     /// A client is gone before it could be told or asked: what waits for it goes on without.
     pub fn forget_queue(&mut self, id: Id) {
-        for Queued { cause, what } in std::mem::take(&mut self.clients[id].queue) {
+        for Queued { cause, what, .. } in std::mem::take(&mut self.clients[id].queue) {
             let before = std::mem::replace(&mut self.cause, cause);
             self.returned(id, what, &Answer::default());
             self.cause = before;

@@ -1,6 +1,6 @@
 //! Model: clients that call their callbacks themselves (rules H1 to H8).
 
-use super::deliver::{Item, Queued};
+use super::deliver::{Ahead, Item, Queued};
 use super::state::{Id, Model};
 use super::words::*;
 use mgm::types::{IfKey, SourceGroup};
@@ -61,21 +61,27 @@ fn cancel(earlier: &Item, later: &Item) -> bool {
 
 impl Model {
     /// Rule H8: alerts about one thing that cancel each other out while they wait are not delivered.
-    /// Of an entry, and of packets on the wrong interface, the last one is.
+    /// Of an entry, and of packets on the wrong interface, the last one is. An alert that the client's process
+    /// was sent ahead is delivered (decision 91).
     pub fn enqueue_for_dispatch(&mut self, id: Id, what: Item) {
         let about = topic(&what);
-        let queue = &mut self.clients[id].queue;
         let same = |q: &Queued| about.is_some() && topic(&q.what) == about;
         // DISABLE_IGMP is told in any case: IGMP does not know yet that its memberships have gone.
-        let gives_way = |q: &Queued| same(q) && !matches!(q.what, Item::Disable { .. });
-        if let Some(at) = queue.iter().position(gives_way) {
-            let earlier = queue.remove(at).expect("it is there");
-            if cancel(&earlier.what, &what) {
-                return;
+        let gives_way = |q: &Queued| {
+            same(q) && !matches!(q.what, Item::Disable { .. }) && q.ahead != Ahead::Yes
+        };
+        if let Some(at) = self.clients[id].queue.iter().position(gives_way) {
+            if self.clients[id].queue[at].ahead == Ahead::Maybe && self.choice(2) == 0 {
+                self.clients[id].queue[at].ahead = Ahead::Yes;
+            } else {
+                let earlier = self.clients[id].queue.remove(at).expect("it is there");
+                if cancel(&earlier.what, &what) {
+                    return;
+                }
             }
         }
         let cause = self.cause;
-        self.clients[id].queue.push_back(Queued { cause, what });
+        self.clients[id].queue.push_back(Queued { cause, what, ahead: Ahead::No });
     }
 
     /// Whether its descriptor is readable (rule H2).

@@ -99,6 +99,24 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                     .collect(),
             ),
         ),
+        (
+            "H8: an alert that a loop's process was sent ahead of its turn is delivered (decision 91)",
+            play(
+                level,
+                |w| {
+                    w.profiles[2].dispatched = true;
+                    nest(w, 2, Kind::Rpf, Op::Release(h(0), IF1));
+                },
+                vec![
+                    route(IF2),
+                    Op::Take(h(0), IF1),
+                    Op::Take(h(2), IF2),
+                    packet(FLOW, IF1),
+                    join(0, any(G1), IF1),
+                    Op::Dispatch(h(2)),
+                ],
+            ),
+        ),
     ];
     // Across processes the dispatch may have returned when the other client is told (decision 83).
     if level != Level::Remote {
