@@ -249,6 +249,10 @@ pub trait Upcalls: Sync {
     /// packet and forwards it when the entry comes.
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]);
 
+    /// Waits a moment where clients do not keep up with new flows. For a thread that has told of one, is not
+    /// inside a call and has more to tell of.
+    fn keep_pace(&self) {}
+
     /// An earlier program left an entry for this flow, whose packets come in on `arrival`. False: the
     /// flow is refused for now.
     fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool;

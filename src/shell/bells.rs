@@ -23,6 +23,8 @@ pub enum Event {
     Flow(SourceGroup),
     /// The library stops, or a callback returns while it does.
     Stop,
+    /// Clients have answered most of what they are asked.
+    Room,
 }
 
 /// How many bells there are. Two events may have the same one: whoever waits there for the other wakes in
@@ -39,6 +41,7 @@ impl Event {
                 (flow.source().to_bits().wrapping_mul(31) ^ flow.group().to_bits()) as usize
             }
             Self::Stop => 0,
+            Self::Room => BELLS - 1,
         };
         number % BELLS
     }

@@ -7,6 +7,7 @@ use crate::core::{Admission, Core, Looked, PacketHead};
 use crate::error::Error;
 use crate::forwarder::{Bringer, Turn, Upcalls};
 use crate::log::Level;
+use crate::shell::bells::Event;
 use crate::shell::call::Call;
 use crate::shell::callbacks::Callbacks;
 use crate::shell::context::{self, JobOf};
@@ -16,6 +17,11 @@ use crate::types::{IfKey, Millis, SourceGroup};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// New flows wait no longer for clients that are asked about others: as long as a client may keep a thread
+/// of the pool (decision 53).
+const LONGEST_PACE: Duration = Duration::from_millis(20);
 
 impl<C: Callbacks> Mgm<C> {
     /// Runs something that no call waits for, such as an upcall. A panic closes the library and
@@ -230,9 +236,29 @@ impl<C: Callbacks> Mgm<C> {
     }
 }
 
+impl<C: Callbacks> Mgm<C> {
+    /// Waits until clients have answered most of what they are asked (decision 94).
+    fn keep_pace(&self) {
+        let must_wait =
+            || self.with(|running| running.delivery.pace.must_wait(running.core.outbox.queued()));
+        if must_wait() != Some(true) {
+            return;
+        }
+        let mut listener = self.bells.listen(Event::Room);
+        // There may be room since the first look.
+        if must_wait() == Some(true) && !listener.wait(LONGEST_PACE) {
+            self.with(|running| running.delivery.pace.give_up());
+        }
+    }
+}
+
 impl<C: Callbacks> Upcalls for &'static Mgm<C> {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, packet: &[u8]) {
         self.unattended("new flow", |call| self.new_flow(call, flow, arrival, packet).map(drop));
+    }
+
+    fn keep_pace(&self) {
+        Mgm::keep_pace(self);
     }
 
     fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {

@@ -38,6 +38,7 @@ netns_tests! {
             unreachable!()
         };
         assert_eq!(arrival, a.key());
+        wait_for("a look at the clients (decision 94)", || (router.seen.paced() == 1).then_some(()));
         assert_eq!((header.len(), header[0], header[8], header[9]), (20, 0x45, 0, 0));
         assert_eq!(header[12..16], f.source().octets());
         assert_eq!(header[16..20], f.group().octets());

@@ -6,6 +6,7 @@ use mgm::forwarder::{EntryChange, EntryState, Forwarder, ForwarderError, Pool, U
 use mgm::log::Level;
 use mgm::types::{IfKey, PATIENCE, SourceGroup};
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// One upcall.
@@ -46,6 +47,8 @@ type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 pub struct Recorder {
     events: Mutex<Vec<Event>>,
     hook: Mutex<Option<Hook>>,
+    /// How often a thread would have waited for clients.
+    paced: AtomicUsize,
 }
 
 impl Recorder {
@@ -65,6 +68,11 @@ impl Recorder {
     /// The same, as a client's callback: another thread goes on beside it while it takes long.
     pub fn on_event_slowly(&self, hook: impl Fn(&Event) + Send + Sync + 'static) {
         self.on_event(move |event| calling(|short| panic!("{short}"), || hook(event)));
+    }
+
+    /// How often the thread that reports would have waited for clients.
+    pub fn paced(&self) -> usize {
+        self.paced.load(SeqCst)
     }
 
     /// Everything so far.
@@ -105,6 +113,10 @@ impl Recorder {
 impl Upcalls for Recorder {
     fn no_cache(&self, flow: SourceGroup, arrival: IfKey, header: &[u8]) {
         self.add(Event::NoCache { flow, arrival, header: header.to_vec() });
+    }
+
+    fn keep_pace(&self) {
+        self.paced.fetch_add(1, SeqCst);
     }
 
     fn found(&self, flow: SourceGroup, arrival: IfKey) -> bool {

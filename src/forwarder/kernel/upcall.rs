@@ -143,7 +143,10 @@ impl PumpWork for Reports {
         }
         let Some(arrival) = plane.arrival_of(report) else { return };
         match report.kind {
-            ReportKind::NoCache => plane.upcalls.no_cache(report.flow, arrival, report.header()),
+            ReportKind::NoCache => {
+                plane.upcalls.no_cache(report.flow, arrival, report.header());
+                plane.upcalls.keep_pace();
+            }
             ReportKind::WrongInterface if plane.has_iif(report.flow) => {
                 plane.upcalls.wrong_interface(report.flow, arrival, report.header());
             }

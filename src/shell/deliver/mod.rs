@@ -27,6 +27,7 @@
 mod hang;
 mod jobs;
 mod own;
+mod pace;
 mod ready;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use crate::types::{Millis, SourceGroup};
 pub use jobs::CROWD;
 use jobs::Jobs;
 pub use own::OwnLane;
+use pace::Pace;
 
 /// Names a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,15 +114,25 @@ pub struct Delivery<C> {
     unrung: Vec<u32>,
     /// What threads may be waiting for has come about.
     pub(in crate::shell) events: Events,
+    /// Whether new flows wait for clients.
+    pub(in crate::shell) pace: Pace,
 }
 
 impl<C: Clone> Delivery<C> {
     /// No lanes, no jobs.
     pub fn new() -> Self {
-        let (lanes, ready, jobs) = (Vec::new(), (NONE, NONE), Jobs::new());
-        let (flows_awaited, unrung) = (Vec::new(), Vec::new());
-        let (looked, own_lanes, rings_later, events) = (None, 0, false, Events::new());
-        Self { lanes, ready, jobs, flows_awaited, looked, own_lanes, rings_later, unrung, events }
+        Self {
+            lanes: Vec::new(),
+            ready: (NONE, NONE),
+            jobs: Jobs::new(),
+            flows_awaited: Vec::new(),
+            looked: None,
+            own_lanes: 0,
+            rings_later: false,
+            unrung: Vec::new(),
+            events: Events::new(),
+            pace: Pace::default(),
+        }
     }
 
     /// Makes room for a lane in this slot.
@@ -321,6 +333,9 @@ impl<C: Clone> Delivery<C> {
         let lane = &mut self.lanes[slot as usize];
         let id = lane.queue.first().filter(|_| lane.callbacks.is_some())?;
         let node = outbox.pop(&mut lane.queue)?;
+        if self.pace.has_room(outbox.queued()) {
+            self.events.note(Event::Room);
+        }
         lane.performed = node.job;
         if lane.own.is_some() {
             self.told(slot, id, &node.action);

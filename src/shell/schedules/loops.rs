@@ -1,11 +1,12 @@
 //! Clients whose callbacks run inside their own dispatch alone (rules H), beside other threads.
 
 use crate::error::Error;
+use crate::forwarder::Upcalls;
 use crate::shell::schedules::{
-    CallbackKind, FLOW, G1, G2, IGMP, Stage, explore, group, interface, join_all,
+    CallbackKind, FLOW, G1, G2, IGMP, SOURCE, Stage, explore, group, interface, join_all,
 };
 use crate::sys::wait_readable;
-use crate::types::ClientId;
+use crate::types::{ClientId, SourceGroup};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -172,6 +173,37 @@ fn h7_two_dispatches_at_once() {
         });
         join_all(both);
         assert_eq!(b.count(CallbackKind::Join, G1), 1);
+        stage.mgm.stop().unwrap();
+    });
+}
+
+/// The plane tells of flows no faster than a loop answers about them, and hears when it has (decision 94).
+#[test]
+fn p4_flows_wait_until_a_loop_has_answered() {
+    explore(|| {
+        let stage = Stage::new();
+        let (a, a_id) = stage.looping(1, &[1]);
+        let over = Arc::new(AtomicBool::new(false));
+        let (asked, told) = (a.clone(), over.clone());
+        let rpf = |(kind, _): &(CallbackKind, SourceGroup)| *kind == CallbackKind::Rpf;
+        let tells = thread::spawn(move || {
+            for last in 1..8 {
+                let flow = SourceGroup::new(SOURCE, group(last).group());
+                stage.mgm.no_cache(flow, interface(1), &[0x45; 20]);
+                stage.mgm.keep_pace();
+                // Two wait in the queue, and one has been taken out of it.
+                let asked = asked.seen().into_iter().filter(rpf).count();
+                assert!(asked + 3 >= last.into(), "{last} flows, and asked about {asked}");
+            }
+            told.store(true, SeqCst);
+        });
+        while !over.load(SeqCst) {
+            stage.mgm.dispatch(a_id).unwrap();
+            thread::yield_now();
+        }
+        tells.join().unwrap();
+        stage.mgm.dispatch(a_id).unwrap();
+        assert_eq!(a.seen().into_iter().filter(rpf).count(), 7);
         stage.mgm.stop().unwrap();
     });
 }
