@@ -102,10 +102,10 @@ with_igmp_under_mgmd() {
 
 # ---- the file is read anew ------------------------------------------------------------------------------------
 
-# routes ROUTE...: what the file says from now on; read_anew has it read.
+# routes ROUTE...: what the file says from now on; routes_read_anew has it read.
 routes() { printf '%s\n' "# routes" "$@" >"$LOGS/routes.conf"; }
 from_file() { protocol static rtr mgm-static --config "$LOGS/routes.conf"; }
-read_anew() {
+routes_read_anew() {
     local before
     before=$(lines static "the routes were read anew")
     kill -HUP "$(pid_of static)"
@@ -128,13 +128,13 @@ the_file_changes() {
         start sender src "$BIN/sender" eth0 10.1.0.2 239.1.1.1 $PORT 2 600 300
         must "under traffic" more_lines rcv1 "link 239.1.1.1" 20
         routes 'to-src: 239.1.1.1 239.1.3.1 > to-rcv1 to-rcv2'
-        read_anew
+        routes_read_anew
         must "an interface more" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1,to-rcv2
         must "a group less" kernel_oifs_are 10.1.0.2 239.1.2.1 -
         must "and another one" kernel_oifs_are 10.1.0.2 239.1.3.1 to-rcv1,to-rcv2
         must "on its link" more_lines rcv2 "link 239.1.1.1" 20
         routes 'to-src: 239.1.1.1 > to-rcv1'
-        read_anew
+        routes_read_anew
         must "an interface less" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
         must "which it does without" log_has static "does without to-rcv2"
         routes 'to-src: 239.1.1.1 > to-rcv1 to-rcv1'
@@ -165,14 +165,14 @@ the_way_in_changes() {
     must "expected from elsewhere" kernel_has "172.16.0.5 239.1.1.1 to-rcv2"
     must "to its own route's interface" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
     routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2' 'to-rcv2: 239.1.2.1 > to-rcv1'
-    read_anew
+    routes_read_anew
     must "accepted where its packets come in" arrives_at rcv1 172.16.0.5 239.1.1.1
     must "an interface for another route" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
     routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2 to-rcv1' 'to-rcv2: 239.1.2.1 > to-rcv1'
-    read_anew
+    routes_read_anew
     must "becomes one for this, too" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv1,to-rcv2
     routes 'to-src: 239.1.1.1 > to-rcv1' 'to-src: 239.1.2.1 > to-rcv2' 'to-rcv2: 239.1.2.1 > to-rcv1'
-    read_anew
+    routes_read_anew
     must "and is none again" kernel_oifs_are 10.1.0.2 239.1.2.1 to-rcv2
     ends static
 }
@@ -189,7 +189,7 @@ joins() {
     now "not on the way out" joined_are 0 to-rcv1
     now "nor without the option" not_joined 239.9.9.9
     routes '--join yes' 'to-src: 239.1.1.9 10.1.0.2,239.1.2.1 10.1.0.3,239.1.2.1 > to-rcv1'
-    read_anew
+    routes_read_anew
     must "others" joined_are 2 to-src
     must "with their sources" sources_joined 2
     descriptors=$(descriptors_of static)
@@ -201,7 +201,7 @@ joins() {
         must "with their sources" sources_joined 2
     done
     routes 'to-src: 239.1.1.9 > to-rcv1'
-    read_anew
+    routes_read_anew
     now "no socket keeps what has gone" [ "$(descriptors_of static)" = "$descriptors" ]
     must "the option ends: all are left" joined_are 0 to-src
     ends static
@@ -240,7 +240,7 @@ a_switch_on_the_way_in() {
     must "the switch snoops" nothing_comes_of 239.1.1.2
     receivers rcv1
     routes '--join yes' 'to-src: 239.1.1.1 > to-rcv1' '--join no' 'to-src: 239.1.1.2 > to-rcv1'
-    read_anew
+    routes_read_anew
     must "what is joined comes" arrives_at rcv1 10.1.0.2 239.1.1.1
     packet 10.1.0.2 239.1.1.2
     packet 10.1.0.2 239.1.1.1 2
