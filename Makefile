@@ -133,10 +133,11 @@ demo: deps-demo
 # The tests in Rust, and mgmd with them. They are built beside the library, whose last step has one thread.
 rust-tests:
 	$(CARGO) test --workspace --no-run
-TESTED = @$(MAKE) --no-print-directory -j 2 lib rust-tests && $(MAKE) --no-print-directory programs protocols
+# test-all has the daemon built beside the tests in Rust, which wait for most of their time.
+TESTED = @$(MAKE) --no-print-directory -j 2 lib rust-tests && $(MAKE) --no-print-directory -j 2 programs protocols
 
 test: deps-test
-	$(TESTED)
+	$(TESTED) daemon
 	@CARGO='$(CARGO)' tools/test.sh
 
 test-all: deps-test-all

@@ -12,7 +12,7 @@ LONGEST="kernel_router oom kernel_plane model remote scenarios hung_clients"
 # program OUT NUMBER ARGUMENT...: runs the one in this line of the list, as cargo does. One that ends before
 # it has summed up, or with a status that its sums deny, is a failure of its own.
 program() {
-    local out=$1 number=$2 name directory file log status=0 begun=$SECONDS sums fault=""
+    local out=$1 number=$2 name directory file log status=0 begun=$SECONDS sums used fault=""
     shift 2
     IFS=$'\t' read -r name directory file < <(sed -n "${number}p" "$out/programs")
     log=$out/$number.log
@@ -21,6 +21,8 @@ program() {
     else
         "$CARGO" test --workspace --doc -- "$@" >"$log" 2>&1 </dev/null || status=$?
     fi
+    times >"$out/$number.times" # in the second line, what it used of a processor
+    used=$(awk -F '[ms ]+' 'NR == 2 { printf "%.0f", 60 * ($1 + $3) + $2 + $4 }' "$out/$number.times")
     # A test that failed may show the same line of a process of its own, which ran it alone.
     sums=$(awk '/^test result:.* 0 filtered out/ { n++; p += $4; f += $6; i += $8 }
         END { if (n) print p, f, i }' "$log")
@@ -31,7 +33,7 @@ program() {
     echo "${sums:-0 0 0} ${fault:+1}" >"$out/$number.sums"
     {
         flock 9
-        printf '\n-- %s (%s s)\n' "$name" "$((SECONDS - begun))"
+        printf '\n-- %s (%s s, %s s of a processor)\n' "$name" "$((SECONDS - begun))" "$used"
         cat "$log"
         [ -z "$fault" ] || echo "FAILED: $name $fault"
     } 9>"$out/lock"

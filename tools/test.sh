@@ -55,16 +55,25 @@ count() {
     skips_of "$1"
 }
 
+# What the children that this shell has waited for have used of a processor, in seconds.
+used() {
+    times >"$WORK/times.$BASHPID" # in the second line
+    awk -F '[ms ]+' 'NR == 2 { printf "%.0f", 60 * ($1 + $3) + $2 + $4 }' "$WORK/times.$BASHPID"
+}
+
 # suite TITLE COMMAND...: one that counts for itself.
 suite() {
-    local log begun=$SECONDS status
+    local log begun=$SECONDS used status
     log=$(mktemp "$WORK/log.XXXXXX")
+    used >"$log"
+    used=$(<"$log")
     title "$1"
     shift
     "$@" </dev/null 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     count "$log" "$status"
-    echo "($((SECONDS - begun)) s)"
+    used >"$log"
+    echo "($((SECONDS - begun)) s, $(($(<"$log") - used)) s of a processor)"
 }
 
 # one TITLE COMMAND...: a single test; its output shows only if it fails.
@@ -125,13 +134,14 @@ quick_in_c() {
 # What later parts need built, at the lowest priority beside the tests in Rust, which wait for most of
 # their time. What fails here fails again, and is reported, where it is needed.
 builds_ahead() {
-    c-tests/tools.sh builds || true
+    fuzz/run.sh build & # most of it has one thread
     make --no-print-directory daemon || true
-    fuzz/run.sh build || true
+    c-tests/tools.sh builds || true
+    [ "${CI:-}" != true ] || tools/check.sh lints || true # which comes next
+    wait
 }
 tools() {
     suite "Faults and tools" c-tests/tools.sh
-    protocols
     title "Programs"
     startup
     installation
@@ -150,26 +160,29 @@ else
     suite "Rust" tools/rust-tests.sh --include-ignored
     wait "$BESIDE" || true
     beside tools
-    # The routers as well: both kinds of user mostly wait, whether this one is root, who can be an ordinary
-    # one for a moment, or not.
-    router "$(id -un)" >"$WORK/routers.own" 2>&1 &
-    ROUTERS=$!
+    # The protocols and the routers as well, which mostly wait: the latter for both kinds of user, where this one
+    # is root, who can be an ordinary one for a moment.
+    protocols >"$WORK/waiting.protocols" 2>&1 &
+    WAITING=$!
+    router "$(id -un)" >"$WORK/waiting.own" 2>&1 &
+    WAITING="$WAITING $!"
     if [ "$(id -u)" = 0 ]; then
         mkdir "$WORK/user" # where an ordinary user can read the built programs
         cp -a c-tests build docs README.md "$WORK/user"
         chmod a+x "$WORK"
         chmod -R a+rX "$WORK/user"
         C_TESTS=$WORK/user/c-tests router "an ordinary user" setpriv --reuid=65534 --regid=65534 \
-            --clear-groups env HOME=/nonexistent TMPDIR=/tmp >"$WORK/routers.user" 2>&1 &
-        ROUTERS="$ROUTERS $!"
+            --clear-groups env HOME=/nonexistent TMPDIR=/tmp >"$WORK/waiting.user" 2>&1 &
+        WAITING="$WAITING $!"
     fi
-    suite "C: every compiler, standard and way of linking" c-tests/matrix.sh
-    for routers in $ROUTERS; do
-        wait "$routers" || result 0 1
+    # It never waits, and goes on while those do.
+    suite "C: every compiler, standard and way of linking" nice -n 10 c-tests/matrix.sh
+    for waiting in $WAITING; do
+        wait "$waiting" || result 0 1
     done
-    cat "$WORK"/routers.*
+    cat "$WORK"/waiting.*
     finish_beside
-    suite "Fuzzing: 20 seconds for each target" fuzz/run.sh smoke
+    suite "Fuzzing: some thousand inputs of each target" fuzz/run.sh smoke
     suite "Fuzzing the protocols: 10 seconds for each" protocols/tests/fuzz.sh 10
     # What needs packages from the network, or another machine's compiler, is for a person who runs it.
     if [ "${CI:-}" != true ]; then
