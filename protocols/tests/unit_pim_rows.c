@@ -604,6 +604,206 @@ static void joins_from_below(void)
     CHECK(o->down == NO_INFO && !o->pending.set);
 }
 
+/* ---- dense mode (RFC 3973 section 4.4) ---- */
+
+/* Router 1 of a chain, whose neighbour upstream is router 0; nobody wants anything below it. */
+static void dense_chain(void)
+{
+    struct settings quiet = default_settings;
+    quiet.refresh_interval = 0;
+    chain(MODE_DENSE, &quiet);
+    copies(0, 1);
+    sim_run(1000);
+    e = entry_find(&sim_routers[1].pim, S, G);
+    CHECK(e->up == UP_PRUNED && timer_left(&e->prune_limit) > 208000 && e->up_neighbour == sim_address(0, 1));
+    memset(sim_sent, 0, sizeof sim_sent);
+}
+static void wanted_by_others(void)
+{
+    sim_routers[1].others = true;
+    pim_some_receivers(&sim_routers[1].pim, S, G);
+    CHECK(e->up == ACK_PENDING && timer_left(&e->graft) == 3000 && !e->prune_limit.set);
+}
+static unsigned sent_by_1(enum pim_type type)
+{
+    message_flush(&sim_routers[1].pim);
+    unsigned count = sim_sent[1][type];
+    sim_sent[1][type] = 0;
+    return count;
+}
+
+static void prunes_upstream(void)
+{
+    dense_chain();
+    /* Another router's prune puts our own next one off, and never makes it sooner. */
+    timer_set(&e->prune_limit, 60000);
+    dense_overheard(e, true, 59);
+    CHECK(timer_left(&e->prune_limit) == 60000);
+    dense_overheard(e, true, 61);
+    CHECK(timer_left(&e->prune_limit) == 61000 && !e->join.set);
+    dense_join_due(e); /* nothing to override */
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+    /* What packets make, and what they do not. */
+    dense_data(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+    timer_clear(&e->prune_limit);
+    dense_data(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 1 && timer_left(&e->prune_limit) == 210000);
+    /* A state refresh. */
+    timer_set(&e->prune_limit, 5000);
+    dense_refreshed(e, false);
+    CHECK(timer_left(&e->prune_limit) == 5000 && sent_by_1(PIM_JOIN_PRUNE) == 0);
+    dense_refreshed(e, true);
+    CHECK(timer_left(&e->prune_limit) == 210000 && sent_by_1(PIM_JOIN_PRUNE) == 0);
+    timer_clear(&e->prune_limit);
+    dense_refreshed(e, false);
+    CHECK(timer_left(&e->prune_limit) == 210000 && sent_by_1(PIM_JOIN_PRUNE) == 1);
+    /* It leaves all of it behind. */
+    timer_set(&e->join, 1), timer_set(&e->graft, 1);
+    dense_leave(e);
+    CHECK(!e->join.set && !e->graft.set && !e->prune_limit.set && e->up_link == NULL && e->up_neighbour == 0);
+    /* Beside the source there is nobody to tell. */
+    dense_chain();
+    e = entry_find(&sim_routers[0].pim, S, G);
+    dense_overheard(e, true, 300), dense_data(e), dense_restarted(e);
+    CHECK(e->up == UP_PRUNED && !e->join.set && !e->prune_limit.set && e->up_neighbour == 0);
+}
+
+static void prunes_that_go_ahead(void)
+{
+    dense_chain();
+    /* Its neighbour has restarted: at once, and then not again for a second. */
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 1 && timer_left(&e->prune_limit) == 210000);
+    sim_run(999);
+    timer_set(&e->life, 60000);
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0 && !e->prune_limit.set && timer_left(&e->life) == 1);
+    timer_clear(&e->life);
+    sim_run(1);
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 1);
+    /* Not for a source that is silent, nor without packets, nor to nobody, nor where it is wanted. */
+    sim_run(2000);
+    uint64_t active = e->active_until;
+    e->active_until = sim_now;
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+    e->active_until = sim_now + 1;
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 1);
+    sim_run(2000);
+    e->active_until = active;
+    e->flows = false;
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+    e->flows = true;
+    e->up_neighbour = 0;
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+    e->up_neighbour = sim_address(0, 1);
+    sim_routers[1].others = true;
+    dense_restarted(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+}
+
+static void grafts_upstream(void)
+{
+    dense_chain();
+    sim_drops = watch; /* nothing is dropped */
+    wanted_by_others();
+    CHECK(sent_by_1(PIM_GRAFT) == 1);
+    e->up_neighbour = sim_address(5, 1); /* somebody who does not answer */
+    sim_run(2999);
+    e->up = ACK_PENDING, timer_set(&e->graft, 1);
+    sim_run(1);
+    CHECK(sent_by_1(PIM_GRAFT) == 1 && timer_left(&e->graft) == 3000);
+    dense_refreshed(e, true); /* the prune is in force yet: it will be overridden */
+    CHECK(e->up == ACK_PENDING && e->join.set && timer_left(&e->join) < 2500);
+    timer_clear(&e->join);
+    dense_refreshed(e, false); /* as good as an acknowledgement */
+    CHECK(e->up == FORWARDING && !e->graft.set && !e->join.set);
+    dense_refreshed(e, false), dense_graft_ack(e);
+    CHECK(e->up == FORWARDING && !e->join.set);
+    /* Another router's prune is overridden, once; another router's join does as well. */
+    e->up_neighbour = sim_address(0, 1);
+    dense_overheard(e, true, 210);
+    CHECK(e->join.set && timer_left(&e->join) < 2500);
+    timer_set(&e->join, 9000);
+    dense_overheard(e, true, 210), dense_refreshed(e, true);
+    CHECK(timer_left(&e->join) == 9000);
+    dense_overheard(e, false, 210);
+    CHECK(!e->join.set);
+    sent_by_1(PIM_JOIN_PRUNE);
+    dense_join_due(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 1);
+    e->up_neighbour = 0;
+    dense_join_due(e);
+    CHECK(sent_by_1(PIM_JOIN_PRUNE) == 0);
+}
+
+static void prunes_from_below(void)
+{
+    const struct pim_hello second = {.has_holdtime = true, .holdtime = 1000, .has_lan_delay = true, .has_state_refresh = true};
+    const struct metric best = {false, 0, 0, sim_address(5, 1)};
+    facing(MODE_DENSE);
+    /* One neighbour: at once. It holds until the sender counts from its own prune: 3 s less. */
+    dense_downstream(o, true, 100);
+    CHECK(o->down == PRUNED && timer_left(&o->expiry) == 97000 && !o->pending.set && !forwards(0, 1));
+    SENT("");
+    dense_downstream(o, true, 96);
+    CHECK(timer_left(&o->expiry) == 97000);
+    dense_downstream(o, true, 98);
+    CHECK(timer_left(&o->expiry) == 98000 && o->hold == 100);
+    dense_downstream(o, true, PIM_FOREVER);
+    CHECK(!o->expiry.set && o->down == PRUNED);
+    dense_downstream(o, true, 10);
+    CHECK(!o->expiry.set);
+    dense_downstream(o, false, 0);
+    CHECK(o->down == NO_INFO && o->hold == 0 && forwards(0, 1));
+    dense_downstream(o, true, 7), dense_downstream(o, false, 0), dense_downstream(o, true, 7);
+    CHECK(timer_left(&o->expiry) == 4000);
+    dense_downstream(o, false, 0), dense_downstream(o, true, 6);
+    CHECK(timer_left(&o->expiry) == 3000); /* so short that it is halved */
+    dense_downstream(o, false, 0), dense_downstream(o, true, PIM_FOREVER);
+    CHECK(o->down == PRUNED && !o->expiry.set);
+    dense_downstream(o, false, 0);
+    /* Several: after the time in which they may override it, with an echo. */
+    hello_receive(o->link, sim_address(5, 1), &second);
+    sent[0] = 0;
+    dense_downstream(o, true, 100);
+    CHECK(o->down == PRUNE_PENDING && timer_left(&o->pending) == 3000 && forwards(0, 1));
+    sim_run(1000);
+    dense_downstream(o, true, 120);
+    CHECK(timer_left(&o->pending) == 2000 && o->hold == 120);
+    sim_run(2000);
+    CHECK(o->down == PRUNED && timer_left(&o->expiry) == 117000);
+    SENT("prune ");
+    CHECK(last.u.join_prune.upstream == sim_address(0, 1) && last.u.join_prune.holdtime == 120);
+    dense_downstream(o, false, 0), dense_downstream(o, true, 100), dense_downstream(o, false, 0);
+    CHECK(o->down == NO_INFO && !o->pending.set && !o->expiry.set);
+    /* One who does not know that somebody else forwards here is told. */
+    assert_receive(o, &best, 100000);
+    message_flush(&sim_routers[0].pim), sent[0] = 0;
+    dense_downstream(o, true, 100);
+    SENT("assert ");
+    dense_graft(o->link, sim_address(1, 1), &(struct pim_record){.source = S, .group = G}, 100);
+    SENT("other assert ");
+    CHECK(o->down == NO_INFO);
+    assert_forget(o);
+    o->down = PRUNED;
+    dense_graft(o->link, sim_address(1, 1), &(struct pim_record){.source = S, .group = G}, 100);
+    SENT("other ");
+    CHECK(o->down == NO_INFO && last.type == PIM_GRAFT_ACK && last.u.join_prune.upstream == sim_address(1, 1));
+    /* Where the packets come in nobody can prune. */
+    o = oif_get(e, link_of(0, 0));
+    dense_downstream(o, true, 100);
+    CHECK(o->down == NO_INFO);
+    o->down = PRUNED;
+    dense_graft(o->link, sim_address(1, 0), &(struct pim_record){.source = S, .group = G}, 100);
+    CHECK(o->down == PRUNED);
+}
+
 /* Other settings: what runs goes on, and the neighbours know at once. */
 static void settings_that_change(void)
 {
@@ -647,6 +847,10 @@ int main(void)
     RUN(another_neighbour_upstream);
     RUN(what_is_overheard);
     RUN(joins_from_below);
+    RUN(prunes_upstream);
+    RUN(prunes_that_go_ahead);
+    RUN(grafts_upstream);
+    RUN(prunes_from_below);
     RUN(settings_that_change);
     sim_reset();
     return unit_end();
