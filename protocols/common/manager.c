@@ -197,9 +197,11 @@ static bool registered(client *c)
     if (code == NO_ERROR)
         code = MgmHostGetClientFd(c->handle, &c->fd);
     if (code != NO_ERROR) {
+        static log_limit limit;
         c->handle = NULL;
         if (!remote)
             die("%s: the group manager did not start, or has such a client already (%s)", c->name, code_text(code));
+        log_limited(&limit, LEVEL_WARN, "%s: not registered (%s); trying again every second", c->name, code_text(code));
         return false;
     }
     loop_watch(c->fd, callbacks_wait, c);
@@ -241,10 +243,11 @@ void client_start(client *c)
     while (*end != NULL)
         end = &(*end)->next;
     *end = c;
-    if (!host_is_there() || !registered(c)) {
+    if (!host_is_there())
         log_warn("%s: no group manager at %s yet; trying again every second", c->name, getenv("MGM_HOST"));
-        timer_set(&reconnect, RECONNECT_MS);
-    }
+    else if (registered(c))
+        return;
+    timer_set(&reconnect, RECONNECT_MS);
 }
 
 void client_stop(client *c)

@@ -246,13 +246,15 @@ static void sources_downstream(void)
     report(1, IS_EX, "239.1.1.4", 0), said[0] = 0;
     GOES(2, 20, "239.1.1.4", "1,3");
     GOES(2, 21, "239.1.1.5", "1");
+    GOES(2, 22, "239.1.1.5", "1"); /* each flow for itself */
+    GOES(2, 22, "239.1.1.8", "1");
     pass(1000), said[0] = 0;
     unsigned before = rows();
     sim_run(31000), pass(0);
     CHECK(rows() == before);
     use(2, NULL); /* the entries go with their interface */
     sim_run(31000), pass(0);
-    CHECK(rows() == before - 2);
+    CHECK(rows() == before - 4);
     use(3, NULL);
     report(1, TO_IN, "239.1.1.4", 0);
     sim_run(3000), pass(1000), said[0] = 0;
