@@ -103,7 +103,7 @@ $(BUILD)/bin/protocol_unit_pim_packet: protocols/pim/packet.c
 $(BUILD)/bin/protocol_unit_igmp_times: $(IGMP_WITHOUT_MAIN)
 $(BUILD)/bin/protocol_unit_igmp_times: WRAP = -Wl,--wrap=raw_send
 $(BUILD)/bin/protocol_unit_proxy_client: $(filter-out %/main.c,$(wildcard protocols/proxy/*.c)) $(IGMP_WITHOUT_MAIN)
-$(BUILD)/bin/protocol_unit_proxy_client: WRAP = -Wl,--wrap=raw_send,--wrap=raw_socket,--wrap=packet_socket,--wrap=packet_hear_only
+$(BUILD)/bin/protocol_unit_proxy_client: WRAP = -Wl,--wrap=raw_send,--wrap=raw_socket,--wrap=packet_socket,--wrap=packet_hear_only,--wrap=packet_read,--wrap=iface_listen
 $(BUILD)/bin/protocol_unit_proxy: protocols/proxy/host.c protocols/proxy/wants.c protocols/igmp/packet.c
 $(CLOCKED_UNITS): $(BUILD)/bin/protocol_%: protocols/tests/%.c $(wildcard protocols/tests/*.h) $(filter-out %/loop.c,$(wildcard protocols/common/*.c)) $(PROTOCOL_HEADERS) | lib
 	$(CC) $(PROTOCOL_CFLAGS) $(WRAP) $(filter %.c,$^) -o $@ $(MGM)

@@ -51,14 +51,34 @@ static void pass(unsigned ms)
 static char said[1024]; /* "TO_EX 1 ": the records that went upstream */
 
 
-/* Sockets that nothing comes from. */
+/* Sockets: IGMP's two, then the proxy's. What was put into `packet` comes out of the proxy's. */
+static int pipes[8][2];
+static unsigned pipe_count;
+static struct { uint8_t octets[128]; size_t size; unsigned index; } packet;
+
 int __wrap_packet_socket(uint8_t protocol);
 int __wrap_packet_socket(uint8_t protocol)
 {
-    static int ends[2];
     (void)protocol;
-    return pipe(ends) == 0 ? ends[0] : -1;
+    return pipe_count < 8 && pipe(pipes[pipe_count]) == 0 ? pipes[pipe_count++][0] : -1;
 }
+long __wrap_packet_read(int fd, uint8_t *buffer, size_t size, unsigned *index);
+long __wrap_packet_read(int fd, uint8_t *buffer, size_t size, unsigned *index)
+{
+    size_t length = packet.size;
+    if (length == 0 || size < length || read(fd, buffer, 1) != 1)
+        return -1;
+    memcpy(buffer, packet.octets, length);
+    *index = packet.index;
+    packet.size = 0;
+    return (long)length;
+}
+
+/* Devices that go and come: whoever listens is told here. */
+static iface_listener *listeners[4];
+static unsigned listener_count;
+void __wrap_iface_listen(iface_listener *listener);
+void __wrap_iface_listen(iface_listener *listener) { listeners[listener_count++] = listener; }
 int __wrap_raw_socket(uint8_t protocol, bool router_alert);
 int __wrap_raw_socket(uint8_t protocol, bool router_alert) { return (void)router_alert, __wrap_packet_socket(protocol); }
 bool __wrap_packet_hear_only(int fd, unsigned index);
@@ -147,12 +167,12 @@ static const char *to(unsigned index, unsigned source, const char *group)
 {
     static char text[64];
     uint32_t octets_of_group = ip(group);
-    BYTE packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17, 0, 0, 10, 0, 0, (BYTE)source};
+    BYTE octets[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 16, 17, 0, 0, 10, 0, 0, (BYTE)source};
     DWORD record[128], size = sizeof record;
     PMIB_IPMCAST_MFE mfe = (PMIB_IPMCAST_MFE)record;
-    memcpy(packet + 16, &octets_of_group, 4);
-    put16(packet + 10, ip_checksum(packet, 20));
-    CHECK(MgmHostReceive(index, 0, packet, sizeof packet) == NO_ERROR);
+    memcpy(octets + 16, &octets_of_group, 4);
+    put16(octets + 10, ip_checksum(octets, 20));
+    CHECK(MgmHostReceive(index, 0, octets, sizeof octets) == NO_ERROR);
     pass(0);
     memset(record, 0, sizeof record);
     mfe->dwSource = htonl(0x0a000000u + source);
@@ -173,6 +193,24 @@ static void goes_to(const char *is, const char *expected, int line)
 }
 #define GOES(index, source, group, expected) goes_to(to(index, source, group), expected, __LINE__)
 
+/* What the other protocol hears of members: "join 1 prune 1 ". */
+static char alerts[256];
+static DWORD join_alert(DWORD source, DWORD source_mask, DWORD of_group, DWORD group_mask, BOOL member)
+{
+    (void)source, (void)source_mask, (void)group_mask;
+    if (member)
+        sprintf(alerts + strlen(alerts), "join %u ", ((const uint8_t *)&of_group)[3]);
+    return NO_ERROR;
+}
+static DWORD prune_alert(DWORD source, DWORD source_mask, DWORD of_group, DWORD group_mask, DWORD index, DWORD next_hop, BOOL member,
+                         PDWORD timeout)
+{
+    (void)source, (void)source_mask, (void)group_mask, (void)index, (void)next_hop, (void)timeout;
+    if (member)
+        sprintf(alerts + strlen(alerts), "prune %u ", ((const uint8_t *)&of_group)[3]);
+    return NO_ERROR;
+}
+
 static DWORD membership(bool join, const char *group, uint32_t source)
 {
     return (join ? MgmAddGroupMembershipEntry : MgmDeleteGroupMembershipEntry)(
@@ -192,12 +230,92 @@ static unsigned rows(void)
 
 /* ---- tests ---- */
 
-/* What another protocol held before the proxy came: nobody tells when it was IGMP's, so it is looked at again. */
+/* What was held before the proxy came: 7 by another protocol, 10 by IGMP, which does not tell that it was its. So the list is looked
+ * at again when a member has left. */
 static void what_was_there_before(void)
 {
-    SAID("TO_EX 7 TO_EX 7 ");
+    SAID("TO_EX 10 TO_EX 7 TO_EX 7 TO_EX 10 ");
     CHECK(membership(false, "239.1.1.7", 0) == NO_ERROR);
     SAID("TO_IN 7 TO_IN 7 ");
+    report(0, TO_IN, "239.1.1.10", 0);
+    sim_run(2000);
+    SAID("TO_IN 10 TO_IN 10 ");
+}
+
+/* Other protocols hear of members downstream, since the proxy holds their memberships as well. */
+static void others_hear_of_members(void)
+{
+    alerts[0] = 0;
+    report(0, IS_EX, "239.1.1.12", 0);
+    CHECK(strcmp(alerts, "join 12 ") == 0);
+    report(0, TO_IN, "239.1.1.12", 0);
+    sim_run(3000), pass(1000);
+    CHECK(strcmp(alerts, "join 12 prune 12 ") == 0);
+    said[0] = 0;
+}
+
+/* A general query, as it comes over the wire. */
+static void query(unsigned index, uint32_t source, uint8_t ttl, bool sound)
+{
+    const igmp_query general = {.version = 3, .max_response_ms = 100, .robustness = 2, .interval_s = 125};
+    uint8_t *at = packet.octets;
+    size_t size = igmp_write_query(at + 20, &general, NULL, 0);
+    memset(at, 0, 20);
+    at[0] = 0x45, at[3] = (uint8_t)(20 + size), at[8] = ttl, at[9] = 2;
+    put_address(at + 12, source), put_address(at + 16, htonl(0xe0000001));
+    put16(at + 10, ip_checksum(at, 20));
+    at[21] ^= !sound; /* the checksum does not fit */
+    packet.size = 20 + size, packet.index = index;
+    CHECK(write(pipes[2][1], "x", 1) == 1);
+    pass(1000);
+    CHECK(packet.size == 0);
+}
+
+static void queries_upstream(void)
+{
+    report(0, IS_EX, "239.1.1.1", 0), SAID("TO_EX 1 TO_EX 1 ");
+    query(1, ip("10.0.1.9"), 1, true), SAID("IS_EX 1 ");
+    query(1, ip("10.0.1.9"), 2, true), SAID("");
+    query(1, up->address, 1, true), SAID("");
+    query(2, ip("10.0.1.9"), 1, true), SAID("");
+    query(1, ip("10.0.1.9"), 1, false), SAID("");
+}
+
+static void device(iface *i, unsigned index)
+{
+    if (index == 0) {
+        i->up = false;
+        for (unsigned n = 0; n < listener_count; n++)
+            if (listeners[n]->went != NULL)
+                listeners[n]->went(i);
+    }
+    i->index = index, i->up = index != 0;
+    for (unsigned n = 0; n < listener_count && index != 0; n++)
+        if (listeners[n]->came != NULL)
+            listeners[n]->came(i);
+    pass(0);
+}
+
+static void the_device_upstream_goes_and_comes(void)
+{
+    device(up, 0);
+    report(1, IS_EX, "239.1.1.2", 0), SAID("");
+    device(up, 11);
+    SAID("TO_EX 1 TO_EX 2 TO_EX 2 TO_EX 1 ");
+    GOES(11, 35, "239.1.1.2", "3"); /* without a route: what comes in upstream is allowed */
+    query(1, ip("10.0.1.9"), 1, true), SAID("");
+    query(11, ip("10.0.1.9"), 1, true);
+    CHECK(strlen(said) == strlen("IS_EX 2 IS_EX 1 "));
+    said[0] = 0;
+    device(up, 0), device(up, 1);
+    pass(1000), said[0] = 0;
+    /* One downstream: its members go with it. */
+    device(down[1], 0);
+    SAID("TO_IN 2 TO_IN 2 ");
+    device(down[1], 3);
+    report(1, IS_EX, "239.1.1.2", 0), SAID("TO_EX 2 TO_EX 2 ");
+    report(0, TO_IN, "239.1.1.1", 0), report(1, TO_IN, "239.1.1.2", 0);
+    sim_run(3000), pass(1000), said[0] = 0;
 }
 
 static void members_downstream(void)
@@ -293,6 +411,12 @@ static void excluded_sources(void)
     report(0, BLOCK, "239.1.1.6", 40);
     sim_run(3000), pass(0);
     GOES(1, 40, "239.1.1.6", "3");
+    /* Where the flow is there before the member. */
+    GOES(1, 44, "239.1.1.11", "");
+    report(0, IS_EX, "239.1.1.11", 44);
+    GOES(1, 44, "239.1.1.11", "");
+    GOES(1, 45, "239.1.1.11", "2");
+    report(0, TO_IN, "239.1.1.11", 0);
     /* A new member for any source lets it out on its own link alone. */
     report(1, TO_IN, "239.1.1.6", 0);
     sim_run(3000), pass(0);
@@ -354,13 +478,14 @@ static iface *made(const char *name, unsigned index)
     iface *i = iface_named(name);
     CHECK(i != NULL);
     i->index = index, i->up = true, i->mtu = 1500, i->address = htonl(0x0a000001u + (index << 8));
+    i->nets[i->net_count++] = (iface_net){i->address, htonl(0x0a000000u + (index << 8)), htonl(0xffffff00)};
     return i;
 }
 
 int main(void)
 {
     MGM_HOST_CONFIG config = {.dwSize = sizeof config, .dwLogLevel = MGM_LOG_OFF, .pfnRoute = route_to};
-    ROUTING_PROTOCOL_CONFIG none = {0};
+    ROUTING_PROTOCOL_CONFIG callbacks = {.pfnJoinAlertCallback = join_alert, .pfnPruneAlertCallback = prune_alert};
     log_level = LEVEL_OFF;
     settings = igmp_defaults;
     host_settings_used.unsolicited_interval_ms = 20;
@@ -368,15 +493,19 @@ int main(void)
     for (unsigned n = 0; n < 3; n++)
         down[n] = made(n == 0 ? "down0" : n == 1 ? "down1" : "down2", n + 2);
     if (MgmHostStart(&config) != NO_ERROR ||
-        MgmRegisterMProtocol(&none, PROTOCOL_ID(PROTO_TYPE_MCAST, 0x3fff, 1), 1, &other) != NO_ERROR ||
+        MgmRegisterMProtocol(&callbacks, PROTOCOL_ID(PROTO_TYPE_MCAST, 0x3fff, 1), 1, &other) != NO_ERROR ||
         MgmTakeInterfaceOwnership(other, 9, 0) != NO_ERROR)
         return 1;
     CHECK(membership(true, "239.1.1.7", 0) == NO_ERROR);
     proxy_upstream(up);
     use(3, NULL);
-    proxy_start(1);
     igmp_start(1);
+    report(0, IS_EX, "239.1.1.10", 0);
+    proxy_start(1);
     RUN(what_was_there_before);
+    RUN(others_hear_of_members);
+    RUN(queries_upstream);
+    RUN(the_device_upstream_goes_and_comes);
     RUN(members_downstream);
     RUN(others_members);
     RUN(sources_downstream);
