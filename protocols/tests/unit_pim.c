@@ -60,6 +60,53 @@ static void lan_delays_are_agreed_on(void)
     CHECK(link_suppresses(link_of(0, 0)));
 }
 
+static void other_addresses_of_a_router(void)
+{
+    uint32_t more[20];
+    two_on_a_lan(MODE_SPARSE);
+    for (uint32_t n = 0; n < 20; n++)
+        more[n] = htonl(0x0a580001u + n);
+    pim_link_secondary(link_of(0, 0), more, 3);
+    sim_run(5);
+    CHECK(neighbour_find(link_of(1, 0), more[2]) == link_of(1, 0)->neighbours && neighbour_find(link_of(1, 0), more[3]) == NULL);
+    CHECK(link_of(1, 0)->neighbours != NULL && link_of(1, 0)->neighbours->address == sim_address(0, 0));
+    pim_link_secondary(link_of(0, 0), more, 20);
+    sim_run(5);
+    CHECK(link_of(0, 0)->secondary_count == PIM_MAX_SECONDARY && link_of(1, 0)->neighbours->hello.secondary_count == PIM_MAX_SECONDARY);
+    CHECK(neighbour_find(link_of(1, 0), more[15]) != NULL && neighbour_find(link_of(1, 0), more[16]) == NULL);
+}
+
+/* RFC 7761 section 4.3.1: how long a hello holds, and who is greeted. */
+static void what_hellos_do(void)
+{
+    struct pim_hello hello = {.has_generation = true, .generation = 5};
+    struct link *l;
+    two_on_a_lan(MODE_SPARSE);
+    l = link_of(0, 0);
+    CHECK(!l->triggered_hello.set && l->greeted);
+    hello_receive(l, sim_address(4, 0), &hello);
+    CHECK(neighbour_find(l, sim_address(4, 0)) != NULL && timer_left(&l->neighbours->liveness) == 105000); /* it does not say how long */
+    CHECK(l->triggered_hello.set && timer_left(&l->triggered_hello) < 5000 && !l->greeted);
+    sim_run(5000);
+    CHECK(!l->triggered_hello.set && l->greeted);
+    hello.has_holdtime = true, hello.holdtime = 7;
+    hello_receive(l, sim_address(4, 0), &hello); /* nothing new */
+    CHECK(timer_left(&l->neighbours->liveness) == 7000 && !l->triggered_hello.set);
+    hello.holdtime = PIM_FOREVER;
+    hello.generation = 6; /* it has restarted */
+    hello_receive(l, sim_address(4, 0), &hello);
+    CHECK(!l->neighbours->liveness.set && l->triggered_hello.set && !l->greeted);
+    sim_run(5000);
+    hello.has_generation = false;
+    hello_receive(l, sim_address(4, 0), &hello);
+    CHECK(l->triggered_hello.set);
+    hello.holdtime = 0;
+    hello_receive(l, sim_address(4, 0), &hello);
+    CHECK(neighbour_find(l, sim_address(4, 0)) == NULL);
+    hello_receive(l, sim_address(4, 0), &hello); /* a goodbye of nobody */
+    CHECK(neighbour_find(l, sim_address(4, 0)) == NULL);
+}
+
 /* ---- source-specific mode ---- */
 
 static void a_join_goes_all_the_way_and_a_prune_too(void)
@@ -597,6 +644,8 @@ int main(void)
     RUN(neighbours_come_and_go);
     RUN(the_designated_router);
     RUN(lan_delays_are_agreed_on);
+    RUN(other_addresses_of_a_router);
+    RUN(what_hellos_do);
     RUN(a_join_goes_all_the_way_and_a_prune_too);
     RUN(a_join_ends_with_its_holdtime);
     RUN(a_restarted_neighbour_gets_the_join_again);
