@@ -279,6 +279,10 @@ static void many_wants(void)
             break;
         records = 0;
     }
+    for (unsigned n = 0; n < GROUPS; n += 2)
+        wants_local(1, 0, htonl(0xef030000u + n), false);
+    quiet();
+    CHECK(records == GROUPS);
     wants_no_slot(1), quiet();
     CHECK(records == 2 * GROUPS);
     for (unsigned n = 0; n < SOURCES; n++)
