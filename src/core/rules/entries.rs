@@ -1,5 +1,6 @@
 //! Forwarding entries: their tables, and how they are to be programmed.
 
+use crate::core::rules::portions::fill;
 use crate::core::state::Core;
 use crate::core::state::mfe::{Mfe, Oif};
 use crate::core::state::plane::{PlaneEntry, Stale};
@@ -134,6 +135,39 @@ impl Core {
         self.mfes[id].set(Mfe::UPSTREAM_CHOSEN, true);
         self.set_upstream_in_flow(flow, self.mfes[id].iif, upstream);
         Ok(())
+    }
+
+    /// The forwarding entries that `of` covers, from a flow on, `max` at the most, and the flow to
+    /// go on with. Return the list with [`Self::give_back`].
+    pub(in crate::core) fn covered(
+        &mut self,
+        of: SourceGroup,
+        from: SourceGroup,
+        max: usize,
+    ) -> Result<(Vec<u32>, Option<SourceGroup>), Error> {
+        let mut list = std::mem::take(&mut self.scratch);
+        if !self.mfes.covers_any(of, from) {
+            return Ok((list, None));
+        }
+        match fill(&mut list, max, self.mfes.covered(of, from)) {
+            Ok(rest) => Ok((list, rest)),
+            Err(error) => {
+                self.give_back(list);
+                Err(error)
+            }
+        }
+    }
+
+    pub(in crate::core) fn give_back(&mut self, mut list: Vec<u32>) {
+        if list.capacity() == 0 {
+            return;
+        }
+        list.clear();
+        if list.capacity() > 4096 {
+            // Freeing a part of it could fail.
+            list = Vec::new();
+        }
+        self.scratch = list;
     }
 
     /// How the entry of a flow is to be programmed, which the caller does now: its iif, and its

@@ -1,7 +1,6 @@
 //! Group memberships: joining and leaving (rules D1 to D6, D8).
 
 use crate::core::containers::slab::NONE;
-use crate::core::rules::portions::fill;
 use crate::core::state::client::ClientInfo;
 use crate::core::state::members::{CountedClient, MemberSet, Role};
 use crate::core::state::outbox::{Action, LifetimeAsk};
@@ -403,39 +402,6 @@ impl Core {
         let of_group = self.groups.find(flow.any_source());
         let of_source = || if self.sources.are_some() { self.groups.find(flow) } else { None };
         of_group.into_iter().chain(of_source()).chain(self.everything)
-    }
-
-    /// The forwarding entries that `of` covers, from a flow on, `max` at the most, and the flow to
-    /// go on with. Return the list with [`Self::give_back`].
-    pub(in crate::core) fn covered(
-        &mut self,
-        of: SourceGroup,
-        from: SourceGroup,
-        max: usize,
-    ) -> Result<(Vec<u32>, Option<SourceGroup>), Error> {
-        let mut list = std::mem::take(&mut self.scratch);
-        if !self.mfes.covers_any(of, from) {
-            return Ok((list, None));
-        }
-        match fill(&mut list, max, self.mfes.covered(of, from)) {
-            Ok(rest) => Ok((list, rest)),
-            Err(error) => {
-                self.give_back(list);
-                Err(error)
-            }
-        }
-    }
-
-    pub(in crate::core) fn give_back(&mut self, mut list: Vec<u32>) {
-        if list.capacity() == 0 {
-            return;
-        }
-        list.clear();
-        if list.capacity() > 4096 {
-            // Freeing a part of it could fail.
-            list = Vec::new();
-        }
-        self.scratch = list;
     }
 
     /// Tells the owner of an interface of IGMP's memberships there, as if they were new. A process that took the place of
