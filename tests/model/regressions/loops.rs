@@ -117,6 +117,25 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "H8: so is what it was sent ahead about an entry, though a later alert tells of it as well",
+            play(
+                level,
+                |w| {
+                    w.profiles[2].dispatched = true;
+                    nest(w, 2, Kind::WrongIf, join(0, ALL, IF4_HOP));
+                },
+                vec![
+                    route(IF4),
+                    Op::Take(h(2), IF4),
+                    Op::Take(h(2), IF2),
+                    Op::Take(h(0), IF4_HOP),
+                    packet(sg(S1B, G1), IF2),
+                    packet(FLOW, IF1),
+                    Op::Dispatch(h(2)),
+                ],
+            ),
+        ),
     ];
     // Across processes the dispatch may have returned when the other client is told (decision 83).
     if level != Level::Remote {
