@@ -268,6 +268,7 @@ suite() {
     cp -a "$T/suite/root"/libmgm-* "$T/suite/root/libmgm"
     chroot "$T/suite" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c '
         mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /dev/shm 2>/dev/null
+        mkdir -p /dev/pts; mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts; ln -sf pts/ptmx /dev/ptmx
         cd /root/libmgm && make test </dev/null' 2>&1 | tee "$T/suite.log" | grep -E '^(== |FAILED|Installing|skipped|The tests took|[0-9]+ passed|\([0-9]+ s, )|^test .*FAILED' || true
     tail -1 "$T/suite.log" | grep -q '^[1-9][0-9]* passed, 0 failed$' || { tail -60 "$T/suite.log"; fail "make test"; }
     local took
