@@ -87,9 +87,9 @@ PROTOCOL_HEADERS := $(wildcard include/*.h protocols/*/*.h)
 PROTOCOL_CFLAGS = $(HOST_CFLAGS) -DMGM_PROTOCOLS_VERSION='"$(VERSION)"'
 # These units have a clock of their own in place of common/loop.c.
 CLOCKED_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,igmp_times proxy proxy_client)
-PIM_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,pim pim_dense pim_rows)
+PIM_UNITS := $(addprefix $(BUILD)/bin/protocol_unit_,pim pim_dense pim_rows pim_joins)
 PIM_MACHINES := $(addprefix protocols/pim/,assert.c dense.c entry.c hello.c message.c packet.c refresh.c sparse.c)
-PROTOCOL_UNITS := $(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(filter-out %/unit_igmp_times.c %/unit_proxy.c %/unit_proxy_client.c %/unit_pim.c %/unit_pim_dense.c %/unit_pim_rows.c,$(wildcard protocols/tests/unit_*.c)))
+PROTOCOL_UNITS := $(filter-out $(CLOCKED_UNITS) $(PIM_UNITS),$(patsubst protocols/tests/%.c,$(BUILD)/bin/protocol_%,$(wildcard protocols/tests/unit_*.c)))
 IGMP_WITHOUT_MAIN := $(filter-out %/main.c,$(wildcard protocols/igmp/*.c))
 protocols: $(PROTOCOLS:%=$(BUILD)/bin/mgm-%) $(PROTOCOL_UNITS) $(CLOCKED_UNITS) $(PIM_UNITS) $(BUILD)/bin/capture
 $(BUILD)/bin/capture: protocols/tests/capture.c | lib
