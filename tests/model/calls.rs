@@ -171,6 +171,10 @@ impl Model {
         }
         self.update_all(Some(id));
         if let Some(igmp) = igmp {
+            // Between the portions of what follows the thread may pass packets on (decision 88).
+            if !self.ready.is_empty() && self.choice(2) == 1 {
+                self.pass_ready();
+            }
             self.enqueue(igmp, Item::Enable { on });
         }
         if igmp.is_some() || matches!(change, Change::Take(_)) {

@@ -355,5 +355,27 @@ pub fn all(level: Level) -> Vec<(&'static str, Program)> {
                 ],
             ),
         ),
+        (
+            "a packet that waited is passed on in the midst of a release, before IGMP is enabled again",
+            play(
+                level,
+                |w| {
+                    w.portion = 1;
+                    nest(w, 1, Kind::Rpf, packet(sg(S2, G1), IF1));
+                    nest(w, 1, Kind::Rpf, Op::Release(h(2), IF5));
+                    nest(w, 2, Kind::Rpf, packet(FLOW, IF5));
+                    nest(w, 2, Kind::Prune, packet(sg(S1B, G1), IF1));
+                },
+                vec![
+                    route(IF4),
+                    Op::Route { network: NET2, len: 24, to: Some(IF5) },
+                    Op::Take(h(1), IF1),
+                    Op::Take(h(1), IF4),
+                    Op::Take(h(3), IF5),
+                    Op::Take(h(2), IF5),
+                    packet(FLOW, IF2),
+                ],
+            ),
+        ),
     ]
 }
