@@ -264,6 +264,9 @@ void hello_receive(struct link *l, uint32_t from, const struct pim_hello *hello)
         log_info("%s: neighbour %s has restarted", l->name, ip_text(from));
         entries_neighbour(n, true);
     }
+    /* After a restart the group manager may hold entries as they were (MGM_HOLD), without a link that had no neighbour. */
+    if (is_new && l->mode == MODE_DENSE)
+        l->pim->host->older_flows(l);
     if (is_new || restarted || other_addresses || other_router)
         entries_update(l->pim);
 }

@@ -128,6 +128,8 @@ struct pim_host {
     bool (*route)(struct pim *p, uint32_t source, struct route *route);
     /* How many packets the entry has carried; false: there is no forwarding entry. */
     bool (*packets)(const struct entry *e, uint32_t *count);
+    /* pim_new_flow for each flow that is forwarded already, comes in elsewhere and is none of the entries. */
+    void (*older_flows)(struct link *l);
 };
 
 #ifndef PIM_BUCKETS

@@ -243,6 +243,26 @@ static bool packets(const struct entry *e, uint32_t *count)
     return true;
 }
 
+static void older_flows(struct link *l)
+{
+    MIB_IPMCAST_MFE last = {0}; /* before the first one */
+    union record r;
+    DWORD size, count, code;
+    do {
+        const BYTE *at = r.octets;
+        size = sizeof r;
+        code = me.handle == NULL ? ERROR_CAN_NOT_COMPLETE : MgmGetNextMfe(&last, &size, r.octets, &count);
+        if (code != ERROR_MORE_DATA && code != ERROR_NO_MORE_ITEMS)
+            return;
+        for (DWORD n = 0; n < count; n++) {
+            memcpy(&last, at, SIZEOF_BASIC_MIB_MFE);
+            at += SIZEOF_MIB_MFE(last.ulNumOutIf);
+            if (last.dwInIfIndex != l->index && entry_find(&pim, last.dwSource, last.dwGroup) == NULL)
+                pim_new_flow(&pim, last.dwSource, last.dwGroup, 0);
+        }
+    } while (code == ERROR_MORE_DATA);
+}
+
 static bool route(struct pim *p, uint32_t source, struct route *r)
 {
     UNUSED(p);
@@ -258,7 +278,7 @@ static void send_message(struct link *l, uint32_t to, const uint8_t *bytes, size
 
 static bool blocked(const struct link *l, uint32_t source, uint32_t group) { return igmp_blocks(l->index, source, group); }
 
-static const struct pim_host host = {send_message, forward, blocked, others, route, packets};
+static const struct pim_host host = {send_message, forward, blocked, others, route, packets, older_flows};
 
 static void blocked_changed(iface *i, DWORD source, DWORD group, bool now)
 {

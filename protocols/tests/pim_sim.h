@@ -145,7 +145,17 @@ static bool sim_blocked(const struct link *l, uint32_t source, uint32_t group)
     return sim_of(l->pim)->blocked != 0 && sim_of(l->pim)->blocked == source;
 }
 
-static const struct pim_host sim_host = {sim_send, sim_forward, sim_blocked, sim_others, sim_route, sim_packets};
+static void sim_older_flows(struct link *l)
+{
+    sim_router *r = sim_of(l->pim);
+    for (unsigned n = 0; n < sizeof r->flows / sizeof *r->flows; n++) {
+        const sim_flow *f = &r->flows[n];
+        if (f->used && f->iif != l->index && entry_find(&r->pim, f->source, f->group) == NULL)
+            pim_new_flow(&r->pim, f->source, f->group, 0);
+    }
+}
+
+static const struct pim_host sim_host = {sim_send, sim_forward, sim_blocked, sim_others, sim_route, sim_packets, sim_older_flows};
 
 /* Toward the source: by the LAN, over the neighbour that is router `hop` there (its own number: on the link). */
 static void sim_set_route(unsigned router, uint32_t source, unsigned lan, unsigned hop, uint32_t metric)

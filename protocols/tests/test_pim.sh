@@ -530,6 +530,29 @@ a_dense_router_restarted_under_mgmd() {
     must "pruned in the end" oifs_are r1 $S $G -
 }
 
+# A flow that nobody below wanted, as there was nobody, reaches a router that comes after a restart.
+a_neighbour_after_a_restart_under_mgmd() {
+    node source r1 r2 member
+    wire source eth0 $S r1 above 10.1.0.1
+    wire r1 below 10.2.0.1 r2 above 10.2.0.2
+    wire r2 below 10.3.0.2 member eth0 10.3.0.9
+    ip -n r2 route add 10.1.0.0/24 via 10.2.0.1
+    ip -n source route add default via 10.1.0.1
+    receivers member
+    G=239.1.1.1
+    start_mgmd r1
+    pim r1 --prune-holdtime 100 --dense above below
+    stream stream source eth0 $S $G 200
+    must "there is nobody" oifs_are r1 $S $G -
+    finish r1 KILL || true
+    pim r1 --prune-holdtime 100 --dense above below
+    unset MGM_HOST # r2 is a router without mgmd
+    pim r2 --dense above below
+    must "they know each other" neighbours r1 1
+    tell member join $G
+    must "the flow is for the neighbour too" gets_more member $G 50
+}
+
 # A member that excludes a source does not get it, and nobody has to send it.
 excluded_sources() {
     node source r1 r2 member
@@ -735,7 +758,8 @@ a_border_of_proxy_and_dense_mode() {
 TESTS="ssm_over_three_hops a_neighbour_that_dies_and_comes_back killed_and_restarted_under_mgmd_without_a_loss an_assert_on_a_lan
     members_are_served_by_the_designated_router a_route_moves what_is_not_heard members_of_the_ssm_range_without_a_source
     an_interface_comes_and_goes a_link_that_flaps the_file_is_read_anew dense_mode_in_a_diamond dense_routers_start_under_traffic prunes_are_kept_by_state_refresh
-    a_dense_router_killed_and_restarted a_dense_router_restarted_under_mgmd excluded_sources sources_excluded_by_a_new_member
+    a_dense_router_killed_and_restarted a_dense_router_restarted_under_mgmd
+    a_neighbour_after_a_restart_under_mgmd excluded_sources sources_excluded_by_a_new_member
     a_new_member_where_an_assert_was_lost a_link_comes_under_traffic a_border_router a_border_router_of_two_programs
     a_border_of_proxy_and_ssm a_border_of_proxy_and_dense_mode"
 run_tests "mgm-pim's topologies" "$TESTS" "$@"
