@@ -338,7 +338,7 @@ a_link_that_flaps() {
 
 # Interfaces, their modes and times come and go with the file.
 the_file_is_read_anew() {
-    local count
+    local count before
     chain
     pim r1 above below
     pim r3 above below
@@ -350,10 +350,12 @@ the_file_is_read_anew() {
     words r2 "$FAST" above below
     read_anew r2
     must "another one" gets_more member $G 20
+    before=$(lost member)
     words r2 "$FAST --hello-interval 3 --priority 7" above below
     read_anew r2
     must "other times: past the holdtime of before" gets_more member $G $(($(got member $G) + 300))
     now "nobody is missed" lines_are r3 "has not been heard of" 0
+    now "no packet is missing" test "$(lost member)" = "$before"
     words r2 "$FAST" above below,dense
     read_anew r2
     must "another mode" log_has r2 "below: PIM runs in dense mode"

@@ -125,7 +125,7 @@ pub(crate) struct Events {
     few: SmallVec<[Event; 4]>,
     /// There were more than there was memory for.
     more: bool,
-    /// There are any.
+    /// Something has come about.
     any: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What those who follow the events hear of, kept as it happens (decision 93).
+//! Notes what happens, for those who follow the events (decision 93).
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,7 @@ impl Core {
         });
     }
 
-    /// All oifs of an entry, which has come or goes, came or go with it.
+    /// All oifs of an entry join its list as it is made, or leave it as it is deleted.
     #[inline]
     pub(in crate::core) fn oifs_happened(&mut self, id: u32, came: bool) {
         if self.history.is_followed() {

@@ -15,7 +15,7 @@
 //! | `read` | what readers see (rules E11 to E13) |
 //! | `portions` | changes of many entries, a portion at a time |
 //! | `enumerate` | group enumerations (rules F) |
-//! | `happened` | what those who follow the events hear of |
+//! | `happened` | notes for those who follow the events |
 
 #![forbid(unsafe_code)]
 

@@ -245,7 +245,7 @@ impl<C: Callbacks + From<Proxy>> Accepting<C> {
 }
 
 impl<C: Callbacks + From<Proxy>> Shared<C> {
-    /// Waits until what a process that has gone had as this pair has gone too, or is held.
+    /// The process of this pair's client may have ended: waits until that client has gone as well, or is held.
     fn await_end_of(&self, pair: (u32, u32)) {
         let mut now = self.now.lock();
         let ends = |now: &mut Now<C>| now.connections.iter().any(|one| one.goes_with(pair));

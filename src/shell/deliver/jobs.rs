@@ -136,7 +136,7 @@ impl Jobs {
         self.jobs.get(job as usize).is_some_and(|job| job.alive)
     }
 
-    /// The same of a job that others may have had the number of since.
+    /// The same, where the number may be another job's by now.
     pub(super) fn is_still_under_way(&self, job: u32, serial: u32) -> bool {
         self.is_under_way(job) && self.serial(job) == serial
     }

@@ -106,9 +106,9 @@ pub struct Delivery<C> {
     flows_awaited: Vec<(SourceGroup, Token)>,
     /// When the lanes were last looked at for clients that hang.
     looked: Option<Instant>,
-    /// How many lanes their clients' own dispatches run.
+    /// How many lanes are run by their clients' own dispatches.
     own_lanes: u32,
-    /// What is posted now wakes nobody who dispatches until [`Self::ring`].
+    /// What is posted to such a lane wakes its client at the next [`Self::ring`], and not at once.
     rings_later: bool,
     /// The lanes that are to be rung then.
     unrung: Vec<u32>,
