@@ -200,12 +200,8 @@ int main(int argc, char **argv)
             perror("router: poll");
             return 1;
         }
-        if (waits[2].revents & POLLIN)
+        if (waits[2].revents != 0)
             MUST(MgmHostDispatch(client()));
-        if (waits[2].revents & (POLLERR | POLLHUP)) {
-            say("router", "the host has gone");
-            host_gone = 1;
-        }
         if (waits[1].revents != 0)
             igmp_read();
         if (waits[0].revents != 0) {

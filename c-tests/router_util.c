@@ -15,6 +15,8 @@ void must(DWORD actual, DWORD expected, const char *call)
     if (actual == expected)
         return;
     if (apart && actual == ERROR_CAN_NOT_COMPLETE) {
+        if (!host_gone)
+            say("router", "the host has gone");
         host_gone = 1;
         return;
     }

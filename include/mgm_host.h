@@ -520,7 +520,8 @@ DWORD MgmHostGetClientFd(HANDLE hProtocol,
  * - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
  *   MGM_DISPATCHED.
  * - ERROR_CAN_NOT_COMPLETE: another thread is dispatching this client's callbacks, or the call is made
- *   inside one of them; or the host of this client process has gone.
+ *   inside one of them; or the host of this client process has gone, maybe since poll said that the
+ *   descriptor is readable and nothing else.
  */
 DWORD MgmHostDispatch(HANDLE hProtocol);
 

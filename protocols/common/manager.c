@@ -188,7 +188,7 @@ static void callbacks_wait(void *with, short events)
     if ((events & (POLLHUP | POLLERR | POLLNVAL)) != 0)
         host_has_gone();
     else
-        MgmHostDispatch(c->handle);
+        MgmHostDispatch(c->handle); /* where the host has gone meanwhile the next poll says so */
 }
 
 static bool registered(client *c)

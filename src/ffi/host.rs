@@ -255,7 +255,8 @@ pub unsafe extern "C" fn MgmHostGetClientFd(hProtocol: HANDLE, pFd: *mut c_int) 
 /// - ERROR_INVALID_PARAMETER: hProtocol is not the handle of a registered client, or that has no
 ///   MGM_DISPATCHED.
 /// - ERROR_CAN_NOT_COMPLETE: another thread is dispatching this client's callbacks, or the call is made
-///   inside one of them; or the host of this client process has gone.
+///   inside one of them; or the host of this client process has gone, maybe since poll said that the
+///   descriptor is readable and nothing else.
 #[unsafe(no_mangle)]
 pub extern "C" fn MgmHostDispatch(hProtocol: HANDLE) -> DWORD {
     guard::call_of("MgmHostDispatch", hProtocol, || {
