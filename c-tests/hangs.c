@@ -261,9 +261,9 @@ static void a_lock_across_a_call_stalls_it(void)
     callbacks.pfnJoinAlertCallback = join_that_locks;
     CHECK_CODE(MgmRegisterMProtocol(&callbacks, 101, 8, &locks), NO_ERROR);
     pthread_mutex_lock(&of_the_program);
+    begun = seconds(); /* the 5 s begin before this thread goes on */
     CHECK_EQ(pthread_create(&thread, NULL, join_on_1, client), 0);
     await(&inside); /* its callback waits for the lock, on that thread */
-    begun = seconds();
     CHECK_CODE(MgmAddGroupMembershipEntry(client, 0, 0, htonl(0xe8010102), ALL_ONES, 1, 0,
                                           MGM_JOIN_STATE_FLAG),
                NO_ERROR);

@@ -37,10 +37,18 @@ static void fatal(const char *what)
     exit(1);
 }
 
+/* As much as may be had, for a machine that is busy. */
+static void make_room(int s)
+{
+    int room = 4 << 20;
+    if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
+        setsockopt(s, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+}
+
 static int udp_socket(void)
 {
     struct sockaddr_in here;
-    int on = 1, off = 0, room = 4 << 20;
+    int on = 1, off = 0;
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     memset(&here, 0, sizeof here);
     here.sin_family = AF_INET;
@@ -49,9 +57,7 @@ static int udp_socket(void)
         setsockopt(s, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof off) != 0 ||
         bind(s, (struct sockaddr *)&here, sizeof here) != 0)
         fatal("UDP socket");
-    /* As much as may be had, for a machine that is busy. */
-    if (setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
-        setsockopt(s, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    make_room(s);
     return s;
 }
 
@@ -65,6 +71,7 @@ static int link_socket(void)
     here.sll_ifindex = (int)interface_index;
     if (s < 0 || bind(s, (struct sockaddr *)&here, sizeof here) != 0)
         fatal("packet socket (it needs CAP_NET_RAW)");
+    make_room(s);
     return s;
 }
 
