@@ -8,7 +8,7 @@ use crate::core::containers::steps::step;
 use crate::error::Error;
 
 /// Entries per block. Inserts cost more with larger blocks, splits with smaller ones.
-const BLOCK: usize = 512;
+const BLOCK: usize = 256;
 /// A full block moves entries to a neighbour that has room for so many, and is not split. So blocks
 /// are five sixths full instead of two thirds.
 const WORTH_SHARING: usize = BLOCK / 32;

@@ -142,20 +142,40 @@ impl<T: Keyed> Table<T> {
         self.order.next_from(key)
     }
 
-    /// The values that a membership of this kind covers, in order, from one on: one flow, all of
-    /// a group, or all.
-    pub fn covered(
+    /// Calls `each` with the numbers of the values that a membership of this kind covers, in order, from
+    /// one on: one flow, all of a group, or all; `max` at the most. Gives the first one that is left.
+    pub fn each_covered(
         &self,
         by: SourceGroup,
         from: SourceGroup,
-    ) -> impl Iterator<Item = (SourceGroup, u32)> + '_ {
-        let last = last_under(by);
-        self.order.from(from.max(by)).take_while(move |(key, _)| *key <= last)
+        max: usize,
+        mut each: impl FnMut(u32) -> Result<(), Error>,
+    ) -> Result<Option<SourceGroup>, Error> {
+        let (last, mut left) = (last_under(by), max);
+        for (keys, ids) in self.order.runs_from(from.max(by)) {
+            for (key, id) in keys.iter().zip(ids) {
+                step();
+                if *key > last {
+                    return Ok(None);
+                }
+                if left == 0 {
+                    return Ok(Some(*key));
+                }
+                left -= 1;
+                each(*id)?;
+            }
+        }
+        Ok(None)
     }
 
-    /// Whether [`Self::covered`] gives any.
-    pub fn covers_any(&self, by: SourceGroup, from: SourceGroup) -> bool {
-        self.order.next_from(from.max(by)).is_some_and(|(key, _)| key <= last_under(by))
+    /// How many values it covers, `max` at the most.
+    pub fn count_covered(&self, by: SourceGroup, max: usize) -> usize {
+        let mut count = 0;
+        let _ = self.each_covered(by, by, max, |_| {
+            count += 1;
+            Ok(())
+        });
+        count
     }
 }
 
@@ -205,15 +225,24 @@ mod tests {
             table.reserve_one().unwrap();
             table.insert(key(s, g));
         }
-        let covered = |table: &Table<SourceGroup>, by| {
-            table.covered(by, by).map(|(_, id)| table[id]).collect::<Vec<_>>()
+        let covered_from = |table: &Table<SourceGroup>, by, from, max| {
+            let mut list = Vec::new();
+            let each = |id| {
+                list.push(table[id]);
+                Ok(())
+            };
+            let rest = table.each_covered(by, from, max, each).unwrap();
+            (list, rest)
         };
+        let covered = |table: &Table<SourceGroup>, by| covered_from(table, by, by, 9).0;
         assert_eq!(covered(&table, key(0, 1).any_source()), [key(2, 1), key(3, 1)]);
         assert_eq!(covered(&table, key(1, 2)), [key(1, 2)]);
         assert_eq!(covered(&table, key(5, 2)), []);
-        assert_eq!(covered(&table, SourceGroup::ALL).len(), 4);
-        let from = table.covered(SourceGroup::ALL, key(0, 2)).map(|(_, id)| table[id]);
-        assert_eq!(from.collect::<Vec<_>>(), [key(1, 2), key(9, 3)]);
+        assert_eq!(table.count_covered(SourceGroup::ALL, 9), 4);
+        assert_eq!(table.count_covered(key(0, 1).any_source(), 1), 1);
+        let all = SourceGroup::ALL;
+        assert_eq!(covered_from(&table, all, key(0, 2), 2), (vec![key(1, 2), key(9, 3)], None));
+        assert_eq!(covered_from(&table, all, all, 1), (vec![key(2, 1)], Some(key(3, 1))));
         let id = table.find(key(2, 1)).unwrap();
         assert_eq!(table.find_at(id, key(2, 1)), Some(id));
         assert_eq!(table.find_at(id, key(9, 3)), table.find(key(9, 3)), "another one's number");

@@ -1,6 +1,5 @@
 //! Forwarding entries: their tables, and how they are to be programmed.
 
-use crate::core::rules::portions::fill;
 use crate::core::state::Core;
 use crate::core::state::mfe::{Mfe, Oif};
 use crate::core::state::plane::{PlaneEntry, Stale};
@@ -145,11 +144,16 @@ impl Core {
         from: SourceGroup,
         max: usize,
     ) -> Result<(Vec<u32>, Option<SourceGroup>), Error> {
-        let mut list = std::mem::take(&mut self.scratch);
-        if !self.mfes.covers_any(of, from) {
-            return Ok((list, None));
+        if self.mfes.len() == 0 {
+            return Ok((Vec::new(), None));
         }
-        match fill(&mut list, max, self.mfes.covered(of, from)) {
+        let mut list = std::mem::take(&mut self.scratch);
+        let rest = self.mfes.each_covered(of, from, max, |id| {
+            list.try_reserve(1)?;
+            list.push(id);
+            Ok(())
+        });
+        match rest {
             Ok(rest) => Ok((list, rest)),
             Err(error) => {
                 self.give_back(list);

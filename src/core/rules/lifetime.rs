@@ -308,7 +308,7 @@ impl Core {
             if entries >= most {
                 break;
             }
-            entries += self.mfes.covered(of, of).take(most).count();
+            entries += self.mfes.count_covered(of, most);
         }
         let of_iif = (self.interfaces[id].iif_users as usize).min(most);
         self.outbox.reserve(entries)?;

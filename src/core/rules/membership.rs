@@ -155,9 +155,6 @@ impl Core {
         // Most often there is nothing to carry out first, and no entry is covered.
         let nothing = self.unfinished.is_empty() && self.flows.len() == 0;
         let is_plain = nothing && update.forces.is_none();
-        if is_plain && !self.mfes.covers_any(update.of, update.of) {
-            return Ok(CoveredEntries { entries: Vec::new(), is_large: false });
-        }
         let (entries, rest) = self.covered(update.of, update.of, self.portion)?;
         let mut part = CoveredEntries { entries, is_large: rest.is_some() };
         if is_plain && !part.is_large {

@@ -320,7 +320,7 @@ impl Core {
                 if let Some(entry) = self.groups.find(of) {
                     alerts += 1 + self.alerts_of_leave(entry, id, (slot, role), gone);
                 }
-                entries += self.mfes.covered(of, of).take(self.portion).count();
+                entries += self.mfes.count_covered(of, self.portion);
             }
             gone = Some(slot);
         }

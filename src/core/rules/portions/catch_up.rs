@@ -235,7 +235,7 @@ impl Core {
 
 /// Adds numbers to a list, `max` at the most. Gives the place of the first one that is left.
 #[inline]
-pub(in crate::core) fn fill<P>(
+pub(super) fn fill<P>(
     list: &mut Vec<u32>,
     max: usize,
     its: impl Iterator<Item = (P, u32)>,

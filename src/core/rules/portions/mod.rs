@@ -11,8 +11,6 @@
 mod catch_up;
 mod stages;
 
-pub(in crate::core) use catch_up::fill;
-
 use crate::core::containers::slab::NONE;
 use crate::core::state::Core;
 use crate::core::state::unfinished::{Carrier, Stage, Unfinished, What};
