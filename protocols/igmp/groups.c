@@ -370,6 +370,7 @@ void group_record(igmp_link *l, const igmp_record *given)
     igmp_record record = *given;
     igmp_group *g = group_find(l, record.group);
     igmp_source *first_old;
+    bool is_new = g == NULL;
     bool compatible_1 = g != NULL && g->v1_host.set, compatible_2 = g != NULL && (g->v2_host.set || compatible_1);
 
     if (!permitted(l, record.group))
@@ -384,7 +385,6 @@ void group_record(igmp_link *l, const igmp_record *given)
             return; /* wants nothing, as before */
         if ((g = group_new(l, record.group)) == NULL)
             return;
-        log_debug("%s: %s is wanted", l->on->name, ip_text(record.group));
     }
     first_old = g->sources; /* new ones are put in front */
     if (record.type == BLOCK && !g->exclude) { /* INCLUDE: nothing new, Q(G,A*B) */
@@ -404,6 +404,9 @@ void group_record(igmp_link *l, const igmp_record *given)
     }
     ask_now(g);
     settle(g);
+    /* When the group manager has been told: whoever waits for this line sends packets then. */
+    if (is_new && group_find(l, record.group) != NULL)
+        log_debug("%s: %s is wanted", l->on->name, ip_text(record.group));
 }
 
 void group_old_report(igmp_link *l, uint32_t group, unsigned version)

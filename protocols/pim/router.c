@@ -188,10 +188,9 @@ static void registered(void) { enumerate(NULL); }
 /* A key that is asked for is a membership. What else an entry is to do changes forwarding entries alone (FORWARD): in dense mode
  * (*,*) lets everything out of the interface, and prunes and grafts take it out and put it back. What is done for (*,G) reaches
  * all sources of the group: a membership that is new lets out what was pruned, and deleting takes out what is to leave. */
-static void forward(struct entry *e, struct oif *o)
+static void ask_for(struct entry *e, struct oif *o)
 {
     DWORD index = o->link->index;
-    log_debug("%s %s %s", entry_text(e->source, e->group), o->on ? "leaves by" : "does not leave by", o->link->name);
     if (o->key)
         client_add(&me, e->source, e->group, index, MGM_JOIN_STATE_FLAG);
     if (o->on && e->source != 0)
@@ -207,6 +206,13 @@ static void forward(struct entry *e, struct oif *o)
         else if (same != NULL && o->on)
             client_delete(&me, other->source, other->group, index, MGM_FORWARD_STATE_FLAG);
     }
+}
+
+/* The line comes when it has been asked for: whoever waits for it sends packets then. */
+static void forward(struct entry *e, struct oif *o)
+{
+    ask_for(e, o);
+    log_debug("%s %s %s", entry_text(e->source, e->group), o->on ? "leaves by" : "does not leave by", o->link->name);
 }
 
 /* The entry's record from MgmGetMfe or MgmGetMfeStats. */
