@@ -60,6 +60,13 @@ clean_up() {
     [ -z "$LOGS" ] || rm -rf "$LOGS"
 }
 
+# links_run NODE...: all that is up in them works. The kernel brings that about a moment after the command that asked for it, and
+# what is sent until then is lost.
+links_run() {
+    local node
+    for node; do ! ip -n "$node" -o link show up | grep -q 'state [A-Z]*DOWN' || return 1; done
+}
+
 in_ns() { local ns=$1; shift; nsenter --net="/run/netns/$ns" "$@"; }
 
 make_hosts() {
@@ -81,6 +88,7 @@ make_hosts() {
     # With rp_filter the kernel drops packets on a wrong interface before it reports them.
     # shellcheck disable=SC2016 # the inner shell expands it
     in_ns rtr sh -c 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >"$f"; done'
+    wait_for 20 links_run rtr src rcv1 rcv2
 }
 
 remove_hosts() {
@@ -195,7 +203,12 @@ start_receivers() {
     done
 }
 
-tell() { local name=$1; shift; printf '%s\n' "$*" >"$LOGS/$name.in"; } # tell rcv1 join 239.1.1.1
+tell() { # tell rcv1 join 239.1.1.1
+    local name=$1
+    shift
+    ! ended_or_zombie "$(pid_of "$name")" || return 1 # opening its FIFO would wait for ever
+    printf '%s\n' "$*" >"$LOGS/$name.in"
+}
 
 # A membership as the router sees it, after the `tell` that changes it. The log's lines are counted,
 # so that a second join of the same group is not taken for the first.

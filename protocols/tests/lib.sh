@@ -95,6 +95,9 @@ receivers() {
 }
 # packet SOURCE GROUP [NUMBER]: one, from the host src.
 packet() { in_ns src "$BIN/sender" eth0 "$1" "$2" "$PORT" "${3:-1}" 1 1000; }
+# flows_to SOURCE GROUP INTERFACES: the entry goes there. A packet each look, for one that comes before the interface is taken makes
+# no entry.
+flows_to() { packet "$1" "$2" && kernel_oifs_are "$1" "$2" "$3"; }
 # A packet each look, until the receiver has got one of this group and source: how long does a channel change take?
 hears() { packet "$2" "$3" && grep -q "^got $3 from $2 " "$LOGS/$1"; }
 got() { log_has "$1" "got $2 from $3 number $4"; }

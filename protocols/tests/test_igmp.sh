@@ -128,7 +128,7 @@ versions_on_one_link() {
     igmp rcv1 eth0 10.2.0.73 to_in 239.1.1.1
     must "it is asked for" log_has igmp "239.1.1.1"
     sleep 1
-    now "the host of version 2 answers" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    must "the host of version 2 answers" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
     leave rcv1 239.1.1.1
     must "and leaves" kernel_oifs_are 10.1.0.2 239.1.1.1 -
     ends igmp
@@ -136,7 +136,7 @@ versions_on_one_link() {
 
 # Sources that hosts exclude are not forwarded, and are again when somebody wants them.
 excluded_sources() {
-    all_three
+    all_three --query-interval 100 # nobody answers queries, and nobody is to be forgotten
     igmp rcv1 eth0 10.2.0.77 is_ex 239.1.1.1 10.1.0.3
     must "heard" log_has igmp "239.1.1.1 is wanted"
     packet 10.1.0.2 239.1.1.1
@@ -180,7 +180,7 @@ reports_of_all_kinds() {
 }
 
 limits() {
-    start_igmp to-src to-rcv1,max-groups=2,permit=239.1.0.0/16,fast-leave to-rcv2,deny=239.1.1.0/24
+    start_igmp --query-interval 100 to-src to-rcv1,max-groups=2,permit=239.1.0.0/16,fast-leave to-rcv2,deny=239.1.1.0/24
     igmp rcv1 eth0 10.2.0.77 to_ex 239.2.1.1
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
@@ -278,8 +278,7 @@ killed_under_mgmd() {
     must "it is missed" log_has igmp "the group manager has gone"
     start_mgmd rtr
     must "and found again" lines_are igmp "IGMP: registered" 2
-    packet 10.1.0.2 239.1.1.1 500
-    must "with its memberships" kernel_oifs_are 10.1.0.2 239.1.1.1 to-rcv1
+    must "with its memberships" flows_to 10.1.0.2 239.1.1.1 to-rcv1
     ends igmp
 }
 
@@ -299,18 +298,17 @@ queries_on_the_wire() {
     begun=$EPOCHREALTIME
     start_igmp --query-interval 6 --startup-count 3 --startup-interval 0.3 --last-member-count 4 --last-member-interval 0.4 to-rcv1
     must "three at the start" sent_are 224.0.0.1 "$general" 3
-    now "0.3 s apart" within 0.5 2.5 "$begun"
-    begun=$EPOCHREALTIME
+    now "0.3 s apart" have_passed 0.5 "$begun"
     must "then at the interval" sent_are 224.0.0.1 "$general" 4
-    now "which is 6 s" within 5 7.5 "$begun"
+    now "which is 6 s" have_passed 6.5 "$begun"
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
     igmp rcv1 eth0 10.2.0.77 allow 232.1.1.1 10.1.0.2 10.1.0.3
     begun=$EPOCHREALTIME
     igmp rcv1 eth0 10.2.0.77 to_in 239.1.1.1
     igmp rcv1 eth0 10.2.0.77 block 232.1.1.1 10.1.0.2
     must "it is left" log_has igmp "nobody wants 239.1.1.1"
-    now "after four times 0.4 s" within 1.2 2.6 "$begun"
-    now "four queries for the group" sent_are 239.1.1.1 "$group" 4
+    now "after four times 0.4 s" have_passed 1.5 "$begun"
+    must "four queries for the group" sent_are 239.1.1.1 "$group" 4
     must "four for the source, and for that alone" sent_are 232.1.1.1 "${sources}0001$(in_hex 10.1.0.2)" 4
     # Somebody answers: what is still to be asked has the S flag.
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
@@ -319,16 +317,20 @@ queries_on_the_wire() {
     igmp rcv1 eth0 10.2.0.77 block 232.1.1.1 10.1.0.3
     igmp rcv1 eth0 10.2.0.78 allow 232.1.1.1 10.1.0.3
     group="1104....ef0101020a060000" sources="1104....e80101010a060001$(in_hex 10.1.0.3)"
-    must "three with the S flag" sent_are 239.1.1.2 "$group" 3
-    must "for the source as well" sent_are 232.1.1.1 "$sources" 3
-    now "and one without" sent_are 239.1.1.2 "${group/0a06/0206}" 1
-    now "and one without" sent_are 232.1.1.1 "${sources/0a06/0206}" 1
-    now "nothing else was sent" [ "$(grep -c '^10\.2\.0\.1 ' "$LOGS/wire")" = "$(sent '[0-9.]+' '11.*')" ]
+    must "four, and the S flag once it has answered" answered 239.1.1.2 "$group"
+    must "for the source as well" answered 232.1.1.1 "$sources"
+    now "nothing else was sent" only_queries_were_sent
     ends igmp
 }
-within() { # LEAST MOST SINCE: seconds
-    awk -v least="$1" -v most="$2" -v since="$3" -v now="$EPOCHREALTIME" 'BEGIN { exit !(now - since >= least && now - since <= most) }'
+# Of four queries the first has no S flag, and those that come after the answer have it.
+answered() {
+    local with without
+    with=$(sent "$1" "$2") without=$(sent "$1" "${2/0a06/0206}")
+    [ $((with + without)) = 4 ] && [ "$with" -ge 1 ] && [ "$without" -ge 1 ]
 }
+only_queries_were_sent() { ! grep '^10\.2\.0\.1 ' "$LOGS/wire" | grep -qvE ' ttl 1 options 94040000 data 11'; }
+# have_passed SECONDS SINCE: at least. What a machine that is busy takes longer says nothing; unit_igmp_times.c looks at the rest.
+have_passed() { awk -v least="$1" -v since="$2" -v now="$EPOCHREALTIME" 'BEGIN { exit !(now - since >= least) }'; }
 
 queries_of_older_versions() {
     capture wire rtr to-rcv1 2
@@ -359,17 +361,18 @@ a_querier_elsewhere() {
     now "nobody is elected without an address, or with a higher one" lines_are igmp "is the querier" 0
     query 10.2.0.2 224.0.0.1 110500000000000005010000
     must "a lower one is" log_has igmp "to-rcv1: 10.2.0.2 is the querier"
-    asked=$(lines wire "10.2.0.9 > 224.0.0.1 ")
     query 10.2.0.2 239.1.1.1 11040000ef0101010d010000 # with the S flag
-    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
-    query 10.2.0.2 239.1.1.2 11040000ef01010205010000
-    begun=$EPOCHREALTIME
-    must "a group that nobody answers for" log_has igmp "nobody wants 239.1.1.2"
-    now "after its robustness times 0.4 s" within 1.7 4 "$begun"
-    now "meanwhile this one asks nothing" lines_are wire "10.2.0.9 > 224.0.0.1 " "$asked"
-    now "not with the S flag" lines_are igmp "nobody wants 239.1.1.1" 0
+    must "it is on the wire, behind all that was asked before" log_has wire "10.2.0.2 > 239.1.1.1 "
+    asked=$(lines wire "10.2.0.9 > 224.0.0.1 ")
     kill -USR1 "$(pid_of igmp)"
     must "it asks no more" log_has igmp "listening, querier 10.2.0.2"
+    igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.2
+    begun=$EPOCHREALTIME
+    query 10.2.0.2 239.1.1.2 11040000ef01010205010000
+    must "a group that nobody answers for" log_has igmp "nobody wants 239.1.1.2"
+    now "after its robustness times 0.4 s" have_passed 1.9 "$begun"
+    now "meanwhile this one asks nothing" lines_are wire "10.2.0.9 > 224.0.0.1 " "$asked"
+    now "not with the S flag" lines_are igmp "nobody wants 239.1.1.1" 0
     must "until that is silent for 5 times 1 s" wait_for 8 log_has igmp "the querier 10.2.0.2 has fallen silent"
     ends igmp
 }

@@ -29,6 +29,7 @@ make_topology() {
         # shellcheck disable=SC2016 # the inner shell expands it
         in_ns $host sh -c 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >"$f"; done'
     done
+    wait_for 20 links_run r1 rtr src rcv1 rcv2 rcv3
 }
 link() { # ROUTER HOST N
     ip netns add "$2"
@@ -311,7 +312,7 @@ not_the_querier() {
     ip -n rtr address del 10.2.0.1/24 dev to-rcv1
     ip -n rtr address add 10.2.0.9/24 dev to-rcv1
     proxy
-    protocol other rcv1 mgm-igmp --query-interval 1 --response-interval 0.4 eth0
+    protocol other rcv1 mgm-igmp --query-interval 2 --response-interval 0.4 eth0
     must "the other one is the querier" log_has proxy "to-rcv1: 10.2.0.2 is the querier"
     igmp rcv1 eth0 10.2.0.77 to_ex 239.1.1.1
     igmp rcv2 eth0 10.3.0.77 to_ex 239.1.1.1

@@ -195,7 +195,7 @@ joins() {
     descriptors=$(descriptors_of static)
     for n in 1 2 3; do # it goes and comes
         ip -n rtr link del to-src
-        must "it has gone ($n)" log_has static "to-src has gone"
+        must "it has gone ($n)" lines_are static "to-src has gone" $n
         ip -n rtr link add to-src up type veth peer name eth0 netns src
         must "joined again ($n)" joined_are 2 to-src
         must "with their sources" sources_joined 2

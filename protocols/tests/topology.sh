@@ -19,11 +19,12 @@ wire() {
     ip -n "$4" address add "$6/24" dev "$5"
     ip -n "$1" link set "$2" up
     ip -n "$4" link set "$5" up
+    wait_for 20 links_run "$1" "$4"
 }
 
 # lan NAME NODE:DEVICE:ADDRESS...: a link of many, with a switch that passes everything on.
 lan() {
-    local name=$1 end host device address
+    local name=$1 end host device address hosts=()
     shift
     ip netns add "$name"
     ip -n "$name" link add switch type bridge mcast_snooping 0
@@ -35,7 +36,9 @@ lan() {
         ip -n "$name" link set "to-$host" up
         ip -n "$host" address add "$address/24" dev "$device"
         ip -n "$host" link set "$device" up
+        hosts+=("$host")
     done
+    wait_for 20 links_run "$name" "${hosts[@]}"
 }
 
 # oifs NODE SOURCE GROUP: where the node's kernel sends them, "-": nowhere; nothing: it has no such entry.
