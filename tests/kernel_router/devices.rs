@@ -247,6 +247,8 @@ netns_tests! {
         router.mgm.release_interface(router.id, cables[31].key()).unwrap();
         router.take(&[&cables[32]]);
         send(&cables[0], f, b"not for the new one");
+        // It has gone when the join comes.
+        wait_for("the packet", || cables[1].receive().filter(|packet| packet.ends_with(b"the new one")));
         assert!(!router.entry(f).unwrap().oifs.contains(&last));
         router.join(any(f), last);
         assert_eq!(cables[32].receive(), None, "a packet before the join");

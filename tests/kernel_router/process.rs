@@ -1,7 +1,7 @@
 //! The process around it: stopping, children, signals.
 
 use crate::netns::recorder::{flow, send_until_received};
-use crate::netns::run;
+use crate::netns::{run, wait_for};
 use crate::netns_tests;
 use crate::stage::{Router, any, three_cables};
 use std::io::{Read, Write};
@@ -29,7 +29,10 @@ netns_tests! {
         assert_eq!(run("ip mroute show table all"), "");
         assert_eq!(run("tail -n +2 /proc/net/ip_mr_vif"), "");
         assert!(threads.iter().any(|name| name == "mgm-pool"));
-        assert!(!self::threads().iter().any(|name| name.starts_with("mgm-")));
+        // One that has been joined may still be shown for a moment.
+        wait_for("the threads to go", || {
+            (!self::threads().iter().any(|name| name.starts_with("mgm-"))).then_some(())
+        });
         // And it can begin again.
         let router = Router::start();
         router.take(&[&a, &b]);

@@ -300,9 +300,11 @@ fn start(socket: &OwnedFd, which: &str) -> Child {
         .env("MGM_FORWARDER", "kernel")
         .env(RUN, which)
         .stdout(Stdio::piped());
-    // SAFETY: between fork and exec it makes only a system call; the copy stays open over exec.
+    // SAFETY: between fork and exec it makes only system calls; the copy stays open over exec.
     unsafe {
         command.pre_exec(move || {
+            // A test that fails leaves nobody behind.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             if libc::dup2(fd, 3) == 3 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         });
     }

@@ -245,6 +245,9 @@ impl Cable {
         if let Some(address) = address {
             run(&format!("ip address add {address} dev {name}"));
         }
+        // The kernel brings this about a moment later: what is sent until then is lost, and news of it
+        // would come in the middle of a test.
+        wait_for(&format!("{name} to run"), || (runs(name) && runs(&peer)).then_some(()));
         Self::existing(name)
     }
 
@@ -326,6 +329,24 @@ impl Cable {
     /// Waits for such a packet.
     pub fn wait_receive(&self) -> Vec<u8> {
         wait_for(&format!("a packet on {}", self.peer), || self.receive())
+    }
+}
+
+/// Whether a device is up and has a carrier, and the kernel has told so.
+fn runs(name: &str) -> bool {
+    // SAFETY: plain data for which all zeros is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the descriptor is new and ours; the kernel reads the name and writes the flags.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0, "{}", std::io::Error::last_os_error());
+        let socket = OwnedFd::from_raw_fd(socket);
+        let got = libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request);
+        assert_eq!(got, 0, "{name}: {}", std::io::Error::last_os_error());
+        i32::from(request.ifr_ifru.ifru_flags) & libc::IFF_RUNNING != 0
     }
 }
 
