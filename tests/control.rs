@@ -312,14 +312,15 @@ fn who_dribbles_is_cut_off() {
     let directory = Directory::new();
     let path = directory.socket();
     let mgm = started(serving(&path));
-    let mut client = UnixStream::connect(&path).unwrap();
+    // Its second may begin before `connect` has returned.
     let begun = Instant::now();
+    let mut client = UnixStream::connect(&path).unwrap();
     let mut sent = 0;
-    // One octet each 50 ms, until the other side is closed; 63 take longer than it waits.
+    // One octet each 200 ms, until the other side is closed; 63 take far longer than it waits.
     while client.write_all(b"x").is_ok() {
         sent += 1;
         assert!(sent < 64, "all of an endless request was waited for");
-        client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         match client.read(&mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             _ => break,

@@ -312,9 +312,10 @@ fn e9_a_client_that_hangs_in_a_walk_keeps_no_route_of_others() {
     stage.plane.moved.store(0, SeqCst);
     stage.plane.tell_everything();
     wait_for("them to follow again", || follow(false));
-    // One for the client that hangs, and one that stands by.
+    // One for the client that hangs, and one that stands by; where others wait for a processor inside a
+    // callback a few more, but none for each flow.
     assert_eq!(hung.hanging.load(SeqCst), 1);
-    assert!(stage.spare_threads() <= 2, "{}", stage.spare_threads());
+    assert!(stage.spare_threads() < 10, "{}", stage.spare_threads());
     hung.hangs.store(false, SeqCst);
     wait_for("all to follow", || follow(true));
     stage.mgm.stop().unwrap();
