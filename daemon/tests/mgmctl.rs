@@ -200,7 +200,9 @@ fn what_it_shows_of_a_host() {
         counters.contains("  packets on a wrong interface                     1\n"),
         "{counters}"
     );
-    assert!(words(&counters).iter().any(|line| line[..] == ["rpf", "2", "0.00", "0", "0"][..]));
+    // How long they took is another matter: the thread may have waited for a processor.
+    let rpf = words(&counters).into_iter().find(|line| line.first() == Some(&"rpf")).unwrap();
+    assert!(rpf.len() == 5 && rpf[1] == "2" && rpf[2].parse::<f64>().is_ok(), "{counters}");
 
     for (arguments, expected) in [
         (&["mfes"][..], "2\n"),

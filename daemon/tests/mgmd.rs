@@ -84,6 +84,13 @@ fn what_makes_no_sense_is_said() {
     std::fs::remove_dir_all(place).unwrap();
 }
 
+/// An address that is free, with a port below those that the kernel gives to whoever asks for any.
+fn free_address() -> String {
+    let ports = (0..10_000).map(|n| 20_000 + (std::process::id() + n) % 10_000);
+    let mut addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
+}
+
 /// The answer to an HTTP request.
 fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -99,8 +106,7 @@ fn metrics_are_served_where_they_are_asked_for() {
     let place = directory("metrics");
     let (serve, control) = (place.join("mgm.sock"), place.join("control.sock"));
     let sockets = ["--serve", text(&serve), "--control", text(&control)];
-    // A port that is free now; nobody else takes one of these at this time.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = free_address();
     let port = address.rsplit(':').next().unwrap();
     let arguments = [&["--forwarder", "memory", "--metrics", port][..], &sockets].concat();
     let child = mgmd(&arguments).spawn().unwrap();

@@ -4,6 +4,9 @@ use mgm::ffi::entry::{
     MgmAddGroupMembershipEntry, MgmRegisterMProtocol, MgmTakeInterfaceOwnership,
 };
 use mgm::ffi::types::{_ROUTING_PROTOCOL_CONFIG, HANDLE};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 mod common;
-use common::{directory, mgmd, terminate, text, wait_for};
+use common::{directory, goes_with_the_test, mgmd, terminate, text, wait_for};
 
 /// Compiles a program of that document's with the line that follows its name there.
 fn compile(file: &str, place: &Path) -> PathBuf {
@@ -32,8 +35,25 @@ fn compile(file: &str, place: &Path) -> PathBuf {
     program
 }
 
+/// The program's port is the same for all that run on this machine: they wait for each other.
+fn port_alone() -> File {
+    let path = std::env::temp_dir().join("mgm-test-port-5100");
+    // Whose file it is does not matter.
+    let _ = File::create_new(&path);
+    let file = File::open(path).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    file
+}
+
+/// Whether somebody serves at the path: its file is there a moment before.
+fn is_served(path: &Path) -> bool {
+    let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    connect(&socket, &SocketAddrUnix::new(path).unwrap()).is_ok()
+}
+
 #[test]
 fn the_readme_s_loop_runs() {
+    let _alone = port_alone();
     let place = directory("loop");
     std::fs::create_dir(&place).unwrap();
     let program = compile("c-tests/readme_loop.c", &place);
@@ -42,15 +62,11 @@ fn the_readme_s_loop_runs() {
         mgmd(&["--forwarder", "memory", "--serve", text(&serve), "--control", text(&control)])
             .spawn()
             .unwrap();
-    wait_for("no socket", || serve.exists());
-    let mut child = Command::new(program)
-        .env_clear()
-        .env("MGM_HOST", &serve)
-        .arg("lo")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    wait_for("no host", || is_served(&serve));
+    let mut program = Command::new(program);
+    program.env_clear().env("MGM_HOST", &serve).arg("lo");
+    goes_with_the_test(&mut program);
+    let mut child = program.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let (send, lines) = channel();
     let output = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || {

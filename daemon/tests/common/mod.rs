@@ -1,7 +1,8 @@
 //! What the tests of mgmd share: directories of their own, mgmd as a process, its end.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,18 @@ pub fn directory(name: &str) -> PathBuf {
 pub fn mgmd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mgmd"));
     command.args(arguments).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
+    goes_with_the_test(&mut command);
     command
+}
+
+/// A test that fails leaves it to nobody: it would keep what reads the test's output waiting.
+pub fn goes_with_the_test(command: &mut Command) {
+    // SAFETY: between fork and exec it makes only a system call.
+    unsafe {
+        command.pre_exec(|| {
+            set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)
+        });
+    }
 }
 
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
