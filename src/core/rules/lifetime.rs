@@ -1,5 +1,6 @@
 //! What time, limits, routes and interfaces do to entries (rules E5, E7, E8, E9, G1).
 
+use crate::core::state::members::Role;
 use crate::core::state::mfe::set_route;
 use crate::core::state::mfe::{LIFETIME, Mfe};
 use crate::core::state::outbox::Action;
@@ -304,7 +305,8 @@ impl Core {
         self.unfinished.reserve_one()?;
         let most = self.portion;
         let mut entries = self.interfaces[id].marked.len().min(most);
-        for of in self.interfaces[id].memberships.iter().take(most) {
+        let held = Role::ALL.iter().flat_map(|role| self.held(id, *role));
+        for of in held.take(most) {
             if entries >= most {
                 break;
             }

@@ -135,7 +135,7 @@ impl Core {
             if flags.join
                 && let Some(id) = entry
             {
-                self.interfaces[interface].memberships.of_mut(role).remove(of);
+                self.interfaces[interface].held_mut(role).remove(id, of);
                 self.leave(slot, role, id, interface, true);
             }
             if flags.forward && !owns {
@@ -242,7 +242,7 @@ impl Core {
                 }
             }
         }
-        self.interfaces[interface].memberships.of_mut(role).reserve_one()?;
+        self.interfaces[interface].held_mut(role).reserve_one()?;
         self.reserve_refresh(covered, interface, alerts)
     }
 
@@ -309,7 +309,7 @@ impl Core {
     ) {
         let id = entry.unwrap_or_else(|| self.insert_entry(of, looked));
         let counts = self.counts_for_d7(interface, role);
-        self.interfaces[interface].memberships.of_mut(role).insert(of, ());
+        self.interfaces[interface].held_mut(role).insert(id);
         self.memberships += 1;
         self.member_happened(slot, role, of, interface, true);
         let entry = &mut self.groups[id];
@@ -420,11 +420,22 @@ impl Core {
 
     /// The memberships of a role on an interface, in order.
     fn memberships_of(&self, interface: u32, role: Role) -> Result<Vec<SourceGroup>, Error> {
-        let held = self.interfaces[interface].memberships.of(role);
         let mut list = Vec::new();
-        list.try_reserve(held.len())?;
-        list.extend(held.from(SourceGroup::ALL).map(|(of, ())| of));
+        list.try_reserve(self.interfaces[interface].held(role).len())?;
+        list.extend(self.held(interface, role));
+        list.sort_unstable();
         Ok(list)
+    }
+
+    /// The same in no order.
+    pub(in crate::core) fn held(
+        &self,
+        interface: u32,
+        role: Role,
+    ) -> impl Iterator<Item = SourceGroup> + '_ {
+        let held = self.interfaces[interface].held(role);
+        let ordered = held.ordered().from(SourceGroup::ALL).map(|(of, ())| of);
+        held.loose().map(|id| self.groups[id].of()).chain(ordered)
     }
 
     /// What a client registered with.

@@ -10,7 +10,7 @@ use crate::core::state::unfinished::{Leave, Stage, What};
 use crate::core::containers::slab::NONE;
 use crate::core::state::Relook;
 use crate::error::Error;
-use crate::types::{ClientId, IfKey, Millis, SourceGroup};
+use crate::types::{ClientId, IfKey, Millis};
 
 /// Whether a take or release is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,12 +308,11 @@ impl Core {
         self.unfinished.reserve_one()?;
         let (mut alerts, mut entries, mut gone) = (0, 0, None);
         for role in Role::ALL {
-            let its = self.interfaces[id].memberships.of(role).from(SourceGroup::ALL);
             let (true, Some(slot)) = (leave.ends[role as usize], leave.former[role as usize])
             else {
                 continue;
             };
-            for (of, ()) in its {
+            for of in self.held(id, role) {
                 if alerts + entries >= self.portion {
                     break;
                 }
@@ -355,7 +354,7 @@ impl Core {
     pub(in crate::core) fn end_leave(&mut self, id: u32, leave: &Leave) {
         for role in Role::ALL {
             if leave.ends[role as usize] {
-                self.interfaces[id].memberships.clear(role);
+                self.interfaces[id].forget_held(role);
             }
         }
         self.interfaces[id].ending = 0;

@@ -298,7 +298,7 @@ impl Core {
             protocol: interface.protocol.and_then(|slot| self.name_of(slot)),
             igmp: interface.igmp.and_then(|slot| self.name_of(slot)),
             up: interface.up,
-            memberships: interface.memberships.len(),
+            memberships: interface.membership_count(),
         }
     }
 

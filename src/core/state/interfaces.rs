@@ -62,11 +62,21 @@ impl NumberSet {
             .or_insert(id);
     }
 
-    /// Takes a number out.
-    pub fn remove(&mut self, id: u32) {
-        if let Ok(entry) = self.numbers.find_entry(self.hasher.hash_one(id), |other| *other == id) {
-            entry.remove();
-        }
+    /// Takes a number out. True: it was there.
+    pub fn remove(&mut self, id: u32) -> bool {
+        let entry = self.numbers.find_entry(self.hasher.hash_one(id), |other| *other == id);
+        entry.is_ok_and(|entry| entry.remove().0 == id)
+    }
+
+    /// Takes the number in a place out, if there is one. The others stay where they are.
+    fn take_at(&mut self, place: usize) -> Option<u32> {
+        step();
+        self.numbers.get_bucket_entry(place).ok().map(|entry| entry.remove().0)
+    }
+
+    /// The numbers, in no order.
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.numbers.iter().copied().inspect(|_| step())
     }
 
     /// How many numbers there are.
@@ -91,37 +101,76 @@ impl NumberSet {
     }
 }
 
-/// The memberships on an interface, by role, in order.
-pub struct Memberships([OrderedMap<SourceGroup, ()>; 2]);
+/// The memberships of one role on an interface. They come and go in no order. A change of the
+/// interface goes through them by key, in portions, and puts them in order first.
+pub struct Memberships {
+    /// Those in no order: numbers of entries of [`Core::groups`](super::Core).
+    loose: NumberSet,
+    ordered: OrderedMap<SourceGroup, ()>,
+}
 
 impl Memberships {
-    const fn new() -> Self {
-        Self([OrderedMap::new(), OrderedMap::new()])
+    fn new() -> Self {
+        Self { loose: NumberSet::default(), ordered: OrderedMap::new() }
     }
 
-    /// Those of one role.
-    pub(in crate::core) const fn of(&self, role: Role) -> &OrderedMap<SourceGroup, ()> {
-        &self.0[role as usize]
+    /// Makes room for the next insert.
+    pub(in crate::core) fn reserve_one(&mut self) -> Result<(), Error> {
+        self.loose.reserve(1)
     }
 
-    /// The same, to change.
-    pub(in crate::core) const fn of_mut(&mut self, role: Role) -> &mut OrderedMap<SourceGroup, ()> {
-        &mut self.0[role as usize]
+    /// Adds the one of an entry, by its number. Room must have been reserved.
+    pub(in crate::core) fn insert(&mut self, id: u32) {
+        self.loose.insert(id);
     }
 
-    /// Forgets those of one role.
-    pub(in crate::core) fn clear(&mut self, role: Role) {
-        self.0[role as usize] = OrderedMap::new();
-    }
-
-    /// What they are for; what both roles have comes twice.
-    pub fn iter(&self) -> impl Iterator<Item = SourceGroup> + '_ {
-        self.0.iter().flat_map(|role| role.from(SourceGroup::ALL)).map(|(of, ())| of)
+    /// Takes the one of an entry out, by number and key.
+    pub(in crate::core) fn remove(&mut self, id: u32, of: SourceGroup) {
+        if !self.loose.remove(id) {
+            self.ordered.remove(of);
+        }
     }
 
     /// How many there are.
-    pub const fn len(&self) -> usize {
-        self.0[0].len() + self.0[1].len()
+    pub fn len(&self) -> usize {
+        self.loose.len() + self.ordered.len()
+    }
+
+    /// The numbers of those in no order.
+    pub(in crate::core) fn loose(&self) -> impl Iterator<Item = u32> + '_ {
+        self.loose.iter()
+    }
+
+    /// Those in order.
+    pub(in crate::core) const fn ordered(&self) -> &OrderedMap<SourceGroup, ()> {
+        &self.ordered
+    }
+
+    /// How many places those in no order have.
+    pub(in crate::core) fn places(&self) -> usize {
+        self.loose.places()
+    }
+
+    /// Takes the one in a place out, if there is one, to be put in order.
+    pub(in crate::core) fn take_at(&mut self, place: usize) -> Option<u32> {
+        self.loose.take_at(place)
+    }
+
+    /// Makes room to put one in order.
+    pub(in crate::core) fn reserve_order(&mut self) -> Result<(), Error> {
+        self.ordered.reserve_one()
+    }
+
+    /// Puts one in order that was taken out. Room must have been reserved.
+    pub(in crate::core) fn order(&mut self, of: SourceGroup) {
+        self.ordered.insert(of, ());
+    }
+
+    /// Puts the one of an entry in order, which is about to lose its number. Room must have been reserved.
+    pub(in crate::core) fn keep_key(&mut self, id: u32, of: SourceGroup) {
+        if self.loose.remove(id) {
+            self.order(of);
+        }
     }
 }
 
@@ -146,8 +195,8 @@ pub struct Interface {
     pub ending: u32,
     /// How many unfinished changes concern it.
     pub unfinished: u32,
-    /// The memberships here.
-    pub memberships: Memberships,
+    /// The memberships here, by role.
+    memberships: [Memberships; 2],
     /// The forwarding entries that carry a veto or a forced mark for it, by number.
     pub marked: NumberSet,
     /// The forwarding entries whose iif it is, by number; those without an owner are in
@@ -163,6 +212,11 @@ impl Interface {
         self.protocol.or(self.igmp)
     }
 
+    /// How many memberships there are.
+    pub fn membership_count(&self) -> usize {
+        self.memberships.iter().map(Memberships::len).sum()
+    }
+
     /// The role in which a client is on it.
     pub(in crate::core) fn role_of(&self, slot: u32) -> Option<Role> {
         if self.protocol == Some(slot) {
@@ -170,6 +224,21 @@ impl Interface {
         } else {
             (self.igmp == Some(slot)).then_some(Role::Igmp)
         }
+    }
+
+    /// The memberships of a role.
+    pub(in crate::core) const fn held(&self, role: Role) -> &Memberships {
+        &self.memberships[role as usize]
+    }
+
+    /// The same, to change.
+    pub(in crate::core) const fn held_mut(&mut self, role: Role) -> &mut Memberships {
+        &mut self.memberships[role as usize]
+    }
+
+    /// Forgets the memberships of a role.
+    pub(in crate::core) fn forget_held(&mut self, role: Role) {
+        self.memberships[role as usize] = Memberships::new();
     }
 
     /// Whether anybody is on it.
@@ -282,7 +351,7 @@ impl Interfaces {
             up: true,
             ending: 0,
             unfinished: 0,
-            memberships: Memberships::new(),
+            memberships: [Memberships::new(), Memberships::new()],
             marked: NumberSet::default(),
             incoming: OrderedMap::new(),
             iif_users: 0,
@@ -352,6 +421,37 @@ mod tests {
         all[plain].igmp = Some(1);
         assert_eq!(all.resolve(IfKey::new(3, hop(9))), Some(plain));
         assert_eq!(all.resolve(IfKey::new(4, hop(1))), None);
+    }
+
+    #[test]
+    fn memberships_are_found_in_order_and_in_none() {
+        let key = |n| SourceGroup::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(239, 0, 0, n));
+        let mut held = Memberships::new();
+        let add = |held: &mut Memberships, id| {
+            held.reserve_one().unwrap();
+            held.insert(id);
+        };
+        (1..=5).rev().for_each(|id| add(&mut held, id));
+        held.reserve_order().unwrap();
+        held.keep_key(5, key(5));
+        for place in 0..held.places() {
+            held.reserve_order().unwrap();
+            if let Some(id) = held.take_at(place) {
+                held.order(key(id as u8));
+            }
+        }
+        assert_eq!(held.loose().count(), 0);
+        let ordered = |held: &Memberships| {
+            held.ordered().from(SourceGroup::ALL).map(|(of, ())| of).collect::<Vec<_>>()
+        };
+        assert_eq!(ordered(&held), [1, 2, 3, 4, 5].map(key));
+        (6..=7).for_each(|id| add(&mut held, id));
+        held.remove(2, key(2));
+        held.remove(6, key(6));
+        held.reserve_order().unwrap();
+        held.keep_key(1, key(1));
+        assert_eq!((held.loose().collect::<Vec<_>>(), held.len()), (vec![7], 5));
+        assert_eq!(ordered(&held), [1, 3, 4, 5].map(key));
     }
 
     #[test]

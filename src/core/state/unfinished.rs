@@ -84,6 +84,8 @@ pub(in crate::core) enum Stage {
     Waiting(u32),
     /// Those whose packets come in on it, by number.
     Arriving(u32),
+    /// Memberships of the role with this number, to be put in order, from this place on.
+    Order(usize, usize),
     /// Memberships of the role with this number, which end from this key on.
     Members(usize, SourceGroup),
     /// The entries that the memberships of the role with this number cover: from this key on, and

@@ -171,6 +171,7 @@ impl Core {
             Stage::Incoming(from) => self.advance_incoming(one, from, budget),
             Stage::Waiting(from) => self.advance_waiting(one, from, budget, false),
             Stage::Arriving(from) => self.advance_waiting(one, from, budget, true),
+            Stage::Order(role, from) => self.advance_order(one, role, from, budget),
             Stage::Members(role, from) => self.advance_members(one, role, from, budget),
             Stage::Covered(role, key, flow) => self.advance_covered(one, role, key, flow, budget),
             Stage::Marked(from, layout) => self.advance_marked(one, from, layout, budget),

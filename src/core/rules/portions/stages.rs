@@ -7,6 +7,9 @@ use crate::core::state::unfinished::{ALERT, Leave, Stage, Unfinished, What};
 use crate::error::Error;
 use crate::types::SourceGroup;
 
+/// How many places are looked at for as much as one membership costs.
+const PLACES: usize = 16;
+
 impl Core {
     /// Deletes entries whose iif the interface is, but those that came after the change.
     pub(super) fn advance_incoming(
@@ -35,7 +38,7 @@ impl Core {
         at_arrival: bool,
     ) -> Result<Stage, Error> {
         let (lists, next, again): (_, _, fn(u32) -> Stage) = if at_arrival {
-            (&self.waiting_at, Stage::Members(0, SourceGroup::ALL), Stage::Arriving)
+            (&self.waiting_at, Stage::Order(0, 0), Stage::Arriving)
         } else {
             (&self.waiting, Stage::Arriving(0), Stage::Waiting)
         };
@@ -48,6 +51,42 @@ impl Core {
         let rest = fill(&mut list, *budget, waiting.map(|((_, id), ())| (id, id)));
         self.catch_up_list(list, budget)?;
         Ok(rest?.map_or(next, again))
+    }
+
+    /// Puts the memberships in order that the stages after this one go through by key.
+    pub(super) fn advance_order(
+        &mut self,
+        one: &Unfinished,
+        role: usize,
+        from: usize,
+        budget: &mut usize,
+    ) -> Result<Stage, Error> {
+        let next = match role {
+            0 => Stage::Order(1, 0),
+            _ => Stage::Members(0, SourceGroup::ALL),
+        };
+        if let What::Leave(leave) = one.what
+            && !leave.ends[role]
+        {
+            return Ok(next);
+        }
+        let held = self.interfaces[one.interface].held_mut(Role::ALL[role]);
+        let to = from.saturating_add(PLACES * *budget).min(held.places());
+        for place in from..to {
+            if *budget == 0 {
+                return Ok(Stage::Order(role, place));
+            }
+            held.reserve_order()?;
+            if let Some(id) = held.take_at(place) {
+                held.order(self.groups[id].of());
+                *budget -= 1;
+            }
+        }
+        if to < held.places() {
+            *budget = 0;
+            return Ok(Stage::Order(role, to));
+        }
+        Ok(next)
     }
 
     /// Ends memberships, with the alerts of rules D7 and D9.
@@ -67,7 +106,7 @@ impl Core {
             return Ok(next);
         }
         while *budget > 0 {
-            let its = self.interfaces[one.interface].memberships.of(Role::ALL[role]);
+            let its = self.interfaces[one.interface].held(Role::ALL[role]).ordered();
             let Some((of, ())) = its.next_from(from) else { return Ok(next) };
             let alerts = self.end_membership(one.interface, &leave, role, of)?;
             *budget = budget.saturating_sub(1 + ALERT * alerts);
@@ -98,7 +137,7 @@ impl Core {
             return Ok(next);
         }
         while *budget > 0 {
-            let its = self.interfaces[one.interface].memberships.of(Role::ALL[role]);
+            let its = self.interfaces[one.interface].held(Role::ALL[role]).ordered();
             let Some((of, ())) = its.next_from(key) else { return Ok(next) };
             // In the middle of this key's entries, or at the beginning of another's.
             let from = if of == key { flow.max(of) } else { of };
