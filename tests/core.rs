@@ -10,6 +10,8 @@ mod lifetimes;
 mod ownership;
 #[path = "core/packets.rs"]
 mod packets;
+#[path = "core/portions.rs"]
+mod portions;
 #[path = "core/questions.rs"]
 mod questions;
 #[path = "core/routes.rs"]
