@@ -21,6 +21,7 @@ mod statistics;
 #[path = "core/waiting.rs"]
 mod waiting;
 
+use mgm::core::state::outbox::Action;
 use mgm::core::state::record::Counted;
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked, MAX_ROWS, OwnerChange};
 use mgm::error::Error;
@@ -46,6 +47,19 @@ fn finish(core: &mut Core) {
     while core.take_begun(carrier).is_some() {
         while let Some(id) = core.carried_by(carrier, false) {
             core.portion(id).unwrap();
+        }
+    }
+}
+
+/// Answers what clients are asked, with no wish of their own; alerts are passed over.
+fn answer(core: &mut Core) {
+    let now = Millis(1);
+    while let Some(id) = core.outbox.take_fresh() {
+        let node = core.outbox.discard(id).unwrap();
+        match node.action {
+            Action::Rpf { flow } => core.rpf_answered(now, flow, node.client, None),
+            Action::Creation { flow } => core.creation_answered(now, flow, node.client, &[]),
+            _ => {}
         }
     }
 }

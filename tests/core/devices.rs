@@ -1,7 +1,6 @@
 //! Oifs on a plane that never sends a packet out of the device that it came in by.
 
-use crate::JOIN;
-use mgm::core::state::outbox::Action;
+use crate::{JOIN, answer};
 use mgm::core::{ClientInfo, Core, Limits, Looked, NONE, Note};
 use mgm::types::{IfKey, MembershipFlags, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -39,14 +38,7 @@ fn oifs(
         Route { interface: SOURCE, upstream: source, protocol: 0, network: source, prefix_len: 32 };
     let looked = Looked { route: Some(route), as_of: core.routes_as_of() };
     core.packet(NOW, FLOW, SOURCE, &[0x45; 20], Some(looked)).unwrap();
-    while let Some(id) = core.outbox.take_fresh() {
-        let node = core.outbox.discard(id).unwrap();
-        match node.action {
-            Action::Rpf { flow } => core.rpf_answered(NOW, flow, node.client, None),
-            Action::Creation { flow } => core.creation_answered(NOW, flow, node.client, &[]),
-            _ => {}
-        }
-    }
+    answer(&mut core);
     for (interface, flags) in after {
         core.add_membership(NOW, client, FLOW.any_source(), *interface, *flags, None).unwrap();
     }

@@ -1,7 +1,6 @@
 //! Flows whose entries an earlier program left in the plane.
 
-use crate::{INTERFACE, JOIN};
-use mgm::core::state::outbox::Action;
+use crate::{INTERFACE, JOIN, answer};
 use mgm::core::state::plane::Stale;
 use mgm::core::{Admission, ClientInfo, Core, Limits, Looked};
 use mgm::types::{ClientId, IfKey, Millis, Route, SourceGroup};
@@ -37,20 +36,6 @@ fn found(core: &mut Core, last: u8) -> Admission {
 fn packet(core: &mut Core, last: u8) -> Admission {
     let looked = looked(core, flow(last));
     core.packet(Millis(1), flow(last), INTERFACE, &[0x45; 20], looked).unwrap()
-}
-
-/// Answers all questions.
-fn answer(core: &mut Core) {
-    while let Some(id) = core.outbox.take_fresh() {
-        let node = core.outbox.discard(id).unwrap();
-        match node.action {
-            Action::Rpf { flow } => core.rpf_answered(Millis(1), flow, node.client, None),
-            Action::Creation { flow } => {
-                core.creation_answered(Millis(1), flow, node.client, &[]);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// What is to be programmed.

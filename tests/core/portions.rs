@@ -1,7 +1,6 @@
 //! What comes between the portions of a change.
 
-use super::{JOIN, core, finish};
-use mgm::core::state::outbox::Action;
+use super::{JOIN, answer, core, finish};
 use mgm::core::{ClientInfo, Core, Looked};
 use mgm::types::{ClientId, IfKey, Millis, Route, SourceGroup};
 use std::net::Ipv4Addr;
@@ -32,14 +31,7 @@ fn make_entry(core: &mut Core, of: SourceGroup) {
     let route = Route { interface, upstream: SOURCE, protocol: 1, network, prefix_len: 32 };
     let looked = Looked { route: Some(route), as_of: core.routes_as_of() };
     core.packet(NOW, of, interface, &[0x45; 20], Some(looked)).unwrap();
-    while let Some(id) = core.outbox.take_fresh() {
-        let node = core.outbox.discard(id).unwrap();
-        match node.action {
-            Action::Rpf { flow } => core.rpf_answered(NOW, flow, node.client, None),
-            Action::Creation { flow } => core.creation_answered(NOW, flow, node.client, &[]),
-            _ => {}
-        }
-    }
+    answer(core);
 }
 
 fn oifs(core: &Core, of: SourceGroup) -> Vec<u32> {

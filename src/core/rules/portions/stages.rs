@@ -71,7 +71,7 @@ impl Core {
             return Ok(next);
         }
         let held = self.interfaces[one.interface].held_mut(Role::ALL[role]);
-        let to = from.saturating_add(PLACES * *budget).min(held.places());
+        let to = from.saturating_add(PLACES.saturating_mul(*budget)).min(held.places());
         for place in from..to {
             if *budget == 0 {
                 return Ok(Stage::Order(role, place));
