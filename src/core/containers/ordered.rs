@@ -81,6 +81,20 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         Ok(())
     }
 
+    /// Makes room for the next `n` inserts, where all fit in one block and the map has no more.
+    pub fn reserve_few(&mut self, n: usize) -> Result<(), Error> {
+        let all = (self.len + n).min(BLOCK);
+        match self.blocks.as_mut_slice() {
+            [] => match &mut self.spare {
+                Some(block) => block.grow(all)?,
+                none => *none = Some(Block::new(all)?),
+            },
+            [only] => only.grow(all)?,
+            _ => {}
+        }
+        self.reserve_one()
+    }
+
     /// Where a key is or would be: its block and the place in it.
     fn locate(&self, key: K) -> (usize, Result<usize, usize>) {
         step();

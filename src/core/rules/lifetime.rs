@@ -312,6 +312,9 @@ impl Core {
             }
             entries += self.mfes.count_covered(of, most);
         }
+        for role in Role::ALL {
+            self.interfaces[id].held_mut(role).reserve_few(most)?;
+        }
         let of_iif = (self.interfaces[id].iif_users as usize).min(most);
         self.outbox.reserve(entries)?;
         self.plane.reserve(2 * entries + of_iif)?;

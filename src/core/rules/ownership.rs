@@ -322,6 +322,7 @@ impl Core {
                 entries += self.mfes.count_covered(of, self.portion);
             }
             gone = Some(slot);
+            self.interfaces[id].held_mut(role).reserve_few(self.portion)?;
         }
         let marked = self.interfaces[id].marked.len().min(self.portion);
         let key = self.interfaces[id].key;

@@ -68,10 +68,9 @@ impl NumberSet {
         entry.is_ok_and(|entry| entry.remove().0 == id)
     }
 
-    /// Takes the number in a place out, if there is one. The others stay where they are.
-    fn take_at(&mut self, place: usize) -> Option<u32> {
-        step();
-        self.numbers.get_bucket_entry(place).ok().map(|entry| entry.remove().0)
+    /// Whether a number is in it.
+    fn contains(&self, id: u32) -> bool {
+        self.numbers.find(self.hasher.hash_one(id), |other| *other == id).is_some()
     }
 
     /// The numbers, in no order.
@@ -151,26 +150,27 @@ impl Memberships {
         self.loose.places()
     }
 
-    /// Takes the one in a place out, if there is one, to be put in order.
-    pub(in crate::core) fn take_at(&mut self, place: usize) -> Option<u32> {
-        self.loose.take_at(place)
+    /// The number of the one in a place of those, if there is one.
+    pub(in crate::core) fn at(&self, place: usize) -> Option<u32> {
+        self.loose.at(place)
     }
 
-    /// Makes room to put one in order.
-    pub(in crate::core) fn reserve_order(&mut self) -> Result<(), Error> {
-        self.ordered.reserve_one()
-    }
-
-    /// Puts one in order that was taken out. Room must have been reserved.
-    pub(in crate::core) fn order(&mut self, of: SourceGroup) {
-        self.ordered.insert(of, ());
-    }
-
-    /// Puts the one of an entry in order, which is about to lose its number. Room must have been reserved.
-    pub(in crate::core) fn keep_key(&mut self, id: u32, of: SourceGroup) {
-        if self.loose.remove(id) {
-            self.order(of);
+    /// Makes room to put the first of them in order: all, where they are few.
+    pub(in crate::core) fn reserve_few(&mut self, most: usize) -> Result<(), Error> {
+        match self.loose.len() {
+            0 => Ok(()),
+            n => self.ordered.reserve_few(n.min(most)),
         }
+    }
+
+    /// Puts the one of an entry in order, which may lose its number then.
+    pub(in crate::core) fn put_in_order(&mut self, id: u32, of: SourceGroup) -> Result<(), Error> {
+        if self.loose.contains(id) {
+            self.ordered.reserve_one()?;
+            self.loose.remove(id);
+            self.ordered.insert(of, ());
+        }
+        Ok(())
     }
 }
 
@@ -432,12 +432,10 @@ mod tests {
             held.insert(id);
         };
         (1..=5).rev().for_each(|id| add(&mut held, id));
-        held.reserve_order().unwrap();
-        held.keep_key(5, key(5));
+        held.put_in_order(5, key(5)).unwrap();
         for place in 0..held.places() {
-            held.reserve_order().unwrap();
-            if let Some(id) = held.take_at(place) {
-                held.order(key(id as u8));
+            if let Some(id) = held.at(place) {
+                held.put_in_order(id, key(id as u8)).unwrap();
             }
         }
         assert_eq!(held.loose().count(), 0);
@@ -448,8 +446,7 @@ mod tests {
         (6..=7).for_each(|id| add(&mut held, id));
         held.remove(2, key(2));
         held.remove(6, key(6));
-        held.reserve_order().unwrap();
-        held.keep_key(1, key(1));
+        held.put_in_order(1, key(1)).unwrap();
         assert_eq!((held.loose().collect::<Vec<_>>(), held.len()), (vec![7], 5));
         assert_eq!(ordered(&held), [1, 3, 4, 5].map(key));
     }

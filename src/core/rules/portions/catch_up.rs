@@ -222,10 +222,9 @@ impl Core {
         (place.protocol, place.igmp) = (leave.former[0], leave.former[1]);
         let alerts = self.alerts_of_leave(entry, interface, (slot, Role::ALL[role]), None);
         let held = self.interfaces[interface].held_mut(Role::ALL[role]);
-        let room = held.reserve_order().and_then(|()| self.outbox.reserve(alerts));
+        let room = self.outbox.reserve(alerts).and_then(|()| held.put_in_order(entry, of));
         let before = self.outbox.queued();
         if room.is_ok() {
-            self.interfaces[interface].held_mut(Role::ALL[role]).keep_key(entry, of);
             self.leave(slot, Role::ALL[role], entry, interface, leave.tells_owner);
         }
         let alerts = self.outbox.queued() - before;

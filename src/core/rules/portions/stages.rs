@@ -76,9 +76,8 @@ impl Core {
             if *budget == 0 {
                 return Ok(Stage::Order(role, place));
             }
-            held.reserve_order()?;
-            if let Some(id) = held.take_at(place) {
-                held.order(self.groups[id].of());
+            if let Some(id) = held.at(place) {
+                held.put_in_order(id, self.groups[id].of())?;
                 *budget -= 1;
             }
         }
