@@ -70,3 +70,22 @@ fn c4_a_release_goes_through_keys_that_have_lost_their_entries() {
     assert_eq!(oifs(&core, flow(9)), [3]);
     assert_eq!(core.totals().memberships, 1);
 }
+
+/// Most of many memberships are deleted before the release: what is left stands far apart, and a portion looks
+/// at some places only. The release comes to all of them (decision 88).
+#[test]
+fn c4_a_release_finds_the_few_memberships_that_are_left_of_many() {
+    let (mut core, _) = core();
+    let (member, on) = (client_on(&mut core, 2), interface(2));
+    let of = |n| flow(n).any_source();
+    for n in 0..200 {
+        core.add_membership(NOW, member, of(n), on, JOIN, None).unwrap();
+    }
+    for n in (0..200).filter(|n| n % 50 > 0) {
+        core.delete_membership(NOW, member, of(n), on, JOIN).unwrap();
+    }
+    core.set_portion(1);
+    core.release(NOW, member, on).unwrap();
+    finish(&mut core);
+    assert_eq!(core.totals().memberships, 0);
+}

@@ -81,7 +81,7 @@ impl<K: Copy + Ord, V: Copy> OrderedMap<K, V> {
         Ok(())
     }
 
-    /// Makes room for the next `n` inserts, where all fit in one block and the map has no more.
+    /// Makes room for the next `n` inserts if the map fits in one block then, or else for the next one.
     pub fn reserve_few(&mut self, n: usize) -> Result<(), Error> {
         let all = (self.len + n).min(BLOCK);
         match self.blocks.as_mut_slice() {

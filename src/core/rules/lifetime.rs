@@ -305,7 +305,7 @@ impl Core {
         self.unfinished.reserve_one()?;
         let most = self.portion;
         let mut entries = self.interfaces[id].marked.len().min(most);
-        let held = Role::ALL.iter().flat_map(|role| self.held(id, *role));
+        let held = Role::ALL.iter().flat_map(|role| self.held_keys(id, *role));
         for of in held.take(most) {
             if entries >= most {
                 break;

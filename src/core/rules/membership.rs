@@ -422,13 +422,13 @@ impl Core {
     fn memberships_of(&self, interface: u32, role: Role) -> Result<Vec<SourceGroup>, Error> {
         let mut list = Vec::new();
         list.try_reserve(self.interfaces[interface].held(role).len())?;
-        list.extend(self.held(interface, role));
+        list.extend(self.held_keys(interface, role));
         list.sort_unstable();
         Ok(list)
     }
 
-    /// The same in no order.
-    pub(in crate::core) fn held(
+    /// The keys of a role's memberships on an interface, in no order.
+    pub(in crate::core) fn held_keys(
         &self,
         interface: u32,
         role: Role,

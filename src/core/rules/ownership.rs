@@ -312,7 +312,7 @@ impl Core {
             else {
                 continue;
             };
-            for of in self.held(id, role) {
+            for of in self.held_keys(id, role) {
                 if alerts + entries >= self.portion {
                     break;
                 }

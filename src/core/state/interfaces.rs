@@ -118,12 +118,12 @@ impl Memberships {
         self.loose.reserve(1)
     }
 
-    /// Adds the one of an entry, by its number. Room must have been reserved.
+    /// Adds the membership of the entry with this number. Room must have been reserved.
     pub(in crate::core) fn insert(&mut self, id: u32) {
         self.loose.insert(id);
     }
 
-    /// Takes the one of an entry out, by number and key.
+    /// Takes the membership of an entry out; number and key are the entry's.
     pub(in crate::core) fn remove(&mut self, id: u32, of: SourceGroup) {
         if !self.loose.remove(id) {
             self.ordered.remove(of);
@@ -135,7 +135,7 @@ impl Memberships {
         self.loose.len() + self.ordered.len()
     }
 
-    /// The numbers of those in no order.
+    /// The entries' numbers of those in no order.
     pub(in crate::core) fn loose(&self) -> impl Iterator<Item = u32> + '_ {
         self.loose.iter()
     }
@@ -145,17 +145,17 @@ impl Memberships {
         &self.ordered
     }
 
-    /// How many places those in no order have.
+    /// How many places the set of those in no order has.
     pub(in crate::core) fn places(&self) -> usize {
         self.loose.places()
     }
 
-    /// The number of the one in a place of those, if there is one.
+    /// The entry's number in a place of that set, if there is one.
     pub(in crate::core) fn at(&self, place: usize) -> Option<u32> {
         self.loose.at(place)
     }
 
-    /// Makes room to put the first of them in order: all, where they are few.
+    /// Makes room to put `most` of them in order, or fewer if not all fit in one block.
     pub(in crate::core) fn reserve_few(&mut self, most: usize) -> Result<(), Error> {
         match self.loose.len() {
             0 => Ok(()),
@@ -163,7 +163,7 @@ impl Memberships {
         }
     }
 
-    /// Puts the one of an entry in order, which may lose its number then.
+    /// Puts the membership of an entry in order. The entry may lose its number then.
     pub(in crate::core) fn put_in_order(&mut self, id: u32, of: SourceGroup) -> Result<(), Error> {
         if self.loose.contains(id) {
             self.ordered.reserve_one()?;
